@@ -1,0 +1,3 @@
+"""jadfer annotates facial expressions in video."""
+
+__version__ = "0.1.0"

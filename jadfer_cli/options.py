@@ -1,0 +1,127 @@
+"""Every option with its default, once. The command line and the library read them here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from jadfer_cli.errors import OptionError
+
+DEVICES = "auto, cpu, cuda or cuda:N"
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+TRACKERS = ("bytetrack", "ocsort")
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """Which frames of a video are analysed.
+
+    Raises:
+        OptionError: A value is out of range or two options exclude each other.
+    """
+
+    every: int = 1  # analyse every Nth frame of the source
+    fps: float | None = None  # or: at most so many frames a second, by their own times
+    start_s: float | None = None  # first time analysed, seconds from the first shown frame
+    end_s: float | None = None  # frames at or after this time are left out
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise OptionError(f"--every must be at least 1, not {self.every}.")
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            raise OptionError(f"--fps must be a positive number, not {self.fps}.")
+        if self.fps is not None and self.every != 1:
+            raise OptionError("--every and --fps exclude each other; give one of them.")
+        for name, value in (("--start", self.start_s), ("--end", self.end_s)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise OptionError(f"{name} must be zero or more seconds, not {value}.")
+        if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
+            raise OptionError(
+                f"--end ({self.end_s} s) must be later than --start ({self.start_s or 0.0} s)."
+            )
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """How faces are found, followed and kept.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    detector: str = "auto"  # auto, centerface, an InsightFace pack's name, or a path to SCRFD ONNX
+    detection_size: int = 640  # longer side that a frame is scaled to for detection, px
+    detection_threshold: float = 0.5  # a detection below this score is not a face
+    min_face_px: float = 16.0  # a box whose shorter side is below this is left out, source px
+    max_faces: int | None = None  # keep the N most lasting and largest tracks; None keeps all
+    tracker: str = "bytetrack"  # one of TRACKERS
+    track_gap_s: float = 1.0  # a face that returns near where it left keeps its id this long
+
+    def __post_init__(self) -> None:
+        if not 96 <= self.detection_size <= 4096:
+            raise OptionError(
+                f"--detection-size must be between 96 and 4096 px, not {self.detection_size}."
+            )
+        if not 0 < self.detection_threshold < 1:
+            raise OptionError(
+                f"--detection-threshold must lie between 0 and 1, not {self.detection_threshold}."
+            )
+        if not (math.isfinite(self.min_face_px) and self.min_face_px >= 0):
+            raise OptionError(f"--min-face must be zero or more px, not {self.min_face_px}.")
+        if self.max_faces is not None and self.max_faces < 1:
+            raise OptionError(f"--max-faces must be at least 1, not {self.max_faces}.")
+        if self.tracker not in TRACKERS:
+            raise OptionError(
+                f"--tracker must be one of {', '.join(TRACKERS)}, not {self.tracker}."
+            )
+        if not (math.isfinite(self.track_gap_s) and self.track_gap_s >= 0):
+            raise OptionError(f"--track-gap must be zero or more seconds, not {self.track_gap_s}.")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which network scores the faces, and where it runs.
+
+    Raises:
+        OptionError: A value is out of range or unknown.
+    """
+
+    model: str = "default"  # a name from `jadfer models list`, or a path to .safetensors
+    device: str = "auto"  # auto, cpu, cuda, cuda:N; auto takes CUDA where there is one
+    precision: str = "auto"  # auto: fp32 on the CPU, fp16 on CUDA
+    batch_size: int = 64  # faces scored at once, across frames
+    threads: int | None = None  # CPU threads; None: all the cores this process may use
+
+    def __post_init__(self) -> None:
+        index = self.device.removeprefix("cuda:")
+        if self.device not in ("auto", "cpu", "cuda") and not (
+            self.device.startswith("cuda:") and index.isdigit()
+        ):
+            raise OptionError(f"--device must be {DEVICES}, not {self.device}.")
+        if self.precision not in PRECISIONS:
+            raise OptionError(
+                f"--precision must be one of {', '.join(PRECISIONS)}, not {self.precision}."
+            )
+        if self.batch_size < 1:
+            raise OptionError(f"--batch-size must be at least 1, not {self.batch_size}.")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"--threads must be at least 1, not {self.threads}.")
+
+
+@dataclass(frozen=True)
+class AnnotateOptions:
+    """All options of one annotation: what to read, which faces, which network.
+
+    Attributes:
+        video: Which frames are analysed.
+        faces: How faces are found, followed and kept.
+        model: Which network scores them, and where.
+        landmarks: Also give the five landmarks (written to a file of their own).
+        relative_paths: Write the video's file name, not the path as given, into the rows.
+    """
+
+    video: VideoOptions = VideoOptions()
+    faces: FaceOptions = FaceOptions()
+    model: ModelOptions = ModelOptions()
+    landmarks: bool = False
+    relative_paths: bool = False

@@ -1,0 +1,191 @@
+"""What the stages hand on: arrays that belong together, with their shapes checked.
+
+A stage never imports another stage; it takes and gives these records.
+Boxes and landmarks are in pixels of the displayed (rotated) frame, x to the right, y down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+TimeArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int32]
+ImageArray = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+
+FRAME_STATUSES = ("ok", "corrupt", "repeated")
+OK, CORRUPT, REPEATED = range(3)
+
+
+def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], kind: type) -> None:
+    """Raise ValueError unless `array` has the shape (None matches any length) and dtype."""
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if not fits or array.dtype != kind:
+        wanted = tuple("n" if s is None else s for s in shape)
+        raise ValueError(
+            f"{name} must be {np.dtype(kind).name}{wanted}, got {array.dtype.name}{array.shape}"
+        )
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container says of one video, and the time of every frame it shows.
+
+    Attributes:
+        path: The file, as given.
+        container: Format name, e.g. "mov,mp4,m4a,3gp,3g2,mj2".
+        codec: Codec name, e.g. "h264".
+        pixel_format: e.g. "yuv420p".
+        width_px, height_px: Size of the displayed frame, after rotation.
+        rotation_deg: Clockwise turn that display applies: 0, 90, 180 or 270.
+        time_s: float64 (n,), time of every shown frame, 0 at the first, ascending.
+        duration_s: float64 (n,), how long each is shown.
+        pts: int64 (n,), the container's own presentation stamps, ascending.
+        time_base_s: Seconds a tick of `pts`.
+        start_offset_s: The container's own time of the first shown frame, seconds.
+        n_packets: Packets in the stream, shown or not.
+        nominal_fps: The container's average rate; informative only, never used for times.
+        file_bytes: Size of the file.
+        warnings: What is odd about the file, for the user.
+    """
+
+    path: str
+    container: str
+    codec: str
+    pixel_format: str
+    width_px: int
+    height_px: int
+    rotation_deg: int
+    time_s: TimeArray
+    duration_s: TimeArray
+    pts: npt.NDArray[np.int64]
+    time_base_s: float
+    start_offset_s: float
+    n_packets: int
+    nominal_fps: float
+    file_bytes: int
+    warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.time_s)
+        _check("time_s", self.time_s, (None,), np.float64)
+        _check("duration_s", self.duration_s, (n,), np.float64)
+        _check("pts", self.pts, (n,), np.int64)
+
+    @property
+    def n_frames(self) -> int:
+        """Number of shown frames."""
+        return len(self.time_s)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded frame.
+
+    Attributes:
+        index: 0-based index among the source's shown frames.
+        time_s, duration_s: From the container's timeline, 0 at the first shown frame.
+        status: OK, CORRUPT or REPEATED.
+        image_rgb: uint8 (height, width, 3) as displayed, or None where no picture came out.
+    """
+
+    index: int
+    time_s: float
+    duration_s: float
+    status: int
+    image_rgb: ImageArray | None
+
+    def __post_init__(self) -> None:
+        if self.image_rgb is not None:
+            _check("image_rgb", self.image_rgb, (None, None, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces found in one frame, in the detector's order.
+
+    Attributes:
+        boxes_px: float32 (n, 4), x1 y1 x2 y2.
+        scores: float32 (n,), the detector's confidence, 0 to 1.
+        landmarks_px: float32 (n, 5, 2): the eye on the image's left, the eye on its right,
+            the nose tip, the mouth corner on the left, the mouth corner on the right.
+    """
+
+    boxes_px: FloatArray
+    scores: FloatArray
+    landmarks_px: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.scores)
+        _check("boxes_px", self.boxes_px, (n, 4), np.float32)
+        _check("scores", self.scores, (n,), np.float32)
+        _check("landmarks_px", self.landmarks_px, (n, 5, 2), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def take(self, which: npt.NDArray[Any]) -> Faces:
+        """The faces at `which` (indices or a mask), in that order."""
+        return Faces(self.boxes_px[which], self.scores[which], self.landmarks_px[which])
+
+    @classmethod
+    def none(cls) -> Faces:
+        """No face."""
+        return cls(
+            np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
+        )
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How well each of n faces can be judged.
+
+    Attributes:
+        interocular_px: float32 (n,), distance of the eye landmarks in the source frame.
+        blur: float32 (n,), 0 sharp to 1 blurred (Crete et al. 2007), on the crop.
+        yaw_deg, pitch_deg, roll_deg: float32 (n,), head pose; see `faces.quality` for signs.
+        usable: bool (n,), the documented rule of `faces.quality`.
+    """
+
+    interocular_px: FloatArray
+    blur: FloatArray
+    yaw_deg: FloatArray
+    pitch_deg: FloatArray
+    roll_deg: FloatArray
+    usable: BoolArray
+
+    def __post_init__(self) -> None:
+        n = len(self.usable)
+        for name in ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg"):
+            _check(name, getattr(self, name), (n,), np.float32)
+        _check("usable", self.usable, (n,), np.bool_)
+
+
+@dataclass(frozen=True)
+class DetectorInfo:
+    """Which detector ran, for the metadata.
+
+    Attributes:
+        name: e.g. "centerface" or the pack's name or the file's.
+        kind: "centerface" or "scrfd".
+        path: The file that was loaded.
+        sha256: Of that file.
+        terms: Licence of its weights, in words.
+        provider: e.g. "CPUExecutionProvider".
+        hint: One line for the user, e.g. how to get another detector; may be None.
+    """
+
+    name: str
+    kind: str
+    path: str
+    sha256: str
+    terms: str
+    provider: str
+    hint: str | None = field(default=None)
