@@ -1,3 +1,40 @@
-"""jadfer annotates facial expressions in video."""
+"""jadfer annotates facial expressions in video.
+
+From Python:
+
+    >>> import jadfer_cli
+    >>> rows = jadfer_cli.annotate("clip.mp4")          # pandas.DataFrame
+    >>> for part in jadfer_cli.iter_annotate("long.mp4"):  # bounded memory
+    ...     ...
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jadfer_cli.errors import JadferError
+from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
+
+if TYPE_CHECKING:
+    from jadfer_cli.pipeline import annotate, iter_annotate
 
 __version__ = "0.1.0"
+__all__ = [
+    "AnnotateOptions",
+    "FaceOptions",
+    "JadferError",
+    "ModelOptions",
+    "VideoOptions",
+    "__version__",
+    "annotate",
+    "iter_annotate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # torch and the detector load on first use, so that `jadfer --help` is quick
+    if name in ("annotate", "iter_annotate"):
+        from jadfer_cli import pipeline
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

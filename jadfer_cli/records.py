@@ -54,6 +54,8 @@ class VideoInfo:
         nominal_fps: The container's average rate; informative only, never used for times.
         file_bytes: Size of the file.
         warnings: What is odd about the file, for the user.
+        stamped: Whether a picture is known by its stamp; False where the container has none
+            or gives them in decoding order (AVI): then the nth picture out is the nth shown.
     """
 
     path: str
@@ -72,6 +74,7 @@ class VideoInfo:
     nominal_fps: float
     file_bytes: int
     warnings: tuple[str, ...] = ()
+    stamped: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.time_s)
@@ -189,3 +192,31 @@ class DetectorInfo:
     terms: str
     provider: str
     hint: str | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class AnnotatedFrame:
+    """All that is known of one analysed frame; its picture is gone.
+
+    Attributes:
+        index, time_s, duration_s, status: As in `Frame`.
+        faces: The n faces, sorted by track id.
+        track_ids: int32 (n,), unique within the frame.
+        quality: How well each can be judged.
+        probabilities: float32 (n, K), calibrated, rows sum to 1, in the model's label order.
+    """
+
+    index: int
+    time_s: float
+    duration_s: float
+    status: int
+    faces: Faces
+    track_ids: IntArray
+    quality: Quality
+    probabilities: FloatArray
+
+    def __post_init__(self) -> None:
+        n = len(self.faces)
+        _check("track_ids", self.track_ids, (n,), np.int32)
+        _check("usable", self.quality.usable, (n,), np.bool_)
+        _check("probabilities", self.probabilities, (n, None), np.float32)

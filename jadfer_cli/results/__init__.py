@@ -1,1 +1,1 @@
-"""."""
+"""Rows: their schema, the Parquet file, its metadata and sidecar."""

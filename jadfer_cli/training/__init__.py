@@ -1,1 +1,1 @@
-"""."""
+"""Training and evaluation of the JADFER network."""

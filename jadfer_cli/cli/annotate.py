@@ -1,0 +1,263 @@
+"""`jadfer annotate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.progress import Reporter, reporter
+from jadfer_cli.errors import OptionError
+from jadfer_cli.options import (
+    DEVICES,
+    PRECISIONS,
+    TRACKERS,
+    AnnotateOptions,
+    FaceOptions,
+    ModelOptions,
+    VideoOptions,
+)
+
+HELP = """Annotate the facial expressions in a video, frame by frame, into Parquet.
+
+One row a frame and face; frames without a face have a row too. Beside the result lies a JSON
+sidecar that describes columns, model, detector, options and the video.
+
+Examples:
+
+  jadfer annotate clip.mp4 -o clip.parquet
+
+  jadfer annotate clip.mp4 -o results/ --max-faces 1 --fps 10
+
+  jadfer annotate interview.mov -o interview.parquet --start 60 --end 120 --landmarks
+
+Then in Python:  pandas.read_parquet("clip.parquet")
+"""
+
+_VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", "Network and machine", "Output"
+_V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
+
+
+def annotate(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="The video.", show_default=False)
+    ],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Parquet file to write, or a folder for INPUT's name.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ],
+    every: Annotated[
+        int, typer.Option(help="Analyse every Nth frame.", rich_help_panel=_VIDEO)
+    ] = _V.every,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Analyse at most so many frames a second.", rich_help_panel=_VIDEO),
+    ] = _V.fps,
+    start: Annotated[
+        float | None, typer.Option(help="First second analysed.", rich_help_panel=_VIDEO)
+    ] = _V.start_s,
+    end: Annotated[
+        float | None, typer.Option(help="Stop before this second.", rich_help_panel=_VIDEO)
+    ] = _V.end_s,
+    detector: Annotated[
+        str,
+        typer.Option(
+            help="auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx file.",
+            rich_help_panel=_FACES,
+        ),
+    ] = _F.detector,
+    detection_size: Annotated[
+        int,
+        typer.Option(
+            help="Longer side of the frame when faces are looked for, px; larger finds "
+            "smaller faces and takes longer.",
+            rich_help_panel=_FACES,
+        ),
+    ] = _F.detection_size,
+    detection_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Score from which a detection counts, 0 to 1; each detector has its own default.",
+            rich_help_panel=_FACES,
+        ),
+    ] = _F.detection_threshold,
+    min_face: Annotated[
+        float,
+        typer.Option(help="Leave out faces smaller than this, px.", rich_help_panel=_FACES),
+    ] = _F.min_face_px,
+    max_faces: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep the N people who are seen longest and largest.", rich_help_panel=_FACES
+        ),
+    ] = _F.max_faces,
+    tracker: Annotated[
+        str,
+        typer.Option(
+            help=f"How faces are followed: {', '.join(TRACKERS)}.", rich_help_panel=_FACES
+        ),
+    ] = _F.tracker,
+    track_gap: Annotated[
+        float,
+        typer.Option(
+            help="Seconds for which a face may vanish and keep its id.", rich_help_panel=_FACES
+        ),
+    ] = _F.track_gap_s,
+    landmarks: Annotated[
+        bool,
+        typer.Option(
+            "--landmarks",
+            help="Also write the five landmarks, to a file of their own.",
+            rich_help_panel=_FACES,
+        ),
+    ] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="A name from `jadfer models list`, or a .safetensors file.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = _M.model,
+    device: Annotated[str, typer.Option(help=f"{DEVICES}.", rich_help_panel=_MODEL)] = _M.device,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(PRECISIONS)}; auto is fp32 on the CPU and fp16 on CUDA.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = _M.precision,
+    batch_size: Annotated[
+        int, typer.Option(help="Faces scored at once.", rich_help_panel=_MODEL)
+    ] = _M.batch_size,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),
+    ] = _M.threads,
+    relative_paths: Annotated[
+        bool,
+        typer.Option(
+            "--relative-paths",
+            help="Write the file's name, not its path, into the rows.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=_OUTPUT),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=_OUTPUT),
+    ] = False,
+    log_json: Annotated[
+        bool,
+        typer.Option(
+            "--log-json", help="Progress as JSON lines on stderr.", rich_help_panel=_OUTPUT
+        ),
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show tracebacks.", rich_help_panel=_OUTPUT),
+    ] = False,
+) -> None:
+    """Annotate one video."""
+    with errors_as_exit_codes(debug=debug):
+        options = AnnotateOptions(
+            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
+            faces=FaceOptions(
+                detector=detector,
+                detection_size=detection_size,
+                detection_threshold=detection_threshold,
+                min_face_px=min_face,
+                max_faces=max_faces,
+                tracker=tracker,
+                track_gap_s=track_gap,
+            ),
+            model=ModelOptions(
+                model=model,
+                device=device,
+                precision=precision,
+                batch_size=batch_size,
+                threads=threads,
+            ),
+            landmarks=landmarks,
+            relative_paths=relative_paths,
+        )
+        video = _single(inputs)
+        target = _target(video, out)
+        with reporter(stderr_console(), video, quiet=quiet, log_json=log_json) as report:
+            _run(video, target, options, report, overwrite=overwrite)
+
+
+def _run(
+    video: str, target: Path, options: AnnotateOptions, report: Reporter, *, overwrite: bool
+) -> None:
+    from jadfer_cli.results.sink import landmark_path, refuse_existing, sidecar_path
+
+    # what can be refused is refused before the networks load
+    finals = [target, sidecar_path(target)]
+    refuse_existing(
+        [*finals, *([landmark_path(target)] if options.landmarks else [])], overwrite=overwrite
+    )
+    report.stage("loading")
+    from jadfer_cli.pipeline import Annotator, Progress, annotate_to
+
+    annotator = Annotator(options)
+    for warning in annotator.warnings:
+        report.note(warning, kind="warning")
+    if annotator.detector.info.hint:
+        report.note(annotator.detector.info.hint, kind="hint")
+    report.stage("annotating")
+
+    def progress(p: Progress) -> None:
+        report.frames(p.stage, p.frames, p.frames_total, p.faces)
+
+    metadata = annotate_to(annotator, video, target, overwrite=overwrite, progress=progress)
+    for warning in metadata["warnings"]:
+        if warning not in annotator.warnings:
+            report.note(warning, kind="warning")
+    report.done(_summary(target, metadata), metadata)
+
+
+def _single(inputs: list[str]) -> str:
+    if len(inputs) > 1:
+        raise OptionError(
+            f"One video at a time; {len(inputs)} were given.",
+            'For a folder:  for f in clips/*.mp4; do jadfer annotate "$f" -o results/; done',
+        )
+    return inputs[0]
+
+
+def _target(video: str, out: str) -> Path:
+    """The Parquet file that -o means: itself, or the video's name in a folder."""
+    path = Path(out)
+    if out.endswith(("/", "\\")) or path.is_dir():
+        return path / (Path(video).stem + ".parquet")
+    if path.suffix != ".parquet":
+        raise OptionError(
+            f"-o {out} does not end in .parquet.",
+            "jadfer writes Parquet; name a .parquet file, or a folder with / at its end. "
+            "For CSV: pandas.read_parquet(...).to_csv(...).",
+        )
+    return path
+
+
+def _summary(target: Path, metadata: dict[str, Any]) -> str:
+    counts = metadata["counts"]
+    frames, without = counts["frames_analysed"], counts["frames_without_face"]
+    people = "1 track" if counts["tracks"] == 1 else f"{counts['tracks']} tracks"
+    usable = counts["faces_usable"] / counts["faces"] if counts["faces"] else 0
+    found = (
+        f"faces in {frames - without} of {frames} frames, {people}, {usable:.0%} usable"
+        if counts["faces"]
+        else f"no face in {frames} frames"
+    )
+    return f"{target}: {found}; {metadata['frames_per_s']:.1f} frames/s"

@@ -1,0 +1,97 @@
+"""Messages: data goes to stdout, all else to stderr; errors become exit codes in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from jadfer_cli.errors import JadferError
+
+INTERRUPTED = 130
+
+
+def stdout_console() -> Console:
+    """For data and tables."""
+    return Console()
+
+
+def stderr_console() -> Console:
+    """For progress and messages; file names are not hyphenated or highlighted."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: cleans up like Ctrl-C, with the signal's own exit code."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated(number)
+
+
+@contextlib.contextmanager
+def errors_as_exit_codes(*, debug: bool) -> Iterator[None]:
+    """Turns what a command raises into one message on stderr and an exit code.
+
+    Args:
+        debug: Let the traceback through.
+
+    Raises:
+        typer.Exit: With the code; 130 after Ctrl-C.
+    """
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # a signal that the parent had ignored (nohup) stays ignored
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _on_signal)
+    try:
+        yield
+    except JadferError as error:
+        if debug:
+            traceback.print_exc()
+        say_error(error)
+        raise typer.Exit(error.exit_code) from None
+    except Terminated as error:
+        stderr_console().print("Stopped; nothing was left half-written.", style="yellow")
+        raise typer.Exit(128 + error.number) from None
+    except KeyboardInterrupt:
+        stderr_console().print("Interrupted; nothing was left half-written.", style="yellow")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+    except MemoryError:
+        say_error(JadferError("The machine ran out of memory.", "Try a smaller --batch-size."))
+        raise typer.Exit(1) from None
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        say_error(
+            JadferError(
+                f"Something unexpected went wrong: {type(error).__name__}: {error}",
+                "This is a mistake in jadfer; run again with --debug and report what it prints.",
+            )
+        )
+        raise typer.Exit(1) from None
+
+
+def say_error(error: JadferError) -> None:
+    """Prints an error and its hint on stderr."""
+    console = stderr_console()
+    console.print(Text.assemble(("Error: ", "bold red"), error.message))
+    if error.hint:
+        console.print(Text.assemble(("Hint:  ", "bold"), error.hint))

@@ -1,0 +1,201 @@
+"""Progress of one video: a live bar on a terminal, plain lines in a log, JSON on request."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+# Plain lines come at most this often, so that a night's log stays readable.
+_LINE_EVERY_S = 10.0
+
+
+class Reporter(Protocol):
+    """How a run tells what it does."""
+
+    def stage(self, text: str) -> None:
+        """A stage without a count begins, e.g. loading."""
+
+    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+        """So many frames are done."""
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Something the user should read; kind is "hint" or "warning"."""
+
+    def done(self, text: str, metadata: dict[str, Any]) -> None:
+        """The result is written."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Plain:
+    """The base: says nothing (--quiet)."""
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+        pass
+
+    def note(self, text: str, *, kind: str) -> None:
+        pass
+
+    def done(self, text: str, metadata: dict[str, Any]) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+
+class Lines(_Plain):
+    """Plain lines: for logs and pipes."""
+
+    def __init__(self, console: Console, video: str) -> None:
+        self.console, self.video = console, video
+        self._begun_s = self._said_s = time.monotonic()
+
+    def stage(self, text: str) -> None:
+        """Prints the stage."""
+        self.console.print(f"{escape(self.video)}: {text}")
+        self._begun_s = self._said_s = time.monotonic()
+
+    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+        """Prints a line now and then, and the last one."""
+        now = time.monotonic()
+        if now - self._said_s < _LINE_EVERY_S and done < total:
+            return
+        self._said_s = now
+        rate = done / max(now - self._begun_s, 1e-9)
+        left = (total - done) / max(rate, 1e-9)
+        self.console.print(
+            f"{escape(self.video)}: {stage}, {done}/{total} frames ({done / total:.0%}), "
+            f"{rate:.1f} frames/s, {faces} faces, {_clock(left)} left"
+        )
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Prints a hint or a warning."""
+        self.console.print(f"{kind.capitalize()}: {escape(text)}")
+
+    def done(self, text: str, metadata: dict[str, Any]) -> None:
+        """Prints the summary."""
+        self.console.print(escape(text))
+
+
+class Bar(_Plain):
+    """A live bar: stage, frames, rate, faces, time left."""
+
+    def __init__(self, console: Console, video: str) -> None:
+        self.console = console
+        name = video if len(video) <= 32 else "…" + video[-31:]
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            TextColumn(escape(name), style="bold"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None, count="")
+        self._begun_s = 0.0
+
+    def stage(self, text: str) -> None:
+        """Shows the stage, without a count."""
+        self._bar.update(self._task, description=text)
+
+    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+        """Moves the bar."""
+        now = time.monotonic()
+        self._begun_s = self._begun_s or now
+        elapsed = now - self._begun_s
+        rate = f"  {done / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
+        count = f"{done}/{total} frames{rate}  {faces} faces"
+        self._bar.update(self._task, description=stage, total=total, completed=done, count=count)
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Prints a hint or a warning above the bar."""
+        style = "yellow" if kind == "warning" else "cyan"
+        self._bar.console.print(f"[{style}]{kind.capitalize()}:[/] {escape(text)}")
+
+    def done(self, text: str, metadata: dict[str, Any]) -> None:
+        """Prints the summary."""
+        self._bar.console.print(f"[green]✓[/] {escape(text)}")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+class JsonLines(_Plain):
+    """One JSON object a line on stderr, for programs."""
+
+    def __init__(self, console: Console, video: str) -> None:
+        self.console, self.video = console, video
+        self._said_s = 0.0
+
+    def _event(self, event: str, **fields: Any) -> None:
+        line = {"event": event, "time": round(time.time(), 3), "video": self.video, **fields}
+        self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.console.file.flush()
+
+    def stage(self, text: str) -> None:
+        """Event `stage`."""
+        self._event("stage", stage=text)
+
+    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+        """Event `progress`, at most once a second."""
+        now = time.monotonic()
+        if now - self._said_s >= 1 or done == total:
+            self._said_s = now
+            self._event("progress", stage=stage, frames=done, frames_total=total, faces=faces)
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Event `hint` or `warning`."""
+        self._event(kind, message=text)
+
+    def done(self, text: str, metadata: dict[str, Any]) -> None:
+        """Event `done`."""
+        self._event("done", message=text, counts=metadata["counts"], wall_s=metadata["wall_s"])
+
+
+def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Reporter:
+    """The reporter that fits the options and the terminal."""
+    if log_json:
+        return JsonLines(console, video)
+    if quiet:
+        return _Plain()
+    return Bar(console, video) if console.is_terminal else Lines(console, video)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

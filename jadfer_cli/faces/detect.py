@@ -1,0 +1,326 @@
+"""Find faces: InsightFace's SCRFD or the embedded CenterFace, behind one small class.
+
+The only place that imports insightface. Both networks get the same picture: the frame scaled
+so that its longer side is `detection_size`, padded to multiples of 32 at the right and below.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jadfer_cli.errors import ModelError
+from jadfer_cli.faces import centerface
+from jadfer_cli.faces.packs import (
+    INSIGHTFACE_TERMS,
+    PACKS,
+    file_sha256,
+    find_detector,
+    installed_packs,
+    packs_folder,
+)
+from jadfer_cli.records import DetectorInfo, Faces
+
+if TYPE_CHECKING:
+    from jadfer_cli.options import FaceOptions
+    from jadfer_cli.records import ImageArray
+
+Network = Callable[["ImageArray", float], Faces]
+
+_SIDE_MULTIPLE = 32
+_FETCH_HINT = "`jadfer models fetch buffalo_sc` brings an InsightFace pack."
+_CHOICES = "Give auto, centerface, the name of an installed pack, or a path to an SCRFD .onnx file."
+
+
+class Detector:
+    """A face detector that is loaded and ready; not for several threads at once.
+
+    Attributes:
+        info: Which detector it is, for the metadata.
+    """
+
+    def __init__(
+        self,
+        info: DetectorInfo,
+        network: Network,
+        options: FaceOptions,
+        fixed_size: tuple[int, int] | None = None,
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            info: Which detector it is.
+            network: Takes uint8 RGB (H, W, 3) and a threshold, gives Faces in its pixels.
+            options: Size, threshold, smallest face.
+            fixed_size: Width and height that the network insists on, if it does.
+        """
+        self.info = info
+        self._network = network
+        self._options = options
+        self._fixed_size = fixed_size
+
+    def detect(self, image_rgb: ImageArray) -> Faces:
+        """The faces in one frame.
+
+        Args:
+            image_rgb: uint8 (height, width, 3).
+
+        Returns:
+            Faces at or above the threshold, best first, in pixels of the frame: boxes lie
+            inside it, landmarks may lie outside. Nothing is NaN.
+        """
+        height, width = image_rgb.shape[:2]
+        placed, zoom = letterbox(image_rgb, self._options.detection_size, self._fixed_size)
+        found = self._network(placed, self._options.detection_threshold)
+        return tidy(found, zoom, (width, height), self._options.min_face_px)
+
+
+def letterbox(
+    image_rgb: ImageArray, longer_px: int, fixed_size: tuple[int, int] | None = None
+) -> tuple[ImageArray, tuple[float, float]]:
+    """Scale a frame for the network and pad it with black at the right and below.
+
+    Args:
+        image_rgb: uint8 (height, width, 3).
+        longer_px: What the longer side becomes; small frames are enlarged.
+        fixed_size: Width and height of the result; None takes the least multiples of 32.
+
+    Returns:
+        The padded picture, and the zoom in x and y that was applied (they differ by the
+        rounding to whole pixels).
+    """
+    import cv2
+
+    height, width = image_rgb.shape[:2]
+    scale = longer_px / max(width, height)
+    if fixed_size is not None:
+        scale = min(fixed_size[0] / width, fixed_size[1] / height)
+    new_w, new_h = max(round(width * scale), 1), max(round(height * scale), 1)
+    # Bilinear sampling would alias a frame that shrinks; the mean over the area does not.
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(image_rgb, (new_w, new_h), interpolation=how) if scale != 1 else image_rgb
+    out_w, out_h = fixed_size or (_round_up(new_w), _round_up(new_h))
+    placed = np.zeros((out_h, out_w, 3), np.uint8)
+    placed[:new_h, :new_w] = small
+    return placed, (new_w / width, new_h / height)
+
+
+def _round_up(side_px: int) -> int:
+    return math.ceil(side_px / _SIDE_MULTIPLE) * _SIDE_MULTIPLE
+
+
+def tidy(
+    found: Faces, zoom: tuple[float, float], frame_size: tuple[int, int], min_face_px: float
+) -> Faces:
+    """From a network's faces to those of the frame.
+
+    Args:
+        found: In pixels of the network's picture.
+        zoom: Applied to the frame in x and y.
+        frame_size: Width and height of the frame.
+        min_face_px: Boxes whose shorter side inside the frame is below this are left out.
+
+    Returns:
+        Faces in the frame's pixels, best first; equal scores are ordered by place.
+    """
+    by = np.array(zoom, np.float64)
+    boxes = np.clip(found.boxes_px.reshape(-1, 2, 2) / by, 0, frame_size).reshape(-1, 4)
+    faces = Faces(
+        boxes.astype(np.float32),
+        found.scores,
+        (found.landmarks_px / by).astype(np.float32),
+    )
+    shorter = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
+    finite = (
+        np.isfinite(boxes).all(axis=1)
+        & np.isfinite(faces.landmarks_px).all(axis=(1, 2))
+        & np.isfinite(faces.scores)
+    )
+    faces = faces.take(finite & (shorter >= max(min_face_px, 1e-3)))
+    keys = (faces.boxes_px[:, 1], faces.boxes_px[:, 0], -faces.scores)
+    return faces.take(np.lexsort(keys))
+
+
+def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> Detector:
+    """Resolve `options.detector` and load it.
+
+    Args:
+        options: Which detector, and its size, threshold and smallest face.
+        threads: CPU threads of ONNX Runtime.
+        device: "cpu", "cuda" or "cuda:N". Without ONNX Runtime's CUDA provider the CPU is
+            used; `info.provider` says which.
+
+    Returns:
+        The detector. With "auto" and no pack, CenterFace with a hint in `info.hint`.
+
+    Raises:
+        ModelError: The detector is missing, damaged, or no face detector with landmarks.
+    """
+    _need_opencv()
+    wanted = options.detector
+    if wanted == "auto":
+        return _load_auto(options, threads, device)
+    if wanted == "centerface":
+        return _load_centerface(options, threads, device)
+    if wanted in PACKS or find_detector(wanted) is not None:
+        path = find_detector(wanted)
+        if path is None:
+            raise ModelError(
+                f"The InsightFace pack {wanted} is not installed in {packs_folder()}, or its "
+                "folder holds no detector.",
+                f"`jadfer models fetch {wanted}` brings it; `--detector centerface` needs none.",
+            )
+        return _load_scrfd(path, wanted, options, threads, device)
+    path = Path(wanted).expanduser()
+    if path.suffix.lower() != ".onnx" and not path.exists():
+        raise ModelError(f"There is no detector {wanted}.", _CHOICES)
+    if not path.is_file():
+        raise ModelError(f"The detector file {path} does not exist.", _CHOICES)
+    return _load_scrfd(path, path.name, options, threads, device)
+
+
+def _load_auto(options: FaceOptions, threads: int, device: str) -> Detector:
+    """The first installed pack that loads, else CenterFace with a hint."""
+    hint = f"No InsightFace pack is installed, so the embedded CenterFace is used; {_FETCH_HINT}"
+    for pack in installed_packs():
+        try:
+            return _load_scrfd(pack.detector_path, pack.name, options, threads, device)
+        except ModelError as error:
+            hint = f"{error.message} The embedded CenterFace is used; {_FETCH_HINT}"
+    return _load_centerface(options, threads, device, hint)
+
+
+def _load_centerface(
+    options: FaceOptions, threads: int, device: str, hint: str | None = None
+) -> Detector:
+    path = centerface.weights_path()
+    network = centerface.CenterFaceNetwork(path, _session_options(threads), _providers(device))
+    info = DetectorInfo(
+        name="centerface",
+        kind="centerface",
+        path=str(path),
+        sha256=file_sha256(path),
+        terms=centerface.TERMS,
+        provider=network.provider,
+        hint=hint,
+    )
+    return Detector(info, network, options)
+
+
+def _load_scrfd(path: Path, name: str, options: FaceOptions, threads: int, device: str) -> Detector:
+    """SCRFD through InsightFace.
+
+    Raises:
+        ModelError: The file cannot be loaded, or is no detector with five landmarks.
+    """
+    with _quiet():
+        from insightface.model_zoo import get_model
+        from insightface.model_zoo.scrfd import SCRFD
+
+        try:
+            sha256 = file_sha256(path)
+            model = get_model(
+                # A relative name without a folder would be looked up as a pack.
+                str(path.absolute()),
+                providers=_providers(device),
+                sess_options=_session_options(threads),
+                # One session takes every size; else each new video size would keep its own.
+                static_shape_sessions=False,
+            )
+        except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
+            raise ModelError(
+                f"The detector file {path} cannot be loaded; it is damaged or no ONNX model.",
+                _CHOICES,
+            ) from error
+    if not isinstance(model, SCRFD) or not model.use_kps:
+        raise ModelError(f"{path} is not a face detector with five landmarks (SCRFD).", _CHOICES)
+    model.nms_thresh = 0.4
+    info = DetectorInfo(
+        name=name,
+        kind="scrfd",
+        path=str(path),
+        sha256=sha256,
+        terms=INSIGHTFACE_TERMS,
+        provider=str(model.session.get_providers()[0]),
+    )
+    return Detector(info, _ScrfdNetwork(model), options, _fixed_size(model))
+
+
+class _ScrfdNetwork:
+    """InsightFace's SCRFD, called like CenterFace."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __call__(self, image_rgb: ImageArray, threshold: float) -> Faces:
+        """Faces in a picture of a size the network takes, in its pixels."""
+        height, width = image_rgb.shape[:2]
+        self._model.det_thresh = threshold
+        # The picture has the network's size already, so InsightFace neither scales nor pads.
+        found, marks = self._model.detect(
+            np.ascontiguousarray(image_rgb[:, :, ::-1]), input_size=(width, height)
+        )
+        found = found.astype(np.float32)
+        return Faces(found[:, :4], found[:, 4], marks.astype(np.float32).reshape(-1, 5, 2))
+
+
+def _fixed_size(model: Any) -> tuple[int, int] | None:
+    """Width and height that an SCRFD file has baked in, or None."""
+    height, width = model.session.get_inputs()[0].shape[2:4]
+    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
+
+
+def _session_options(threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = max(threads, 1)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised anyway; its log goes to the terminal
+    # Spinning threads would take the cores from the decoder and the expression network.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers(device: str) -> list[Any]:
+    import onnxruntime
+
+    cpu = "CPUExecutionProvider"
+    if (
+        device.startswith("cuda")
+        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    ):
+        index = device.partition(":")[2] or "0"
+        return [("CUDAExecutionProvider", {"device_id": index}), cpu]
+    return [cpu]
+
+
+def _need_opencv() -> None:
+    """Raise ModelError where OpenCV cannot be imported (slim servers lack its libraries)."""
+    try:
+        import cv2  # noqa: F401
+    except ImportError as error:
+        raise ModelError(
+            f"OpenCV cannot be loaded: {error}.",
+            "On Debian or Ubuntu: `apt-get install libgl1 libglib2.0-0`; or replace "
+            "opencv-python by opencv-python-headless.",
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what third-party loaders print and warn off the terminal; errors still rise."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,206 @@
+"""How well a face can be judged: its size, sharpness, and how the head is turned.
+
+Signs, stated here once. All angles are 0 for a face that looks into the camera.
+
+    yaw_deg    > 0  the face turns towards the image's right edge
+    pitch_deg  > 0  the face looks up
+    roll_deg   > 0  the head is tilted clockwise as seen in the image
+
+Yaw and pitch are turns about the head's own axes (R = Rz(roll) Ry(-yaw) Rx(-pitch), camera
+axes x right, y down, z away), so turning the picture in its plane changes roll alone. They
+are relative to the line of sight: somebody at the edge of a wide frame who looks into the
+camera has yaw 0.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.faces.align import TEMPLATE, similarity
+from jadfer_cli.records import Quality
+
+if TYPE_CHECKING:
+    from jadfer_cli.records import BoolArray, Faces, FloatArray, ImageArray
+
+Array = npt.NDArray[np.float64]
+
+# The rule for `usable`. First guesses with these reasons; to follow measured error.
+MIN_INTEROCULAR_PX = 12.0  # FER+ training faces span 11 to 23 px (5-95 %)
+MAX_YAW_DEG = 45.0  # beyond it the far eye and mouth corner are hidden
+MAX_PITCH_DEG = 35.0  # beyond it brows or mouth are foreshortened to less than they move
+MAX_BLUR = 0.70  # 99 % of FER+ is below 0.65, sharp faces of 12 px eye distance below 0.66
+MIN_SCORE = 0.5  # the detectors' default threshold; matters where it was lowered
+MIN_VISIBLE = 0.8  # share of the crop inside the frame: less, and mouth or brows are cut
+
+# Pupils of an adult lie 63 mm apart; with that, the template is a plausible face seen from
+# the front (mouth 49 mm wide, 66 mm below the pupils), so that the template has pitch 0.
+_MM = 63.0 / float(TEMPLATE[1, 0] - TEMPLATE[0, 0])
+# The nose tip stands out before the pupils, the mouth corners lie a little before them.
+_DEPTH_MM = np.array([0.0, 0.0, -29.0, -4.0, -4.0])
+# (5, 3) mm, x right, y down, z away from the camera; origin: mean of the landmarks.
+FACE_MODEL_MM: Array = np.column_stack([TEMPLATE.astype(np.float64) * _MM, _DEPTH_MM])
+FACE_MODEL_MM -= FACE_MODEL_MM.mean(axis=0)
+FACE_MODEL_MM.setflags(write=False)
+
+_POSIT_ROUNDS = 8  # at the closest (a face as wide as the frame) 5 change less than 0.1 degrees
+_BLUR_WINDOW = 11  # as in scikit-image
+
+
+def assess(crops: ImageArray, faces: Faces, frame_size: tuple[int, int]) -> Quality:
+    """The quality of every face of one frame.
+
+    Args:
+        crops: uint8 (n, s, s, 3), aligned RGB crops of the faces.
+        faces: The n faces.
+        frame_size: Width and height of the frame.
+
+    Returns:
+        Quality of n faces; nothing is NaN.
+    """
+    marks = faces.landmarks_px.astype(np.float64)
+    interocular = np.linalg.norm(marks[:, 1] - marks[:, 0], axis=1).astype(np.float32)
+    blur = perceptual_blur(crops)
+    yaw, pitch, roll = head_pose(marks, frame_size).T.astype(np.float32)
+    visible = visible_share(marks, frame_size)
+    usable = usable_rule(interocular, blur, yaw, pitch, faces.scores, visible)
+    return Quality(interocular, blur, yaw, pitch, roll, usable)
+
+
+def usable_rule(
+    interocular_px: FloatArray,
+    blur: FloatArray,
+    yaw_deg: FloatArray,
+    pitch_deg: FloatArray,
+    scores: FloatArray,
+    visible: FloatArray,
+) -> BoolArray:
+    """Whether a face's probabilities deserve trust; each argument is (n,).
+
+    All of: large enough, turned and tilted little enough, sharp enough, surely a face, and
+    inside the frame. Roll does not matter, the crop undoes it.
+    """
+    rule: BoolArray = (
+        (interocular_px >= MIN_INTEROCULAR_PX)
+        & (np.abs(yaw_deg) <= MAX_YAW_DEG)
+        & (np.abs(pitch_deg) <= MAX_PITCH_DEG)
+        & (blur <= MAX_BLUR)
+        & (scores >= MIN_SCORE)
+        & (visible >= MIN_VISIBLE)
+    )
+    return rule
+
+
+def perceptual_blur(crops: ImageArray) -> FloatArray:
+    """No-reference blur: how little a further blur changes the edges.
+
+    Crete et al. 2007, "The blur effect: perception and estimation with a new no-reference
+    perceptual blur metric", with Sobel edges and an 11 px window as in
+    `skimage.measure.blur_effect`.
+
+    Args:
+        crops: uint8 (n, s, s, 3), RGB.
+
+    Returns:
+        float32 (n,), 0 sharp to 1 blurred; a crop without any edge has 1.
+    """
+    import cv2
+
+    result = np.ones(len(crops), np.float32)
+    inner = (slice(2, -1), slice(2, -1))
+    for index, crop_rgb in enumerate(crops):
+        grey = cv2.cvtColor(crop_rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        kept = []
+        for dx in (1, 0):  # edges and blur along x, then along y
+            window = (_BLUR_WINDOW, 1) if dx else (1, _BLUR_WINDOW)
+            again = cv2.blur(grey, window, borderType=cv2.BORDER_REFLECT)
+            sharp = np.abs(cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx))[inner]
+            soft = np.abs(cv2.Sobel(again, cv2.CV_32F, dx, 1 - dx))[inner]
+            total = float(sharp.sum(dtype=np.float64))
+            lost = float(np.maximum(sharp - soft, 0).sum(dtype=np.float64))
+            kept.append((total - lost) / total if total > 0 else 1.0)
+        result[index] = max(kept)
+    return result
+
+
+def head_pose(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> Array:
+    """Yaw, pitch and roll from five landmarks.
+
+    POSIT (DeMenthon and Davis 1995): fit the face model under scaled orthography, take the
+    nearest rotation, correct the image points for perspective, repeat. It has one solution,
+    starts from no guess, and moves smoothly with the landmarks. The camera is a pinhole
+    whose focal length is the frame's longer side (53 degrees across), turned to the face;
+    a wrong focal length matters only where the face fills the frame. Pitch rests on the
+    height of the nose tip alone: between people, and between detectors, it differs by 10
+    degrees or more at the same true pose; compare it within a track.
+
+    Args:
+        landmarks_px: (n, 5, 2).
+        frame_size: Width and height of the frame.
+
+    Returns:
+        float64 (n, 3), degrees: yaw within 90, pitch and roll within 180. Landmarks that
+        coincide give 0; nothing is NaN for finite input.
+    """
+    points = np.asarray(landmarks_px, np.float64)
+    points = points - points.mean(axis=1, keepdims=True)  # (n, 5, 2)
+    focal_px = float(max(frame_size))
+    fit = np.linalg.pinv(FACE_MODEL_MM)  # (3, 5)
+    depth = np.zeros(points.shape[:2])  # (n, 5), depth of each point over the face's distance
+    rotation = np.broadcast_to(np.eye(3), (len(points), 3, 3))
+    for _ in range(_POSIT_ROUNDS):
+        flat = points * (1 + depth[:, :, None])
+        flat = flat - flat.mean(axis=1, keepdims=True)
+        affine = (fit @ flat).transpose(0, 2, 1)  # (n, 2, 3), px / mm
+        rotation, scale = _nearest_rotation(affine)
+        # A face's points differ in depth by 1 part in 3 at the very most.
+        depth = np.clip(
+            (FACE_MODEL_MM @ rotation[:, 2, :, None])[:, :, 0] * scale[:, None] / focal_px,
+            -0.33,
+            0.33,
+        )
+    return np.degrees(_angles(rotation))
+
+
+def _nearest_rotation(affine: Array) -> tuple[Array, Array]:
+    """Rotation (n, 3, 3) and scale (n,) whose scaled upper rows come nearest to (n, 2, 3)."""
+    u, s, vt = np.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt  # (n, 2, 3)
+    scale = s.mean(axis=1)
+    rows = np.where(scale[:, None, None] > 1e-6, rows, np.eye(3)[:2])
+    third = np.cross(rows[:, 0], rows[:, 1])
+    return np.concatenate([rows, third[:, None]], axis=1), scale
+
+
+def _angles(rotation: Array) -> Array:
+    """Yaw, pitch, roll (n, 3) in radians of R = Rz(roll) Ry(-yaw) Rx(-pitch)."""
+    yaw = np.arcsin(np.clip(rotation[:, 2, 0], -1, 1))
+    pitch = -np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])
+    roll = np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])
+    return np.stack([yaw, pitch, roll], axis=1)
+
+
+def visible_share(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> FloatArray:
+    """How much of each aligned crop lies inside the frame.
+
+    Args:
+        landmarks_px: (n, 5, 2).
+        frame_size: Width and height of the frame.
+
+    Returns:
+        float32 (n,), 0 to 1.
+    """
+    import cv2
+
+    width, height = frame_size
+    frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    unit = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
+    shares = np.zeros(len(np.asarray(landmarks_px)), np.float32)
+    for index, matrix in enumerate(similarity(landmarks_px, 1).astype(np.float64)):
+        whole: Any = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+        corners = (unit @ whole[:2].T).astype(np.float32)
+        area, _ = cv2.intersectConvexConvex(corners, frame)
+        shares[index] = min(area / max(cv2.contourArea(corners), 1e-6), 1.0)
+    return shares

@@ -1,0 +1,390 @@
+"""The whole flow of one video: frames, faces, tracks, crops, probabilities, rows, Parquet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from jadfer_cli.errors import OptionError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.faces import align, quality
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
+from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.records import (
+    CORRUPT,
+    REPEATED,
+    AnnotatedFrame,
+    Faces,
+    Frame,
+    ImageArray,
+    IntArray,
+    Quality,
+    VideoInfo,
+)
+from jadfer_cli.results import schema, sidecar
+from jadfer_cli.results.sink import ResultSink, keep_tracks
+from jadfer_cli.runtime import Runtime, settle
+from jadfer_cli.video.reader import VideoReader
+from jadfer_cli.video.timeline import probe, select
+
+# Frames scored together at most, so that a video without faces also shows its progress.
+_MAX_FRAMES_A_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one video is.
+
+    Attributes:
+        stage: "annotating" or "checking".
+        frames: Frames done.
+        frames_total: Frames to do.
+        faces: Faces scored so far.
+    """
+
+    stage: str
+    frames: int
+    frames_total: int
+    faces: int
+
+
+@dataclass
+class Counts:
+    """What was found so far in one video."""
+
+    frames: int = 0
+    corrupt: int = 0
+    repeated: int = 0
+    without_face: int = 0
+    faces: int = 0
+    usable: int = 0
+    tracks: set[int] = field(default_factory=set)
+
+    def add(self, frames: Iterable[AnnotatedFrame]) -> None:
+        """Counts some more frames."""
+        for frame in frames:
+            self.frames += 1
+            self.corrupt += frame.status == CORRUPT
+            self.repeated += frame.status == REPEATED
+            self.without_face += not len(frame.faces)
+            self.faces += len(frame.faces)
+            self.usable += int(frame.quality.usable.sum())
+            self.tracks.update(frame.track_ids.tolist())
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """One frame between looking and scoring."""
+
+    frame: Frame  # without its picture
+    faces: Faces
+    track_ids: IntArray
+    quality: Quality
+    crops_rgb: ImageArray  # (n, S, S, 3)
+
+
+class Annotator:
+    """The networks, loaded once, for any number of videos.
+
+    Args:
+        options: All options; the defaults are those of the command line.
+
+    Attributes:
+        runtime: Device, precision and threads in use.
+        labels: The model's labels, in the order of its probabilities.
+        warnings: What the user should know about this set-up.
+
+    Raises:
+        DeviceError: The device or precision is not to be had here.
+        ModelError: Weights or detector are missing or damaged.
+    """
+
+    def __init__(self, options: AnnotateOptions | None = None) -> None:
+        self.options = options or AnnotateOptions()
+        self.runtime: Runtime = settle(self.options.model)
+        self.model = checkpoint.load(self.options.model.model)
+        self.labels = self.model.labels
+        self.predictor = Predictor(self.model, self.runtime, self.options.model.batch_size)
+        self.detector = load_detector(self.options.faces, self.runtime.threads, self.runtime.device)
+        self.warnings: list[str] = []
+        if self.model.entry.preview:
+            self.warnings.append(
+                f"The model {self.model.entry.name} is a preview, trained briefly; "
+                "do not publish its scores."
+            )
+
+    def open(self, path: str) -> Run:
+        """Reads a video's timeline and prepares its annotation.
+
+        Raises:
+            VideoError: It cannot be read, or no frame is left to analyse.
+        """
+        info = probe(path)
+        return Run(self, info, select(info, self.options.video))
+
+    def metadata(self) -> dict[str, Any]:
+        """What ran, JSON-ready; the same for every video."""
+        model = {
+            "name": self.model.entry.name,
+            "sha256": self.model.sha256,
+            "preview": self.model.entry.preview,
+            "terms": self.model.entry.terms,
+            "temperature": self.model.temperature,
+            "metrics": self.model.metrics,
+        }
+        return sidecar.run_metadata(
+            self.options, self.runtime, self.detector.info, model, self.labels
+        )
+
+
+class Run:
+    """One video on its way through the stages.
+
+    Args:
+        annotator: The networks.
+        info: The video's timeline.
+        indices: The frames analysed, ascending.
+    """
+
+    def __init__(self, annotator: Annotator, info: VideoInfo, indices: Any) -> None:
+        self.annotator, self.info, self.indices = annotator, info, indices
+        self.counts = Counts()
+        self.stats = TrackStats()
+        options = annotator.options
+        self.video = Path(info.path).name if options.relative_paths else info.path
+        self.started_s = time.perf_counter()
+        self._decoders: list[tuple[int, str]] = []
+        self._warnings: list[str] = [*annotator.warnings, *info.warnings]
+        self._sha256: str | None = None
+        self._hashing = threading.Thread(target=self._hash, daemon=True)
+        self._hashing.start()
+
+    def frames(self) -> Iterator[list[AnnotatedFrame]]:
+        """Annotates the video, some frames at a time; call once.
+
+        Yields:
+            Consecutive frames; every analysed frame comes exactly once.
+        """
+        batch: list[_Seen] = []
+        faces = 0
+        threads = self.annotator.runtime.threads
+        with VideoReader(self.info, self.indices, threads=threads) as reader:
+            for seen in self._look(reader):
+                batch.append(seen)
+                faces += len(seen.faces)
+                full = faces >= self.annotator.options.model.batch_size
+                if full or len(batch) >= _MAX_FRAMES_A_BATCH:
+                    yield self._score(batch)
+                    batch, faces = [], 0
+            if batch:
+                yield self._score(batch)
+            self._decoders = reader.decoders
+            self._warnings += reader.warnings
+
+    def _look(self, reader: Iterable[Frame]) -> Iterator[_Seen]:
+        """Detection, tracking, crops and quality, frame by frame, in order."""
+        tracker = FaceTracker(self.annotator.options.faces, self.info.nominal_fps)
+        for frame in reader:
+            image = frame.image_rgb
+            faces = Faces.none() if image is None else self.annotator.detector.detect(image)
+            ids = tracker.update(faces, frame.time_s)
+            order = np.argsort(ids)
+            faces, ids = faces.take(order), ids[order]
+            if image is None:
+                image = np.zeros((1, 1, 3), np.uint8)
+            crops = align.crop(image, faces.landmarks_px, self.annotator.predictor.crop_px)
+            judged = quality.assess(crops, faces, (image.shape[1], image.shape[0]))
+            self.stats.add(ids, faces.boxes_px, frame.duration_s)
+            bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
+            yield _Seen(bare, faces, ids, judged, crops)
+
+    def _score(self, batch: list[_Seen]) -> list[AnnotatedFrame]:
+        """Probabilities for the faces of several frames at once."""
+        crops = np.concatenate([seen.crops_rgb for seen in batch])  # (m, S, S, 3)
+        scores = self.annotator.predictor.probabilities(crops)  # (m, K)
+        ends = np.cumsum([len(seen.faces) for seen in batch])
+        frames = [
+            AnnotatedFrame(
+                seen.frame.index,
+                seen.frame.time_s,
+                seen.frame.duration_s,
+                seen.frame.status,
+                seen.faces,
+                seen.track_ids,
+                seen.quality,
+                p,
+            )
+            for seen, p in zip(batch, np.split(scores, ends[:-1]), strict=True)
+        ]
+        self.counts.add(frames)
+        return frames
+
+    def kept_tracks(self) -> dict[int, int] | None:
+        """For --max-faces: the ids kept, each with its new id from 0; None keeps all."""
+        limit = self.annotator.options.faces.max_faces
+        if limit is None or len(self.counts.tracks) <= limit:
+            return None
+        return {old: new for new, old in enumerate(sorted(lasting_tracks(self.stats, limit)))}
+
+    def metadata(self) -> dict[str, Any]:
+        """All metadata of the finished run, JSON-ready."""
+        self._hashing.join()
+        warnings = list(self._warnings)
+        if self.counts.corrupt:
+            warnings.append(
+                f"{self.counts.corrupt} of {self.counts.frames} frames are corrupt; "
+                "see the column frame_status."
+            )
+        wall_s = time.perf_counter() - self.started_s
+        video = sidecar.video_metadata(self.info, self._sha256)
+        video["decoders"] = [{"from_frame": first, "name": name} for first, name in self._decoders]
+        counts = {
+            "frames_expected": len(self.indices),
+            "frames_analysed": self.counts.frames,
+            "frames_corrupt": self.counts.corrupt,
+            "frames_repeated": self.counts.repeated,
+            "frames_without_face": self.counts.without_face,
+            "faces": self.counts.faces,
+            "faces_usable": self.counts.usable,
+            "tracks": len(self.counts.tracks),
+        }
+        return self.annotator.metadata() | {
+            "video": video,
+            "counts": counts,
+            "warnings": warnings,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "wall_s": round(wall_s, 3),
+            "frames_per_s": round(self.counts.frames / max(wall_s, 1e-9), 2),
+        }
+
+    def _hash(self) -> None:
+        try:
+            self._sha256 = checkpoint.sha256_of(Path(self.info.path))
+        except OSError:
+            self._warnings.append("The video could not be read again for its sha256.")
+
+
+def annotate_to(
+    annotator: Annotator,
+    path: str,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> dict[str, Any]:
+    """Annotates one video into a Parquet file and its JSON sidecar.
+
+    Args:
+        annotator: The networks.
+        path: The video.
+        out: The Parquet file; nothing is left of it unless all went well.
+        overwrite: Replace an earlier result.
+        progress: Called after every batch.
+
+    Returns:
+        The metadata that was written.
+
+    Raises:
+        VideoError: The video cannot be read.
+        OutputError: The result exists or cannot be written.
+    """
+    run = annotator.open(path)
+    options = annotator.options
+    total = len(run.indices)
+    tell = progress or (lambda _: None)
+    with ResultSink(
+        out, run.video, annotator.labels, landmarks=options.landmarks, overwrite=overwrite
+    ) as sink:
+        for frames in run.frames():
+            sink.write(frames)
+            tell(Progress("annotating", run.counts.frames, total, run.counts.faces))
+        tell(Progress("checking", total, total, run.counts.faces))
+        metadata = run.metadata()
+        sink.commit(metadata, run.indices, run.kept_tracks())
+    return metadata
+
+
+def annotate(
+    path: str,
+    options: AnnotateOptions | None = None,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+) -> pd.DataFrame:
+    """Annotates one video in memory.
+
+    Args:
+        path: The video.
+        options: All options; with `landmarks` the ten landmark columns are added.
+        progress: Called after every batch.
+
+    Returns:
+        The rows that the command line would write; metadata in `.attrs["jadfer"]`.
+
+    Raises:
+        JadferError: As for the command line; see `jadfer_cli.errors`.
+    """
+    annotator = Annotator(options)
+    run = annotator.open(path)
+    tell = progress or (lambda _: None)
+    tables, landmarks = [], []
+    for frames in run.frames():
+        tables.append(schema.result_table(frames, run.video, annotator.labels))
+        if annotator.options.landmarks:
+            landmarks.append(schema.landmark_table(frames, run.video))
+        tell(Progress("annotating", run.counts.frames, len(run.indices), run.counts.faces))
+    rows = _joined(tables, landmarks)
+    kept = run.kept_tracks()
+    if kept is not None:
+        rows = keep_tracks(rows, kept).reset_index(drop=True)
+    rows.attrs["jadfer"] = run.metadata()
+    return rows
+
+
+def iter_annotate(path: str, options: AnnotateOptions | None = None) -> Iterator[pd.DataFrame]:
+    """Annotates one video piece by piece, in bounded memory, for long videos.
+
+    Args:
+        path: The video.
+        options: All options but `faces.max_faces`, which needs the whole video first.
+
+    Yields:
+        Consecutive rows, in order; together they are what `annotate` returns.
+
+    Raises:
+        JadferError: As for `annotate`; OptionError with `max_faces`.
+    """
+    annotator = Annotator(options)
+    if annotator.options.faces.max_faces is not None:
+        raise OptionError(
+            "max_faces needs the whole video before it can choose.",
+            "Use annotate(), or drop tracks afterwards.",
+        )
+    run = annotator.open(path)
+    for frames in run.frames():
+        table = schema.result_table(frames, run.video, annotator.labels)
+        landmarks = (
+            [schema.landmark_table(frames, run.video)] if annotator.options.landmarks else []
+        )
+        yield _joined([table], landmarks)
+
+
+def _joined(tables: list[pa.Table], landmarks: list[pa.Table]) -> pd.DataFrame:
+    """One DataFrame of some result tables, with the landmark columns beside their faces."""
+    rows: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    if landmarks:
+        points = pa.concat_tables(landmarks).unify_dictionaries().to_pandas()
+        columns = list(schema.LANDMARK_COLUMNS)
+        rows[columns] = np.float32(np.nan)
+        rows.loc[rows["face_detected"], columns] = points[columns].to_numpy()
+    return rows

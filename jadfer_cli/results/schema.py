@@ -1,0 +1,170 @@
+"""The columns of a result, once: names, types, and how they survive a plain pandas read.
+
+Tidy: one row a frame and face; exactly one row, `face_detected` false, where an analysed
+frame has no face. Key: (video, frame, track_id), sorted by frame and track_id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from jadfer_cli.records import FRAME_STATUSES, AnnotatedFrame
+
+SCHEMA_VERSION = "1"
+FACE_SOURCES = ("detected", "tracked")
+BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
+QUALITY_COLUMNS = ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg")
+LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
+
+_CATEGORY = pa.dictionary(pa.int32(), pa.string())
+
+
+def probability_columns(labels: Sequence[str]) -> tuple[str, ...]:
+    """The probability columns of a model with these labels, in its order."""
+    return tuple(f"p_{label}" for label in labels)
+
+
+def result_schema(labels: Sequence[str]) -> pa.Schema:
+    """The Arrow schema of a result, with pandas' own metadata.
+
+    Args:
+        labels: The model's labels; a model without contempt has no such column.
+    """
+    fields: list[tuple[str, pa.DataType, str]] = [
+        ("video", _CATEGORY, "category"),
+        ("frame", pa.int32(), "int32"),
+        ("time_s", pa.float64(), "float64"),
+        ("duration_s", pa.float64(), "float64"),
+        ("frame_status", _CATEGORY, "category"),
+        ("face_detected", pa.bool_(), "bool"),
+        ("n_faces", pa.int16(), "int16"),
+        ("track_id", pa.int32(), "Int32"),
+        ("face_source", _CATEGORY, "category"),
+        *((name, pa.float32(), "float32") for name in BOX_COLUMNS),
+        ("det_score", pa.float32(), "float32"),
+        *((name, pa.float32(), "float32") for name in QUALITY_COLUMNS),
+        ("usable", pa.bool_(), "boolean"),
+        *((name, pa.float32(), "float32") for name in probability_columns(labels)),
+        ("expression", _CATEGORY, "category"),
+        ("p_max", pa.float32(), "float32"),
+        ("entropy", pa.float32(), "float32"),
+    ]
+    return _with_pandas_metadata(fields)
+
+
+def landmark_schema() -> pa.Schema:
+    """The Arrow schema of a landmark file: its key, then x and y of five points, px."""
+    return _with_pandas_metadata(
+        [
+            ("video", _CATEGORY, "category"),
+            ("frame", pa.int32(), "int32"),
+            ("track_id", pa.int32(), "int32"),
+            *((name, pa.float32(), "float32") for name in LANDMARK_COLUMNS),
+        ]
+    )
+
+
+def _with_pandas_metadata(fields: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+    # pandas itself writes the metadata that makes Int32 and boolean come back as such
+    empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})  # type: ignore[call-overload]
+    metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
+    return pa.schema([(name, kind) for name, kind, _ in fields], metadata=metadata)
+
+
+def _spread(
+    values: npt.NDArray[np.generic], rows: npt.NDArray[np.intp], n_rows: int, kind: pa.DataType
+) -> pa.Array:
+    """A column of `n_rows` with `values` at `rows` and null elsewhere."""
+    column = np.zeros(n_rows, values.dtype)
+    column[rows] = values
+    missing = np.ones(n_rows, bool)
+    missing[rows] = False
+    return pa.array(column, type=kind, mask=missing)
+
+
+def _category(codes: pa.Array, names: Sequence[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), pa.array(names, pa.string()))
+
+
+def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str]) -> pa.Table:
+    """Rows of some frames.
+
+    Args:
+        frames: In ascending order.
+        video: What the `video` column says.
+        labels: The model's labels.
+
+    Returns:
+        A table of `result_schema(labels)`; a row a face, or one for a frame without a face.
+    """
+    schema = result_schema(labels)
+    n_faces = np.array([len(f.faces) for f in frames], np.int64)  # (F,)
+    repeat = np.maximum(n_faces, 1)
+    n = int(repeat.sum())
+    detected = np.repeat(n_faces > 0, repeat)  # (n,)
+    rows = np.flatnonzero(detected)  # (m,), the rows that hold a face
+    seen = [f for f in frames if len(f.faces)]
+
+    def per_frame(values: Sequence[float], kind: str) -> npt.NDArray[np.generic]:
+        return np.repeat(np.array(values, kind), repeat)
+
+    def per_face(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+        return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
+
+    boxes = per_face([f.faces.boxes_px for f in seen]).reshape(-1, 4)  # (m, 4)
+    p = per_face([f.probabilities for f in seen]).reshape(-1, len(labels))  # (m, K)
+    p = np.asarray(p, np.float32)
+    top = p.argmax(1).astype(np.int32)  # (m,)
+    columns: dict[str, pa.Array] = {
+        "video": _category(pa.array(np.zeros(n, np.int32)), [video]),
+        "frame": per_frame([f.index for f in frames], "int32"),
+        "time_s": per_frame([f.time_s for f in frames], "float64"),
+        "duration_s": per_frame([f.duration_s for f in frames], "float64"),
+        "frame_status": _category(
+            pa.array(per_frame([f.status for f in frames], "int32")), FRAME_STATUSES
+        ),
+        "face_detected": detected,
+        "n_faces": np.repeat(n_faces.astype(np.int16), repeat),
+    }
+
+    def add(name: str, values: npt.NDArray[np.generic]) -> None:
+        columns[name] = _spread(values, rows, n, schema.field(name).type)
+
+    add("track_id", per_face([f.track_ids for f in seen]).astype(np.int32))
+    source = _spread(np.zeros(len(rows), np.int32), rows, n, pa.int32())
+    columns["face_source"] = _category(source, FACE_SOURCES)
+    for i, name in enumerate(BOX_COLUMNS):
+        add(name, boxes[:, i])
+    add("det_score", per_face([f.faces.scores for f in seen]))
+    for name in (*QUALITY_COLUMNS, "usable"):
+        values = per_face([getattr(f.quality, name) for f in seen])
+        add(name, values.astype(bool) if name == "usable" else values)
+    for i, name in enumerate(probability_columns(labels)):
+        add(name, p[:, i])
+    columns["expression"] = _category(_spread(top, rows, n, pa.int32()), labels)
+    add("p_max", p.max(1) if len(p) else np.empty(0, np.float32))
+    add("entropy", -(p * np.log(np.maximum(p, 1e-30))).sum(1))
+    return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def landmark_table(frames: Sequence[AnnotatedFrame], video: str) -> pa.Table:
+    """Landmarks of some frames: a table of `landmark_schema()`, a row a face."""
+    seen = [f for f in frames if len(f.faces)]
+    schema = landmark_schema()
+    if not seen:
+        return schema.empty_table()
+    points = np.concatenate([f.faces.landmarks_px for f in seen]).reshape(-1, 10)  # (m, 10)
+    frame = np.repeat(np.array([f.index for f in seen], np.int32), [len(f.faces) for f in seen])
+    columns = [
+        _category(pa.array(np.zeros(len(points), np.int32)), [video]),
+        frame,
+        np.concatenate([f.track_ids for f in seen]),
+        *points.T.copy(),
+    ]
+    return pa.table([pa.array(column) for column in columns], schema=schema)

@@ -1,0 +1,98 @@
+"""What the program runs on: CPU threads, device and precision, settled once in one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from jadfer_cli.errors import DeviceError
+from jadfer_cli.options import ModelOptions
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how the networks run.
+
+    Attributes:
+        device: "cpu" or "cuda:N".
+        device_name: e.g. "CPU, 2 threads" or the card's own name.
+        precision: "fp32", "bf16" or "fp16".
+        threads: CPU threads for every library.
+    """
+
+    device: str
+    device_name: str
+    precision: str
+    threads: int
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, not those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return max(os.cpu_count() or 1, 1)
+
+
+def settle(options: ModelOptions) -> Runtime:
+    """Settles device and precision, and sets the thread counts of torch and OpenCV.
+
+    Args:
+        options: Device, precision and threads as asked for.
+
+    Raises:
+        DeviceError: The device is not there, or cannot compute in the precision.
+    """
+    import torch
+
+    threads = options.threads or usable_cores()
+    torch.set_num_threads(threads)
+    _set_opencv_threads()
+    wanted = options.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted != "cpu":
+        wanted = _cuda(wanted)
+    on_cuda = wanted != "cpu"
+    precision = options.precision
+    if precision == "auto":
+        precision = "fp16" if on_cuda else "fp32"
+    if precision == "fp16" and not on_cuda:
+        raise DeviceError(
+            "fp16 needs a CUDA device; this run is on the CPU.",
+            "Use --precision fp32 (the default on a CPU) or bf16.",
+        )
+    name = torch.cuda.get_device_name(wanted) if on_cuda else f"CPU, {threads} threads"
+    return Runtime(wanted, name, precision, threads)
+
+
+def _set_opencv_threads() -> None:
+    """OpenCV works on small images here, where its own threads only get in the way."""
+    try:
+        import cv2
+    except ImportError as error:  # opencv-python needs libGL on slim servers
+        raise DeviceError(
+            f"OpenCV cannot be loaded ({error}).",
+            "On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0; "
+            "or: pip install opencv-python-headless",
+        ) from error
+    cv2.setNumThreads(1)
+
+
+def _cuda(wanted: str) -> str:
+    """The full name of a CUDA device, checked."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = int(wanted.removeprefix("cuda").removeprefix(":") or 0)
+    if index < count:
+        return f"cuda:{index}"
+    if count:
+        raise DeviceError(
+            f"There is no device cuda:{index}; this machine has {count} CUDA device(s).",
+            f"Use --device cuda:0 to cuda:{count - 1}, or --device auto.",
+        )
+    build = "this PyTorch is a CPU build" if torch.version.cuda is None else "no GPU is visible"
+    raise DeviceError(
+        f"CUDA is not available: {build}.",
+        "Use --device cpu, or see `jadfer doctor` for what is missing.",
+    )
