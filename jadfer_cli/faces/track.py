@@ -30,6 +30,7 @@ Points = npt.NDArray[np.float64]  # positions keep double precision between fram
 NEAR = 1.0  # a face that returns this close to where it left is the same
 REACH = 3.0  # with the library's prediction of motion, this close
 APART = 0.5  # a proposal further than this must not pass over a track that is much closer
+SAME_STEP = 0.25  # faces whose steps differ by less than this move with the camera
 SIZE_RATIO = 2.0  # neither may be larger than the other by more than this, in px of side
 _TIME_SLACK_S = 1e-6  # float time stamps: exactly one second is not beyond one second
 
@@ -39,9 +40,9 @@ class _Track:
     """Where a face was last seen.
 
     Attributes:
-        box_px: float64 (4,), as detected.
+        box_px: float64 (4,), as detected; while it is lost, moved along with the camera.
         time_s: When.
-        moved_px: float64 (2,), how far the other faces went since: the camera's pan.
+        moved_px: float64 (2,), how far the others went since, camera or not.
     """
 
     box_px: Points
@@ -113,7 +114,8 @@ class FaceTracker:
         """Distance of each face from each track, (tracks, n), in face sizes.
 
         From where the track was seen, or from there moved along with the other faces,
-        whichever is less: a pan takes a face that is missed for some frames along.
+        whichever is less: a pan takes a face that is missed for some frames along, and from
+        one other face a pan cannot be told from a walk.
         """
         if not known or not len(boxes):
             return np.empty((len(known), len(boxes)))
@@ -156,8 +158,12 @@ class FaceTracker:
         ]
         if steps:
             pan = np.median(np.stack(steps), axis=0)
+            spread = np.abs(np.stack(steps) - pan).max()
+            sure = len(steps) > 1 and spread <= SAME_STEP * np.median(_sizes(boxes))
             for key, track in self._tracks.items():
-                if key not in ids:
+                if key not in ids and sure:  # the camera moved, and with it where it was lost
+                    track.box_px = track.box_px + np.tile(pan, 2)
+                elif key not in ids:  # the camera or the others moved: both places count
                     track.moved_px = track.moved_px + pan
         called = {ours: theirs for theirs, ours in self._id_of_library.items()}
         for key, box, theirs in zip(ids.tolist(), boxes, proposed.tolist(), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import errno
 import json
@@ -30,7 +31,8 @@ from jadfer_cli.results.schema import (
 _ROWS_A_GROUP = 50_000
 _KEY = ("video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces")
 # pandas.read_parquet turns the JSON under this key into DataFrame.attrs
-_ATTRS_KEY = "PANDAS_ATTRS"
+_ATTRS_KEY = b"PANDAS_ATTRS"
+_ARROW_KEY = b"ARROW:schema"
 
 
 def sidecar_path(out: Path) -> Path:
@@ -79,7 +81,10 @@ class _Part:
             except BaseException:
                 self._file.close()
                 raise
-            self._writer = pq.ParquetWriter(self._file, schema, compression="zstd")
+            # the schema is stored by `close`, when the metadata that belong to it are known
+            self._writer = pq.ParquetWriter(
+                self._file, schema.remove_metadata(), compression="zstd", store_schema=False
+            )
 
     def write(self, table: pa.Table) -> None:
         self._pending.append(table)
@@ -92,12 +97,19 @@ class _Part:
             # a frame never spans two row groups: tables hold whole frames
             table = pa.concat_tables(self._pending).unify_dictionaries()
             with _explained(self.out):
-                self._writer.write_table(table, row_group_size=max(len(table), 1))
+                self._writer.write_table(
+                    table.replace_schema_metadata(None), row_group_size=max(len(table), 1)
+                )
             self._pending, self._pending_rows = [], 0
 
     def close(self, metadata: Mapping[str, Any]) -> None:
         self.flush()
-        self._writer.add_key_value_metadata({_ATTRS_KEY: json.dumps({"jadfer": metadata})})
+        attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
+        entries = {**self.schema.metadata, _ATTRS_KEY: attrs}
+        stored = self.schema.with_metadata(entries).serialize()
+        # as Arrow's own writer stores a schema; readers take types and metadata from it
+        entries[_ARROW_KEY] = base64.b64encode(stored)
+        self._writer.add_key_value_metadata(entries)
         with _explained(self.out):
             self._writer.close()
             self._file.flush()

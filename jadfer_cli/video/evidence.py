@@ -7,7 +7,10 @@ HEVC, VP9 and AV1 payload without complaint. Some damage can be seen in the byte
   (7.4.1 of both standards), and in MP4 and Matroska the units' lengths must fill the packet;
 * arithmetic and Huffman coded payload has no long runs of zeros.
 
-None of these accuses an intact file; and none sees every flipped bit.
+What remains unseen: in HEVC and VP9 nearly every payload is a valid one, so flipped bits and
+short garbage pass. Measured on 15 files each, damage in the middle of 320x180 video that
+changed pictures and left no evidence: one flipped bit - H.264 0 to 2, MPEG-4 0, AV1 0,
+HEVC 10, VP9 11; 500 zeros - none in any; 500 bytes of garbage - H.264 0, HEVC 4, VP9 9.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 # Zeros in a row that no entropy coder writes: 512 bits would hold some 90,000 symbols of
 # probability 255/256 in VP9's coder, more than a still frame has.
 _ZERO_RUN = bytes(64)
-_ZERO_RUN_CODECS = {"vp8", "vp9", "av1", "libdav1d", "mpeg4"}
+_ZERO_RUN_CODECS = {"vp8", "vp9", "av1", "mpeg4"}
 _NAL_CODECS = {"h264", "hevc"}
 _FORBIDDEN = (b"\x00\x00\x00", b"\x00\x00\x01", b"\x00\x00\x02")
 # An MPEG-4 "not coded" picture is a header only; libavcodec draws the line at 19 bytes.
@@ -63,7 +66,12 @@ class PacketInspector:
         damaged = self._codec in _ZERO_RUN_CODECS and _ZERO_RUN in data
         if self._codec == "mpeg4" and len(data) <= _MPEG4_EMPTY_BYTES:
             return PacketFacts(damaged=damaged, picture=False, reference=False)
-        return PacketFacts(damaged=damaged, shown=damaged or _is_shown(self._codec, data))
+        return PacketFacts(
+            damaged=damaged,
+            # dav1d gives no picture that is built on one it refused; what comes out is whole.
+            reference=damaged or self._codec != "av1",
+            shown=damaged or _is_shown(self._codec, data),
+        )
 
     def _inspect_nals(self, data: bytes) -> PacketFacts:
         """The facts of an H.264 or HEVC packet with length-prefixed NAL units."""

@@ -184,9 +184,14 @@ def _oddities(
     found = []
     if scan.broke_off:
         found.append(f"The file is damaged or cut short: reading stopped ({scan.broke_off}).")
-    # (AVI counts empty chunks, by which it writes a longer pause between two frames.)
-    if stream.frames > scan.n_packets and "avi" not in container_names:
-        found.append(f"The file announces {stream.frames} frames but holds {scan.n_packets}.")
+    held = scan.n_packets
+    if "avi" in container_names and scan.dts[-1] != _NO_STAMP:
+        held = max(held, scan.dts[-1] + 1)  # AVI also counts the empty chunks of a pause
+    if stream.frames > held:
+        found.append(
+            f"The file announces {stream.frames} frames but holds {held}: it is damaged or cut "
+            "short, and times after the damage may be early."
+        )
     if not stamped and _NO_STAMP in scan.pts:
         found.append("Frames without time stamps: their times follow from the stated frame rate.")
     same = int((np.diff(pts) == 0).sum())

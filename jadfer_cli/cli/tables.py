@@ -1,0 +1,59 @@
+"""Tables on stdout that read well on a terminal, in a pipe, and without colour."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from jadfer_cli.cli.console import stdout_console
+
+# In a pipe nothing is wrapped, so that grep and a log see whole lines.
+_PIPE_WIDTH = 4000
+
+Cell = str | tuple[str, str]  # a text, or a text and its style
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Aligned columns without lines; texts are wrapped where needed, never cut off.
+
+    Args:
+        head: Column titles; empty for none.
+        rows: Cells; the last column takes what room is left.
+    """
+    lines = [tuple(_text(cell) for cell in row) for row in rows]
+    result = Table(
+        box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold"
+    )
+    for i in range(len(lines[0]) if lines else len(head)):
+        result.add_column(head[i] if head else "", overflow="fold")
+    for line in lines:
+        result.add_row(*line)
+    return result
+
+
+def title(text: str) -> Text:
+    """A heading."""
+    return Text(text, style="bold cyan")
+
+
+def show(*parts: Table | Text) -> None:
+    """Prints the parts on stdout."""
+    console = stdout_console()
+    if console.is_terminal:
+        for part in parts:
+            console.print(part)
+        return
+    if "COLUMNS" not in os.environ:
+        console.width = _PIPE_WIDTH
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    for line in captured.get().splitlines():
+        console.file.write(line.rstrip() + "\n")
+
+
+def _text(cell: Cell) -> Text:
+    return Text(cell) if isinstance(cell, str) else Text(*cell)

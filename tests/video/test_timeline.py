@@ -1,0 +1,341 @@
+"""Times of every shown frame, what is refused, and which frames are selected."""
+
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import media
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jadfer_cli.errors import VideoError
+from jadfer_cli.options import VideoOptions
+from jadfer_cli.records import VideoInfo
+from jadfer_cli.video import container
+from jadfer_cli.video.timeline import probe, select
+
+FRAMES = media.numbered_frames(12, 64, 48)
+
+
+def make(folder: Path, name: str = "clip.mp4", **how: object) -> Path:
+    return media.make_video(folder / name, FRAMES, **how)  # type: ignore[arg-type]
+
+
+def info(time_s: list[float], time_base_s: float = 1e-6) -> VideoInfo:
+    """A timeline by hand; each frame lasts until the next, the last 0.1 s."""
+    times = np.array(time_s, np.float64)
+    return VideoInfo(
+        path="clip.mp4",
+        container="mp4",
+        codec="h264",
+        pixel_format="yuv420p",
+        width_px=64,
+        height_px=48,
+        rotation_deg=0,
+        time_s=times,
+        duration_s=np.append(np.diff(times), 0.1),
+        pts=np.round(times / time_base_s).astype(np.int64),
+        time_base_s=time_base_s,
+        start_offset_s=0.0,
+        n_packets=len(times),
+        nominal_fps=0.0,
+        file_bytes=1,
+    )
+
+
+# --- times ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fps", [25, Fraction(30000, 1001), Fraction(73, 10)])
+@pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv", "clip.mov", "clip.ts", "clip.avi"])
+def test_constant_rates(tmp_path: Path, name: str, fps: Fraction) -> None:
+    seen = probe(str(make(tmp_path, name, fps=fps)))
+    expected = np.arange(12) / float(fps)
+    # Matroska rounds to milliseconds, MPEG-TS to 1/90000 s; each stamp by itself, not the sum
+    assert np.abs(seen.time_s - expected).max() < 0.00101
+    assert np.abs(seen.duration_s - 1 / float(fps)).max() < 0.00201
+    assert seen.time_s[0] == 0.0 and seen.n_frames == seen.n_packets == 12
+    assert seen.nominal_fps == pytest.approx(float(fps), rel=0.02)
+
+
+def test_varying_rate_and_late_start_in_matroska(tmp_path: Path) -> None:
+    stamps = [500, 540, 600, 610, 700, 900, 901, 950, 1000, 1500, 1600, 1610]
+    seen = probe(str(make(tmp_path, "clip.mkv", pts=stamps)))
+    assert seen.start_offset_s == pytest.approx(0.5, abs=1e-9)
+    assert seen.time_s == pytest.approx((np.array(stamps) - 500) / 1000, abs=1e-9)
+    assert seen.duration_s[:-1] == pytest.approx(np.diff(stamps) / 1000, abs=1e-9)
+    assert seen.duration_s[-1] > 0
+    assert seen.pts[0] * seen.time_base_s == pytest.approx(0.5)
+    assert seen.stamped
+
+
+def test_an_edit_list_hides_what_it_cuts_away(tmp_path: Path) -> None:
+    whole = make(tmp_path, "whole.mp4", gop=12)
+    # Cut at 0.2 s without encoding: the frames from the key frame on stay in the file but
+    # the edit list says that they are not shown.
+    cut = media.run_ffmpeg("-ss", "0.2", "-i", str(whole), "-c", "copy", to=tmp_path / "cut.mp4")
+    seen = probe(str(cut))
+    assert (seen.n_frames, seen.n_packets) == (7, 12)
+    assert seen.time_s == pytest.approx(np.arange(7) / 25, abs=1e-9)
+
+
+def test_raw_streams_count_their_stated_rate(tmp_path: Path) -> None:
+    raw = media.run_ffmpeg("-i", str(make(tmp_path)), "-c", "copy", to=tmp_path / "clip.264")
+    seen = probe(str(raw))
+    assert not seen.stamped
+    assert seen.time_s == pytest.approx(np.arange(12) / 25, abs=1e-6)
+    assert "without time stamps" in " ".join(seen.warnings)
+
+
+def test_stamps_in_decoding_order_are_not_trusted_to_name_pictures(tmp_path: Path) -> None:
+    assert not probe(str(make(tmp_path, "clip.avi"))).stamped  # H.264 with B-frames in AVI
+    assert probe(str(make(tmp_path, "clip.mp4"))).stamped
+
+
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+def test_rotation_swaps_the_displayed_size(tmp_path: Path, rotation: int) -> None:
+    seen = probe(str(make(tmp_path, rotation=rotation)))
+    assert seen.rotation_deg == rotation
+    assert (seen.width_px, seen.height_px) == ((48, 64) if rotation % 180 else (64, 48))
+
+
+def test_a_single_frame(tmp_path: Path) -> None:
+    seen = probe(str(media.make_video(tmp_path / "one.mp4", FRAMES[:1], fps=10)))
+    assert seen.time_s.tolist() == [0.0]
+    assert seen.duration_s == pytest.approx([0.1], abs=1e-3)
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
+    media.make_video(tmp_path / "cover.mjpeg", [media.numbered_frame(3, 320, 240)], codec="mjpeg")
+    clip = make(tmp_path, "plain.mp4")
+    both = media.run_ffmpeg(
+        *("-i", str(tmp_path / "cover.mjpeg"), "-i", str(clip), "-map", "0", "-map", "1"),
+        *("-c", "copy", "-disposition:v:0", "attached_pic"),
+        to=tmp_path / "both.mp4",
+    )
+    seen = probe(str(both))
+    assert (seen.codec, seen.width_px, seen.n_frames) == ("h264", 64, 12)
+
+
+def test_the_default_stream_of_several_is_the_video(tmp_path: Path) -> None:
+    small = make(tmp_path, "small.mkv")
+    large = media.make_video(tmp_path / "large.mkv", media.numbered_frames(5, 128, 96))
+    both = media.run_ffmpeg(
+        *("-i", str(small), "-i", str(large), "-map", "0", "-map", "1", "-c", "copy"),
+        *("-disposition:v:0", "0", "-disposition:v:1", "default"),
+        to=tmp_path / "both.mkv",
+    )
+    assert probe(str(both)).width_px == 128
+
+
+def test_names_that_look_like_protocols_are_files(tmp_path: Path) -> None:
+    for name in ("2024-01-01T12:30:00.mp4", "concat:a.mp4", "frame%03d.mp4", "Gesicht ü.mp4"):
+        shutil.copy(make(tmp_path), tmp_path / name)
+        assert probe(str(tmp_path / name)).n_frames == 12
+
+
+# --- what is refused -------------------------------------------------------------------------
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(VideoError) as caught:
+        probe(str(path))
+    assert str(path) in caught.value.message
+    assert caught.value.hint
+    return caught.value.message
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert "does not exist" in refusal(tmp_path / "none.mp4")
+    assert "does not exist" in refusal(make(tmp_path) / "inside.mp4")
+
+
+def test_directory(tmp_path: Path) -> None:
+    assert "is a directory" in refusal(tmp_path)
+
+
+def test_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    assert "is empty (0 bytes)" in refusal(tmp_path / "empty.mp4")
+
+
+def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = make(tmp_path)
+    clip.chmod(0)
+    if os.access(clip, os.R_OK):  # root reads everything
+
+        def denied(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(container.Path, "open", denied)
+    assert "permission denied" in refusal(clip)
+
+
+def test_devices_and_pipes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    assert "a device or a pipe" in refusal(tmp_path / "pipe.mp4")  # and does not wait for it
+    assert "a device or a pipe" in refusal(Path("/dev/null"))
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "notes.mp4", "garbage.mp4", "garbage.mkv"])
+def test_text_and_garbage(tmp_path: Path, name: str) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, 5000, np.uint8).tobytes()
+    (tmp_path / name).write_bytes(b"hello world\n" * 99 if "notes" in name else noise)
+    message = refusal(tmp_path / name)
+    assert "not a video" in message
+
+
+@pytest.mark.parametrize("name", ["still.png", "still.jpg", "still.mp4"])
+def test_pictures(tmp_path: Path, name: str) -> None:
+    media.make_video(tmp_path / "one.mp4", FRAMES[:1])
+    suffix = "still.png" if name == "still.mp4" else name
+    media.run_ffmpeg("-i", str(tmp_path / "one.mp4"), "-frames:v", "1", to=tmp_path / suffix)
+    (tmp_path / suffix).rename(tmp_path / name)
+    assert "is a picture, not a video" in refusal(tmp_path / name)
+
+
+def test_playlists_open_no_other_file(tmp_path: Path) -> None:
+    clip = make(tmp_path, "clip.ts")
+    playlist = tmp_path / "list.m3u8"
+    playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{clip}\n#EXT-X-ENDLIST\n")
+    message = refusal(playlist)
+    assert "is a playlist" in message or "not a video" in message
+
+
+def test_truncated_mp4(tmp_path: Path) -> None:
+    whole = make(tmp_path).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])  # the index is at the end
+    assert "cut short" in refusal(tmp_path / "cut.mp4")
+
+
+def test_truncated_matroska_gives_what_is_there(tmp_path: Path) -> None:
+    whole = make(tmp_path, "whole.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    seen = probe(str(tmp_path / "cut.mkv"))
+    assert 1 <= seen.n_frames < 12
+    (tmp_path / "head.mkv").write_bytes(whole[:60])
+    assert "damaged or cut short" in refusal(tmp_path / "head.mkv")
+
+
+def test_a_fast_start_mp4_that_ends_early_says_so(tmp_path: Path) -> None:
+    whole = media.run_ffmpeg(
+        "-i", str(make(tmp_path)), "-c", "copy", "-movflags", "+faststart", to=tmp_path / "f.mp4"
+    ).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 3 // 4])
+    seen = probe(str(tmp_path / "cut.mp4"))
+    assert seen.n_frames < 12
+    assert "announces 12 frames" in " ".join(seen.warnings)
+
+
+def test_sound_only(tmp_path: Path) -> None:
+    assert "only sound" in refusal(media.make_audio(tmp_path / "sound.mp4"))
+
+
+def test_a_stream_without_a_frame(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "none.mkv"), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        out.start_encoding()
+    assert "without a single frame" in refusal(tmp_path / "none.mkv")
+
+
+def test_frames_of_which_none_can_be_decoded(tmp_path: Path) -> None:
+    clip = make(tmp_path)
+    content = bytearray(clip.read_bytes())
+    for offset, size, _ in media.packet_spans(clip):
+        content[offset : offset + size] = bytes(size)
+    (tmp_path / "zeros.mp4").write_bytes(content)
+    assert "none can be decoded" in refusal(tmp_path / "zeros.mp4")
+
+
+# --- selection -------------------------------------------------------------------------------
+
+TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames a second
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (VideoOptions(), list(range(20))),
+        (VideoOptions(every=7), [0, 7, 14]),
+        (VideoOptions(start_s=0.5, every=4), [5, 9, 13, 17]),
+        (VideoOptions(start_s=0.5, end_s=0.9), [5, 6, 7, 8]),  # the end is left out
+        (VideoOptions(fps=5), list(range(0, 20, 2))),
+        (VideoOptions(fps=10), list(range(20))),
+        (VideoOptions(fps=100), list(range(20))),
+        # slots of 0.4 s begin at 0, 0.4, 0.8, 1.2, 1.6
+        (VideoOptions(fps=2.5), [0, 4, 8, 12, 16]),
+        # slots of 1/3 s begin at 0.3, 0.633, 0.967, 1.3, 1.633
+        (VideoOptions(fps=3, start_s=0.25), [3, 7, 10, 13, 17]),
+    ],
+)
+def test_select(options: VideoOptions, expected: list[int]) -> None:
+    assert select(info(TENTHS), options).tolist() == expected
+
+
+def test_select_by_fps_follows_the_times_of_a_varying_rate() -> None:
+    # slots of 0.5 s: [0, .1, .4] [.55] [] [1.6] [2.0, 2.1, 2.49]
+    assert select(info([0, 0.1, 0.4, 0.55, 1.6, 2.0, 2.1, 2.49]), VideoOptions(fps=2)).tolist() == [
+        *(0, 3, 4, 5)
+    ]
+
+
+def test_select_loses_no_frame_to_rounded_stamps() -> None:
+    rounded = [round(k / 30, 3) for k in range(90)]  # 30 frames a second in milliseconds
+    assert len(select(info(rounded, 0.001), VideoOptions(fps=30))) == 90
+
+
+@given(
+    gaps=st.lists(st.floats(0.001, 2.0), min_size=1, max_size=60),
+    fps=st.floats(0.2, 60),
+)
+def test_select_by_fps_never_takes_more_than_asked(gaps: list[float], fps: float) -> None:
+    times = np.concatenate([[0.0], np.cumsum(gaps)])
+    taken = select(info(times.tolist()), VideoOptions(fps=fps))
+    assert taken[0] == 0 and (np.diff(taken) > 0).all()
+    assert len(taken) <= np.floor((times[-1] + 1e-6) * fps) + 1
+    # a frame is left out only if one less than a slot before it was taken
+    for index in set(range(len(times))) - set(taken.tolist()):
+        assert times[index] - times[taken[taken < index][-1]] < 1 / fps + 1e-6
+
+
+def test_select_nothing_left_names_the_length() -> None:
+    with pytest.raises(VideoError, match=r"clip\.mp4 has no frame within --start 9.*2\.000 s long"):
+        select(info(TENTHS), VideoOptions(start_s=9))
+    with pytest.raises(VideoError, match=r"--start 0\.51 --end 0\.59"):
+        select(info(TENTHS), VideoOptions(start_s=0.51, end_s=0.59))
+
+
+# --- the developers' clips ---------------------------------------------------------------------
+
+CLIPS = {
+    "asl_thanks.mkv": 51,
+    "asl_yes.mkv": 65,
+    "carphone.mp4": 120,
+    "face_noface.mov": 169,
+    "no_face.mp4": 95,
+    "pexels_sad_to_joy.mp4": 472,
+    "single_face.mp4": 72,
+    "two_faces_speech.mp4": 105,
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "n_frames"), CLIPS.items())
+def test_times_of_real_clips_are_those_of_the_decoded_frames(
+    shared: Path, name: str, n_frames: int
+) -> None:
+    path = shared / "clips" / name
+    seen = probe(str(path))
+    with av.open(str(path)) as opened:
+        decoded = [(float(f.pts * f.time_base), f.pts) for f in opened.decode(video=0)]
+    times = np.array([time for time, _ in decoded])
+    assert seen.n_frames == n_frames == len(decoded)
+    assert np.abs(seen.time_s - (times - times[0])).max() < 0.001
+    assert seen.start_offset_s == pytest.approx(times[0], abs=1e-9)
+    assert seen.pts.tolist() == [pts for _, pts in decoded]
+    assert seen.warnings == () or name == "carphone.mp4"  # its pixels are not square
