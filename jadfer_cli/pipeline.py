@@ -124,13 +124,16 @@ class Annotator:
                 "do not publish its scores."
             )
 
-    def open(self, path: str) -> Run:
-        """Reads a video's timeline and prepares its annotation.
+    def open(self, video: str | VideoInfo) -> Run:
+        """Prepares the annotation of a video.
+
+        Args:
+            video: Its path, or what `probe` said of it.
 
         Raises:
             VideoError: It cannot be read, or no frame is left to analyse.
         """
-        info = probe(path)
+        info = probe(video) if isinstance(video, str) else video
         return Run(self, info, select(info, self.options.video))
 
     def metadata(self) -> dict[str, Any]:
@@ -162,7 +165,8 @@ class Run:
         self.counts = Counts()
         self.stats = TrackStats()
         options = annotator.options
-        self.video = Path(info.path).name if options.relative_paths else info.path
+        name = Path(info.path).name if options.relative_paths else info.path
+        self.video = sidecar.printable(name)
         self.started_s = time.perf_counter()
         self._decoders: list[tuple[int, str]] = []
         self._warnings: list[str] = [*annotator.warnings, *info.warnings]
@@ -277,7 +281,7 @@ class Run:
 
 def annotate_to(
     annotator: Annotator,
-    path: str,
+    video: str | VideoInfo,
     out: Path,
     *,
     overwrite: bool = False,
@@ -287,7 +291,7 @@ def annotate_to(
 
     Args:
         annotator: The networks.
-        path: The video.
+        video: Its path, or what `probe` said of it.
         out: The Parquet file; nothing is left of it unless all went well.
         overwrite: Replace an earlier result.
         progress: Called after every batch.
@@ -299,7 +303,7 @@ def annotate_to(
         VideoError: The video cannot be read.
         OutputError: The result exists or cannot be written.
     """
-    run = annotator.open(path)
+    run = annotator.open(video)
     options = annotator.options
     total = len(run.indices)
     tell = progress or (lambda _: None)

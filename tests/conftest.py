@@ -1,11 +1,19 @@
-"""Shared fixtures: where the developers' clips are, and small videos made on the spot."""
+"""Shared fixtures: the command as users start it, the developers' clips, a short video."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+DEMO = ROOT / "examples" / "demo.mp4"
+# the installed command of this very environment, not a module of the checkout
+JADFER = Path(sys.executable).with_name("jadfer")
+
+Result = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +23,43 @@ def shared() -> Path:
     if not (folder / "clips").is_dir():
         pytest.skip(f"no clips in {folder}; set JADFER_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def jadfer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """Runs the installed `jadfer` from outside the checkout, as a user does."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+
+    def run(*args: object, **how: object) -> Result:
+        options = {"cwd": elsewhere, "timeout": 300, "capture_output": True, "text": True}
+        command = [str(JADFER), *(os.fspath(a) if isinstance(a, Path) else str(a) for a in args)]
+        return subprocess.run(command, **(options | how))  # type: ignore[call-overload]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def demo_result(jadfer: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """examples/demo.mp4 annotated once, with landmarks, for all tests that read it."""
+    out = tmp_path_factory.mktemp("demo") / "demo.parquet"
+    result = jadfer("annotate", DEMO, "-o", out, "--landmarks")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def short_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 8 frames of the demo: quick to annotate."""
+    import av
+
+    path = tmp_path_factory.mktemp("short") / "short.mp4"
+    with av.open(str(DEMO)) as source, av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for index, frame in enumerate(source.decode(video=0)):
+            if index == 8:
+                break
+            picture = av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")
+            target.mux(stream.encode(picture))
+        target.mux(stream.encode())
+    return path

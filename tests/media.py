@@ -6,6 +6,7 @@ back after lossy coding, scaling and turning: so a test sees which frame it was 
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 ImageArray = npt.NDArray[np.uint8]
+
+os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes its settings to stderr otherwise
 
 BITS = 8
 # Without scene cuts and with a fixed distance of key frames, damage has a known reach.

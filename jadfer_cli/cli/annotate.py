@@ -207,7 +207,12 @@ def _run(
     refuse_existing(
         [*finals, *([landmark_path(target)] if options.landmarks else [])], overwrite=overwrite
     )
-    report.stage("loading")
+    from jadfer_cli.video.timeline import probe, select
+
+    report.stage("reading the timeline")
+    info = probe(video)
+    select(info, options.video)
+    report.stage("loading the networks")
     from jadfer_cli.pipeline import Annotator, Progress, annotate_to
 
     annotator = Annotator(options)
@@ -220,7 +225,7 @@ def _run(
     def progress(p: Progress) -> None:
         report.frames(p.stage, p.frames, p.frames_total, p.faces)
 
-    metadata = annotate_to(annotator, video, target, overwrite=overwrite, progress=progress)
+    metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)
     for warning in metadata["warnings"]:
         if warning not in annotator.warnings:
             report.note(warning, kind="warning")

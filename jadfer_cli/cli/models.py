@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
-from jadfer_cli.cli.tables import Cell, show, table, title
+from jadfer_cli.cli.tables import Cell, flat, show, table, title
 from jadfer_cli.errors import ModelError, OptionError
 
 _HELP = """Show, verify and fetch the networks: expression weights and face detectors.
@@ -58,7 +58,7 @@ Examples:
 
 _VERIFY_HELP = """Read weights and detectors again, compare their sha256, and load them.
 
-Without a NAME: all shipped weights, the embedded detector and the installed packs.
+Without a NAME: all shipped weights, the embedded detector and the installed packs. \
 One line each; the exit code is 1 if any is damaged or missing.
 
 Examples:
@@ -68,14 +68,14 @@ Examples:
   jadfer models verify default buffalo_l
 """
 
-_FETCH_HELP = """Download an InsightFace pack, whose face detector is more exact than the embedded one.
+_FETCH_HELP = """Download an InsightFace pack for its face detector (SCRFD).
 
-The packs' terms (non-commercial research only) are shown first. The zip is compared with
-its known sha256 and nothing is left behind where something fails. This is the only command
+The packs' terms (non-commercial research only) are shown first. The zip is compared with \
+its known sha256 and nothing is left behind where something fails. This is the only command \
 that uses the network; on a machine without one, download the zip elsewhere and give --from.
 
-Packs: buffalo_l (289 MB), buffalo_m (276 MB), buffalo_s (128 MB), buffalo_sc (15 MB),
-antelopev2 (361 MB). The detectors: 10 GFLOPs in buffalo_l and antelopev2, 2.5 in buffalo_m,
+Packs: buffalo_l (289 MB), buffalo_m (276 MB), buffalo_s (128 MB), buffalo_sc (15 MB), \
+antelopev2 (361 MB). The detectors: 10 GFLOPs in buffalo_l and antelopev2, 2.5 in buffalo_m, \
 0.5 (the fastest) in buffalo_s and buffalo_sc.
 
 Examples:
@@ -101,7 +101,7 @@ _TERMS = (
     "InsightFace for a licence: https://github.com/deepinsight/insightface#license"
 )
 
-app = typer.Typer(help=_HELP, no_args_is_help=True)
+app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode="rich")
 
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 _Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
@@ -152,7 +152,7 @@ def info(
         if as_json:
             _print_json(facts)
             return
-        show(table((), [((key, "bold"), value) for key, value in _flat(facts)]))
+        show(table((), [((key, "bold"), value) for key, value in flat(facts)]))
 
 
 @app.command("verify", help=_VERIFY_HELP)
@@ -333,18 +333,6 @@ def _plain(item: Any) -> dict[str, Any]:
     return {
         key: str(value) if isinstance(value, Path) else value for key, value in vars(item).items()
     }
-
-
-def _flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as lines: config.width 256."""
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        elif isinstance(value, (list, tuple)):
-            if value:
-                yield prefix + key, ", ".join(map(str, value))
-        elif value not in (None, ""):
-            yield prefix + key, str(value)
 
 
 def _print_json(value: Any) -> None:

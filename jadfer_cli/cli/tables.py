@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +14,7 @@ from jadfer_cli.cli.console import stdout_console
 # In a pipe nothing is wrapped, so that grep and a log see whole lines.
 _PIPE_WIDTH = 4000
 
-Cell = str | tuple[str, str]  # a text, or a text and its style
+Cell = str | tuple[str, str] | Text  # a text, a text and its style, or many of them
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
@@ -55,5 +56,19 @@ def show(*parts: Table | Text) -> None:
         console.file.write(line.rstrip() + "\n")
 
 
+def flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested facts as lines: config.width 256."""
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)):
+            if value:
+                yield prefix + key, ", ".join(map(str, value))
+        elif value not in (None, ""):
+            yield prefix + key, str(value)
+
+
 def _text(cell: Cell) -> Text:
-    return Text(cell) if isinstance(cell, str) else Text(*cell)
+    if isinstance(cell, Text):
+        return cell
+    return Text(cell) if isinstance(cell, str) else Text(cell[0], style=cell[1])

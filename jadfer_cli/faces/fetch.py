@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
-import os
 import socket
 import ssl
 import urllib.error
@@ -30,7 +29,6 @@ from jadfer_cli.faces.install import (
 )
 from jadfer_cli.faces.packs import PACKS, Pack, packs_folder
 
-MIRROR_VARIABLE = "JADFER_PACK_URL"
 TIMEOUT_S = 30.0
 _PIECE_BYTES = 1 << 18
 
@@ -100,13 +98,13 @@ def known_pack(name: str) -> Pack:
 
 
 def source_of(pack: Pack, given: str | None) -> str:
-    """Where the zip is taken from: as given, the mirror of the environment, or the release.
+    """Where the zip is taken from: as given, or the release.
 
     Args:
         pack: The pack.
         given: A URL or a file of the zip, or a URL or folder in which it lies.
     """
-    place = given or os.environ.get(MIRROR_VARIABLE) or pack.url
+    place = given or pack.url
     return place if place.endswith(".zip") else f"{place.rstrip('/')}/{pack.name}.zip"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 from typing import Any
 
@@ -38,12 +39,17 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def printable(path: str) -> str:
+    """A path as text that can be stored; bytes that are no UTF-8 become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def video_metadata(info: VideoInfo, sha256: str | None) -> dict[str, Any]:
     """What is known of the source: format, timing audit, identity."""
     gaps = info.duration_s[:-1] if info.n_frames > 1 else info.duration_s
     shortest, longest = (float(gaps.min()), float(gaps.max())) if len(gaps) else (0.0, 0.0)
     return {
-        "path": info.path,
+        "path": printable(info.path),
         "sha256": sha256,
         "bytes": info.file_bytes,
         "container": info.container,

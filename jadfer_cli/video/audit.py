@@ -114,6 +114,7 @@ class Audit:
         """Every shown frame from (at latest) `seek_to` to `last`, ascending, each once."""
         with open_container(self._info.path) as (container, stream):
             stream.thread_type = "NONE"
+            stream.codec_context.thread_count = 1  # dav1d takes no notice of the line above
             if self._first:
                 container.seek(int(self._info.pts[self._first]), stream=stream)
             for judged in self._judge(container, stream):
@@ -174,7 +175,8 @@ class Audit:
         try:
             return list(stream.decode(packet))
         except Exception:  # InvalidDataError most often, but any of FFmpeg's codes
-            if note is not None:
+            # H.264's decoder also calls a packet without a picture invalid; that is no damage.
+            if note is not None and note.facts.picture:
                 note.damaged = True
                 self._taint(note)
             return []

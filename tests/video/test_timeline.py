@@ -47,7 +47,7 @@ def info(time_s: list[float], time_base_s: float = 1e-6) -> VideoInfo:
     )
 
 
-# --- times ---------------------------------------------------------------------------------
+# --- times ---
 
 
 @pytest.mark.parametrize("fps", [25, Fraction(30000, 1001), Fraction(73, 10)])
@@ -138,7 +138,7 @@ def test_names_that_look_like_protocols_are_files(tmp_path: Path) -> None:
         assert probe(str(tmp_path / name)).n_frames == 12
 
 
-# --- what is refused -------------------------------------------------------------------------
+# --- what is refused ---
 
 
 def refusal(path: Path) -> str:
@@ -214,7 +214,7 @@ def test_truncated_mp4(tmp_path: Path) -> None:
 
 def test_truncated_matroska_gives_what_is_there(tmp_path: Path) -> None:
     whole = make(tmp_path, "whole.mkv").read_bytes()
-    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 2 // 3])
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 9 // 10])
     seen = probe(str(tmp_path / "cut.mkv"))
     assert 1 <= seen.n_frames < 12
     (tmp_path / "head.mkv").write_bytes(whole[:60])
@@ -225,7 +225,7 @@ def test_a_fast_start_mp4_that_ends_early_says_so(tmp_path: Path) -> None:
     whole = media.run_ffmpeg(
         "-i", str(make(tmp_path)), "-c", "copy", "-movflags", "+faststart", to=tmp_path / "f.mp4"
     ).read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 3 // 4])
+    (tmp_path / "cut.mp4").write_bytes(whole[:-100])
     seen = probe(str(tmp_path / "cut.mp4"))
     assert seen.n_frames < 12
     assert "announces 12 frames" in " ".join(seen.warnings)
@@ -236,10 +236,9 @@ def test_sound_only(tmp_path: Path) -> None:
 
 
 def test_a_stream_without_a_frame(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "none.mkv"), "w") as out:
-        stream = out.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        out.start_encoding()
+    clip = make(tmp_path, "clip.mkv")
+    offset, size, _ = media.packet_spans(clip)[0]
+    (tmp_path / "none.mkv").write_bytes(clip.read_bytes()[: offset + size // 2])
     assert "without a single frame" in refusal(tmp_path / "none.mkv")
 
 
@@ -252,7 +251,7 @@ def test_frames_of_which_none_can_be_decoded(tmp_path: Path) -> None:
     assert "none can be decoded" in refusal(tmp_path / "zeros.mp4")
 
 
-# --- selection -------------------------------------------------------------------------------
+# --- selection ---
 
 TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames a second
 
@@ -310,7 +309,7 @@ def test_select_nothing_left_names_the_length() -> None:
         select(info(TENTHS), VideoOptions(start_s=0.51, end_s=0.59))
 
 
-# --- the developers' clips ---------------------------------------------------------------------
+# --- the developers' clips ---
 
 CLIPS = {
     "asl_thanks.mkv": 51,
