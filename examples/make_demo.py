@@ -47,9 +47,7 @@ def view(portrait_rgb: np.ndarray, time_s: float) -> np.ndarray:
         for values in zip(*((*centre, width) for _, centre, width in CAMERA), strict=True)
     )
     scale = WIDTH_PX / width
-    matrix = np.array(
-        [[scale, 0, WIDTH_PX / 2 - scale * x], [0, scale, HEIGHT_PX / 2 - scale * y]]
-    )
+    matrix = np.array([[scale, 0, WIDTH_PX / 2 - scale * x], [0, scale, HEIGHT_PX / 2 - scale * y]])
     return cv2.warpAffine(
         portrait_rgb,
         matrix,

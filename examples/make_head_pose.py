@@ -46,8 +46,13 @@ def head(turn: np.ndarray, centre: np.ndarray, canvas: np.ndarray) -> np.ndarray
 
     around = np.linspace(0, 2 * math.pi, 73)
     for t in np.linspace(0, math.pi, 7)[:-1]:  # meridians, the front half only
-        ring = np.stack([np.sin(around) * math.cos(t), np.cos(around),
-                         np.sin(around) * math.sin(t)], 1) * radii + middle
+        ring = (
+            np.stack(
+                [np.sin(around) * math.cos(t), np.cos(around), np.sin(around) * math.sin(t)], 1
+            )
+            * radii
+            + middle
+        )
         front = (ring - middle) @ turn.T[:, 2] < 0
         dots = place(ring)
         for i in range(len(dots) - 1):
@@ -55,8 +60,11 @@ def head(turn: np.ndarray, centre: np.ndarray, canvas: np.ndarray) -> np.ndarray
                 ends = [tuple(int(v) for v in dots[j]) for j in (i, i + 1)]
                 cv2.line(canvas, *ends, SOFT, 1, cv2.LINE_AA)
     u = np.stack([np.cos(around), np.sin(around), np.zeros(73)], 1)
-    ball = [place((u @ rotation(0, a, b).T) * radii + middle) for a in range(0, 180, 15)
-            for b in range(0, 180, 30)]
+    ball = [
+        place((u @ rotation(0, a, b).T) * radii + middle)
+        for a in range(0, 180, 15)
+        for b in range(0, 180, 30)
+    ]
     hull = cv2.convexHull(np.concatenate(ball).astype(np.float32)).astype(np.int32)
     cv2.polylines(canvas, [hull], True, INK, 2, cv2.LINE_AA)
 
@@ -71,8 +79,15 @@ def head(turn: np.ndarray, centre: np.ndarray, canvas: np.ndarray) -> np.ndarray
     root, tip = place(np.stack([bridge, FACE_MODEL_MM[2]]))
     cv2.line(canvas, tuple(root.astype(int)), tuple(tip.astype(int)), INK, 2, cv2.LINE_AA)
     ahead = place(FACE_MODEL_MM[2:3] + np.array([[0, 0, -60.0]]))[0]
-    cv2.arrowedLine(canvas, tuple(tip.astype(int)), tuple(ahead.astype(int)), LINE, 3,
-                    cv2.LINE_AA, tipLength=0.3)
+    cv2.arrowedLine(
+        canvas,
+        tuple(tip.astype(int)),
+        tuple(ahead.astype(int)),
+        LINE,
+        3,
+        cv2.LINE_AA,
+        tipLength=0.3,
+    )
     return marks
 
 

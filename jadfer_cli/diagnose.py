@@ -223,7 +223,7 @@ def _import(module: str) -> ModuleType:
 def import_remedy(module: str, said: str) -> str:
     """What to do about an import that failed with the message `said`."""
     distribution = _LIBRARIES[module][0]
-    if module == "cv2" and ("libGL" in said or "libgthread" in said or "libglib" in said):
+    if "libGL" in said or "libgthread" in said or "libglib" in said:  # OpenCV's, whoever asks
         return (
             "On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0; "
             "or: pip install --force-reinstall opencv-python-headless"

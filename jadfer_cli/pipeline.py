@@ -198,7 +198,7 @@ class Run:
 
     def _look(self, reader: Iterable[Frame]) -> Iterator[_Seen]:
         """Detection, tracking, crops and quality, frame by frame, in order."""
-        tracker = FaceTracker(self.annotator.options.faces, self.info.nominal_fps)
+        tracker = FaceTracker(self.annotator.options.faces, self._analysed_fps())
         for frame in reader:
             image = frame.image_rgb
             faces = Faces.none() if image is None else self.annotator.detector.detect(image)
@@ -212,6 +212,12 @@ class Run:
             self.stats.add(ids, faces.boxes_px, frame.duration_s)
             bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
             yield _Seen(bare, faces, ids, judged, crops)
+
+    def _analysed_fps(self) -> float:
+        """Mean rate of the frames analysed, which --every and --fps make lower."""
+        times = self.info.time_s[self.indices]
+        span_s = float(times[-1] - times[0])
+        return (len(times) - 1) / span_s if span_s > 0 else self.info.nominal_fps
 
     def _score(self, batch: list[_Seen]) -> list[AnnotatedFrame]:
         """Probabilities for the faces of several frames at once."""

@@ -169,7 +169,7 @@ def annotate(
     ] = False,
 ) -> None:
     """Annotate one video."""
-    with errors_as_exit_codes(debug=debug):
+    with errors_as_exit_codes(debug=debug, log_json=log_json):
         options = AnnotateOptions(
             video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
             faces=FaceOptions(

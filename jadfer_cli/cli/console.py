@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -43,11 +44,12 @@ def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def errors_as_exit_codes(*, debug: bool) -> Iterator[None]:
+def errors_as_exit_codes(*, debug: bool, log_json: bool = False) -> Iterator[None]:
     """Turns what a command raises into one message on stderr and an exit code.
 
     Args:
         debug: Let the traceback through.
+        log_json: Say it as a JSON line, event "error".
 
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
@@ -56,37 +58,46 @@ def errors_as_exit_codes(*, debug: bool) -> Iterator[None]:
         # a signal that the parent had ignored (nohup) stays ignored
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
+    say = _say_json if log_json else say_error
     try:
         yield
+    except typer.Exit:
+        raise
     except JadferError as error:
         if debug:
             traceback.print_exc()
-        say_error(error)
+        say(error)
         raise typer.Exit(error.exit_code) from None
     except Terminated as error:
-        stderr_console().print("Stopped; nothing was left half-written.", style="yellow")
+        say(JadferError("Stopped by a signal.", _NOTHING_LEFT))
         raise typer.Exit(128 + error.number) from None
     except KeyboardInterrupt:
-        stderr_console().print("Interrupted; nothing was left half-written.", style="yellow")
+        say(JadferError("Interrupted.", _NOTHING_LEFT))
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
     except MemoryError:
-        say_error(JadferError("The machine ran out of memory.", "Try a smaller --batch-size."))
+        say(JadferError("The machine ran out of memory.", "Try a smaller --batch-size."))
         raise typer.Exit(1) from None
-    except typer.Exit:
-        raise
     except Exception as error:
         if debug:
             raise
-        say_error(
+        say(
             JadferError(
                 f"Something unexpected went wrong: {type(error).__name__}: {error}",
                 "This is a mistake in jadfer; run again with --debug and report what it prints.",
             )
         )
         raise typer.Exit(1) from None
+
+
+_NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
+
+
+def _say_json(error: JadferError) -> None:
+    line = {"event": "error", "message": error.message, "hint": error.hint}
+    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def say_error(error: JadferError) -> None:

@@ -97,8 +97,8 @@ Examples:
 """
 
 _TERMS = (
-    "InsightFace's packs may be used for non-commercial research only; for anything else ask\n"
-    "InsightFace for a licence: https://github.com/deepinsight/insightface#license"
+    "InsightFace's packs may be used for non-commercial research only. For anything\n"
+    "else get a licence: https://github.com/deepinsight/insightface#license"
 )
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode="rich")
@@ -287,11 +287,9 @@ def _accept(pack: str, place: str, *, yes: bool) -> None:
             f"{pack} was not fetched: its terms were not accepted.", "Add --yes to accept them."
         )
     stderr_console().print(Text(f"{pack} will come from {place}"))
-    try:
-        agreed = typer.confirm("Do you accept these terms?", err=True)
-    except typer.Abort:  # Ctrl-C or the end of input
-        raise KeyboardInterrupt from None
-    if not agreed:
+    stderr_console().print(Text("Do you accept these terms? (y/N) "), end="")
+    # not typer.confirm: it writes a space to stdout, where only data belongs
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise ModelError(f"{pack} was not fetched: its terms were not accepted.")
 
 

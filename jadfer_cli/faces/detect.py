@@ -222,7 +222,6 @@ def _load_scrfd(path: Path, name: str, options: FaceOptions, threads: int, devic
     """
     with _quiet():
         from insightface.model_zoo import get_model
-        from insightface.model_zoo.scrfd import SCRFD
 
         try:
             sha256 = file_sha256(path)
@@ -239,7 +238,8 @@ def _load_scrfd(path: Path, name: str, options: FaceOptions, threads: int, devic
                 f"The detector file {path} cannot be loaded; it is damaged or no ONNX model.",
                 _CHOICES,
             ) from error
-    if not isinstance(model, SCRFD) or not model.use_kps:
+    # InsightFace routes by the number of outputs, and gives None for what it does not know.
+    if getattr(model, "taskname", None) != "detection" or not model.use_kps:
         raise ModelError(f"{path} is not a face detector with five landmarks (SCRFD).", _CHOICES)
     model.nms_thresh = 0.4
     info = DetectorInfo(

@@ -83,12 +83,13 @@ class Audit:
 
     A damaged picture passes its damage on: all frames decoded after it, up to the next key
     frame, are built on it and are CORRUPT too, unless its own bits say that nothing refers
-    to it. In 60 H.264 files with a damaged middle the wrong pictures were just these, 1 to
-    30 in a row where key frames come every 30.
+    to it. In 89 H.264 files with a damaged middle, 1,568 of 1,604 wrong pictures were called
+    CORRUPT, and 116 right ones (320x180, a key frame every 30).
 
     One thread, because libavcodec's frame threads report errors late and lose them.
     Cost without colour conversion, one core of a 2-core cloud machine: H.264 0.6 ms a
-    frame at 640x360 and 2.3 ms at 1280x720, HEVC 0.9 and 2.2, VP9 0.9 and 2.0.
+    frame at 640x360 and 2.3 ms at 1280x720, HEVC 0.9 and 2.2, VP9 0.9 and 2.0; leaving out the
+    loop filter would save a tenth and spoil the pictures for taking over from decord.
 
     Args:
         info: The video, as probed.

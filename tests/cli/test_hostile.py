@@ -143,7 +143,14 @@ def test_a_url_is_not_fetched(jadfer, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["with space.mp4", "line\nbreak.mp4", "emoji 🙂.mp4", "[bold]x[bold].mp4", "-dash.mp4", "ü'\"$.mp4"],
+    [
+        "with space.mp4",
+        "line\nbreak.mp4",
+        "emoji 🙂.mp4",
+        "[bold]x[bold].mp4",
+        "-dash.mp4",
+        "ü'\"$.mp4",
+    ],
 )
 def test_odd_names_work(jadfer, tmp_path, short_clip, name):
     shutil.copy(short_clip, tmp_path / name)

@@ -176,9 +176,7 @@ def test_coverage_check_sees_repeats_and_disorder(tmp_path):
         folder = tmp_path / str(ids)
         with (
             pytest.raises(OutputError, match="do not cover"),
-            ResultSink(
-                folder / "c.parquet", "v", LABELS, landmarks=False, overwrite=False
-            ) as sink,
+            ResultSink(folder / "c.parquet", "v", LABELS, landmarks=False, overwrite=False) as sink,
         ):
             sink.write([annotated(0, ids)])
             sink.commit({}, np.array([0]))

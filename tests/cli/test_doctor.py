@@ -1,0 +1,242 @@
+"""`jadfer doctor`, started as a user does, on installations that are whole and that are not."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from jadfer_cli import diagnose, selftest
+from jadfer_cli.diagnose import OK, PROBLEM, WARNING
+from jadfer_cli.expression import checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+GROUPS = [
+    "System",
+    "Libraries",
+    "Devices",
+    "Video decoders",
+    "Face detectors",
+    "Expression weights",
+    "Self test",
+]
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A copy of the package with weights of its own, as it lies after an install."""
+    from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+
+    root = tmp_path_factory.mktemp("program")
+    unwanted = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "jadfer_cli", root / "jadfer_cli", ignore=unwanted)
+    (root / "weights").mkdir()
+    config = JadferConfig(width=32, context_layers=1, interaction_layers=1)
+    digest = checkpoint.save(root / "weights" / "tiny.safetensors", Jadfer(config))
+    entry = {
+        "file": "tiny.safetensors",
+        "sha256": digest,
+        "preview": True,
+        "card": "",
+        "summary": "",
+        "terms": "MIT",
+    }
+    table = {"default": "tiny", "models": {"tiny": entry}}
+    (root / "weights" / "registry.json").write_text(json.dumps(table))
+    return root
+
+
+def doctor(root, home, *args, first=()):
+    """Runs the program in `root`; modules in the folders `first` hide installed ones."""
+    env = dict(os.environ) | {
+        "HOME": str(home),
+        "PYTHONPATH": os.pathsep.join(map(str, [*first, root])),
+        "OMP_NUM_THREADS": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR"):
+        env.pop(name, None)
+    main = "from jadfer_cli.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", main, "doctor", *args],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=env,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_whole_installation(program, tmp_path):
+    broken = tmp_path / ".insightface/models/buffalo_l"
+    broken.mkdir(parents=True)  # what InsightFace's own downloader leaves
+    got = doctor(program, tmp_path)
+    assert got.returncode == 0, got.stdout + got.stderr
+    assert got.stderr == "" and "\x1b" not in got.stdout and "…" not in got.stdout
+    lines = got.stdout.splitlines()
+    assert [line for line in lines if line in GROUPS] == GROUPS
+    said = {line[8:].split("  ")[0]: line for line in lines if line[:8].strip() in ("ok", WARNING)}
+    for name in ("torch", "decord2", "av", "insightface", "onnxruntime", "trackers", "pyarrow"):
+        assert said[name].startswith("ok"), name
+    assert "as installed" in said["centerface"] and "sha256" in said["centerface"]
+    assert "as in the registry" in said["tiny"]
+    assert "h264, hevc, vp9, av1" in said["codecs"]
+    assert "4 frames" in said["video"] and "6 of 6 faces" in said["faces"]
+    assert "6 faces scored" in said["expression"] and "read back" in said["parquet"]
+    assert said["buffalo_l"].startswith("warning") and "broken download" in said["buffalo_l"]
+    assert "-> jadfer models fetch buffalo_l --overwrite" in got.stdout
+    assert lines[-1].endswith("see the lines with -> above.")
+
+
+def test_json_and_damaged_weights(program, tmp_path):
+    root = tmp_path / "program"
+    shutil.copytree(program, root)
+    weights = root / "weights" / "tiny.safetensors"
+    good = checkpoint.sha256_of(weights)
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    got = doctor(root, tmp_path, "--json")
+    assert got.returncode == 1, got.stderr
+    report = json.loads(got.stdout)
+    assert report["ok"] is False
+    bad = [f for f in report["findings"] if f["status"] == PROBLEM]
+    assert [(f["group"], f["name"]) for f in bad] == [
+        ("Expression weights", "tiny"),
+        ("Self test", "expression"),
+    ]
+    assert good in bad[0]["detail"] and checkpoint.sha256_of(weights) in bad[0]["detail"]
+    assert "pip install --force-reinstall" in bad[0]["remedy"]
+
+
+def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
+    (tmp_path / "cv2.py").write_text(
+        'raise ImportError("libGL.so.1: cannot open shared object file: No such file")\n'
+    )
+    got = doctor(program, tmp_path, first=[tmp_path])
+    assert got.returncode == 1
+    assert "Traceback" not in got.stdout + got.stderr
+    line = next(x for x in got.stdout.splitlines() if x.startswith("problem opencv-python"))
+    assert "import fails: libGL.so.1" in line
+    assert "apt-get install libgl1" in got.stdout and "opencv-python-headless" in got.stdout
+    assert "\nok      torch " in got.stdout  # the rest is still reported
+    assert "problem" in got.stdout.splitlines()[-1]
+
+
+def test_without_a_registry(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
+    with pytest.raises(Exception, match="registry of weights") as raised:
+        list(diagnose._weights())
+    found = diagnose._from_error("Expression weights", raised.value)
+    assert found.status == PROBLEM and "pip install" in found.remedy
+
+
+def test_a_check_that_fails_does_not_stop_the_others(monkeypatch):
+    def fails():
+        raise RuntimeError("boom")
+        yield
+
+    for name in ("_libraries", "_devices", "_decoders", "_detectors", "_weights", "_self_test"):
+        monkeypatch.setattr(diagnose, name, fails)
+    begun = []
+    findings = list(diagnose.examine(begun.append))
+    assert begun == GROUPS
+    assert [f.detail for f in findings[-6:]] == ["RuntimeError: boom"] * 6
+
+
+def fake_torch(cuda, error="boom"):
+    def init():
+        raise RuntimeError(error)
+
+    return SimpleNamespace(version=SimpleNamespace(cuda=cuda), cuda=SimpleNamespace(init=init))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "visible", "status", "said", "remedy"),
+    [
+        (None, False, None, OK, "CPU build, and no NVIDIA driver", ""),
+        (None, True, None, WARNING, "CPU build, yet an NVIDIA driver", "pytorch.org"),
+        ("12.8", False, None, OK, "no NVIDIA driver", ""),
+        ("12.8", True, "", WARNING, "CUDA_VISIBLE_DEVICES hides", "Unset"),
+        ("12.8", True, None, WARNING, "driver on your system is too old", "needs CUDA 12.8"),
+    ],
+)
+def test_why_there_is_no_cuda(monkeypatch, cuda, driver, visible, status, said, remedy):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    torch = fake_torch(cuda, "The NVIDIA driver on your system is too old (found 11040). Update.")
+    found = diagnose._no_cuda(torch, driver=driver)
+    assert (found.status, found.name) == (status, "cuda")
+    assert said in found.detail and remedy in found.remedy
+    assert bool(remedy) == bool(found.remedy)
+
+
+def test_a_card_that_onnx_runtime_cannot_use(monkeypatch):
+    card = SimpleNamespace(name="H200", total_memory=141 << 30)
+    cuda = SimpleNamespace(
+        is_available=lambda: True, device_count=lambda: 1, get_device_properties=lambda i: card
+    )
+    fakes = {
+        "torch": SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8")),
+        "onnxruntime": SimpleNamespace(get_available_providers=lambda: ["CPUExecutionProvider"]),
+    }
+    monkeypatch.setattr(diagnose, "_import", fakes.__getitem__)
+    _, device, providers = diagnose._devices()
+    assert device.name == "cuda:0" and device.detail == "H200, 141 GiB, CUDA 12.8"
+    assert providers.status == WARNING and "onnxruntime-gpu" in providers.remedy
+
+
+def test_two_distributions_of_one_library(monkeypatch):
+    monkeypatch.setattr(diagnose, "_version", lambda name: "1.0")
+    found = diagnose._library("onnxruntime", ("onnxruntime", "onnxruntime-gpu"))
+    assert found.status == WARNING and "overwrite each other's files" in found.detail
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "remedy"),
+    [
+        ("cv2", "libGL.so.1: cannot open", "apt-get install libgl1"),
+        ("insightface", "libGL.so.1: cannot open", "apt-get install libgl1"),
+        ("av", "/lib/libc.so.6: version `GLIBC_2.34' not found", "too old"),
+        ("pandas", "numpy.dtype size changed", "numpy pandas"),
+        ("decord", "No module named 'decord'", "pip install --force-reinstall decord2"),
+    ],
+)
+def test_import_remedies(module, said, remedy):
+    assert remedy in diagnose.import_remedy(module, said)
+
+
+def test_codecs_that_are_missing(monkeypatch):
+    av = SimpleNamespace(__version__="1", codecs_available={"h264", "hevc", "vp9", "av1"})
+    monkeypatch.setattr(diagnose, "_import", {"torch": 0, "decord": 0, "av": av}.__getitem__)
+    codecs = list(diagnose._decoders())[-1]  # FFmpeg's own av1 needs a GPU
+    assert codecs.status == WARNING and codecs.detail == "PyAV cannot decode av1"
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    found = diagnose._writable("folder of packs", tmp_path / "file" / "models", "Set HOME.")
+    assert found.status == WARNING and found.remedy == "Set HOME."
+    found = diagnose._writable("folder of packs", tmp_path / "not" / "yet", "Set HOME.")
+    assert found.status == OK and "GB free" in found.detail
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]  # nothing was made
+
+
+def test_memory_is_plausible():
+    total, free = diagnose.memory_bytes()
+    assert total > 100 << 20 and (free is None or 0 < free <= total)
+
+
+def test_the_self_test_notices(monkeypatch):
+    assert selftest.face_picture().shape == (886, 1280, 3)
+    blank = np.zeros((480, 640, 3), np.uint8)
+    found = selftest._attempt("faces", lambda: selftest._faces(blank, []))
+    assert found.status == PROBLEM and "found 0 faces where 6 are" in found.detail
+    monkeypatch.setattr(selftest, "face_picture", lambda: None)
+    findings = list(selftest.run())
+    assert [(f.name, f.status) for f in findings] == [("video", OK), ("faces", WARNING)]

@@ -1,0 +1,488 @@
+"""`jadfer models`, started as a user does, and its downloads from a server on this machine."""
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import pty
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jadfer_cli.cli.app import app
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.faces import fetch, install
+from jadfer_cli.faces.packs import PACKS
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN = "from jadfer_cli.cli import main; main()"
+
+
+def zipped(**files):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+GOOD = zipped(**{"det_500m.onnx": b"a detector", "w600k_mbf.onnx": os.urandom(200_000)})
+ZIPS = {
+    "good": GOOD,
+    "nested": zipped(**{"antelopev2/scrfd_10g_bnkps.onnx": b"a detector", "antelopev2/x/y": b"1"}),
+    "cut": GOOD[:-200],
+    "text": b"<html>Sign in to the hotel's network</html>",
+    "flipped": GOOD[:60_000] + bytes([GOOD[60_000] ^ 255]) + GOOD[60_001:],
+    "climbing": zipped(**{"det_500m.onnx": b"1", "../../evil.txt": b"2"}),
+    "absolute": zipped(**{"det_500m.onnx": b"1", "/tmp/evil.txt": b"2"}),
+    "empty": zipped(**{"readme.txt": b"no detector here"}),
+}
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        kind = self.path.split("/")[1]
+        if kind == "silent":
+            time.sleep(2)
+            return
+        data = GOOD if kind in ("short", "stalled") else ZIPS.get(kind)
+        if data is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: 1000 if kind in ("short", "stalled") else None])
+        if kind == "stalled":
+            self.server.stalled.set()
+            self.server.release.wait(20)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as it:
+        it.stalled, it.release = threading.Event(), threading.Event()
+        thread = threading.Thread(target=it.serve_forever)
+        thread.start()
+        it.url = f"http://127.0.0.1:{it.server_port}"
+        yield it
+        it.release.set()
+        it.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A copy of the package with weights of its own, as it lies after an install."""
+    from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+
+    root = tmp_path_factory.mktemp("program")
+    shutil.copytree(
+        ROOT / "jadfer_cli", root / "jadfer_cli", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    weights = root / "weights"
+    weights.mkdir()
+    config = JadferConfig(width=32, context_layers=1, interaction_layers=1)
+    digest = checkpoint.save(
+        weights / "tiny.safetensors", Jadfer(config), metrics={"ferplus": {"accuracy": 0.5}}
+    )
+    entry = {
+        "file": "tiny.safetensors",
+        "sha256": digest,
+        "preview": True,
+        "card": "tiny.md",
+        "summary": "Random weights [for tests]",
+        "terms": "MIT, trained on nothing",
+    }
+    (weights / "registry.json").write_text(
+        json.dumps({"default": "tiny", "models": {"tiny": entry}})
+    )
+    return root
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, program):
+    """An empty home and the test's weights, for this process and those it starts."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(program))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "1")
+    for name in ("JADFER_PACK_URL", "COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(checkpoint, "weights_dir", lambda: program / "weights")
+    return tmp_path
+
+
+@pytest.fixture
+def invoke(home):
+    """The command in this process: quick, for the many ways in which it can fail."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield lambda *args: CliRunner().invoke(app, ["models", *args])
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def jadfer(*args, env=None, **options):
+    # env is passed on always: readline, which pytest loads, hides a COLUMNS in the C environment
+    return subprocess.run(
+        [sys.executable, "-P", "-c", MAIN, "models", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        env=env or dict(os.environ),
+        **options,
+    )
+
+
+def flat(text):
+    """Without line breaks, which depend on the width."""
+    return re.sub(r"\s+", " ", text)
+
+
+def nothing_left(home):
+    return not (home / ".insightface").exists()
+
+
+def test_every_command_shows_an_example(invoke):
+    for command in ((), ("list",), ("info",), ("verify",), ("fetch",), ("path",)):
+        got = invoke(*command, "--help")
+        assert got.exit_code == 0
+        assert "Examples:" in got.stdout and "jadfer models " in got.stdout, command
+
+
+def test_list_in_a_pipe_has_a_whole_line_for_each(home):
+    got = jadfer("list")
+    assert got.returncode == 0 and got.stderr == ""
+    assert "\x1b" not in got.stdout and "…" not in got.stdout
+    lines = {line.split()[0]: line for line in got.stdout.splitlines() if line}
+    assert "default, preview" in lines["tiny"] and "[for tests]" in lines["tiny"]
+    assert "embedded, used by auto" in lines["centerface"] and "MIT" in lines["centerface"]
+    for name in PACKS:
+        assert "can be fetched" in lines[name]
+        assert "non-commercial research only" in lines[name]
+
+
+def test_list_as_json(invoke, home):
+    folder = home / ".insightface/models/buffalo_s"
+    folder.mkdir(parents=True)
+    (folder / "det_500m.onnx").write_bytes(b"1")
+    got = json.loads(invoke("list", "--json").stdout)
+    assert [(w["name"], w["marks"]) for w in got["weights"]] == [("tiny", ["default", "preview"])]
+    marks = {d["name"]: d["marks"] for d in got["detectors"]}
+    assert marks["buffalo_s"] == ["installed", "used by auto"]
+    assert marks["centerface"] == ["embedded"] and marks["buffalo_l"] == ["can be fetched"]
+
+
+def test_list_without_a_registry(invoke, monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
+    got = invoke("list")
+    assert got.exit_code == 1
+    assert "registry of weights" in got.stderr and "pip install" in got.stderr
+
+
+def test_info_of_weights(invoke, program):
+    path = program / "weights" / "tiny.safetensors"
+    got = json.loads(invoke("info", "default", "--json").stdout)
+    assert got["name"] == "tiny" and got["path"] == str(path)
+    assert got["sha256"] == sha256(path.read_bytes()) and got["size_bytes"] == path.stat().st_size
+    assert got["labels"][:2] == ["neutral", "happiness"] and got["temperature"] == 1.0
+    assert got["config"]["width"] == 32 and got["metrics"] == {"ferplus": {"accuracy": 0.5}}
+    assert got["card"].endswith("weights/tiny.md") and got["terms"] == "MIT, trained on nothing"
+    text = flat(invoke("info", str(path)).stdout)  # by path: no registry entry
+    assert "metrics.ferplus.accuracy 0.5" in text and "config.width 32" in text
+
+
+def test_info_of_detectors(invoke):
+    got = json.loads(invoke("info", "centerface", "--json").stdout)
+    assert got["sha256"] == sha256(Path(got["path"]).read_bytes()) and got["terms"] == "MIT"
+    got = json.loads(invoke("info", "buffalo_l", "--json").stdout)
+    assert got["path"] is None and got["url"].endswith("buffalo_l.zip")
+    assert got["zip_sha256"] == fetch.KNOWN_ZIPS["buffalo_l"].sha256
+
+
+@pytest.mark.parametrize("command", ["info", "path", "verify"])
+def test_unknown_names(invoke, command):
+    got = invoke(command, "nobody")
+    assert got.exit_code == 1 and got.stdout == ""
+    assert "There is no model named nobody." in flat(got.stderr)
+    assert "tiny, centerface, buffalo_l" in flat(got.stderr)
+
+
+def test_path_is_alone_on_stdout(home, program):
+    got = jadfer("path", "tiny")
+    assert got.stdout == f"{program / 'weights' / 'tiny.safetensors'}\n" and got.stderr == ""
+    assert got.returncode == 0
+
+
+def test_path_of_folder_and_of_what_is_missing(invoke, program):
+    assert invoke("path").stdout == f"{program / 'weights'}\n"
+    got = invoke("path", "buffalo_m")
+    assert got.exit_code == 1 and got.stdout == ""
+    assert "not installed" in got.stderr and "jadfer models fetch buffalo_m" in flat(got.stderr)
+
+
+def test_verify_loads_everything(home, program):
+    got = jadfer("verify")
+    assert got.returncode == 0, got.stderr
+    lines = got.stdout.splitlines()
+    assert [line.split(":")[0].split() for line in lines] == [["ok", "tiny"], ["ok", "centerface"]]
+    assert sha256((program / "weights" / "tiny.safetensors").read_bytes()) in lines[0]
+    assert "as in the registry" in lines[0] and "as installed" in lines[1]
+
+
+def test_verify_names_both_hashes_and_the_way_out(invoke, program, tmp_path, monkeypatch):
+    weights = tmp_path / "weights"
+    shutil.copytree(program / "weights", weights)
+    good = sha256((weights / "tiny.safetensors").read_bytes())
+    with (weights / "tiny.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x99")
+    bad = sha256((weights / "tiny.safetensors").read_bytes())
+    monkeypatch.setattr(checkpoint, "weights_dir", lambda: weights)
+    got = invoke("verify", "tiny")
+    assert got.exit_code == 1 and "1 of 1 failed" in got.stderr
+    assert got.stdout.startswith("PROBLEM") and len(got.stdout.splitlines()) == 1
+    assert f"sha256 is {bad}, expected {good}" in got.stdout and "pip install" in got.stdout
+    (weights / "tiny.safetensors").unlink()
+    got = invoke("verify", "tiny")
+    assert got.exit_code == 1 and "cannot be read" in got.stdout
+    assert "missing" in invoke("list").stdout
+    assert invoke("path", "tiny").exit_code == 1
+
+
+def test_verify_sees_a_damaged_pack_and_fetch_mends_it(invoke, home, server):
+    fetch_good = ("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good", "--sha256")
+    assert invoke(*fetch_good, sha256(GOOD)).exit_code == 0
+    detector = home / ".insightface/models/buffalo_sc/det_500m.onnx"
+    detector.write_bytes(b"something else")
+    got = invoke("verify", "buffalo_sc")
+    assert got.exit_code == 1
+    assert sha256(b"something else") in got.stdout and sha256(b"a detector") in got.stdout
+    assert "jadfer models fetch buffalo_sc --overwrite" in got.stdout
+    assert invoke(*fetch_good, sha256(GOOD)).exit_code == 0  # not "installed already"
+    assert detector.read_bytes() == b"a detector"
+
+
+def test_fetch_installs_a_pack(home, server):
+    got = jadfer(
+        "fetch",
+        "buffalo_sc",
+        "--yes",
+        "--sha256",
+        sha256(GOOD).upper(),
+        env=os.environ | {"JADFER_PACK_URL": f"{server.url}/good/"},
+    )
+    folder = home / ".insightface/models/buffalo_sc"
+    assert got.returncode == 0, got.stderr
+    assert got.stdout == f"{folder}\n"
+    assert "non-commercial research only" in got.stderr and sha256(GOOD) in got.stderr
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "det_500m.onnx",
+        "jadfer_pack.json",
+        "w600k_mbf.onnx",
+    ]
+    manifest = json.loads((folder / "jadfer_pack.json").read_text())
+    assert manifest["files"]["det_500m.onnx"] == sha256(b"a detector")
+    assert manifest["zip_sha256"] == manifest["zip_sha256_expected"] == sha256(GOOD)
+    assert [p.name for p in folder.parent.iterdir()] == ["buffalo_sc"]  # no zip, no .fetch-
+    again = jadfer("fetch", "buffalo_sc")  # nothing to accept where nothing is fetched
+    assert again.returncode == 0 and again.stdout == got.stdout
+    assert "installed already" in again.stderr
+
+
+def test_fetch_from_a_file_brings_a_nested_pack_up(invoke, home, tmp_path):
+    zip_path = tmp_path / "antelopev2.zip"
+    zip_path.write_bytes(ZIPS["nested"])
+    digest = sha256(ZIPS["nested"])
+    got = invoke("fetch", "antelopev2", "-qy", "--from", str(zip_path), "--sha256", digest)
+    folder = home / ".insightface/models/antelopev2"
+    assert got.exit_code == 0, got.stderr
+    assert (folder / "scrfd_10g_bnkps.onnx").is_file() and (folder / "x/y").is_file()
+    assert zip_path.exists()
+
+
+def test_fetch_repairs_a_broken_folder_and_keeps_the_users_files(invoke, home, server):
+    folder = home / ".insightface/models/buffalo_sc"
+    folder.mkdir(parents=True)
+    (folder / "w600k_mbf.onnx").write_bytes(b"half")
+    (folder / "notes.txt").write_text("mine")
+    place = f"{server.url}/good"
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", place, "--sha256", sha256(GOOD))
+    assert got.exit_code == 0, got.stderr
+    assert (folder / "det_500m.onnx").is_file() and (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "w600k_mbf.onnx").stat().st_size == 200_000
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("/nothing-here", "the server says 404"),
+        ("/silent", "did not answer in time"),
+        ("/stalled", "did not answer in time"),
+        ("/short", "the connection broke"),
+        ("http://127.0.0.1:1", "the connection was refused"),
+        ("http://jadfer-test.invalid", "this machine may have no internet"),
+        ("http://[broken", "the address is broken"),
+        ("no/such/file.zip", "no such file"),
+    ],
+)
+def test_fetch_without_an_answer(invoke, home, server, place, said):
+    source = server.url + place if place.startswith("/") else place
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", source, "--timeout", "0.3")
+    text = flat(got.stderr)
+    assert got.exit_code == 1 and got.stdout == "" and said in text
+    assert "could not be had from" in text and "By hand: download https://github.com" in text
+    assert str(home / ".insightface/models/buffalo_sc") in text
+    assert nothing_left(home)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("cut", "is a broken zip, or none"),
+        ("text", "is a broken zip, or none"),
+        ("flipped", "is a broken zip, or none"),
+        ("climbing", "holds the unsafe name '../../evil.txt'"),
+        ("absolute", "holds the unsafe name '/tmp/evil.txt'"),
+        ("empty", "holds no face detector"),
+    ],
+)
+def test_fetch_refuses_a_bad_zip(invoke, home, server, kind, said):
+    place, digest = f"{server.url}/{kind}", sha256(ZIPS[kind])
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", place, "--sha256", digest)
+    assert got.exit_code == 1 and said in flat(got.stderr) and "By hand:" in got.stderr
+    assert nothing_left(home) and not (home.parent / "evil.txt").exists()
+
+
+def test_fetch_names_both_hashes(invoke, home, server):
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
+    text = flat(got.stderr)
+    assert got.exit_code == 1
+    known = fetch.KNOWN_ZIPS["buffalo_sc"].sha256
+    assert f"sha256 is {sha256(GOOD)}, expected {known}" in text
+    assert f"--sha256 {sha256(GOOD)}" in text and nothing_left(home)
+
+
+def test_fetch_says_where_no_hash_is_known(invoke, server, monkeypatch):
+    monkeypatch.setattr(fetch, "KNOWN_ZIPS", {})
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
+    assert got.exit_code == 0
+    assert sha256(GOOD) in got.stderr and "no hash is known" in flat(got.stderr)
+
+
+def test_fetch_with_wrong_arguments(invoke, home):
+    got = invoke("fetch", "buffalo_xxl", "-y")
+    assert got.exit_code == 1 and "buffalo_l, buffalo_m" in flat(got.stderr)
+    got = invoke("fetch", "buffalo_l", "-y", "--sha256", "123")
+    assert got.exit_code == 2 and "64 hexadecimal digits" in got.stderr
+    got = invoke("fetch", "buffalo_l", "-y", "--from", "ftp://example.org/buffalo_l.zip")
+    assert got.exit_code == 2 and "no http or https address" in flat(got.stderr)
+    assert nothing_left(home)
+
+
+def test_fetch_asks_for_consent(home, server):
+    got = jadfer("fetch", "buffalo_sc")  # nobody to ask
+    assert got.returncode == 2 and "Add --yes" in got.stderr and nothing_left(home)
+    assert "non-commercial research only" in got.stderr
+    user, terminal = pty.openpty()
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        MAIN,
+        "models",
+        "fetch",
+        "buffalo_sc",
+        "--from",
+        server.url,
+    ]
+    process = subprocess.Popen(command, stdin=terminal, stderr=terminal, stdout=subprocess.PIPE)
+    os.close(terminal)
+    os.write(user, b"n\n")
+    said = b""
+    with pytest.raises(OSError):  # how a terminal's end is told on Linux
+        while piece := os.read(user, 1000):
+            said += piece
+    os.close(user)
+    assert process.communicate()[0] == b"" and process.returncode == 1
+    assert b"Do you accept these terms?" in said and b"not accepted" in said
+    assert nothing_left(home)
+
+
+def test_fetch_on_a_full_disk(home, server):
+    got = jadfer(
+        "fetch",
+        "buffalo_sc",
+        "-y",
+        "--from",
+        f"{server.url}/good",
+        "--sha256",
+        sha256(GOOD),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert got.returncode == 1 and "the disk is full" in got.stderr, got.stderr
+    assert "Make room" in got.stderr and nothing_left(home)
+
+
+def test_fetch_where_nothing_can_be_written(invoke, home):
+    (home / ".insightface").write_text("a file, not a folder")
+    got = invoke("fetch", "buffalo_sc", "-y", "--from", "http://127.0.0.1:1")
+    assert got.exit_code == 1 and "cannot be written to" in flat(got.stderr)
+
+
+def test_one_fetch_at_a_time(invoke, home, server):
+    with install.workspace(PACKS["buffalo_l"]):
+        got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
+    assert got.exit_code == 1 and "Another run of jadfer is fetching" in flat(got.stderr)
+    assert nothing_left(home)
+
+
+def test_a_stopped_fetch_leaves_nothing(home, server):
+    server.stalled.clear()
+    command = [sys.executable, "-P", "-c", MAIN, "models", "fetch", "buffalo_sc", "-y"]
+    process = subprocess.Popen(
+        [*command, "--from", f"{server.url}/stalled"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stalled.wait(20)
+    process.send_signal(signal.SIGTERM)
+    out, said = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM and out == ""
+    assert "Stopped" in said and nothing_left(home)
+
+
+@pytest.mark.data
+def test_a_fetched_pack_is_used_and_verified(invoke, home, shared, tmp_path):
+    detector = (shared / "models/scrfd_500m_kps.onnx").read_bytes()
+    zip_path = tmp_path / "buffalo_s.zip"
+    zip_path.write_bytes(zipped(**{"det_500m.onnx": detector}))
+    digest = sha256(zip_path.read_bytes())
+    got = invoke("fetch", "buffalo_s", "-y", "--from", str(zip_path), "--sha256", digest)
+    assert got.exit_code == 0, got.stderr
+    got = jadfer("verify", "buffalo_s")
+    assert got.returncode == 0 and sha256(detector) in got.stdout
+    path = invoke("path", "buffalo_s").stdout.strip()
+    assert path == str(home / ".insightface/models/buffalo_s/det_500m.onnx")
+    assert "installed, used by auto" in invoke("list").stdout
