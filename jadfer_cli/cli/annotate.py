@@ -83,9 +83,9 @@ def annotate(
         ),
     ] = _F.detection_size,
     detection_threshold: Annotated[
-        float | None,
+        float,
         typer.Option(
-            help="Score from which a detection counts, 0 to 1; each detector has its own default.",
+            help="Score from which a detection counts as a face, 0 to 1.",
             rich_help_panel=_FACES,
         ),
     ] = _F.detection_threshold,

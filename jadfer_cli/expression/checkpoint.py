@@ -189,9 +189,11 @@ def load(model: str = "default") -> Checkpoint:
         with safe_open(entry.path, framework="pt") as file:
             header = json.loads((file.metadata() or {})[HEADER_KEY])
             state = {name: file.get_tensor(name) for name in file.keys()}
-        config = JadferConfig(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
-        )
+        sizes: dict[str, Any] = header["config"]  # JSON has no tuples
+        kwargs: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
+        }
+        config = JadferConfig(**kwargs)
         labels, temperature = tuple(header["labels"]), float(header["temperature"])
         metrics = dict(header.get("metrics", {}))
         if len(labels) != config.n_classes or not temperature > 0:

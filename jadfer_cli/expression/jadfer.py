@@ -164,7 +164,8 @@ class Attention(nn.Module):
             logits.detach().float().softmax(-1), c.jad, c.jad_rho, n_cls=n_cls, tau=c.jad_tau
         )
         sample = torch.rand(len(logits), 1, 1, 1, device=logits.device) < c.jad_p
-        return logits.masked_fill(mask & sample, float("-inf"))
+        dropped: torch.Tensor = logits.masked_fill(mask & sample, float("-inf"))
+        return dropped
 
 
 class Block(nn.Module):
@@ -232,8 +233,9 @@ class ContextualBranch(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps features (B, C, H, W) to tokens C (B, HW + 1, D), the class token first."""
-        tokens = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
-        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1) + self.position
+        places = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
+        tokens: torch.Tensor = torch.cat([self.cls.expand(len(places), -1, -1), places], 1)
+        tokens = tokens + self.position
         for block in self.blocks:
             tokens = block(tokens)
         return tokens

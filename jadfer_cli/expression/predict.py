@@ -28,9 +28,9 @@ class Predictor:
         self._temperature = checkpoint.temperature
         self._device = torch.device(runtime.device)
         self._dtype = _DTYPES.get(runtime.precision)
-        network = checkpoint.build().requires_grad_(False).to(self._device)
-        # 2.4 times as fast as the default layout for these convolutions on a CPU
-        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = checkpoint.build().requires_grad_(False).to(self._device)
+        # faster than the default layout for these convolutions on a CPU
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def probabilities(self, crops_rgb: ImageArray) -> FloatArray:
         """Calibrated probabilities.

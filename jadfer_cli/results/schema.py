@@ -72,7 +72,7 @@ def landmark_schema() -> pa.Schema:
 
 def _with_pandas_metadata(fields: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
     # pandas itself writes the metadata that makes Int32 and boolean come back as such
-    empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})  # type: ignore[call-overload]
+    empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})
     metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
     return pa.schema([(name, kind) for name, kind, _ in fields], metadata=metadata)
 

@@ -341,6 +341,6 @@ def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
     rows["n_faces"] = n_faces[rows.index].astype("int16")
     rows["face_detected"] = has_face
     rows["track_id"] = rows["track_id"].map(keep).astype("Int32")
-    blank = [name for name in rows if name not in _KEY]
+    blank = [str(name) for name in rows.columns if name not in _KEY]
     rows[blank] = rows[blank].where(has_face)
     return rows

@@ -52,7 +52,7 @@ def degrade(
     import cv2
 
     side = crop_rgb.shape[0]
-    image = crop_rgb.astype(np.float32)
+    image: npt.NDArray[np.floating] = crop_rgb.astype(np.float32)
     if rng.random() < options.light:
         gain, offset = rng.uniform(0.6, 1.4), rng.uniform(-30, 30)
         gamma = math.exp(rng.uniform(-0.4, 0.4))
@@ -66,7 +66,7 @@ def degrade(
         image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
     if rng.random() < options.blur:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.5, 2.0)))
-    result = np.clip(image, 0, 255).astype(np.uint8)
+    result: npt.NDArray[np.uint8] = np.clip(image, 0, 255).astype(np.uint8)
     if rng.random() < options.jpeg:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
         encoded = cv2.imencode(".jpg", result, quality)[1]

@@ -71,13 +71,10 @@ def load_ferplus(data: Path, split: str) -> FaceSet:
     import cv2
 
     folder = SPLITS[split]
-    if data.is_file():
-        archive = zipfile.ZipFile(data)
-        read = archive.read
-    else:
+    archive = zipfile.ZipFile(data) if data.is_file() else None
 
-        def read(name: str) -> bytes:
-            return (data / name).read_bytes()
+    def read(name: str) -> bytes:
+        return archive.read(name) if archive else (data / name).read_bytes()
 
     try:
         rows = list(csv.reader(io.StringIO(read(f"{folder}/label.csv").decode())))
@@ -144,4 +141,5 @@ def distributions(votes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     An image without a vote for any expression has zeros; no protocol counts it.
     """
     kept = clean_votes(votes)[:, : len(LABELS)]
-    return kept / np.maximum(kept.sum(1, keepdims=True), 1)
+    shares: npt.NDArray[np.float32] = kept / np.maximum(kept.sum(1, keepdims=True), 1)
+    return shares

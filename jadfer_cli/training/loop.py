@@ -110,7 +110,7 @@ class Progress:
 
 
 @torch.no_grad()
-def logits_of(network: Jadfer, faces: FaceSet, batch_size: int = 256) -> torch.Tensor:
+def logits_of(network: Any, faces: FaceSet, batch_size: int = 256) -> torch.Tensor:
     """Logits (n, K) of a whole face set, without augmentation, on the network's device."""
     network.eval()
     device = next(network.parameters()).device
@@ -168,10 +168,10 @@ def train(
     which, classes = winners(train_set.votes, "plurality")
     train_set = train_set.take(which)
     network = build(options, start).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = torch.optim.swa_utils.AveragedModel(
         network,
-        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(options.ema),
+        multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(options.ema),  # type: ignore[no-untyped-call]
         use_buffers=True,
     )
     crops = Crops(train_set, options.network.crop_px, options.augmentation, options.seed)
@@ -208,7 +208,7 @@ def train(
             loss = soft_cross_entropy(output.logits.float(), targets)
             loss = loss + options.variety_weight * variety_loss(output.maps, options.variety)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
             optimiser.step()
             schedule.step()

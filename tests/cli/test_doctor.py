@@ -80,7 +80,7 @@ def test_a_whole_installation(program, tmp_path):
     assert got.stderr == "" and "\x1b" not in got.stdout and "…" not in got.stdout
     lines = got.stdout.splitlines()
     assert [line for line in lines if line in GROUPS] == GROUPS
-    said = {line[8:].split("  ")[0]: line for line in lines if line[:8].strip() in ("ok", WARNING)}
+    said = {line[9:].split("  ")[0]: line for line in lines if line[:7].strip() in (OK, WARNING)}
     for name in ("torch", "decord2", "av", "insightface", "onnxruntime", "trackers", "pyarrow"):
         assert said[name].startswith("ok"), name
     assert "as installed" in said["centerface"] and "sha256" in said["centerface"]
@@ -119,10 +119,10 @@ def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
     got = doctor(program, tmp_path, first=[tmp_path])
     assert got.returncode == 1
     assert "Traceback" not in got.stdout + got.stderr
-    line = next(x for x in got.stdout.splitlines() if x.startswith("problem opencv-python"))
+    line = next(x for x in got.stdout.splitlines() if x.startswith("problem  opencv-python"))
     assert "import fails: libGL.so.1" in line
     assert "apt-get install libgl1" in got.stdout and "opencv-python-headless" in got.stdout
-    assert "\nok      torch " in got.stdout  # the rest is still reported
+    assert "\nok       torch " in got.stdout  # the rest is still reported
     assert "problem" in got.stdout.splitlines()[-1]
 
 
