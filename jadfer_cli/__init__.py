@@ -10,6 +10,7 @@ From Python:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from jadfer_cli.errors import JadferError
@@ -17,6 +18,10 @@ from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, Video
 
 if TYPE_CHECKING:
     from jadfer_cli.pipeline import annotate, iter_annotate
+
+# ONNX Runtime reports usage to its maker unless told not to before it is imported. Faces and
+# hospital machines are no place for that; somebody who wants it can set the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -101,7 +101,9 @@ def _from_error(group: str, error: Exception) -> Finding:
     if isinstance(error, JadferError):
         return Finding(group, group.lower(), PROBLEM, error.message, error.hint or "")
     said = f"{type(error).__name__}: {error}"
-    return Finding(group, group.lower(), PROBLEM, said, "See the problems above, then report it.")
+    return Finding(
+        group, group.lower(), PROBLEM, said, "See the lines above; if all is ok there, report it."
+    )
 
 
 @contextlib.contextmanager
@@ -185,7 +187,9 @@ def _libraries() -> Iterator[Finding]:
     off = os.environ.get("ORT_DISABLE_TELEMETRY") == "1"  # before insightface sets it, too late
     for module, distributions in _LIBRARIES.items():
         yield _library(module, distributions)
-    told = "of ONNX Runtime: off" if off else "of ONNX Runtime: on (1.29 and later call Microsoft)"
+    told = (
+        "of ONNX Runtime: off" if off else "of ONNX Runtime: on; since 1.29 it reports to Microsoft"
+    )
     remedy = "" if off else "Set the environment variable ORT_DISABLE_TELEMETRY=1."
     yield Finding("Libraries", "telemetry", OK if off else WARNING, told, remedy)
 
@@ -199,7 +203,7 @@ def _library(module: str, distributions: tuple[str, ...]) -> Finding:
         said = f"{next(iter(present.values()), 'not installed')}; import fails: {error}"
         return Finding("Libraries", label, PROBLEM, said, import_remedy(module, str(error)))
     told = ", ".join(f"{version}" for version in present.values()) or "version not recorded"
-    if len(present) > 1:
+    if len(present) > 1 and module != "cv2":  # OpenCV's variants hold the same code
         names = " ".join(present)
         remedy = f"pip uninstall -y {names} && pip install {distributions[0]}"
         if module == "onnxruntime":
@@ -226,7 +230,7 @@ def import_remedy(module: str, said: str) -> str:
     if "libGL" in said or "libgthread" in said or "libglib" in said:  # OpenCV's, whoever asks
         return (
             "On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0; "
-            "or: pip install --force-reinstall opencv-python-headless"
+            "or: pip uninstall -y opencv-python && pip install opencv-python-headless"
         )
     if "GLIBCXX" in said or "GLIBC_" in said:
         return "This system is too old for the wheel; use a newer one, or conda-forge's packages."

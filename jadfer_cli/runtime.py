@@ -73,7 +73,7 @@ def _set_opencv_threads() -> None:
         raise DeviceError(
             f"OpenCV cannot be loaded ({error}).",
             "On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0; "
-            "or: pip install opencv-python-headless",
+            "or: pip uninstall opencv-python && pip install opencv-python-headless",
         ) from error
     cv2.setNumThreads(1)
 

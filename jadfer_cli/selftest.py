@@ -20,20 +20,21 @@ _GROUP = "Self test"
 _FRAMES = 4
 # Of insightface's own test picture, and how many faces it shows.
 _PICTURE, _PICTURE_FACES = "data/images/t1.jpg", 6
+_REINSTALL = "pip install --force-reinstall insightface"
+
+
+class _NotTried(Exception):
+    """A step has nothing to work on here."""
 
 
 def run() -> Iterator[Finding]:
     """Video, detection, scoring and writing, each on its own; about a second in all."""
     yield _attempt("video", _video)
-    picture = face_picture()
-    if picture is None:
-        said = "no face picture is installed, so detection was not tried"
-        yield Finding(_GROUP, "faces", WARNING, said, "pip install --force-reinstall insightface")
-        return
+    pictures: list[ImageArray] = []
     found: list[Faces] = []
-    yield _attempt("faces", lambda: _faces(picture, found))
+    yield _attempt("faces", lambda: _faces(pictures, found))
     if found:
-        yield _attempt("expression", lambda: _expression(picture, found[0]))
+        yield _attempt("expression", lambda: _expression(pictures[0], found[0]))
     yield _attempt("parquet", _parquet)
 
 
@@ -41,6 +42,8 @@ def _attempt(name: str, step: Callable[[], str]) -> Finding:
     started_s = time.perf_counter()
     try:
         told = step()
+    except _NotTried as error:
+        return Finding(_GROUP, name, WARNING, f"not tried: {error}", _REINSTALL)
     except JadferError as error:
         return Finding(_GROUP, name, PROBLEM, error.message, error.hint or "")
     except Exception as error:  # whatever a broken library throws is what is asked for here
@@ -49,18 +52,21 @@ def _attempt(name: str, step: Callable[[], str]) -> Finding:
     return Finding(_GROUP, name, OK, f"{told}, {time.perf_counter() - started_s:.2f} s")
 
 
-def face_picture() -> ImageArray | None:
-    """uint8 RGB (886, 1280, 3) with six faces, out of the package insightface, if it is there."""
+def face_picture() -> ImageArray:
+    """uint8 RGB (886, 1280, 3) with six faces, out of the package insightface.
+
+    Raises:
+        _NotTried: The package does not bring it.
+    """
+    import cv2
+
     spec = importlib.util.find_spec("insightface")  # finds it without importing it
     for folder in (spec.submodule_search_locations if spec else None) or ():
         path = Path(folder) / _PICTURE
-        if path.is_file():
-            import cv2
-
-            image_bgr = cv2.imread(str(path))
-            if image_bgr is not None:
-                return np.ascontiguousarray(image_bgr[:, :, ::-1])
-    return None
+        image_bgr = cv2.imread(str(path)) if path.is_file() else None
+        if image_bgr is not None:
+            return np.ascontiguousarray(image_bgr[:, :, ::-1])
+    raise _NotTried("no picture of faces is installed")
 
 
 def _video() -> str:
@@ -103,18 +109,20 @@ def _encode(path: Path, pictures_rgb: list[ImageArray]) -> str:
     return {"libx264": "h264", "libopenh264": "h264"}.get(codec, codec)
 
 
-def _faces(picture_rgb: ImageArray, found: list[Faces]) -> str:
-    """Looks for the six faces with the embedded detector."""
+def _faces(pictures_rgb: list[ImageArray], found: list[Faces]) -> str:
+    """Looks for the six faces with the embedded detector; adds picture and faces to the lists."""
     from jadfer_cli.faces.detect import load_detector
     from jadfer_cli.options import FaceOptions
     from jadfer_cli.runtime import usable_cores
 
+    picture_rgb = face_picture()
     detector = load_detector(FaceOptions(detector="centerface"), usable_cores())
     started_s = time.perf_counter()
     faces = detector.detect(picture_rgb)
     took_ms = 1000 * (time.perf_counter() - started_s)
     if len(faces) != _PICTURE_FACES:
         raise ValueError(f"CenterFace found {len(faces)} faces where {_PICTURE_FACES} are")
+    pictures_rgb.append(picture_rgb)
     found.append(faces)
     return f"CenterFace found {len(faces)} of {_PICTURE_FACES} faces in {took_ms:.0f} ms"
 

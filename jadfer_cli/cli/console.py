@@ -27,8 +27,10 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """For progress and messages; file names are not hyphenated or highlighted."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """For progress and messages; in a log a message is one line, on a terminal it is folded."""
+    console = Console(stderr=True, highlight=False)
+    console.soft_wrap = not console.is_terminal
+    return console
 
 
 class Terminated(KeyboardInterrupt):

@@ -236,5 +236,6 @@ def save(
     part = path.with_name(path.name + ".part")
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
     os.replace(part, path)
     return sha256_of(path)

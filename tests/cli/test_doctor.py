@@ -123,6 +123,7 @@ def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
     assert "import fails: libGL.so.1" in line
     assert "apt-get install libgl1" in got.stdout and "opencv-python-headless" in got.stdout
     assert "\nok       torch " in got.stdout  # the rest is still reported
+    assert "4 frames of" in got.stdout and "rows written and read back" in got.stdout
     assert "problem" in got.stdout.splitlines()[-1]
 
 
@@ -232,11 +233,18 @@ def test_memory_is_plausible():
     assert total > 100 << 20 and (free is None or 0 < free <= total)
 
 
-def test_the_self_test_notices(monkeypatch):
+def test_the_self_test_notices_a_face_that_is_not_found(monkeypatch):
     assert selftest.face_picture().shape == (886, 1280, 3)
     blank = np.zeros((480, 640, 3), np.uint8)
-    found = selftest._attempt("faces", lambda: selftest._faces(blank, []))
-    assert found.status == PROBLEM and "found 0 faces where 6 are" in found.detail
-    monkeypatch.setattr(selftest, "face_picture", lambda: None)
+    monkeypatch.setattr(selftest, "face_picture", lambda: blank)
     findings = list(selftest.run())
-    assert [(f.name, f.status) for f in findings] == [("video", OK), ("faces", WARNING)]
+    names = [(f.name, f.status) for f in findings]
+    assert names == [("video", OK), ("faces", PROBLEM), ("parquet", OK)]
+    assert "found 0 faces where 6 are" in findings[1].detail
+
+
+def test_the_self_test_without_a_picture(monkeypatch):
+    monkeypatch.setattr(selftest, "_PICTURE", "no/such.jpg")
+    found = selftest._attempt("faces", lambda: selftest._faces([], []))
+    assert found.status == WARNING and "no picture of faces" in found.detail
+    assert "insightface" in found.remedy
