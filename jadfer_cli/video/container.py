@@ -120,8 +120,9 @@ def choose_stream(container: Any, path: str) -> Any:
     moving = [s for s in container.streams.video if not _is_still(s)]
     if not moving:
         sound = any(s.type == "audio" for s in container.streams)
-        what = "only sound" if sound else "no video stream"
-        raise VideoError(f"{path} holds {what}.", "Name a file that has pictures.")
+        # FFmpeg takes some text files for sound, so the message does not promise that it is
+        what = f"; FFmpeg takes it for sound ({container.format.name})" if sound else ""
+        raise VideoError(f"{path} holds no video stream{what}.", "Name a file with pictures.")
     best = container.streams.best("video")
     stream = next((s for s in moving if best is not None and s.index == best.index), moving[0])
     if stream.codec_context is None:

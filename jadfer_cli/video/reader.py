@@ -9,7 +9,7 @@ from the first that did not, PyAV's, which is decoded already.
 Where decord is not used at all, because it is inexact, unbounded or crashes the process:
 
 * containers without an index: it rewinds MPEG-TS to 4 frames after the start;
-* more than 512 MiB of pictures: while it waits for one picture it reads packets without
+* more than 64 MiB of pictures: while it waits for one picture it reads packets without
   limit, decodes them all and keeps them (400 pictures of 1280x720, 1 GB, on a slow reader);
 * an announced number of frames far from the packets there are: it reserves memory for them,
   and the C++ exception ends the process;
@@ -36,7 +36,7 @@ from jadfer_cli.video.container import file_url, open_container
 # Containers with an index, in which decord's rewind to the first frame is exact.
 _DECORD_CONTAINERS = {"mp4", "mov", "matroska", "webm", "avi"}
 # The most that decord can keep: all pictures of the video.
-_DECORD_BYTES = 512 << 20
+_DECORD_BYTES = 64 << 20
 # decord's picture is compared with PyAV's at the first and then at each of so many frames.
 _COMPARE_EVERY = 64
 _SAME_PICTURE = 1.0  # mean difference in 8-bit steps; equal decoders give 0 to 0.3

@@ -1,17 +1,15 @@
 """Hostile files and arguments: a clear message, the right exit code, nothing left behind."""
 
+import ctypes
 import os
 import resource
 import shutil
-import subprocess
 import wave
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-
-NOBODY = 65534
 
 
 def check(result, code: int, *words: str) -> None:
@@ -100,8 +98,8 @@ FILES = {
     "zeros.avi": (zeros, "video"),
     "table.mp4": (parquet, "video"),
     "folder.mp4": (Path.mkdir, "folder"),
-    "sound.wav": (audio_only, "only sound"),
-    "sound.mp4": (audio_in_mp4, "only sound"),
+    "sound.wav": (audio_only, "no video stream"),
+    "sound.mp4": (audio_in_mp4, "no video stream"),
     "no_frames.mp4": (empty_mp4, ""),
     "cut_at_20_percent.mp4": (start_of(DEMO, 0.2), ""),
     "cut_in_header.mp4": (start_of(DEMO, 0.0002), "cut short"),
@@ -289,43 +287,42 @@ def test_disk_full(jadfer, tmp_path, short_clip):
     assert list(tmp_path.iterdir()) == []
 
 
+def _give_up_root_powers() -> None:
+    """In the child, before exec: root without the right to ignore permissions.
+
+    Taken from the bounding set, so that exec does not give it back. Another user would do as
+    well, but often cannot reach root's Python.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
 @pytest.fixture
-def as_nobody(jadfer, tmp_path):
-    """Runs as a user without rights; root ignores permissions, so root steps down first."""
+def unprivileged(jadfer):
+    """Runs jadfer as somebody whom permissions bind."""
     if os.geteuid() != 0:
         return jadfer
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and len(folder.parts) > 2:
-            folder.chmod(folder.stat().st_mode | 0o055)
-    as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": [], "cwd": "/"}
-    environment = dict(os.environ, HOME="/nonexistent", JADFER_TEST="1")
-    try:
-        able = jadfer("--version", env=environment, **as_user)
-    except (PermissionError, subprocess.SubprocessError):
-        able = None
-    if able is None or able.returncode != 0:
-        pytest.skip("an unprivileged user cannot start this environment's jadfer")
-    return lambda *args: jadfer(*args, env=environment, **as_user)
+    return lambda *args: jadfer(*args, preexec_fn=_give_up_root_powers)
 
 
-def test_unreadable_video(as_nobody, tmp_path, short_clip):
+def test_unreadable_video(unprivileged, tmp_path, short_clip):
     secret = tmp_path / "secret.mp4"
     shutil.copy(short_clip, secret)
     secret.chmod(0)
     out = tmp_path / "out"
-    out.mkdir(mode=0o777)
-    out.chmod(0o777)
-    check(as_nobody("annotate", secret, "-o", out / "c.parquet"), 1, "secret.mp4", "ermission")
+    out.mkdir()
+    check(unprivileged("annotate", secret, "-o", out / "c.parquet"), 1, "secret.mp4", "ermission")
     assert list(out.iterdir()) == []
 
 
-def test_read_only_output_folder(as_nobody, tmp_path, short_clip):
+def test_read_only_output_folder(unprivileged, tmp_path, short_clip):
     clip = tmp_path / "clip.mp4"
     shutil.copy(short_clip, clip)
-    clip.chmod(0o644)
     out = tmp_path / "out"
     out.mkdir()
     out.chmod(0o555)
-    result = as_nobody("annotate", clip, "-o", out / "c.parquet")
+    result = unprivileged("annotate", clip, "-o", out / "c.parquet")
     check(result, 1, "c.parquet", "Permission denied", "choose another folder")
     assert list(out.iterdir()) == []

@@ -232,7 +232,7 @@ def test_a_fast_start_mp4_that_ends_early_says_so(tmp_path: Path) -> None:
 
 
 def test_sound_only(tmp_path: Path) -> None:
-    assert "only sound" in refusal(media.make_audio(tmp_path / "sound.mp4"))
+    assert "no video stream" in refusal(media.make_audio(tmp_path / "sound.mp4"))
 
 
 def test_a_stream_without_a_frame(tmp_path: Path) -> None:
