@@ -174,19 +174,29 @@ class Run:
         self._hashing = threading.Thread(target=self._hash, daemon=True)
         self._hashing.start()
 
-    def frames(self) -> Iterator[list[AnnotatedFrame]]:
+    def frames(
+        self, progress: Callable[[Progress], None] | None = None
+    ) -> Iterator[list[AnnotatedFrame]]:
         """Annotates the video, some frames at a time; call once.
+
+        Args:
+            progress: Called after every frame that was looked at.
 
         Yields:
             Consecutive frames; every analysed frame comes exactly once.
         """
         batch: list[_Seen] = []
         faces = 0
+        total = len(self.indices)
         threads = self.annotator.runtime.threads
         with VideoReader(self.info, self.indices, threads=threads) as reader:
             for seen in self._look(reader):
                 batch.append(seen)
                 faces += len(seen.faces)
+                if progress:
+                    counts = self.counts
+                    done, found = counts.frames + len(batch), counts.faces + faces
+                    progress(Progress("annotating", done, total, found))
                 full = faces >= self.annotator.options.model.batch_size
                 if full or len(batch) >= _MAX_FRAMES_A_BATCH:
                     yield self._score(batch)
@@ -300,7 +310,7 @@ def annotate_to(
         video: Its path, or what `probe` said of it.
         out: The Parquet file; nothing is left of it unless all went well.
         overwrite: Replace an earlier result.
-        progress: Called after every batch.
+        progress: Called after every frame.
 
     Returns:
         The metadata that was written.
@@ -311,15 +321,14 @@ def annotate_to(
     """
     run = annotator.open(video)
     options = annotator.options
-    total = len(run.indices)
-    tell = progress or (lambda _: None)
     with ResultSink(
         out, run.video, annotator.labels, landmarks=options.landmarks, overwrite=overwrite
     ) as sink:
-        for frames in run.frames():
+        for frames in run.frames(progress):
             sink.write(frames)
-            tell(Progress("annotating", run.counts.frames, total, run.counts.faces))
-        tell(Progress("checking", total, total, run.counts.faces))
+        if progress:
+            counts = run.counts
+            progress(Progress("checking", counts.frames, counts.frames, counts.faces))
         metadata = run.metadata()
         sink.commit(metadata, run.indices, run.kept_tracks())
     return metadata
@@ -336,7 +345,7 @@ def annotate(
     Args:
         path: The video.
         options: All options; with `landmarks` the ten landmark columns are added.
-        progress: Called after every batch.
+        progress: Called after every frame.
 
     Returns:
         The rows that the command line would write; metadata in `.attrs["jadfer"]`.
@@ -346,13 +355,11 @@ def annotate(
     """
     annotator = Annotator(options)
     run = annotator.open(path)
-    tell = progress or (lambda _: None)
     tables, landmarks = [], []
-    for frames in run.frames():
+    for frames in run.frames(progress):
         tables.append(schema.result_table(frames, run.video, annotator.labels))
         if annotator.options.landmarks:
             landmarks.append(schema.landmark_table(frames, run.video))
-        tell(Progress("annotating", run.counts.frames, len(run.indices), run.counts.faces))
     rows = _joined(tables, landmarks)
     kept = run.kept_tracks()
     if kept is not None:

@@ -22,8 +22,8 @@ from jadfer_cli.options import (
 
 HELP = """Annotate the facial expressions in a video, frame by frame, into Parquet.
 
-One row a frame and face; frames without a face have a row too. Beside the result lies a JSON
-sidecar that describes columns, model, detector, options and the video.
+One row a frame and face; frames without a face have a row too. Beside the result lies a \
+JSON sidecar that describes columns, model, detector, options and the video.
 
 Examples:
 
@@ -31,7 +31,7 @@ Examples:
 
   jadfer annotate clip.mp4 -o results/ --max-faces 1 --fps 10
 
-  jadfer annotate interview.mov -o interview.parquet --start 60 --end 120 --landmarks
+  jadfer annotate talk.mov -o talk.parquet --start 60 --end 120
 
 Then in Python:  pandas.read_parquet("clip.parquet")
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -82,7 +83,7 @@ class Lines(_Plain):
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Prints a line now and then, and the last one."""
         now = time.monotonic()
-        if now - self._said_s < _LINE_EVERY_S and done < total:
+        if now - self._said_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
             return
         self._said_s = now
         rate = done / max(now - self._begun_s, 1e-9)
@@ -106,13 +107,15 @@ class Bar(_Plain):
 
     def __init__(self, console: Console, video: str) -> None:
         self.console = console
-        name = video if len(video) <= 32 else "…" + video[-31:]
+        name = PurePath(video).name
+        name = name if len(name) <= 32 else "…" + name[-31:]
         self._bar = Progress(
             TextColumn("{task.description}"),
             TextColumn(escape(name), style="bold"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=console,
             transient=True,
         )
@@ -159,7 +162,7 @@ class JsonLines(_Plain):
 
     def __init__(self, console: Console, video: str) -> None:
         self.console, self.video = console, video
-        self._said_s = 0.0
+        self._said_s = float("-inf")
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), "video": self.video, **fields}
@@ -173,7 +176,7 @@ class JsonLines(_Plain):
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Event `progress`, at most once a second."""
         now = time.monotonic()
-        if now - self._said_s >= 1 or done == total:
+        if now - self._said_s >= 1 or (done == total and stage == "annotating"):
             self._said_s = now
             self._event("progress", stage=stage, frames=done, frames_total=total, faces=faces)
 

@@ -40,7 +40,8 @@ def peak_mb(clip: Path, out: Path, *options: str) -> float:
     """Peak resident memory of one run, MB."""
     process = subprocess.Popen([JADFER, "annotate", clip, "-o", out, "--quiet", *options])
     _, status, usage = os.wait4(process.pid, 0)
-    if status:
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
         raise SystemExit(f"jadfer failed on {clip}")
     return usage.ru_maxrss / 1024
 
