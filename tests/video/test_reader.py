@@ -381,7 +381,11 @@ def test_nothing_reaches_stderr_and_nothing_is_imported_early(tmp_path: Path) ->
         "two_faces_speech.mp4",
     ],
 )
-def test_pictures_of_real_clips_are_those_of_pyav(shared: Path, name: str) -> None:
+def test_pictures_of_real_clips_are_those_of_pyav(
+    shared: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With decord at any length, so that its pictures and its failures are seen on all."""
+    monkeypatch.setattr(reader_module, "_DECORD_BYTES", 1 << 40)
     path = shared / "clips" / name
     info = probe(str(path))
     with av.open(str(path)) as opened, VideoReader(info, np.arange(info.n_frames)) as reader:
@@ -395,3 +399,13 @@ def test_pictures_of_real_clips_are_those_of_pyav(shared: Path, name: str) -> No
     assert reader.decoders[0][1].startswith("decord")
     if name == "face_noface.mov":
         assert len(reader.decoders) == 2 and reader.decoders[1][1].startswith("pyav")
+
+
+@pytest.mark.data
+def test_short_real_clips_are_read_by_decord_and_long_ones_in_bounded_memory(shared: Path) -> None:
+    for name, decoder in (("single_face.mp4", "decord"), ("pexels_sad_to_joy.mp4", "pyav")):
+        info = probe(str(shared / "clips" / name))
+        with VideoReader(info, np.arange(info.n_frames)) as reader:
+            first = next(iter(reader))
+        assert first.status == OK
+        assert reader.decoders[0][1].startswith(decoder)
