@@ -290,11 +290,11 @@ def _no_cuda(torch: ModuleType, *, driver: bool) -> Finding:
 def _decoders() -> Iterator[Finding]:
     group = "Video decoders"
     _import("torch")
-    told = f"{_version('decord2') or _version('decord')}, reads frames first"
+    told = f"{_version('decord2') or _version('decord')}, reads short clips"
     _import("decord")
     yield Finding(group, "decord", OK, told)
     av = _import("av")
-    yield Finding(group, "PyAV", OK, f"{av.__version__}, takes over where decord fails")
+    yield Finding(group, "PyAV", OK, f"{av.__version__}, reads the rest and checks every frame")
     missing = [
         name for name, decoders in _CODECS.items() if not av.codecs_available & set(decoders)
     ]

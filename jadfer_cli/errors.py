@@ -1,14 +1,15 @@
 """Every error that jadfer raises on purpose.
 
     JadferError                 something the user can act on; has a message and a hint
-    ├── OptionError             an option or a combination of options makes no sense
+    ├── OptionError             an option makes no sense, or would replace an older result
     ├── VideoError              the input cannot be read as a video
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
     ├── DeviceError             the device or precision asked for is not available here
-    └── OutputError             the result cannot be written, or already exists
+    └── OutputError             the result cannot be written
 
-The command line turns these into one message and an exit code in `jadfer_cli.cli.main`:
-2 for an OptionError (nothing was tried), 1 for the others.
+The command line turns these into one message and an exit code, in
+`jadfer_cli.cli.console.errors_as_exit_codes`: 2 for an OptionError (nothing was tried), 1 for
+the others.
 """
 
 from __future__ import annotations

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ from jadfer_cli.records import (
     VideoInfo,
 )
 from jadfer_cli.results import schema, sidecar
-from jadfer_cli.results.sink import ResultSink, keep_tracks
+from jadfer_cli.results.sink import ResultSink, count_rows, keep_tracks
 from jadfer_cli.runtime import Runtime, settle
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe, select
@@ -82,6 +83,19 @@ class Counts:
             self.usable += int(frame.quality.usable.sum())
             self.tracks.update(frame.track_ids.tolist())
 
+    def metadata(self) -> dict[str, int]:
+        """The counts under the names of the metadata."""
+        return {
+            "frames_analysed": self.frames,
+            "frames_corrupt": self.corrupt,
+            "frames_repeated": self.repeated,
+            "frames_without_face": self.without_face,
+            "faces": self.faces,
+            "faces_usable": self.usable,
+            "tracks": len(self.tracks),
+            "tracks_left_out": 0,
+        }
+
 
 @dataclass(frozen=True)
 class _Seen:
@@ -124,7 +138,7 @@ class Annotator:
                 "do not publish its scores."
             )
 
-    def open(self, video: str | VideoInfo) -> Run:
+    def open(self, video: str | os.PathLike[str] | VideoInfo) -> Run:
         """Prepares the annotation of a video.
 
         Args:
@@ -133,7 +147,7 @@ class Annotator:
         Raises:
             VideoError: It cannot be read, or no frame is left to analyse.
         """
-        info = probe(video) if isinstance(video, str) else video
+        info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
         return Run(self, info, select(info, self.options.video))
 
     def metadata(self) -> dict[str, Any]:
@@ -154,6 +168,8 @@ class Annotator:
 class Run:
     """One video on its way through the stages.
 
+    Use as a context manager: the video's sha256 is computed beside the work.
+
     Args:
         annotator: The networks.
         info: The video's timeline.
@@ -171,8 +187,16 @@ class Run:
         self._decoders: list[tuple[int, str]] = []
         self._warnings: list[str] = [*annotator.warnings, *info.warnings]
         self._sha256: str | None = None
-        self._hashing = threading.Thread(target=self._hash, daemon=True)
+        self._stop = threading.Event()
+        self._hashing = threading.Thread(target=self._hash)
+
+    def __enter__(self) -> Self:
         self._hashing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._hashing.join()
 
     def frames(
         self, progress: Callable[[Progress], None] | None = None
@@ -257,8 +281,12 @@ class Run:
             return None
         return {old: new for new, old in enumerate(sorted(lasting_tracks(self.stats, limit)))}
 
-    def metadata(self) -> dict[str, Any]:
-        """All metadata of the finished run, JSON-ready."""
+    def metadata(self, kept: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """All metadata of the finished run, JSON-ready.
+
+        Args:
+            kept: Counts of the rows kept, where some tracks were left out.
+        """
         self._hashing.join()
         warnings = list(self._warnings)
         if self.counts.corrupt:
@@ -269,16 +297,10 @@ class Run:
         wall_s = time.perf_counter() - self.started_s
         video = sidecar.video_metadata(self.info, self._sha256)
         video["decoders"] = [{"from_frame": first, "name": name} for first, name in self._decoders]
-        counts = {
-            "frames_expected": len(self.indices),
-            "frames_analysed": self.counts.frames,
-            "frames_corrupt": self.counts.corrupt,
-            "frames_repeated": self.counts.repeated,
-            "frames_without_face": self.counts.without_face,
-            "faces": self.counts.faces,
-            "faces_usable": self.counts.usable,
-            "tracks": len(self.counts.tracks),
-        }
+        counts = {"frames_expected": len(self.indices)} | self.counts.metadata()
+        if kept is not None:
+            counts |= kept
+            counts["tracks_left_out"] = len(self.counts.tracks) - counts["tracks"]
         return self.annotator.metadata() | {
             "video": video,
             "counts": counts,
@@ -290,14 +312,14 @@ class Run:
 
     def _hash(self) -> None:
         try:
-            self._sha256 = checkpoint.sha256_of(Path(self.info.path))
+            self._sha256 = checkpoint.sha256_of(Path(self.info.path), self._stop.is_set)
         except OSError:
             self._warnings.append("The video could not be read again for its sha256.")
 
 
 def annotate_to(
     annotator: Annotator,
-    video: str | VideoInfo,
+    video: str | os.PathLike[str] | VideoInfo,
     out: Path,
     *,
     overwrite: bool = False,
@@ -321,21 +343,25 @@ def annotate_to(
     """
     run = annotator.open(video)
     options = annotator.options
-    with ResultSink(
-        out, run.video, annotator.labels, landmarks=options.landmarks, overwrite=overwrite
-    ) as sink:
+    with (
+        ResultSink(
+            out, run.video, annotator.labels, landmarks=options.landmarks, overwrite=overwrite
+        ) as sink,
+        run,
+    ):
         for frames in run.frames(progress):
             sink.write(frames)
         if progress:
             counts = run.counts
             progress(Progress("checking", counts.frames, counts.frames, counts.faces))
-        metadata = run.metadata()
-        sink.commit(metadata, run.indices, run.kept_tracks())
+        kept = run.kept_tracks()
+        metadata = run.metadata(None if kept is None else sink.keep(kept))
+        sink.commit(metadata, run.indices)
     return metadata
 
 
 def annotate(
-    path: str,
+    path: str | os.PathLike[str],
     options: AnnotateOptions | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
@@ -354,21 +380,24 @@ def annotate(
         JadferError: As for the command line; see `jadfer_cli.errors`.
     """
     annotator = Annotator(options)
-    run = annotator.open(path)
     tables, landmarks = [], []
-    for frames in run.frames(progress):
-        tables.append(schema.result_table(frames, run.video, annotator.labels))
-        if annotator.options.landmarks:
-            landmarks.append(schema.landmark_table(frames, run.video))
-    rows = _joined(tables, landmarks)
-    kept = run.kept_tracks()
-    if kept is not None:
-        rows = keep_tracks(rows, kept).reset_index(drop=True)
-    rows.attrs["jadfer"] = run.metadata()
+    with annotator.open(path) as run:
+        for frames in run.frames(progress):
+            tables.append(schema.result_table(frames, run.video, annotator.labels))
+            if annotator.options.landmarks:
+                landmarks.append(schema.landmark_table(frames, run.video))
+        rows = _joined(tables, landmarks)
+        counts, kept = None, run.kept_tracks()
+        if kept is not None:
+            rows = keep_tracks(rows, kept).reset_index(drop=True)
+            counts = count_rows(rows)
+        rows.attrs["jadfer"] = run.metadata(counts)
     return rows
 
 
-def iter_annotate(path: str, options: AnnotateOptions | None = None) -> Iterator[pd.DataFrame]:
+def iter_annotate(
+    path: str | os.PathLike[str], options: AnnotateOptions | None = None
+) -> Iterator[pd.DataFrame]:
     """Annotates one video piece by piece, in bounded memory, for long videos.
 
     Args:
@@ -376,17 +405,18 @@ def iter_annotate(path: str, options: AnnotateOptions | None = None) -> Iterator
         options: All options but `faces.max_faces`, which needs the whole video first.
 
     Yields:
-        Consecutive rows, in order; together they are what `annotate` returns.
+        Consecutive rows, in order; together they are what `annotate` returns, without
+        metadata.
 
     Raises:
         JadferError: As for `annotate`; OptionError with `max_faces`.
     """
-    annotator = Annotator(options)
-    if annotator.options.faces.max_faces is not None:
+    if options is not None and options.faces.max_faces is not None:
         raise OptionError(
             "max_faces needs the whole video before it can choose.",
             "Use annotate(), or drop tracks afterwards.",
         )
+    annotator = Annotator(options)
     run = annotator.open(path)
     for frames in run.frames():
         table = schema.result_table(frames, run.video, annotator.labels)

@@ -40,6 +40,19 @@ _VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", "Network and ma
 _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 
 
+def _seconds(text: str) -> float:
+    """Seconds of "90", "1:30" or "0:01:30.5"."""
+    try:
+        seconds = 0.0
+        for part in str(text).split(":"):
+            seconds = 60 * seconds + float(part)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is no time; write seconds (90), minutes (1:30) or hours (0:01:30.5)."
+        ) from None
+    return seconds
+
+
 def annotate(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT", help="The video.", show_default=False)
@@ -62,10 +75,22 @@ def annotate(
         typer.Option(help="Analyse at most so many frames a second.", rich_help_panel=_VIDEO),
     ] = _V.fps,
     start: Annotated[
-        float | None, typer.Option(help="First second analysed.", rich_help_panel=_VIDEO)
+        float | None,
+        typer.Option(
+            parser=_seconds,
+            metavar="<time>",
+            help="First time analysed: seconds, or mm:ss, or hh:mm:ss.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = _V.start_s,
     end: Annotated[
-        float | None, typer.Option(help="Stop before this second.", rich_help_panel=_VIDEO)
+        float | None,
+        typer.Option(
+            parser=_seconds,
+            metavar="<time>",
+            help="Stop before this time, written likewise.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = _V.end_s,
     detector: Annotated[
         str,
@@ -200,13 +225,19 @@ def annotate(
 def _run(
     video: str, target: Path, options: AnnotateOptions, report: Reporter, *, overwrite: bool
 ) -> None:
-    from jadfer_cli.results.sink import landmark_path, refuse_existing, sidecar_path
+    from jadfer_cli.results.sink import (
+        check_writable,
+        landmark_path,
+        refuse_existing,
+        sidecar_path,
+    )
 
     # what can be refused is refused before the networks load
     finals = [target, sidecar_path(target)]
     refuse_existing(
         [*finals, *([landmark_path(target)] if options.landmarks else [])], overwrite=overwrite
     )
+    check_writable(target)
     from jadfer_cli.video.timeline import probe, select
 
     report.stage("reading the timeline")

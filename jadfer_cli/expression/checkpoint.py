@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,11 +99,11 @@ def weights_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "weights"
 
 
-def sha256_of(path: Path) -> str:
-    """Hex sha256 of a file, read in pieces."""
+def sha256_of(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
+    """Hex sha256 of a file, read in pieces; of what was read so far once `stop` says so."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(1 << 20):
+        while not stop() and (piece := file.read(1 << 20)):
             digest.update(piece)
     return digest.hexdigest()
 
@@ -116,7 +116,7 @@ def registry() -> dict[str, ModelEntry]:
     """
     path = weights_dir() / "registry.json"
     try:
-        table = json.loads(path.read_text())
+        table = json.loads(path.read_text(encoding="utf-8"))
         names = sorted(table["models"], key=lambda name: name != table["default"])
         return {
             name: ModelEntry(
@@ -201,7 +201,7 @@ def load(model: str = "default") -> Checkpoint:
         unknown = set(labels) - set(LABELS)
         if unknown:
             raise ValueError(f"labels {sorted(unknown)} are not among {LABELS}")
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{entry.path} is not a JADFER checkpoint ({error}).",
             "Give a .safetensors file written by jadfer, or leave --model out.",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 Network = Callable[["ImageArray", float], Faces]
 
 _SIDE_MULTIPLE = 32
+_OWN_TERMS = "not recorded: a file of the user's own"
 _FETCH_HINT = "`jadfer models fetch buffalo_sc` brings an InsightFace pack."
 _CHOICES = "Give auto, centerface, the name of an installed pack, or a path to an SCRFD .onnx file."
 
@@ -183,7 +184,7 @@ def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> De
         raise ModelError(f"There is no detector {wanted}.", _CHOICES)
     if not path.is_file():
         raise ModelError(f"The detector file {path} does not exist.", _CHOICES)
-    return _load_scrfd(path, path.name, options, threads, device)
+    return _load_scrfd(path, path.name, options, threads, device, _OWN_TERMS)
 
 
 def _load_auto(options: FaceOptions, threads: int, device: str) -> Detector:
@@ -214,7 +215,14 @@ def _load_centerface(
     return Detector(info, network, options)
 
 
-def _load_scrfd(path: Path, name: str, options: FaceOptions, threads: int, device: str) -> Detector:
+def _load_scrfd(
+    path: Path,
+    name: str,
+    options: FaceOptions,
+    threads: int,
+    device: str,
+    terms: str = INSIGHTFACE_TERMS,
+) -> Detector:
     """SCRFD through InsightFace.
 
     Raises:
@@ -247,7 +255,7 @@ def _load_scrfd(path: Path, name: str, options: FaceOptions, threads: int, devic
         kind="scrfd",
         path=str(path),
         sha256=sha256,
-        terms=INSIGHTFACE_TERMS,
+        terms=terms,
         provider=str(model.session.get_providers()[0]),
     )
     return Detector(info, _ScrfdNetwork(model), options, _fixed_size(model))

@@ -19,7 +19,14 @@ SCHEMA_VERSION = "1"
 FACE_SOURCES = ("detected", "tracked")
 BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 QUALITY_COLUMNS = ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg")
-LANDMARK_NAMES = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
+# left and right of the image, not of the person: their right eye is the image's left one
+LANDMARK_NAMES = (
+    "image_left_eye",
+    "image_right_eye",
+    "nose",
+    "image_left_mouth",
+    "image_right_mouth",
+)
 LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())

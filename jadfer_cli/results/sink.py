@@ -7,6 +7,7 @@ import contextlib
 import errno
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -66,22 +67,26 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 class _Part:
-    """One Parquet file in the making, beside its final name and locked against other runs."""
+    """One Parquet file in the making, beside its final name and locked against other runs.
 
-    def __init__(self, out: Path, schema: pa.Schema) -> None:
+    The lock is that of the open file, so it ends with the process, however that ends; the file
+    stays open until it has its final name.
+    """
+
+    def __init__(self, out: Path, schema: pa.Schema, suffix: str = ".part") -> None:
         self.out, self.schema = out, schema
-        self.path = out.with_name(out.name + ".part")
+        self.path = out.with_name(out.name + suffix)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         with _explained(out):
             self._file: BinaryIO = open(self.path, "a+b")
             try:
-                _lock(self._file, out)
+                _lock(self._file, self.path, out)
                 self._file.truncate(0)
             except BaseException:
                 self._file.close()
                 raise
-            # the schema is stored by `close`, when the metadata that belong to it are known
+            # the schema is stored by `finish`, when the metadata that belong to it are known
             self._writer = pq.ParquetWriter(
                 self._file, schema.remove_metadata(), compression="zstd", store_schema=False
             )
@@ -90,9 +95,9 @@ class _Part:
         self._pending.append(table)
         self._pending_rows += len(table)
         if self._pending_rows >= _ROWS_A_GROUP:
-            self.flush()
+            self._flush()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         if self._pending:
             # a frame never spans two row groups: tables hold whole frames
             table = pa.concat_tables(self._pending).unify_dictionaries()
@@ -102,8 +107,9 @@ class _Part:
                 )
             self._pending, self._pending_rows = [], 0
 
-    def close(self, metadata: Mapping[str, Any]) -> None:
-        self.flush()
+    def finish(self, metadata: Mapping[str, Any]) -> None:
+        """Completes the file; it keeps its lock and its temporary name."""
+        self._flush()
         attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
         entries = {**self.schema.metadata, _ATTRS_KEY: attrs}
         stored = self.schema.with_metadata(entries).serialize()
@@ -114,28 +120,41 @@ class _Part:
             self._writer.close()
             self._file.flush()
             os.fsync(self._file.fileno())
+
+    def publish(self) -> None:
+        """Gives the finished file its final name."""
+        if os.name == "nt":  # where an open file cannot be renamed, and none is locked
             self._file.close()
+        with _explained(self.out):
+            os.replace(self.path, self.out)
+        self._file.close()
 
     def discard(self) -> None:
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()
+        if os.name == "nt":
+            self._file.close()
+        self.path.unlink(missing_ok=True)  # before the lock goes: the name is ours until then
         with contextlib.suppress(OSError):
             self._file.close()
-        self.path.unlink(missing_ok=True)
 
 
-def _lock(file: BinaryIO, out: Path) -> None:
-    """Holds the part for this process; the lock ends with the process, however that ends."""
+def _lock(file: BinaryIO, path: Path, out: Path) -> None:
+    """Holds `file`, which was opened at `path`, for this process."""
     try:
         import fcntl
     except ImportError:  # Windows has none; there the last run wins
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"Another run of jadfer is writing {out} now.", "Wait for it, or write elsewhere."
-        ) from error
+        # another run may have renamed or removed it since it was opened
+        if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+            return
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    raise OutputError(
+        f"Another run of jadfer is writing {out} now.", "Wait for it, or write elsewhere."
+    )
 
 
 class ResultSink:
@@ -163,6 +182,7 @@ class ResultSink:
         refuse_existing(self._finals, overwrite=overwrite)
         self._made_folders = _make_folders(out.parent)
         self._parts: list[_Part] = []
+        self._kept: list[_Part] = []
         self._committed = False
         try:
             self._parts.append(_Part(out, result_schema(labels)))
@@ -182,40 +202,69 @@ class ResultSink:
         if len(self._parts) > 1:
             self._parts[1].write(landmark_table(frames, self.video))
 
+    def keep(self, tracks: Mapping[int, int]) -> dict[str, int]:
+        """Leaves out all other tracks; frames left empty stay as one row. Call before `commit`.
+
+        Args:
+            tracks: Track ids to keep, each with its new id; the order of ids must not change.
+
+        Returns:
+            Counts of the rows kept, as `count_rows`.
+        """
+        counts: Counter[str] = Counter()
+        for part in self._parts:
+            part.finish({})
+            kept = _Part(part.out, part.schema, ".kept.part")
+            self._kept.append(kept)
+            with pq.ParquetFile(part.path) as file:
+                for i in range(file.num_row_groups):
+                    rows = keep_tracks(file.read_row_group(i).to_pandas(), tracks)
+                    kept.write(pa.Table.from_pandas(rows, part.schema, preserve_index=False))
+                    if part is self._parts[0]:
+                        counts.update(count_rows(rows))
+        return dict(counts) | {"tracks": len(tracks)}
+
     def commit(
         self,
         metadata: Mapping[str, Any],
         expected: npt.NDArray[np.int64],
-        keep: Mapping[int, int] | None = None,
     ) -> None:
         """Closes, checks and publishes the files; the Parquet result comes last.
 
         Args:
             metadata: For the file and the sidecar; JSON-ready.
             expected: Every frame that must be there.
-            keep: Track ids to keep, each with its new id; None keeps all as they are.
 
         Raises:
             OutputError: Writing fails, or the rows do not cover the frames.
         """
-        if keep is not None:
-            self._parts = [_filtered(part, keep) for part in self._parts]
-        for part in self._parts:
-            part.close(metadata)
-        check_coverage(self._parts[0].path, expected, self.out)
+        parts = self._kept or self._parts
+        for part in parts:
+            part.finish(metadata)
+        check_coverage(parts[0].path, expected, self.out)
         sidecar = {"jadfer": metadata, **column_descriptions(self.labels)}
+        text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
         side = sidecar_path(self.out)
         side_part = side.with_name(side.name + ".part")
-        with _explained(side):
-            try:
-                side_part.write_text(json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
+        published: list[Path] = []
+        try:
+            with _explained(side):
+                side_part.write_text(text, encoding="utf-8")
                 os.replace(side_part, side)
-            finally:
-                side_part.unlink(missing_ok=True)
-        for part in reversed(self._parts):
-            with _explained(part.out):
-                os.replace(part.path, part.out)
+            published.append(side)
+            for part in reversed(parts):
+                part.publish()
+                published.append(part.out)
+        except BaseException:
+            for path in (side_part, *published):
+                path.unlink(missing_ok=True)
+            raise
         self._committed = True
+        if self._kept:
+            for part in self._parts:  # the rows of everybody
+                part.discard()
+        if len(parts) == 1:
+            _remove_old_landmarks(landmark_path(self.out))
 
     def __enter__(self) -> Self:
         return self
@@ -228,7 +277,7 @@ class ResultSink:
     ) -> None:
         if self._committed:
             return
-        for part in self._parts:
+        for part in (*self._parts, *self._kept):
             part.discard()
         for folder in reversed(self._made_folders):
             with contextlib.suppress(OSError):
@@ -242,32 +291,45 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         OptionError: A file exists and `overwrite` is off.
         OutputError: What exists is no regular file, or a JSON file of somebody else.
     """
+    for path in paths:  # what no option helps against comes first
+        with _explained(path):
+            if path.exists() and not path.is_file():
+                raise OutputError(
+                    f"{path} exists and is no regular file.", "Choose a file with -o."
+                )
+            if path.suffix == ".json" and path.exists() and not _is_sidecar(path):
+                raise OutputError(
+                    f"{path} exists and was not written by jadfer, so it is not replaced.",
+                    "The result's sidecar would have that name; choose another -o.",
+                )
     for path in paths:
-        _refuse_existing(path, overwrite=overwrite)
-
-
-def _refuse_existing(path: Path, *, overwrite: bool) -> None:
-    with _explained(path):
-        if not (path.exists() or path.is_symlink()):
-            return
-        if not path.is_file():
-            raise OutputError(f"{path} exists and is no regular file.", "Choose a file with -o.")
-        if not overwrite:
-            raise OptionError(
-                f"{path} exists already.", "Add --overwrite to replace it, or choose another -o."
-            )
-        if path.suffix == ".json" and not _is_sidecar(path):
-            raise OutputError(
-                f"{path} exists and was not written by jadfer, so it is not replaced.",
-                "The result's sidecar would have that name; choose another -o.",
-            )
+        with _explained(path):
+            if not overwrite and (path.exists() or path.is_symlink()):
+                raise OptionError(
+                    f"{path} exists already.",
+                    "Add --overwrite to replace it, or choose another -o.",
+                )
 
 
 def _is_sidecar(path: Path) -> bool:
     try:
-        return "jadfer" in json.loads(path.read_text())
+        return "jadfer" in json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError):
         return False
+
+
+def check_writable(out: Path) -> None:
+    """Checks early that `out` can be written; writing itself may still fail.
+
+    Raises:
+        OutputError: Its folder, or the one that would hold it, is not to be written to.
+    """
+    folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
+    with _explained(out):
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not writable")
 
 
 def _make_folders(folder: Path) -> list[Path]:
@@ -300,24 +362,21 @@ def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> No
         )
 
 
-def _filtered(part: _Part, keep: Mapping[int, int]) -> _Part:
-    """A part with only the tracks in `keep`, renumbered; frames left empty stay as one row."""
-    part.flush()
-    with _explained(part.out):
-        part._writer.close()
-        part._file.flush()
-        source = part.path.with_name(part.path.name + "2")
-        os.replace(part.path, source)
-    try:
-        with pq.ParquetFile(source) as file:
-            result = _Part(part.out, part.schema)
-            for i in range(file.num_row_groups):
-                rows = keep_tracks(file.read_row_group(i).to_pandas(), keep)
-                result.write(pa.Table.from_pandas(rows, part.schema, preserve_index=False))
-    finally:
-        part._file.close()
-        source.unlink(missing_ok=True)
-    return result
+def _remove_old_landmarks(path: Path) -> None:
+    """Landmarks of an earlier run belong to other rows now, and nobody asked for them again."""
+    with contextlib.suppress(OSError, pa.ArrowException):
+        if path.is_file() and _ATTRS_KEY in (pq.read_schema(path).metadata or {}):
+            path.unlink()
+
+
+def count_rows(rows: pd.DataFrame) -> dict[str, int]:
+    """Counts of a result's rows under the names of the metadata."""
+    return {
+        "frames_without_face": int((~rows["face_detected"]).sum()),
+        "faces": int(rows["face_detected"].sum()),
+        "faces_usable": int(rows["usable"].fillna(False).sum()),
+        "tracks": rows["track_id"].nunique(),
+    }
 
 
 def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:

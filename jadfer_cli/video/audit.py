@@ -47,7 +47,7 @@ class Judged:
 
 
 class SeekError(Exception):
-    """The container's seek overshot; decode from the start instead."""
+    """The container's seek failed or led astray; decode from the start instead."""
 
 
 def audit(info: VideoInfo, first: int, last: int) -> Iterator[Judged]:
@@ -97,7 +97,8 @@ class Audit:
         last: Index of the last frame wanted.
 
     Raises:
-        SeekError: While iterating, before any frame: the seek overshot.
+        SeekError: While iterating, before any frame: the seek failed, overshot, or led to
+            where no frame comes out.
     """
 
     def __init__(self, info: VideoInfo, seek_to: int, last: int) -> None:
@@ -117,11 +118,13 @@ class Audit:
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1  # dav1d takes no notice of the line above
             if self._first:
-                container.seek(int(self._info.pts[self._first]), stream=stream)
+                _seek(container, stream, int(self._info.pts[self._first]))
             for judged in self._judge(container, stream):
                 yield judged
                 if judged.index >= self._last:
                     return
+        if self._first and self._next == 0:  # no frame came out: the seek's fault, or the file's
+            raise SeekError
         while self._next <= self._last:  # what the container promised but never gave
             yield self._absent(self._next)
 
@@ -255,6 +258,14 @@ class Audit:
             status = REPEATED if not note.facts.picture and not note.damaged else CORRUPT
             yield Judged(self._next, status, None)
             self._next += 1
+
+
+def _seek(container: Any, stream: Any, pts: int) -> None:
+    """Go to the key frame before a stamp, or raise SeekError."""
+    try:
+        container.seek(pts, stream=stream)
+    except Exception:  # a file without an index, or a damaged one; any of FFmpeg's codes
+        raise SeekError from None
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from outside the file is therefore checked here first, and has a message of its 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,7 +46,9 @@ def check_file(path: str) -> int:
         raise VideoError(f"{path} cannot be opened: {error}.", "Check the path.") from None
     if stat.S_ISDIR(mode.st_mode):
         raise VideoError(
-            f"{path} is a directory, not a video.", "Name the videos, or use --recursive."
+            f"{path} is a directory, not a video.",
+            f"Annotate the videos in it one by one: for f in {shlex.quote(path.rstrip('/'))}/*.mp4; "
+            'do jadfer annotate "$f" -o results/; done',
         )
     if not stat.S_ISREG(mode.st_mode):
         # A pipe cannot be read twice, and the timeline is read before the pictures.

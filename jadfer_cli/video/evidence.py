@@ -119,8 +119,18 @@ def _is_shown(codec: str, data: bytes) -> bool:
     """Whether a VP8 or VP9 packet is for display (RFC 6386 9.1; VP9 specification 6.2)."""
     if codec == "vp8":
         return bool(data[0] & 0x10)
-    if codec == "vp9" and data[-1] & 0xE0 != 0xC0:  # a superframe always ends in a shown one
+    if codec == "vp9" and not _is_superframe(data):  # a superframe always ends in a shown one
         bits = f"{int.from_bytes(data[:2], 'big') if len(data) > 1 else data[0] << 8:016b}"
         at = 5 if bits[2:4] == "11" else 4  # frame marker (2), profile (2), reserved in 3
         return bits[at] == "1" or bits[at + 2] == "1"  # show_existing_frame or show_frame
     return True
+
+
+def _is_superframe(data: bytes) -> bool:
+    """Whether a VP9 packet holds several frames (VP9 specification, Annex B)."""
+    marker = data[-1]
+    n_frames, n_size_bytes = (marker & 7) + 1, (marker >> 3 & 3) + 1
+    # A frame may end in any byte; but the index begins with the same marker as it ends in.
+    n_index_bytes = 2 + n_frames * n_size_bytes
+    is_marker = marker & 0xE0 == 0xC0
+    return is_marker and len(data) > n_index_bytes and data[-n_index_bytes] == marker

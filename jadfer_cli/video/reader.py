@@ -1,4 +1,10 @@
-"""The pictures of a video, one by one: decord first, PyAV beside and behind it.
+"""The pictures of a video, one by one: short clips by decord, all others by PyAV.
+
+decord reads a clip whose decoded pictures take at most 64 MiB together (`_DECORD_BYTES`:
+97 pictures of 640x360, 24 of 1280x720); PyAV reads everything longer, so most videos.
+The reason is memory: while decord waits for one picture it reads packets without limit,
+decodes them all and keeps them (400 pictures of 1280x720, 1 GB, on a slow reader), and has
+no setting against it. Only a clip that fits in memory as a whole is safe with it.
 
 decord gives pictures in order but says nothing of damage, puts neighbours in the place of
 lost frames, and fails inside some intact files. So PyAV decodes the same frames in
@@ -6,11 +12,9 @@ lockstep (`audit`): its stamps say which picture it is, its errors whether to tr
 decord's picture is taken as long as every frame so far came out undamaged and in order;
 from the first that did not, PyAV's, which is decoded already.
 
-Where decord is not used at all, because it is inexact, unbounded or crashes the process:
+Short clips that PyAV reads too, because decord is inexact or crashes the process:
 
 * containers without an index: it rewinds MPEG-TS to 4 frames after the start;
-* more than 64 MiB of pictures: while it waits for one picture it reads packets without
-  limit, decodes them all and keeps them (400 pictures of 1280x720, 1 GB, on a slow reader);
 * an announced number of frames far from the packets there are: it reserves memory for them,
   and the C++ exception ends the process;
 * a late --start and sparse frames: its seeks are inexact, and it converts every frame to RGB.
@@ -45,8 +49,9 @@ _SAME_PICTURE = 1.0  # mean difference in 8-bit steps; equal decoders give 0 to 
 class VideoReader:
     """Gives exactly the frames asked for, in ascending order, each once.
 
-    A frame that no decoder gives has no image and is CORRUPT. One that the container shows
-    again without a new picture is REPEATED and has the image before it, where that is known.
+    A frame that no decoder gives has no image and is CORRUPT. One for which the container
+    has a time but no new picture is REPEATED and has the last image shown before it, whether
+    that frame was asked for or not; none where no picture came before it.
 
     Memory does not grow with the video's length. Core time a frame (H.264): 1.0 ms by PyAV
     alone and 1.5 ms with decord at 640x360, 3.8 and 6.1 ms at 1280x720.
@@ -80,7 +85,10 @@ class VideoReader:
         self._threads = threads
         self._decord: Any = None
         self._frames: Iterator[Frame] | None = None
-        self._image: ImageArray | None = None  # the last picture, for frames that repeat it
+        # The last frame with a picture, wanted or not, and its RGB image once it is needed.
+        self._shown: Judged | None = None
+        self._image: ImageArray | None = None
+        self._image_by = ""
         self.decoders: list[tuple[int, str]] = []
         self.n_corrupt = 0
         self.n_repeated = 0
@@ -101,7 +109,7 @@ class VideoReader:
         """Free the decoders; the attributes stay."""
         if self._frames is not None:
             self._frames.close()  # type: ignore[attr-defined]  # a generator
-        self._frames = self._decord = self._image = None
+        self._frames = self._decord = self._shown = self._image = None
 
     def __iter__(self) -> Iterator[Frame]:
         """The frames asked for, from the first; a second call starts over."""
@@ -124,9 +132,12 @@ class VideoReader:
         with _ahead(audit(self._info, first, last)) as judged_frames:
             for judged in judged_frames:
                 decord_image = self._from_decord(judged)
+                if judged.picture is not None:
+                    self._shown, self._image = judged, decord_image
+                    self._image_by = "pyav" if decord_image is None else "decord"
                 if judged.index != index:
                     continue
-                yield self._frame(judged, decord_image)
+                yield self._frame(judged)
                 index = next(wanted, -1)
 
     def _suits_decord(self, first: int, last: int) -> bool:
@@ -173,21 +184,17 @@ class VideoReader:
         self._decord = None
         self.warnings.append(f"PyAV took over from decord at frame {index}: {why}.")
 
-    def _frame(self, judged: Judged, decord_image: ImageArray | None) -> Frame:
+    def _frame(self, judged: Judged) -> Frame:
         """The record of one wanted frame, counted and attributed."""
-        status, image = judged.status, decord_image
+        status, image = judged.status, None
+        if judged.picture is not None or status == REPEATED:
+            image = self._shown_image()
         if image is not None:
-            self._attribute(judged.index, "decord")
-        elif judged.picture is not None:
-            image = self._convert(judged)
-            self._attribute(judged.index, "pyav")
-        elif status == REPEATED:
-            image = self._image
-        if image is None and status == OK:
+            self._attribute(judged.index, self._image_by)
+        elif status == OK:
             status = CORRUPT  # PyAV cannot convert what it decoded
         self.n_corrupt += status == CORRUPT
         self.n_repeated += status == REPEATED
-        self._image = image if image is not None else self._image
         return Frame(
             judged.index,
             float(self._info.time_s[judged.index]),
@@ -195,6 +202,14 @@ class VideoReader:
             status,
             image,
         )
+
+    def _shown_image(self) -> ImageArray | None:
+        """The last picture shown, converted when first asked for, and once."""
+        if self._image is None and self._shown is not None:
+            self._image = self._convert(self._shown)
+            if self._image is None:
+                self._shown = None  # the frames that repeat it shall not warn again
+        return self._image
 
     def _attribute(self, index: int, decoder: str) -> None:
         """Note from which frame on a decoder gives the pictures."""

@@ -206,6 +206,9 @@ def _oddities(
 def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
     """The frames that the options ask for.
 
+    A frame is in range from `start_s` up to, not including, `end_s`. Both ends have the same
+    tolerance, so that the segments [a, b) and [b, c) share no frame and leave none out.
+
     `every` takes the first frame in range and each Nth after it. `fps` divides the time
     from the first frame in range into slots of 1/fps and takes the first frame of each, so
     that at most so many are taken a second at any rate of the source, varying ones too.
@@ -220,11 +223,12 @@ def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
     Raises:
         VideoError: No frame lies between start and end.
     """
-    # A container that rounds to milliseconds says 0.033 for 1/30: allow one tick.
-    tolerance_s = max(info.time_base_s, 1e-9)
+    # A container that rounds to milliseconds says 0.033 for 1/30: allow one tick. But a tick
+    # of AVI is a whole frame; a tenth of one never reaches the frame before.
+    tolerance_s = max(min(info.time_base_s, 0.1 * float(np.median(info.duration_s))), 1e-9)
     start_s = options.start_s or 0.0
     end_s = np.inf if options.end_s is None else options.end_s
-    inside = (info.time_s >= start_s - tolerance_s) & (info.time_s < end_s - 1e-9)
+    inside = (info.time_s >= start_s - tolerance_s) & (info.time_s < end_s - tolerance_s)
     indices = np.flatnonzero(inside).astype(np.int64)
     if not len(indices):
         length_s = float(info.time_s[-1] + info.duration_s[-1])

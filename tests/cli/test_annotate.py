@@ -23,6 +23,7 @@ PROBABILITIES = [
         "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt"
     )
 ]  # fmt: skip
+LANDMARKS = ("image_left_eye", "image_right_eye", "nose", "image_left_mouth", "image_right_mouth")
 BOXES = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]
 KEY = ["frame", "time_s", "track_id", "n_faces", "face_detected"]
 
@@ -75,10 +76,10 @@ def test_landmarks_lie_in_their_boxes(demo_result):
     assert points["frame"].tolist() == rows["frame"].tolist()
     whole = rows["bbox_x1"].gt(0) & rows["bbox_x2"].lt(320) & rows["bbox_y1"].gt(0)
     assert whole.sum() > 100
-    for name in ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth"):
+    for name in LANDMARKS:
         assert points[f"{name}_x"].between(rows["bbox_x1"], rows["bbox_x2"])[whole].all()
         assert points[f"{name}_y"].between(rows["bbox_y1"], rows["bbox_y2"])[whole].all()
-    assert (points["left_eye_x"] < points["right_eye_x"])[whole].all()
+    assert (points["image_left_eye_x"] < points["image_right_eye_x"])[whole].all()
 
 
 def test_again_with_another_batch_size_gives_the_same(jadfer, demo_result, tmp_path):
@@ -133,7 +134,7 @@ def test_python_with_landmarks_and_with_max_faces(short_clip):
     [
         (["--every", 3], [0, 3, 6]),
         (["--fps", 12.5], [0, 2, 4, 6]),
-        (["--start", 0.1, "--end", 0.2], [3, 4]),
+        (["--start", 0.1, "--end", "0:00.2"], [3, 4]),
     ],
 )
 def test_frames_chosen(jadfer, short_clip, tmp_path, options, frames):
@@ -172,6 +173,10 @@ def test_max_faces_keeps_whole_tracks(jadfer, six_faces, tmp_path):
     assert (kept["n_faces"] == 2).all()
     side = (rows["bbox_x2"] - rows["bbox_x1"]) * (rows["bbox_y2"] - rows["bbox_y1"])
     largest = side.groupby(rows["track_id"]).mean().nlargest(2).index
+    counts = kept.attrs["jadfer"]["counts"]
+    assert (counts["faces"], counts["tracks"], counts["tracks_left_out"]) == (20, 2, 4)
+    assert counts["faces_usable"] == kept["usable"].sum() and counts["frames_without_face"] == 0
+    assert "2 tracks" in result.stderr
     expected = rows[rows["track_id"].isin(largest)].reset_index(drop=True)
     pd.testing.assert_frame_equal(kept[BOXES], expected[BOXES])
 

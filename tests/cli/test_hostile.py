@@ -177,7 +177,7 @@ ARGUMENTS = {
     "fps negative": (["--fps", -1], 2, "--fps must be a positive number"),
     "fps nan": (["--fps", "nan"], 2, "--fps must be a positive number"),
     "every and fps": (["--every", 2, "--fps", 5], 2, "exclude each other"),
-    "start not a number": (["--start", "soon"], 2, "--start"),
+    "start not a number": (["--start", "soon"], 2, "soon is no time"),
     "start negative": (["--start", -3], 2, "--start must be zero or more"),
     "end before start": (["--start", 2, "--end", 1], 2, "must be later than --start"),
     "start after the end": (["--start", 100], 1, "0.32"),

@@ -151,7 +151,7 @@ def test_scrfd_finds_the_six_faces(shared, six_faces, six_boxes, model, capfd):
     assert iou(six_boxes, found.boxes_px.astype(np.float64)).max(axis=1).min() > 0.6
     assert len(found) == 6
     assert detector.info.name == f"{model}.onnx" and detector.info.kind == "scrfd"
-    assert "non-commercial" in detector.info.terms
+    assert "user's own" in detector.info.terms
     assert detector.info.sha256 == file_sha256(path)
     assert capfd.readouterr() == ("", "")
 

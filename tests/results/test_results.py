@@ -73,7 +73,9 @@ def written(tmp_path, frames, *, keep=None, landmarks=False, labels=LABELS):
         for frame in frames:  # one table a frame: row groups and dictionaries must join
             sink.write([frame])
         expected = np.array([f.index for f in frames], np.int64)
-        sink.commit({"schema_version": "1"}, expected, keep)
+        if keep is not None:
+            sink.keep(keep)
+        sink.commit({"schema_version": "1"}, expected)
     return out
 
 
@@ -141,6 +143,14 @@ def test_keeping_tracks_renumbers_and_keeps_emptied_frames(tmp_path):
     assert rows.loc[1].iloc[7:].isna().all()
     assert rows.loc[0, "bbox_x1"] == frames[0].faces.boxes_px[1, 0]
     assert pd.read_parquet(landmark_path(out))["frame"].tolist() == [0, 3]
+    # categories are those of any other result, so that results can be joined
+    assert rows["expression"].cat.categories.tolist() == list(LABELS)
+    assert rows["frame_status"].cat.categories.tolist() == ["ok", "corrupt", "repeated"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "clip.json",
+        "clip.landmarks.parquet",
+        "clip.parquet",
+    ]
 
 
 @given(
@@ -207,8 +217,9 @@ def test_results_are_replaced_only_on_request_and_foreign_json_never(tmp_path):
         sink.commit({}, np.array([0, 1]))
     assert len(pd.read_parquet(out)) == 2
     (tmp_path / "clip.json").write_text('{"mine": 1}')
-    with pytest.raises(OutputError, match="not written by jadfer"):
-        ResultSink(out, "v", LABELS, landmarks=False, overwrite=True)
+    for overwrite in (False, True):
+        with pytest.raises(OutputError, match="not written by jadfer"):
+            ResultSink(out, "v", LABELS, landmarks=False, overwrite=overwrite)
     assert json.loads((tmp_path / "clip.json").read_text()) == {"mine": 1}
 
 
@@ -220,3 +231,74 @@ def test_two_runs_do_not_write_one_result_at_once(tmp_path):
         first.write([annotated(0, [0])])
         first.commit({}, np.array([0]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.json", "clip.parquet"]
+
+
+def test_a_second_run_cannot_slip_in_while_the_first_publishes(tmp_path, monkeypatch):
+    from jadfer_cli.results import sink as module
+
+    out = tmp_path / "clip.parquet"
+    check = module.check_coverage
+    seen = []
+
+    def slip_in(*arguments):
+        check(*arguments)
+        with pytest.raises(OutputError, match="Another run"):
+            ResultSink(out, "v", LABELS, landmarks=False, overwrite=True)
+        seen.append(True)
+
+    monkeypatch.setattr(module, "check_coverage", slip_in)
+    written(tmp_path, [annotated(0, [0])])
+    assert seen and len(pd.read_parquet(out)) == 1
+
+
+def test_a_failure_while_publishing_takes_everything_back(tmp_path, monkeypatch):
+    import os
+
+    replace = os.replace
+
+    def full(source, target):
+        if str(target).endswith(".parquet"):
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match="No space left"):
+        written(tmp_path, [annotated(0, [0])], landmarks=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_landmarks_of_an_older_run_do_not_stay_beside_a_newer_result(tmp_path):
+    out = written(tmp_path, [annotated(0, [0])], landmarks=True)
+    assert landmark_path(out).exists()
+    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=True) as sink:
+        sink.write([annotated(0, [0])])
+        sink.commit({}, np.array([0]))
+    assert not landmark_path(out).exists()
+
+
+def test_sidecar_is_utf8_in_every_locale(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        "import numpy as np, sys\n"
+        "from pathlib import Path\n"
+        "from jadfer_cli.results.sink import ResultSink\n"
+        "from jadfer_cli.records import *\n"
+        "n = np.empty(0, np.float32)\n"
+        "q = Quality(n, n, n, n, n, np.empty(0, bool))\n"
+        "f = AnnotatedFrame(0, 0.0, 0.04, 0, Faces.none(), np.empty(0, np.int32), q,\n"
+        "                   np.empty((0, 1), np.float32))\n"
+        "out = Path(sys.argv[1]) / 'c.parquet'\n"
+        "for overwrite in (False, True):\n"
+        "    with ResultSink(out, 'v', ['neutral'], landmarks=False, overwrite=overwrite) as s:\n"
+        "        s.write([f])\n"
+        "        s.commit({'name': 'M\\u00fcller \\U0001F600'}, np.array([0]))\n"
+    )
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": "/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    sidecar = json.loads((tmp_path / "c.json").read_text(encoding="utf-8"))
+    assert sidecar["jadfer"]["name"] == "Müller 😀"

@@ -67,3 +67,16 @@ def test_hidden_reference_pictures_of_vp8_and_vp9_are_not_shown() -> None:
     # profile 3 has a reserved bit before them
     assert not vp9.inspect(bytes([0b10110010, 1])).shown
     assert vp9.inspect(bytes([0b10110011, 1])).shown
+
+
+def test_a_superframe_of_vp9_is_told_by_both_ends_of_its_index() -> None:
+    vp9 = PacketInspector("vp9", None)
+    hidden = bytes([0b10000100, 1, 2, 3])
+    # marker 110, sizes of 1 byte (00), 2 frames (001): index of 2 + 2 x 1 bytes
+    assert vp9.inspect(hidden + b"\x86\x01" + b"\xc1\x04\x02\xc1").shown
+    # sizes of 2 bytes (01): index of 2 + 2 x 2 bytes
+    assert vp9.inspect(hidden + b"\x86\x01" + b"\xc9\x04\x00\x02\x00\xc9").shown
+    # a hidden picture whose payload happens to end in such a byte
+    assert not vp9.inspect(hidden + b"\xc1").shown
+    assert not vp9.inspect(hidden + b"\x55\x04\x02\xc1").shown
+    assert not vp9.inspect(bytes([0b10000100, 0xC1])).shown  # shorter than the index would be

@@ -1,4 +1,4 @@
-"""Times of every shown frame, what is refused, and which frames are selected."""
+"""Times of every shown frame, and what is refused."""
 
 import os
 import shutil
@@ -9,42 +9,16 @@ import av
 import media
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jadfer_cli.errors import VideoError
-from jadfer_cli.options import VideoOptions
-from jadfer_cli.records import VideoInfo
 from jadfer_cli.video import container
-from jadfer_cli.video.timeline import probe, select
+from jadfer_cli.video.timeline import probe
 
 FRAMES = media.numbered_frames(12, 64, 48)
 
 
 def make(folder: Path, name: str = "clip.mp4", **how: object) -> Path:
     return media.make_video(folder / name, FRAMES, **how)  # type: ignore[arg-type]
-
-
-def info(time_s: list[float], time_base_s: float = 1e-6) -> VideoInfo:
-    """A timeline by hand; each frame lasts until the next, the last 0.1 s."""
-    times = np.array(time_s, np.float64)
-    return VideoInfo(
-        path="clip.mp4",
-        container="mp4",
-        codec="h264",
-        pixel_format="yuv420p",
-        width_px=64,
-        height_px=48,
-        rotation_deg=0,
-        time_s=times,
-        duration_s=np.append(np.diff(times), 0.1),
-        pts=np.round(times / time_base_s).astype(np.int64),
-        time_base_s=time_base_s,
-        start_offset_s=0.0,
-        n_packets=len(times),
-        nominal_fps=0.0,
-        file_bytes=1,
-    )
 
 
 # --- times ---
@@ -155,7 +129,14 @@ def test_missing(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    assert "is a directory" in refusal(tmp_path)
+    folder = tmp_path / "my clips"
+    folder.mkdir()
+    for path in (str(folder), f"{folder}/"):
+        with pytest.raises(VideoError) as caught:
+            probe(path)
+        assert caught.value.message == f"{path} is a directory, not a video."
+        loop = f"for f in '{folder}'/*.mp4; do jadfer annotate \"$f\" -o results/; done"
+        assert caught.value.hint.endswith(loop)
 
 
 def test_empty(tmp_path: Path) -> None:
@@ -249,64 +230,6 @@ def test_frames_of_which_none_can_be_decoded(tmp_path: Path) -> None:
         content[offset : offset + size] = bytes(size)
     (tmp_path / "zeros.mp4").write_bytes(content)
     assert "none can be decoded" in refusal(tmp_path / "zeros.mp4")
-
-
-# --- selection ---
-
-TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames a second
-
-
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        (VideoOptions(), list(range(20))),
-        (VideoOptions(every=7), [0, 7, 14]),
-        (VideoOptions(start_s=0.5, every=4), [5, 9, 13, 17]),
-        (VideoOptions(start_s=0.5, end_s=0.9), [5, 6, 7, 8]),  # the end is left out
-        (VideoOptions(fps=5), list(range(0, 20, 2))),
-        (VideoOptions(fps=10), list(range(20))),
-        (VideoOptions(fps=100), list(range(20))),
-        # slots of 0.4 s begin at 0, 0.4, 0.8, 1.2, 1.6
-        (VideoOptions(fps=2.5), [0, 4, 8, 12, 16]),
-        # slots of 1/3 s begin at 0.3, 0.633, 0.967, 1.3, 1.633
-        (VideoOptions(fps=3, start_s=0.25), [3, 7, 10, 13, 17]),
-    ],
-)
-def test_select(options: VideoOptions, expected: list[int]) -> None:
-    assert select(info(TENTHS), options).tolist() == expected
-
-
-def test_select_by_fps_follows_the_times_of_a_varying_rate() -> None:
-    # slots of 0.5 s: [0, .1, .4] [.55] [] [1.6] [2.0, 2.1, 2.49]
-    assert select(info([0, 0.1, 0.4, 0.55, 1.6, 2.0, 2.1, 2.49]), VideoOptions(fps=2)).tolist() == [
-        *(0, 3, 4, 5)
-    ]
-
-
-def test_select_loses_no_frame_to_rounded_stamps() -> None:
-    rounded = [round(k / 30, 3) for k in range(90)]  # 30 frames a second in milliseconds
-    assert len(select(info(rounded, 0.001), VideoOptions(fps=30))) == 90
-
-
-@given(
-    gaps=st.lists(st.floats(0.001, 2.0), min_size=1, max_size=60),
-    fps=st.floats(0.2, 60),
-)
-def test_select_by_fps_never_takes_more_than_asked(gaps: list[float], fps: float) -> None:
-    times = np.concatenate([[0.0], np.cumsum(gaps)])
-    taken = select(info(times.tolist()), VideoOptions(fps=fps))
-    assert taken[0] == 0 and (np.diff(taken) > 0).all()
-    assert len(taken) <= np.floor((times[-1] + 1e-6) * fps) + 1
-    # a frame is left out only if one less than a slot before it was taken
-    for index in set(range(len(times))) - set(taken.tolist()):
-        assert times[index] - times[taken[taken < index][-1]] < 1 / fps + 1e-6
-
-
-def test_select_nothing_left_names_the_length() -> None:
-    with pytest.raises(VideoError, match=r"clip\.mp4 has no frame within --start 9.*2\.000 s long"):
-        select(info(TENTHS), VideoOptions(start_s=9))
-    with pytest.raises(VideoError, match=r"--start 0\.51 --end 0\.59"):
-        select(info(TENTHS), VideoOptions(start_s=0.51, end_s=0.59))
 
 
 # --- the developers' clips ---
