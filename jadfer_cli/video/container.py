@@ -45,10 +45,11 @@ def check_file(path: str) -> int:
     except (OSError, ValueError) as error:
         raise VideoError(f"{path} cannot be opened: {error}.", "Check the path.") from None
     if stat.S_ISDIR(mode.st_mode):
+        folder = shlex.quote(path.rstrip("/"))
         raise VideoError(
             f"{path} is a directory, not a video.",
-            f"Annotate the videos in it one by one: for f in {shlex.quote(path.rstrip('/'))}/*.mp4; "
-            'do jadfer annotate "$f" -o results/; done',
+            "Annotate the videos in it one by one: "
+            f'for f in {folder}/*.mp4; do jadfer annotate "$f" -o results/; done',
         )
     if not stat.S_ISREG(mode.st_mode):
         # A pipe cannot be read twice, and the timeline is read before the pictures.
