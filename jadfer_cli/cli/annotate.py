@@ -244,7 +244,8 @@ def _run(
     info = probe(video)
     select(info, options.video)
     report.stage("loading the networks")
-    from jadfer_cli.pipeline import Annotator, Progress, annotate_to
+    from jadfer_cli.api import annotate_to
+    from jadfer_cli.pipeline import Annotator, Progress
 
     annotator = Annotator(options)
     for warning in annotator.warnings:

@@ -15,13 +15,13 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
     landmark_schema,
     landmark_table,
@@ -30,7 +30,6 @@ from jadfer_cli.results.schema import (
 )
 
 _ROWS_A_GROUP = 50_000
-_KEY = ("video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces")
 # pandas.read_parquet turns the JSON under this key into DataFrame.attrs
 _ATTRS_KEY = b"PANDAS_ATTRS"
 _ARROW_KEY = b"ARROW:schema"
@@ -345,61 +344,8 @@ def _make_folders(folder: Path) -> list[Path]:
     return made
 
 
-def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> None:
-    """Reads keys back and checks them: every frame there, sorted, no key twice.
-
-    Raises:
-        OutputError: They are not; nothing is published then.
-    """
-    keys = pq.read_table(path, columns=["frame", "track_id"])
-    frame = keys["frame"].to_numpy()
-    track = keys["track_id"].fill_null(-1).to_numpy()
-    order = frame.astype(np.int64) * (1 << 32) + track
-    if not np.array_equal(np.unique(frame), expected) or (np.diff(order) <= 0).any():
-        raise OutputError(
-            f"{out}: the rows written do not cover the frames of the video; nothing was kept.",
-            "This is a mistake in jadfer; please report it with the file.",
-        )
-
-
 def _remove_old_landmarks(path: Path) -> None:
     """Landmarks of an earlier run belong to other rows now, and nobody asked for them again."""
     with contextlib.suppress(OSError, pa.ArrowException):
         if path.is_file() and _ATTRS_KEY in (pq.read_schema(path).metadata or {}):
             path.unlink()
-
-
-def count_rows(rows: pd.DataFrame) -> dict[str, int]:
-    """Counts of a result's rows under the names of the metadata."""
-    return {
-        "frames_without_face": int((~rows["face_detected"]).sum()),
-        "faces": int(rows["face_detected"].sum()),
-        "faces_usable": int(rows["usable"].fillna(False).sum()),
-        "tracks": rows["track_id"].nunique(),
-    }
-
-
-def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
-    """Rows of some tracks only, renumbered.
-
-    Args:
-        rows: Whole frames of a result or of a landmark file.
-        keep: Track ids to keep, each with its new id; the order of ids must not change.
-
-    Returns:
-        The rows kept; a frame left without a face has one row without a face.
-    """
-    if "face_detected" not in rows:  # landmarks: a row a face, nothing to blank
-        rows = rows[rows["track_id"].isin(list(keep))]
-        return rows.assign(track_id=rows["track_id"].map(keep).astype("int32"))
-    kept = rows["track_id"].isin(list(keep)).fillna(False).astype(bool)
-    n_faces = kept.groupby(rows["frame"]).transform("sum")
-    first = ~rows["frame"].duplicated()
-    rows = rows[kept | (first & (n_faces == 0))].copy()
-    has_face = rows["track_id"].isin(list(keep)).fillna(False).astype(bool)
-    rows["n_faces"] = n_faces[rows.index].astype("int16")
-    rows["face_detected"] = has_face
-    rows["track_id"] = rows["track_id"].map(keep).astype("Int32")
-    blank = [str(name) for name in rows.columns if name not in _KEY]
-    rows[blank] = rows[blank].where(has_face)
-    return rows
