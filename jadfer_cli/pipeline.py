@@ -278,7 +278,7 @@ class Run:
         return {old: new for new, old in enumerate(sorted(lasting_tracks(self.stats, limit)))}
 
     def metadata(self, kept: Mapping[str, int] | None = None) -> dict[str, Any]:
-        """All metadata of the finished run, JSON-ready.
+        """All metadata of the finished run, JSON-ready; inside the `with` of the run.
 
         Args:
             kept: Counts of the rows kept, where some tracks were left out.

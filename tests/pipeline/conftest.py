@@ -19,10 +19,10 @@ def rows_of(annotator):
     from jadfer_cli.results.schema import result_table
 
     def rows(path) -> pd.DataFrame:
-        run = annotator.open(str(path))
-        tables = [result_table(part, run.video, annotator.labels) for part in run.frames()]
-        frame = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
-        frame.attrs["jadfer"] = run.metadata()
+        with annotator.open(path) as run:
+            tables = [result_table(part, run.video, annotator.labels) for part in run.frames()]
+            frame = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
+            frame.attrs["jadfer"] = run.metadata()
         return frame
 
     return rows
