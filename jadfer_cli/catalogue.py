@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces import centerface
@@ -21,7 +22,6 @@ from jadfer_cli.faces.install import check_files, read_manifest
 from jadfer_cli.faces.packs import (
     INSIGHTFACE_TERMS,
     PACKS,
-    file_sha256,
     installed_packs,
     packs_folder,
 )

@@ -9,19 +9,18 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
-import io
 import os
 import platform
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 from jadfer_cli import __version__
+from jadfer_cli.common import quiet
 from jadfer_cli.errors import JadferError
 from jadfer_cli.runtime import usable_cores
 
@@ -90,7 +89,7 @@ def examine(begin: Callable[[str], None] = lambda group: None) -> Iterator[Findi
     for group, check in groups.items():
         begin(group)
         try:
-            with _quiet():
+            with quiet():
                 findings = list(check())
         except Exception as error:  # a check that fails is a finding, too
             findings = [_from_error(group, error)]
@@ -104,18 +103,6 @@ def _from_error(group: str, error: Exception) -> Finding:
     return Finding(
         group, group.lower(), PROBLEM, said, "See the lines above; if all is ok there, report it."
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps what libraries print and warn out of the report."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _system() -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
@@ -308,6 +309,6 @@ class Run:
 
     def _hash(self) -> None:
         try:
-            self._sha256 = checkpoint.sha256_of(Path(self.info.path), self._stop.is_set)
+            self._sha256 = file_sha256(Path(self.info.path), self._stop.is_set)
         except OSError:
             self._warnings.append("The video could not be read again for its sha256.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from jadfer_cli.common import require_opencv
 from jadfer_cli.errors import DeviceError
 from jadfer_cli.options import ModelOptions
 
@@ -41,6 +42,7 @@ def settle(options: ModelOptions) -> Runtime:
 
     Raises:
         DeviceError: The device is not there, or cannot compute in the precision.
+        ModelError: OpenCV cannot be loaded.
     """
     import torch
 
@@ -67,14 +69,9 @@ def settle(options: ModelOptions) -> Runtime:
 
 def _set_opencv_threads() -> None:
     """OpenCV works on small images here, where its own threads only get in the way."""
-    try:
-        import cv2
-    except ImportError as error:  # opencv-python needs libGL on slim servers
-        raise DeviceError(
-            f"OpenCV cannot be loaded ({error}).",
-            "On Debian or Ubuntu: apt-get install libgl1 libglib2.0-0; "
-            "or: pip uninstall opencv-python && pip install opencv-python-headless",
-        ) from error
+    require_opencv()
+    import cv2
+
     cv2.setNumThreads(1)
 
 

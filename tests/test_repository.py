@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import jadfer_cli
-from jadfer_cli.expression.checkpoint import LABELS, registry, sha256_of
+from jadfer_cli.common import file_sha256
+from jadfer_cli.expression.checkpoint import LABELS, registry
 from jadfer_cli.results.columns import column_descriptions
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,7 +71,7 @@ def test_readme_describes_every_column_as_the_sidecar_does():
 
 def test_registry_matches_the_files():
     for entry in registry().values():
-        assert sha256_of(entry.path) == entry.sha256
+        assert file_sha256(entry.path) == entry.sha256
         assert entry.path.stat().st_size < 30e6
         assert (entry.path.parent / entry.card).is_file()
         assert entry.summary and entry.terms

@@ -8,14 +8,14 @@ rebuilds the network. `weights/registry.json` names the shipped ones with their 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -99,15 +99,6 @@ def weights_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "weights"
 
 
-def sha256_of(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
-    """Hex sha256 of a file, read in pieces; of what was read so far once `stop` says so."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while not stop() and (piece := file.read(1 << 20)):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def registry() -> dict[str, ModelEntry]:
     """The shipped models by name, the default first.
 
@@ -175,7 +166,7 @@ def load(model: str = "default") -> Checkpoint:
 
     entry = find(model)
     try:
-        digest = sha256_of(entry.path)
+        digest = file_sha256(entry.path)
     except OSError as error:
         raise ModelError(
             f"The weights {entry.path} cannot be read ({error.strerror}).", _REINSTALL
@@ -238,4 +229,4 @@ def save(
     save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
     part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
     os.replace(part, path)
-    return sha256_of(path)
+    return file_sha256(path)

@@ -6,22 +6,19 @@ so that its longer side is `detection_size`, padded to multiples of 32 at the ri
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jadfer_cli.common import file_sha256, quiet, require_opencv
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface
 from jadfer_cli.faces.packs import (
     INSIGHTFACE_TERMS,
     PACKS,
-    file_sha256,
     find_detector,
     installed_packs,
     packs_folder,
@@ -164,7 +161,7 @@ def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> De
     Raises:
         ModelError: The detector is missing, damaged, or no face detector with landmarks.
     """
-    _need_opencv()
+    require_opencv()
     wanted = options.detector
     if wanted == "auto":
         return _load_auto(options, threads, device)
@@ -228,7 +225,7 @@ def _load_scrfd(
     Raises:
         ModelError: The file cannot be loaded, or is no detector with five landmarks.
     """
-    with _quiet():
+    with quiet():
         from insightface.model_zoo import get_model
 
         try:
@@ -308,27 +305,3 @@ def _providers(device: str) -> list[Any]:
         index = device.partition(":")[2] or "0"
         return [("CUDAExecutionProvider", {"device_id": index}), cpu]
     return [cpu]
-
-
-def _need_opencv() -> None:
-    """Raise ModelError where OpenCV cannot be imported (slim servers lack its libraries)."""
-    try:
-        import cv2  # noqa: F401
-    except ImportError as error:
-        raise ModelError(
-            f"OpenCV cannot be loaded: {error}.",
-            "On Debian or Ubuntu: `apt-get install libgl1 libglib2.0-0`; or replace "
-            "opencv-python by opencv-python-headless.",
-        ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what third-party loaders print and warn off the terminal; errors still rise."""
-    with (
-        warnings.catch_warnings(),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(io.StringIO()),
-    ):
-        warnings.simplefilter("ignore")
-        yield

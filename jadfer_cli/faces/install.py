@@ -19,8 +19,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
-from jadfer_cli.faces.packs import Pack, file_sha256, find_detector, packs_folder
+from jadfer_cli.faces.packs import Pack, find_detector, packs_folder
 
 Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
 

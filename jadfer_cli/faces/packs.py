@@ -6,7 +6,6 @@ touches the network.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,13 +83,3 @@ def installed_packs() -> list[InstalledPack]:
     names = [*PACKS, *(name for name in present if name not in PACKS)]
     found = ((name, find_detector(name)) for name in names)
     return [InstalledPack(name, path) for name, path in found if path is not None]
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from jadfer_cli import diagnose, selftest
+from jadfer_cli.common import file_sha256
 from jadfer_cli.diagnose import OK, PROBLEM, WARNING
 from jadfer_cli.expression import checkpoint
 
@@ -97,7 +98,7 @@ def test_json_and_damaged_weights(program, tmp_path):
     root = tmp_path / "program"
     shutil.copytree(program, root)
     weights = root / "weights" / "tiny.safetensors"
-    good = checkpoint.sha256_of(weights)
+    good = file_sha256(weights)
     weights.write_bytes(weights.read_bytes() + b"\0")
     got = doctor(root, tmp_path, "--json")
     assert got.returncode == 1, got.stderr
@@ -108,7 +109,7 @@ def test_json_and_damaged_weights(program, tmp_path):
         ("Expression weights", "tiny"),
         ("Self test", "expression"),
     ]
-    assert good in bad[0]["detail"] and checkpoint.sha256_of(weights) in bad[0]["detail"]
+    assert good in bad[0]["detail"] and file_sha256(weights) in bad[0]["detail"]
     assert "pip install --force-reinstall" in bad[0]["remedy"]
 
 

@@ -9,11 +9,12 @@ import sys
 import numpy as np
 import pytest
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
 from jadfer_cli.faces import detect
 from jadfer_cli.faces.detect import Detector, letterbox, load_detector, tidy
-from jadfer_cli.faces.packs import PACKS, file_sha256, find_detector, installed_packs
+from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import DetectorInfo, Faces
 

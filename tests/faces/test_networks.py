@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
 from jadfer_cli.faces.detect import load_detector
-from jadfer_cli.faces.packs import file_sha256
 from jadfer_cli.options import FaceOptions
 
 
