@@ -7,6 +7,7 @@ rebuilds the network. `weights/registry.json` names the shipped ones with their 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jadfer_cli.common import file_sha256
-from jadfer_cli.errors import ModelError
+from jadfer_cli.errors import ModelError, OutputError
 
 if TYPE_CHECKING:
     import torch
@@ -215,7 +216,11 @@ def save(
 
     Returns:
         The sha256 of the file.
+
+    Raises:
+        OutputError: It cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     header = {
@@ -226,7 +231,12 @@ def save(
     }
     part = path.with_name(path.name + ".part")
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-    part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
-    os.replace(part, path)
+    try:
+        save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+        part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
+        os.replace(part, path)
+    except (OSError, SafetensorError) as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written ({error}).") from error
     return file_sha256(path)
