@@ -19,6 +19,7 @@ from rich.text import Text
 from jadfer_cli.errors import JadferError
 
 INTERRUPTED = 130
+NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
 
 
 def stdout_console() -> Console:
@@ -46,12 +47,15 @@ def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def errors_as_exit_codes(*, debug: bool, log_json: bool = False) -> Iterator[None]:
+def errors_as_exit_codes(
+    *, debug: bool, log_json: bool = False, interrupted: str = NOTHING_LEFT
+) -> Iterator[None]:
     """Turns what a command raises into one message on stderr and an exit code.
 
     Args:
         debug: Let the traceback through.
         log_json: Say it as a JSON line, event "error".
+        interrupted: What to do after Ctrl-C.
 
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
@@ -71,10 +75,10 @@ def errors_as_exit_codes(*, debug: bool, log_json: bool = False) -> Iterator[Non
         say(error)
         raise typer.Exit(error.exit_code) from None
     except Terminated as error:
-        say(JadferError("Stopped by a signal.", _NOTHING_LEFT))
+        say(JadferError("Stopped by a signal.", interrupted))
         raise typer.Exit(128 + error.number) from None
     except KeyboardInterrupt:
-        say(JadferError("Interrupted.", _NOTHING_LEFT))
+        say(JadferError("Interrupted.", interrupted))
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,6 +89,14 @@ def errors_as_exit_codes(*, debug: bool, log_json: bool = False) -> Iterator[Non
     except Exception as error:
         if debug:
             raise
+        if any(words in str(error) for words in _NO_MEMORY):
+            say(
+                JadferError(
+                    f"Memory ran out: {str(error).splitlines()[0]}",
+                    "Try a smaller --batch-size; in training also --workers 0.",
+                )
+            )
+            raise typer.Exit(1) from None
         say(
             JadferError(
                 f"Something unexpected went wrong: {type(error).__name__}: {error}",
@@ -94,7 +106,8 @@ def errors_as_exit_codes(*, debug: bool, log_json: bool = False) -> Iterator[Non
         raise typer.Exit(1) from None
 
 
-_NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
+# how PyTorch's CUDA and CPU allocators and its workers' shared memory say it
+_NO_MEMORY = ("out of memory", "can't allocate memory", "Bus error", "shared memory (shm)")
 
 
 def _say_json(error: JadferError) -> None:

@@ -90,7 +90,7 @@ class Lines(_Plain):
         left = (total - done) / max(rate, 1e-9)
         self.console.print(
             f"{escape(self.video)}: {stage}, {done}/{total} frames ({done / total:.0%}), "
-            f"{rate:.1f} frames/s, {faces} faces, {_clock(left)} left"
+            f"{rate:.1f} frames/s, {faces} faces, {clock(left)} left"
         )
 
     def note(self, text: str, *, kind: str) -> None:
@@ -198,7 +198,8 @@ def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Re
     return Bar(console, video) if console.is_terminal else Lines(console, video)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """m:ss or h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

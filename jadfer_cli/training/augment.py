@@ -28,6 +28,13 @@ class AugmentOptions:
     jpeg: float = 0.2
     erase: float = 0.25
 
+    def __post_init__(self) -> None:
+        for name in ("flip", "light", "tint", "resample", "blur", "jpeg", "erase", "shift"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if not (0 <= self.rotation_deg <= 180 and 0 <= self.scale <= 2):
+            raise ValueError("rotation_deg must lie between 0 and 180, scale between 0 and 2")
+
 
 def jitter(
     matrix: npt.NDArray[np.float32], size_px: int, options: AugmentOptions, rng: np.random.Generator
@@ -77,3 +84,8 @@ def degrade(
         result = result.copy()
         result[y : y + h, x : x + w] = rng.integers(0, 256, 3)
     return result
+
+
+NO_AUGMENTATION = AugmentOptions(
+    flip=0, rotation_deg=0, scale=0, shift=0, light=0, tint=0, resample=0, blur=0, jpeg=0, erase=0
+)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 N_BINS = 15
+FEWEST = 100  # images that a temperature can be fitted on
 
 
 def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.NDArray[np.float64]:

@@ -9,13 +9,36 @@ import numpy.typing as npt
 
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.training.calibrate import expected_calibration_error, softmax
-from jadfer_cli.training.datasets import FaceSet, winners
+from jadfer_cli.training.faceset import FaceSet
+
+INTERVALS = ("accuracy", "mean_class_recall", "macro_f1", "ece")
 
 
-def confusion(classes: npt.NDArray[np.intp], guesses: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+def confusion(
+    classes: npt.NDArray[np.intp], guesses: npt.NDArray[np.intp], k: int
+) -> npt.NDArray[np.intp]:
     """Counts (K, K): row the true class, column the guess."""
-    k = len(LABELS)
     return np.bincount(classes * k + guesses, minlength=k * k).reshape(k, k)
+
+
+def counted_logits(
+    logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.intp]]:
+    """Logits (m, K') and classes (m,) of the images that count.
+
+    K' are the expressions that the data set can name, in their order; the others are left out
+    before the softmax, so that a set without contempt is not scored against it.
+    """
+    counted, known = faces.protocols[protocol], np.array(faces.expressions)
+    return logits[counted.which][:, known], np.searchsorted(known, counted.classes)
+
+
+def scored(
+    logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str, temperature: float = 1.0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Probabilities (m, K') and classes (m,) of the images that count."""
+    kept, classes = counted_logits(logits, faces, protocol)
+    return softmax(kept, temperature), classes
 
 
 def figures(
@@ -26,27 +49,92 @@ def figures(
     Args:
         logits: (n, K), of all images of the set.
         faces: The set.
-        protocol: One of datasets.PROTOCOLS.
+        protocol: One of `faces.protocols`.
         temperature: Divides the logits.
 
     Returns:
         JSON-ready figures with the protocol's name, n and the confusion counts.
     """
-    which, classes = winners(faces.votes, protocol)
-    p = softmax(logits[which], temperature)
-    counts = confusion(classes, p.argmax(1))
-    hits, true, guessed = np.diag(counts), counts.sum(1), counts.sum(0)
-    there = true > 0
-    recall = hits[there] / true[there]
-    f1 = 2 * hits[there] / np.maximum(true[there] + guessed[there], 1)
+    p, classes = scored(logits, faces, protocol, temperature)
+    labels = [LABELS[i] for i in faces.expressions]
+    counts = confusion(classes, p.argmax(1), len(labels))
+    recall = np.diag(counts) / np.maximum(counts.sum(1), 1)
     return {
         "data": faces.name,
         "protocol": protocol,
-        "n": len(which),
-        "accuracy": float(hits.sum() / counts.sum()),
-        "mean_class_recall": float(recall.mean()),
-        "macro_f1": float(f1.mean()),
+        "n": len(classes),
+        **_of_counts(counts),
         "ece": expected_calibration_error(p, classes),
-        "recall": {LABELS[i]: float(hits[i] / true[i]) for i in np.flatnonzero(there)},
+        "recall": {labels[i]: float(recall[i]) for i in np.flatnonzero(counts.sum(1))},
+        "labels": labels,
         "confusion": counts.tolist(),
     }
+
+
+def _of_counts(counts: npt.NDArray[np.intp]) -> dict[str, float]:
+    """Accuracy, and recall and F1 averaged over the classes that occur."""
+    hits, true, guessed = np.diag(counts), counts.sum(1), counts.sum(0)
+    there = true > 0
+    return {
+        "accuracy": float(hits.sum() / max(counts.sum(), 1)),
+        "mean_class_recall": float((hits[there] / true[there]).mean()),
+        "macro_f1": float((2 * hits[there] / (true[there] + guessed[there])).mean()),
+    }
+
+
+def intervals(
+    logits: npt.NDArray[np.floating],
+    faces: FaceSet,
+    protocol: str,
+    temperature: float = 1.0,
+    *,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, list[float]]:
+    """95 % percentile bootstrap intervals over images (Efron and Tibshirani 1993, ch. 13).
+
+    They say how much the choice of test images matters, not how much training runs differ. The
+    calibration error is a mean of absolute gaps, which resampling widens: its interval is moved
+    by the mean excess of the resamples over the estimate.
+
+    Args:
+        logits: (n, K), of all images of the set.
+        faces: The set.
+        protocol: One of `faces.protocols`.
+        temperature: Divides the logits.
+        draws: Resamples.
+        seed: Of the resamples.
+
+    Returns:
+        Low and high end of each of INTERVALS.
+    """
+    p, classes = scored(logits, faces, protocol, temperature)
+    guesses, k, n = p.argmax(1), len(faces.expressions), len(classes)
+    rng = np.random.default_rng(seed)
+    found: dict[str, list[float]] = {name: [] for name in INTERVALS}
+    for _ in range(draws):
+        index = rng.integers(0, n, n)
+        drawn = _of_counts(confusion(classes[index], guesses[index], k))
+        drawn["ece"] = expected_calibration_error(p[index], classes[index])
+        for name in INTERVALS:
+            found[name].append(drawn[name])
+    ends = {name: np.percentile(values, (2.5, 97.5)) for name, values in found.items()}
+    excess = float(np.mean(found["ece"])) - expected_calibration_error(p, classes)
+    ends["ece"] = np.maximum(ends["ece"] - excess, 0)
+    return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
+
+
+def selection_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[str, float]:
+    """Accuracy and mean recall by protocol; "score" chooses the epoch.
+
+    The score is accuracy + 0.25 x mean class recall on the main protocol, so that rare
+    expressions have a say.
+    """
+    result = {}
+    for protocol in faces.protocols:
+        found = figures(logits, faces, protocol)
+        result[f"{protocol}_accuracy"] = found["accuracy"]
+        result[f"{protocol}_recall"] = found["mean_class_recall"]
+    main = faces.main_protocol
+    result["score"] = result[f"{main}_accuracy"] + 0.25 * result[f"{main}_recall"]
+    return result

@@ -1,82 +1,163 @@
-"""Landmarks for small, loosely cropped face images, found once and kept."""
+"""Landmarks for cropped face images, found once and kept.
+
+A face that fills its picture is found badly: each picture is scaled and gets a wide margin.
+Small pictures share one canvas, as the detector looks at 640 px anyway.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import hashlib
+import os
+import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from jadfer_cli.errors import JadferError
 from jadfer_cli.records import Faces, ImageArray
-from jadfer_cli.training.datasets import FaceSet
+from jadfer_cli.training.faceset import FaceSet
 
-# A face that fills its picture is found badly: each image is enlarged and gets a wide margin,
-# and nine of them share one canvas, as the detector looks at 640 px anyway.
-_CANVAS_PX, _TILES, _TILE_PX, _FACE_PX = 640, 3, 208, 96
-_MARGIN_PX = (_TILE_PX - _FACE_PX) // 2
+_CANVAS_PX = 640
+_SAVE_EVERY_S = 30.0
+_SMALL_PX = 128  # up to this side, nine share a canvas
 
 
-def with_landmarks(
+class _Tiling(NamedTuple):
+    """How pictures lie on the canvas: `side` x `side` tiles, the longer side scaled to `face`."""
+
+    side: int
+    face_px: int
+
+    @property
+    def tile_px(self) -> int:
+        return _CANVAS_PX // self.side
+
+
+_NINE, _ONE, _WHOLE = _Tiling(3, 96), _Tiling(1, 320), _Tiling(1, 640)
+
+
+def find_landmarks(
     faces: FaceSet,
     detect: Callable[[ImageArray], Faces],
     detector_sha256: str,
     cache: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> FaceSet:
-    """The face set with landmarks; NaN where no face is found.
+    progress: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Landmarks of each picture's face, (n, 5, 2) in its own pixels; NaN where none is found.
+
+    Pictures with a side of more than 128 px are looked at one by one, with a margin and, where
+    that shows no face, without.
 
     Args:
-        faces: Images of one side.
+        faces: Pictures of one face each.
         detect: Finds the faces of an RGB image.
         detector_sha256: Part of the cache's name, as another detector gives other landmarks.
-        cache: Folder that keeps the result; None keeps nothing.
-        progress: Called with images done and in all.
+        cache: Folder that keeps the result, now and then while it grows; None keeps nothing.
+        progress: Called with the number of pictures done.
+
+    Raises:
+        JadferError: A picture cannot be read.
     """
-    digest = hashlib.sha256(faces.images.tobytes() + detector_sha256.encode()).hexdigest()
-    file = None if cache is None else cache / f"landmarks-{digest[:16]}.npy"
-    if file is not None and file.exists():
-        return dataclasses.replace(faces, landmarks_px=np.load(file))
-    n, step = len(faces.images), _TILES * _TILES
-    found = np.full((n, 5, 2), np.nan, np.float32)
-    for first in range(0, n, step):
-        group = slice(first, min(first + step, n))
-        found[group] = _of_group(faces.images[group], detect)
+    file = None if cache is None else cache / f"landmarks-{_key(faces, detector_sha256)}.npz"
+    n = len(faces)
+    found, first = _kept(file, n)
+    saved = time.monotonic()
+    step = _NINE.side**2
+    for begin in range(first, n, step):
+        end = min(begin + step, n)
+        found[begin:end] = _of_group([faces.image_rgb(i) for i in range(begin, end)], detect)
         if progress:
-            progress(group.stop, n)
+            progress(end)
+        if file is not None and (end == n or time.monotonic() - saved > _SAVE_EVERY_S):
+            saved = time.monotonic()
+            _keep(file, found, end)
+    return found
+
+
+def _kept(file: Path | None, n: int) -> tuple[npt.NDArray[np.float32], int]:
+    """Landmarks kept by an earlier look, and how many pictures it came to."""
     if file is not None:
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            with np.load(file, allow_pickle=False) as kept:
+                found, done = np.array(kept["landmarks_px"], np.float32), int(kept["done"])
+            if found.shape == (n, 5, 2):
+                return found, done
+    return np.full((n, 5, 2), np.nan, np.float32), 0
+
+
+def _keep(file: Path, found: npt.NDArray[np.float32], done: int) -> None:
+    """Keeps what was found so far; a folder that cannot be written costs time only."""
+    part = file.with_suffix(f".{os.getpid()}.part.npz")
+    try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part.npy")
-        np.save(part, found)
+        np.savez(part, landmarks_px=found, done=done)
         part.replace(file)
-    return dataclasses.replace(faces, landmarks_px=found)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _of_group(
-    images: npt.NDArray[np.uint8], detect: Callable[[ImageArray], Faces]
+    images: list[ImageArray], detect: Callable[[ImageArray], Faces]
 ) -> npt.NDArray[np.float32]:
-    """Landmarks (m, 5, 2) of at most nine images, in each image's own pixels."""
+    """Landmarks (m, 5, 2) of up to nine pictures: the small ones together, others alone."""
+    found = np.full((len(images), 5, 2), np.nan, np.float32)
+    small = [i for i, image in enumerate(images) if max(image.shape[:2]) <= _SMALL_PX]
+    if small:
+        found[small] = _on_canvas([images[i] for i in small], detect, _NINE)
+    for i in set(range(len(images))) - set(small):
+        found[i] = _on_canvas([images[i]], detect, _ONE)[0]
+        if np.isnan(found[i]).any():
+            found[i] = _on_canvas([images[i]], detect, _WHOLE)[0]
+    return found
+
+
+def _key(faces: FaceSet, detector_sha256: str) -> str:
+    """A hash of the pictures (of files: path, size and time) and the detector."""
+    digest = hashlib.sha256(detector_sha256.encode())
+    for entry in faces.images:
+        if isinstance(entry, Path):
+            try:
+                status = entry.stat()
+            except OSError as error:
+                raise JadferError(f"{entry} cannot be read ({error.strerror}).") from error
+            digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+        else:
+            digest.update(entry.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _on_canvas(
+    images: list[ImageArray], detect: Callable[[ImageArray], Faces], tiling: _Tiling
+) -> npt.NDArray[np.float32]:
+    """Landmarks (m, 5, 2) of the pictures on one canvas, in each picture's own pixels."""
     import cv2
 
     canvas = np.zeros((_CANVAS_PX, _CANVAS_PX, 3), np.uint8)
-    origin = [
-        (_MARGIN_PX + (i % _TILES) * _TILE_PX, _MARGIN_PX + (i // _TILES) * _TILE_PX)
-        for i in range(len(images))
-    ]
-    for image, (x, y) in zip(images, origin, strict=True):
-        large = cv2.resize(image, (_FACE_PX, _FACE_PX), interpolation=cv2.INTER_LINEAR)
-        canvas[y : y + _FACE_PX, x : x + _FACE_PX] = large[:, :, None]
+    tile = tiling.tile_px
+    origins, scales = [], []
+    for k, image in enumerate(images):
+        scale = tiling.face_px / max(image.shape[:2])
+        h, w = (max(round(side * scale), 1) for side in image.shape[:2])
+        x = (k % tiling.side) * tile + (tile - w) // 2
+        y = (k // tiling.side) * tile + (tile - h) // 2
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        canvas[y : y + h, x : x + w] = cv2.resize(image, (w, h), interpolation=how)
+        origins.append((x, y, w, h))
+        scales.append(scale)
     seen = detect(canvas)
     centres = (seen.boxes_px[:, :2] + seen.boxes_px[:, 2:]) / 2  # (k, 2)
     areas = (seen.boxes_px[:, 2:] - seen.boxes_px[:, :2]).prod(1)
     result = np.full((len(images), 5, 2), np.nan, np.float32)
-    for i, (x, y) in enumerate(origin):
-        away = centres - (x + _FACE_PX / 2, y + _FACE_PX / 2)  # (k, 2)
-        inside = np.flatnonzero((np.abs(away) < _TILE_PX / 2).all(1))
+    for i, (x, y, w, h) in enumerate(origins):
+        away = centres - (x + w / 2, y + h / 2)  # (k, 2)
+        inside = np.flatnonzero((np.abs(away) < tile / 2).all(1))
         if len(inside):  # the large face in the middle, not one behind it
             best = inside[(areas[inside] - 2 * (away[inside] ** 2).sum(1)).argmax()]
-            scale = images.shape[2] / _FACE_PX
-            result[i] = (seen.landmarks_px[best] - (x, y)) * scale
+            result[i] = (seen.landmarks_px[best] - (x, y)) / scales[i]
     return result

@@ -1,10 +1,11 @@
 """Measured error behind the rule for `usable`: accuracy by size, blur and pose on FER+.
 
-Run:  python tests/bench/usable.py --data FERPLUS.zip --votes fer2013new.csv [--images 1200]
+Run:  python tests/bench/usable.py --data FERPLUS [--images 1200]
 
 Validation images with a majority, aligned by the embedded detector. Size: each crop is shrunk
 until the eyes are so many px apart, and enlarged again. Blur: Gaussian on the crop, by the blur
-that `quality` measures. Pose: the images as they are, by the angles that `quality` measures.
+that `quality` measures. Light: the crop's values times a factor, clipped. Pose: the images as
+they are, by the angles that `quality` measures.
 """
 
 import argparse
@@ -13,14 +14,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from jadfer_cli.cli.data import default_cache
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.runtime import settle
-from jadfer_cli.training.datasets import load_ferplus, winners
-from jadfer_cli.training.landmarks import with_landmarks
+from jadfer_cli.training import ferplus
+from jadfer_cli.training.landmarks import find_landmarks
 
 EYES = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0])  # distance in a crop of side 1
 
@@ -40,7 +42,6 @@ def line(name: str, right: np.ndarray) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--votes", type=Path)
     parser.add_argument("--images", type=int, default=1200)
     a = parser.parse_args()
     runtime = settle(ModelOptions(device="cpu"))
@@ -48,17 +49,15 @@ def main() -> None:
     detector = load_detector(
         FaceOptions(detector="centerface", detection_threshold=0.3), runtime.threads
     )
-    faces = load_ferplus(a.data, "valid", a.votes)
-    which, classes = winners(faces.votes, "majority")
+    faces = ferplus.load(a.data, "valid")
+    which, classes = faces.protocols["majority"]
     which, classes = which[: a.images], classes[: a.images]
-    faces = with_landmarks(faces.take(which), detector.detect, detector.info.sha256)
-    found = np.isfinite(faces.landmarks_px).all((1, 2))
-    marks, classes = faces.landmarks_px[found], classes[found]
+    faces = faces.take(which)
+    marks = find_landmarks(faces, detector.detect, detector.info.sha256, default_cache())
+    found = np.flatnonzero(np.isfinite(marks).all((1, 2)))
+    marks, classes = marks[found], classes[found]
     crops = np.concatenate(
-        [
-            align.crop(np.repeat(i[:, :, None], 3, 2), m[None])
-            for i, m in zip(faces.images[found], marks, strict=True)
-        ]
+        [align.crop(faces.image_rgb(i), m[None]) for i, m in zip(found, marks, strict=True)]
     )
 
     def right(images: np.ndarray) -> np.ndarray:
@@ -68,6 +67,9 @@ def main() -> None:
     line("as it is", plain)
     for px in (20, 16, 14, 12, 10, 8, 6):
         line(f"eyes {px} px apart", right(np.stack([shrunk(c, px) for c in crops])))
+    for gain in (0.1, 0.2, 0.4, 1.5, 2.0, 3.0):
+        lit = np.clip(crops.astype(np.float32) * gain, 0, 255).astype(np.uint8)
+        line(f"light x {gain}", right(lit))
     measured, hits = [], []
     for sigma in (0, 1, 2, 3, 4, 6):
         soft = np.stack([cv2.GaussianBlur(c, (0, 0), sigma) if sigma else c for c in crops])

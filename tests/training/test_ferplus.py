@@ -1,27 +1,17 @@
-"""Training: votes and protocols by hand, repeats, calibration, and resuming."""
+"""FER+: votes and protocols by hand, the layout, repeats, calibration and figures."""
 
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jadfer_cli.errors import JadferError
-from jadfer_cli.expression.jadfer import JadferConfig
-from jadfer_cli.records import Faces
-from jadfer_cli.training import augment, calibrate, evaluate
-from jadfer_cli.training.datasets import (
-    FaceSet,
-    distributions,
-    load_ferplus,
-    winners,
-    without_repeats,
-)
-from jadfer_cli.training.landmarks import with_landmarks
-from jadfer_cli.training.loop import Progress, TrainOptions, train
+from jadfer_cli.training import calibrate, evaluate, ferplus
+from jadfer_cli.training.faceset import FaceSet, without_repeats
+from jadfer_cli.training.ferplus import distributions, from_votes, winners
 
 # neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, not a face
 VOTES = np.array(
@@ -37,10 +27,15 @@ VOTES = np.array(
 )
 
 
+HEADER = (
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\n"
+)
+
+
 def face_set(n: int = 6, seed: int = 0) -> FaceSet:
     images = np.random.default_rng(seed).integers(0, 255, (n, 48, 48), dtype=np.uint8)
     votes = VOTES[np.arange(n) % 6]
-    return FaceSet("made", images, votes, [f"{i}.png" for i in range(n)])
+    return from_votes("made", list(images), [f"{i}.png" for i in range(n)], votes)
 
 
 def test_protocols_by_hand():
@@ -60,7 +55,7 @@ def write_layout(folder, faces: FaceSet):
     inner = folder / "FER2013Test"
     inner.mkdir(parents=True)
     lines = []
-    for image, votes, name in zip(faces.images, faces.votes, faces.image_names, strict=True):
+    for image, votes, name in zip(faces.images, VOTES, faces.image_names, strict=True):
         cv2.imwrite(str(inner / name), image)
         lines.append(f'{name},"(0, 0, 48, 48)",' + ",".join(str(int(v)) for v in votes))
     (inner / "label.csv").write_text("\n".join(lines) + "\n")
@@ -75,22 +70,29 @@ def test_standard_layout_as_folder_and_as_zip_with_published_votes(tmp_path):
         for path in sorted(folder.rglob("*")):
             file.write(path, path.relative_to(folder))
     for data in (folder, archive):
-        faces = load_ferplus(data, "test")
+        faces = ferplus.load(data, "test")
         assert np.array_equal(faces.images, made.images)
-        assert np.array_equal(faces.votes, VOTES)
+        assert np.array_equal(faces.targets, distributions(VOTES))
     published = tmp_path / "fer2013new.csv"
-    published.write_text("Usage,Image name,neutral\n" + "\n".join(
-        f"PrivateTest,{i}.png,{','.join('1' * 10)}" for i in range(6)
+    published.write_text(HEADER + "\n".join(
+        f"PrivateTest,{i}.png,{','.join('2' * 10)}" for i in range(6)
     ))  # fmt: skip
-    assert (load_ferplus(folder, "test", published).votes == 1).all()
+    # given, or found beside the layout; and the layout is found in a folder that holds its zip
+    assert (ferplus.load(folder, "test", published).targets == 1 / 8).all()
+    assert (ferplus.load(folder, "test").targets == 1 / 8).all()
+    assert (ferplus.load(tmp_path, "test").targets == 1 / 8).all()
+    published.write_text(HEADER)
+    with pytest.raises(JadferError, match=r"no votes for 0\.png \(6 in all\)"):
+        ferplus.load(folder, "test")
+    published.unlink()
     with pytest.raises(JadferError, match=r"no FER2013Train/label\.csv"):
-        load_ferplus(folder, "train")
+        ferplus.load(folder, "train")
     (folder / "FER2013Test" / "3.png").write_bytes(b"no picture")
     with pytest.raises(JadferError, match=r"3\.png is not a readable image"):
-        load_ferplus(folder, "test")
+        ferplus.load(folder, "test")
     (folder / "FER2013Test" / "3.png").unlink()
     with pytest.raises(JadferError, match=r"3\.png is listed but missing"):
-        load_ferplus(folder, "test")
+        ferplus.load(folder, "test")
 
 
 def test_repeats_of_held_out_images_leave_training():
@@ -141,76 +143,53 @@ def test_figures_by_hand():
     assert found["confusion"][0][:2] == [1, 1] and found["confusion"][4][0] == 1
 
 
-def test_landmarks_come_back_to_their_own_image(tmp_path):
-    """A detector that sees bright squares: their corners must return in image pixels."""
-    images = np.zeros((11, 48, 48), np.uint8)
-    for i in range(11):
-        images[i, 10 + i : 30 + i, 12:36] = 255 if i != 4 else 0  # image 4 is empty
-    calls = []
-
-    def detect(canvas: np.ndarray) -> Faces:
-        calls.append(1)
-        _, _, stats, _ = cv2.connectedComponentsWithStats((canvas[:, :, 0] > 128).astype("u1"))
-        boxes = np.array([[x, y, x + w, y + h] for x, y, w, h, _ in stats[1:]], np.float32)
-        corners = boxes[:, [[0, 1], [2, 1], [0, 1], [0, 3], [2, 3]]]
-        return Faces(boxes, np.ones(len(boxes), np.float32), corners)
-
-    faces = FaceSet("made", images, np.repeat(VOTES[:1], 11, 0), [str(i) for i in range(11)])
-    found = with_landmarks(faces, detect, "abc", tmp_path).landmarks_px
-    assert np.isnan(found[4]).all()
-    for i in set(range(11)) - {4}:
-        assert np.abs(found[i, 0] - (12, 10 + i)).max() <= 1
-        assert np.abs(found[i, 4] - (36, 30 + i)).max() <= 1
-    again = with_landmarks(faces, detect, "abc", tmp_path).landmarks_px
-    assert np.array_equal(found, again, equal_nan=True) and len(calls) == 2  # 9 + 2 images
-
-
-def test_jitter_without_strength_is_the_identity_and_flip_mirrors():
-    still = augment.AugmentOptions(flip=0, rotation_deg=0, scale=0, shift=0)
-    matrix = np.array([[2, 0, 3], [0, 2, 4]], np.float32)
+def test_intervals_hold_the_figure_and_narrow_with_n():
     rng = np.random.default_rng(0)
-    assert np.allclose(augment.jitter(matrix, 112, still, rng), matrix)
-    flip = augment.AugmentOptions(flip=1, rotation_deg=0, scale=0, shift=0)
-    assert np.allclose(augment.jitter(matrix, 112, flip, rng), [[-2, 0, 109], [0, 2, 4]])
+    widths = []
+    for n in (60, 600):
+        faces = face_set(n)
+        logits = rng.normal(size=(n, 8))
+        # the class of the votes is right three times of four
+        which, classes = faces.protocols["plurality"]
+        hit = rng.random(len(which)) < 0.75
+        logits[which[hit], classes[hit]] += 6
+        found = evaluate.figures(logits, faces, "plurality")
+        ends = evaluate.intervals(logits, faces, "plurality", draws=400)
+        for name in ("accuracy", "mean_class_recall", "macro_f1", "ece"):
+            assert ends[name][0] <= found[name] <= ends[name][1]
+        # a binomial share: 1.96 standard errors each way
+        accuracy, m = found["accuracy"], found["n"]
+        expected = 2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / m)
+        assert ends["accuracy"][1] - ends["accuracy"][0] == pytest.approx(expected, rel=0.25)
+        widths.append(ends["accuracy"][1] - ends["accuracy"][0])
+    assert widths[1] < widths[0] / 2
 
 
-def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path):
-    options = TrainOptions(
-        network=JadferConfig(width=32, heads=4, map_hidden=8, context_layers=1),
-        epochs=3,
-        batch_size=4,
-        frozen_blocks=14,
-    )
-    train_set, valid_set = face_set(16), face_set(6, seed=1)
+def test_figures_against_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    faces = face_set(200)
+    logits = rng.normal(size=(200, 8)) + 2 * faces.targets
+    found = evaluate.figures(logits, faces, "plurality", temperature=0.7)
+    which, classes = faces.protocols["plurality"]
+    guesses = logits[which].argmax(1)
+    there = np.unique(classes)
+    assert found["accuracy"] == pytest.approx(metrics.accuracy_score(classes, guesses))
+    recall = metrics.recall_score(classes, guesses, labels=there, average="macro")
+    assert found["mean_class_recall"] == pytest.approx(recall)
+    f1 = metrics.f1_score(classes, guesses, labels=there, average="macro")
+    assert found["macro_f1"] == pytest.approx(f1)
+    expected = metrics.confusion_matrix(classes, guesses, labels=range(8))
+    assert np.array_equal(found["confusion"], expected)
 
-    def score(logits: torch.Tensor, faces: FaceSet) -> dict[str, float]:
-        return {"score": -float(logits.square().mean())}
 
-    def run(folder, stop_after=None):
-        folder.mkdir(exist_ok=True)
-        seen = []
-
-        def report(progress: Progress) -> None:
-            seen.append(progress)
-            if progress.epoch == stop_after:
-                raise KeyboardInterrupt
-
-        train(options, train_set, valid_set, folder, evaluate=score, report=report)
-        return seen
-
-    whole = run(tmp_path / "whole")
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", stop_after=0)
-    rest = run(tmp_path / "cut")
-    assert [p.epoch for p in rest] == [1, 2]
-    for a, b in zip(whole[1:], rest, strict=True):
-        assert a.train_loss == pytest.approx(b.train_loss, rel=1e-5)
-        assert a.figures == pytest.approx(b.figures, rel=1e-4)
-    best = [torch.load(tmp_path / f / "best.pt", weights_only=True) for f in ("whole", "cut")]
-    for name, tensor in best[0].items():
-        assert torch.allclose(tensor, best[1][name], atol=1e-5), name
-    with pytest.raises(ValueError, match="other options"):
-        train(
-            TrainOptions(epochs=1), train_set, valid_set, tmp_path / "cut", evaluate=score,
-            report=lambda _: None,
-        )  # fmt: skip
+def test_a_set_that_cannot_name_an_expression_is_not_scored_against_it():
+    faces = face_set(6)
+    seven = FaceSet("made", faces.images, faces.image_names, faces.targets, faces.protocols,
+                    expressions=tuple(range(7)))  # fmt: skip
+    logits = np.zeros((6, 8))
+    logits[:, 7] = 9  # contempt everywhere
+    logits[[0, 1, 2, 5], [0, 0, 1, 4]] = 5
+    assert evaluate.figures(logits, faces, "plurality")["accuracy"] == 0
+    found = evaluate.figures(logits, seven, "plurality")
+    assert found["accuracy"] == 1 and len(found["labels"]) == len(found["confusion"]) == 7

@@ -1,0 +1,125 @@
+"""Labelled faces of one split, whatever data set they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.errors import JadferError
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.records import ImageArray
+
+
+class SplitMissing(JadferError):
+    """A data set has no such split."""
+
+
+class Counted(NamedTuple):
+    """Which images count under a protocol, and their class."""
+
+    which: npt.NDArray[np.intp]  # (m,), indices into the set
+    classes: npt.NDArray[np.intp]  # (m,), indices into the expressions
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Labelled face images of one split.
+
+    Attributes:
+        name: Data set and split, for messages.
+        images: n pictures: uint8 (H, W), grey, or the path of a file that is read when needed.
+        image_names: n names, for messages and lists.
+        targets: float32 (n, K), label distributions over the expressions; zeros where none.
+        protocols: By name, which images are counted and their classes; the main one first.
+        expressions: Which of the K expressions the data set can name at all, ascending; scores
+            of the others are left out when it is evaluated.
+        landmarks_px: float32 (n, m, 5, 2), by m detectors, NaN where no face was found; None
+            before alignment.
+        notes: What the user should know about the set, such as files that were left out.
+    """
+
+    name: str
+    images: list[npt.NDArray[np.uint8] | Path]
+    image_names: list[str]
+    targets: npt.NDArray[np.float32]
+    protocols: Mapping[str, Counted]
+    expressions: tuple[int, ...] = tuple(range(len(LABELS)))
+    landmarks_px: npt.NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def main_protocol(self) -> str:
+        """The protocol that figures are first given on."""
+        return next(iter(self.protocols))
+
+    def image_rgb(self, index: int) -> ImageArray:
+        """Picture `index` as uint8 (H, W, 3).
+
+        Raises:
+            JadferError: The file is not a readable picture.
+        """
+        import cv2
+
+        entry = self.images[index]
+        if not isinstance(entry, Path):
+            return np.repeat(entry[:, :, None], 3, 2)
+        try:
+            data = np.frombuffer(entry.read_bytes(), np.uint8)
+        except OSError as error:
+            raise JadferError(f"{entry} cannot be read ({error.strerror}).") from error
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if image is None:
+            raise JadferError(
+                f"{entry} is not a readable picture.", "Remove it, or convert it to PNG or JPEG."
+            )
+        return np.ascontiguousarray(image[:, :, ::-1])
+
+    def digest(self, index: int) -> bytes:
+        """A hash of picture `index`: of its pixels, or of its file."""
+        entry = self.images[index]
+        data = entry.read_bytes() if isinstance(entry, Path) else entry.tobytes()
+        return hashlib.sha1(data, usedforsecurity=False).digest()
+
+    def take(self, which: npt.ArrayLike) -> FaceSet:
+        """The images at `which` (indices or a mask)."""
+        index = np.arange(len(self))[np.asarray(which)]
+        new_place = np.full(len(self), -1)
+        new_place[index] = np.arange(len(index))
+        protocols = {}
+        for name, counted in self.protocols.items():
+            places = new_place[counted.which]
+            protocols[name] = Counted(places[places >= 0], counted.classes[places >= 0])
+        return FaceSet(
+            self.name,
+            [self.images[i] for i in index],
+            [self.image_names[i] for i in index],
+            self.targets[index],
+            protocols,
+            self.expressions,
+            None if self.landmarks_px is None else self.landmarks_px[index],
+            self.notes,
+        )
+
+    def labelled(self) -> tuple[FaceSet, npt.NDArray[np.intp]]:
+        """The images that count under the widest protocol, in order, and their classes."""
+        counted = max(self.protocols.values(), key=lambda c: len(c.which))
+        order = np.argsort(counted.which)
+        return self.take(counted.which[order]), counted.classes[order]
+
+
+def without_repeats(train: FaceSet, others: Iterable[FaceSet]) -> FaceSet:
+    """`train` without images that occur, bit by bit, in one of `others`.
+
+    Files are compared as files: a copy that was saved anew is not recognised.
+    """
+    held_out = {faces.digest(i) for faces in others for i in range(len(faces))}
+    return train.take([train.digest(i) not in held_out for i in range(len(train))])

@@ -1,0 +1,162 @@
+"""FER+: Barsoum et al. 2016, arXiv 1608.01041.
+
+Ten crowd votes an image become a label distribution over eight expressions; protocols decide
+which images count.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.errors import JadferError
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.training.faceset import Counted, FaceSet, SplitMissing
+
+FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
+PROTOCOLS = ("majority", "plurality")
+N_VOTES = 10  # 8 expressions, unknown, not a face
+VOTES_NAMES = ("fer2013new.csv", "ferplus_votes.csv")
+_UNREADABLE = (KeyError, OSError, zipfile.BadZipFile)
+ARCHIVE_NAMES = ("ferplus.zip", "FERPlus.zip")
+
+
+def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
+    """Reads one split of FER+ in its standard layout, from a folder or a zip file.
+
+    Args:
+        data: Folder or zip that holds FER2013Train, FER2013Valid and FER2013Test; or a folder
+            that holds such a zip.
+        split: "train", "valid" or "test".
+        votes_csv: FER+'s own fer2013new.csv; looked for in and beside `data` where None.
+            FER2013 repeats images, and each copy was voted on; copies of the layout differ in
+            whose votes a repeated image has in label.csv (8 % of the test split in one). The
+            votes of fer2013new.csv are the published ones; label.csv stands in without it.
+
+    Returns:
+        All images of the split, in the order of its label.csv.
+
+    Raises:
+        JadferError: The layout is not FER+'s, or an image is missing or unreadable.
+    """
+    import cv2
+
+    data, votes_csv = places(data, votes_csv)
+    folder = FOLDERS[split]
+    archive = _archive(data) if data.is_file() else None
+
+    def read(name: str) -> bytes:
+        return archive.read(name) if archive else (data / name).read_bytes()
+
+    try:
+        rows = [row for row in csv.reader(io.StringIO(read(f"{folder}/label.csv").decode())) if row]
+        votes = np.array([row[2 : 2 + N_VOTES] for row in rows], np.float32).reshape(-1, N_VOTES)
+    except ValueError as error:  # also what is no text
+        raise JadferError(
+            f"{data}: {folder}/label.csv is not a name, a box and ten votes a line ({error})."
+        ) from error
+    except _UNREADABLE as error:
+        raise SplitMissing(
+            f"{data} holds no {folder}/label.csv.",
+            "FER+ in its standard layout has FER2013Train, FER2013Valid and FER2013Test, each "
+            "with PNG images and a label.csv (https://github.com/microsoft/FERPlus).",
+        ) from error
+    names = [row[0] for row in rows]
+    images: list[npt.NDArray[np.uint8] | Path] = []
+    for name in names:
+        try:
+            png = np.frombuffer(read(f"{folder}/{name}"), np.uint8)
+        except _UNREADABLE as error:
+            raise JadferError(f"{data}: {folder}/{name} is listed but missing.") from error
+        image = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) if len(png) else None
+        if image is None:
+            raise JadferError(f"{data}: {folder}/{name} is not a readable image.")
+        images.append(np.asarray(image, np.uint8))
+    note = "votes of label.csv, as no fer2013new.csv was found; copies of it differ"
+    if votes_csv is not None:
+        votes = _published_votes(votes_csv, names)
+        note = f"votes of {votes_csv.name}"
+    return dataclasses.replace(from_votes(f"ferplus {split}", images, names, votes), notes=(note,))
+
+
+def from_votes(
+    name: str,
+    images: list[npt.NDArray[np.uint8] | Path],
+    image_names: list[str],
+    votes: npt.NDArray[np.float32],
+) -> FaceSet:
+    """A face set with FER+'s protocols from raw votes (n, 10)."""
+    protocols = {protocol: winners(votes, protocol) for protocol in PROTOCOLS}
+    return FaceSet(name, images, image_names, distributions(votes), protocols)
+
+
+def places(data: Path, votes_csv: Path | None = None) -> tuple[Path, Path | None]:
+    """Where the layout and the published votes lie: `data`, or a zip in it; a csv near it."""
+    near = [data, data.resolve().parent]
+    if data.is_dir() and not any((data / folder).is_dir() for folder in FOLDERS.values()):
+        archives = [data / name for name in ARCHIVE_NAMES if (data / name).is_file()]
+        data = archives[0] if archives else data
+    if votes_csv is None:
+        found = (folder / name for folder in near for name in VOTES_NAMES)
+        votes_csv = next((path for path in found if path.is_file()), None)
+    return data, votes_csv
+
+
+def _archive(data: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(data)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise JadferError(f"{data} is neither a folder nor a readable zip file.") from error
+
+
+def _published_votes(votes_csv: Path, image_names: list[str]) -> npt.NDArray[np.float32]:
+    """The votes of fer2013new.csv for some images, (n, 10)."""
+    try:
+        with votes_csv.open(newline="") as file:
+            lines = [row for row in csv.reader(file) if len(row) >= 2 + N_VOTES]
+        table = {row[1]: [float(v) for v in row[2 : 2 + N_VOTES]] for row in lines[1:]}
+    except (OSError, ValueError, csv.Error) as error:
+        raise JadferError(f"The votes {votes_csv} cannot be read ({error}).") from error
+    missing = [name for name in image_names if name not in table]
+    if missing:
+        raise JadferError(f"{votes_csv} has no votes for {missing[0]} ({len(missing)} in all).")
+    return np.array([table[name] for name in image_names], np.float32)
+
+
+def clean_votes(votes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Sets classes with a single vote to 0, as FER+'s own code does; (n, 10) to (n, 10)."""
+    return np.where(votes <= 1, 0, votes).astype(np.float32)
+
+
+def winners(votes: npt.NDArray[np.float32], protocol: str) -> Counted:
+    """Which images count under a protocol, and their class.
+
+    Args:
+        votes: (n, 10), raw.
+        protocol: `majority`: the winner holds more than half of the votes that remain after
+            cleaning, unknown and not-a-face counted in; `plurality`: the class with most
+            votes among all ten. Images won by unknown or not-a-face leave.
+    """
+    votes = clean_votes(votes)
+    winner = votes.argmax(1)
+    counts = (winner < len(LABELS)) & (votes.max(1) > 0)
+    if protocol == "majority":
+        counts &= votes.max(1) > 0.5 * votes.sum(1)
+    which = np.flatnonzero(counts)
+    return Counted(which, winner[which])
+
+
+def distributions(votes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Cleaned votes over the eight expressions as distributions; (n, 10) to (n, 8).
+
+    An image without a vote for any expression has zeros; no protocol counts it.
+    """
+    kept = clean_votes(votes)[:, : len(LABELS)]
+    shares: npt.NDArray[np.float32] = kept / np.maximum(kept.sum(1, keepdims=True), 1)
+    return shares

@@ -1,0 +1,122 @@
+"""What a training run leaves behind: recipe, log, and the finished model."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.training import calibrate
+from jadfer_cli.training.evaluate import counted_logits, figures
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.loop import logits_of
+from jadfer_cli.training.run import EpochRecord
+
+CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """A recipe from TOML.
+
+    Raises:
+        OptionError: It is missing or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise OptionError(f"The recipe {path} cannot be read ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OptionError(f"The recipe {path} is not TOML: {error}.") from error
+
+
+def write_config(table: dict[str, Any], path: Path) -> None:
+    """A recipe as TOML."""
+    import tomli_w
+
+    _whole(path, lambda part: part.write_text(tomli_w.dumps(table), "utf-8"))
+
+
+def write_log(history: Sequence[EpochRecord], path: Path) -> None:
+    """One line an epoch: losses, learning rate, time, and the figures on validation."""
+    names = [name for name in vars(history[0]) if name != "figures"]
+    figure_names = list(history[0].figures)
+
+    def write(part: Path) -> None:
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*names, *(f"valid_{name}" for name in figure_names)])
+            for record in history:
+                values = [getattr(record, name) for name in names]
+                writer.writerow([*values, *(record.figures[name] for name in figure_names)])
+
+    _whole(path, write)
+
+
+def finish(
+    network: Jadfer, valid: FaceSet, out: Path, history: dict[str, Any], temperature: float
+) -> tuple[Path, dict[str, Any]]:
+    """Fits the temperature on validation and writes the model.
+
+    Args:
+        network: With its best weights.
+        valid: The validation faces.
+        out: Folder of the run.
+        history: What made it; goes into the file's metrics as "training".
+        temperature: Kept where validation has fewer than calibrate.FEWEST images.
+
+    Returns:
+        The file and its metrics, "temperature" among them.
+    """
+    logits = logits_of(network, valid).numpy()
+    counted, classes = counted_logits(logits, valid, valid.main_protocol)
+    fitted_on = "the start's own, too few validation images to fit one"
+    if len(classes) >= calibrate.FEWEST:
+        temperature = calibrate.fit_temperature(counted, classes)
+        fitted_on = f"{valid.name}, {valid.main_protocol}"
+    metrics: dict[str, Any] = {
+        "training": history,
+        "temperature": temperature,
+        "temperature_fitted_on": fitted_on,
+    }
+    for protocol in valid.protocols:
+        found = figures(logits, valid, protocol, temperature)
+        found["ece_before_temperature"] = figures(logits, valid, protocol)["ece"]
+        metrics[f"{valid.name} {protocol}"] = found
+    path = out / MODEL
+    checkpoint.save(path, network, temperature=temperature, metrics=metrics)
+    return path, metrics
+
+
+def check_writable(folder: Path) -> None:
+    """Makes the folder and tries to write there, before hours are spent.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    probe = folder / ".jadfer-probe"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written ({error.strerror}).") from error
+
+
+def _whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside the name, then renames."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(part)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error

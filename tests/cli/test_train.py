@@ -1,0 +1,208 @@
+"""`jadfer train` and `jadfer evaluate` as users start them, on faces cut from the demo."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import tomllib
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import DEMO, JADFER
+
+TINY = (
+    "--set", "network.width=32", "--set", "network.heads=4", "--set", "network.map_hidden=8",
+    "--set", "network.context_layers=1", "--set", "network.interaction_layers=1",
+    "--frozen-blocks", "14", "--batch-size", "4", "--workers", "0",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A folder of pictures by class: frames of the demo (some without a face), and mirrored."""
+    import cv2
+
+    root = tmp_path_factory.mktemp("faces")
+    with av.open(str(DEMO)) as container:
+        frames = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)][::12]
+    for split, part in (("train", frames[:10]), ("valid", frames[10:14]), ("test", frames[14:18])):
+        for i, frame in enumerate(part):
+            for name, picture in (("Happy", frame), ("sad", frame[:, ::-1])):
+                folder = root / split / name
+                folder.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(folder / f"{i}.png"), picture)
+    return root
+
+
+def train(jadfer, faces, out, *more):
+    return jadfer("train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",
+                  faces.parent / "cache", *more)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(jadfer, faces, tmp_path_factory):
+    """A tiny network, trained for two epochs."""
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    result = train(jadfer, faces, out, "--epochs", "2", *TINY)
+    assert result.returncode == 0, result.stderr
+    return out, result
+
+
+def test_a_run_leaves_recipe_log_state_and_model(tiny, faces):
+    out, result = tiny
+    assert sorted(p.name for p in out.iterdir()) == [
+        "best.pt", "config.toml", "log.csv", "model.safetensors", "state.pt"
+    ]  # fmt: skip
+    assert re.search(r"folder train: 20 images\n.*\n.*centerface found no face in 4, which are "
+                     "taken whole", result.stderr)  # fmt: skip
+    assert re.search(r"epoch 2/2: loss \d\.\d+, train \d+\.\d%; validation: all accuracy",
+                     result.stderr)  # fmt: skip
+    assert "folder train: 20 labelled images: happiness 10, sadness 10" in result.stderr
+    assert "Warning: folder valid has 8 images only" in result.stderr
+    assert "folder valid: no face was found in 50% of the images" in result.stderr
+    assert "Best on folder valid" in result.stdout and "--model" in result.stdout
+    with (out / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert 0 <= float(rows[0]["valid_all_accuracy"]) <= 1 and float(rows[0]["train_loss"]) > 0
+    recipe = tomllib.loads((out / "config.toml").read_text())
+    assert recipe["network"]["width"] == 32 and recipe["data"] == str(faces)
+
+
+def test_the_same_command_and_out_alone_go_on(jadfer, tiny, faces):
+    out, _ = tiny
+    before = (out / "model.safetensors").read_bytes()
+    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache")
+    assert again.returncode == 0, again.stderr
+    assert (out / "model.safetensors").read_bytes() == before
+    other = train(jadfer, faces, out, "--epochs", "5", *TINY)
+    assert other.returncode == 2 and "belongs to a run with other options" in other.stderr
+    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache")  # its recipe stays
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_recipe_of_one_run_makes_another(jadfer, tiny, faces, tmp_path):
+    out, _ = tiny
+    new = tmp_path / "new"
+    result = jadfer("train", "--config", out / "config.toml", "--out", new, "--epochs", "1",
+                    "--set", "network.jad=queries", "--no-augment", "--seed", "3",
+                    "--cache", faces.parent / "cache")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    recipe = tomllib.loads((new / "config.toml").read_text())
+    assert (recipe["network"]["jad"], recipe["network"]["width"]) == ("queries", 32)
+    assert (recipe["epochs"], recipe["seed"], recipe["augmentation"]["flip"]) == (1, 3, 0)
+
+
+def test_the_trained_model_annotates_and_is_measured(jadfer, tiny, faces, short_clip, tmp_path):
+    out, _ = tiny
+    model = out / "model.safetensors"
+    clip = tmp_path / "clip.parquet"
+    result = jadfer("annotate", short_clip, "-o", clip, "--model", model)
+    assert result.returncode == 0, result.stderr
+    assert len(pd.read_parquet(clip)) >= 8
+    found = tmp_path / "figures" / "tiny.json"
+    result = jadfer("evaluate", model, "--dataset", "folder", "--data", faces, "--json", found,
+                    "--cache", faces.parent / "cache", "--refit-temperature")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    figures = json.loads(found.read_text())
+    assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
+    assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
+    assert np.sum(figures["confusion"]) == 8 and figures["temperature_fitted_on"] == (
+        "folder valid, all"
+    )
+    hits = np.trace(figures["confusion"])
+    assert figures["accuracy"] == hits / 8
+    assert f"{100 * hits / 8:.1f} % [" in result.stdout
+    for kind in ("confusion", "reliability"):
+        picture = found.with_name(f"tiny-{kind}.png")
+        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 10_000
+
+
+def test_the_shipped_model_is_fine_tuned(jadfer, faces, tmp_path):
+    out = tmp_path / "mine"
+    result = train(jadfer, faces, out, "--start", "default", "--epochs", "1", "--batch-size", "4",
+                   "--workers", "0", "--frozen-blocks", "14")  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "before training: validation: all accuracy" in result.stderr
+    recipe = tomllib.loads((out / "config.toml").read_text())
+    assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
+
+
+def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
+    out = tmp_path / "cut"
+    arguments = [JADFER, "train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",
+                 faces.parent / "cache", "--epochs", "400", *TINY]  # fmt: skip
+    command = [os.fspath(a) for a in arguments]
+    command[-1] = "1"  # a worker, which a signal to the whole group must not kill first
+    how = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **how) as process:
+        for line in process.stderr:
+            if line.startswith("epoch 2/400"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        message = process.stderr.read()
+    assert process.returncode == 130
+    assert "Interrupted." in message and "Give the same command again" in message
+    assert (out / "state.pt").exists() and not list(out.glob("*.part"))
+    with subprocess.Popen(command, **how) as process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line.startswith("epoch 4/400"):
+                break
+        os.killpg(process.pid, signal.SIGTERM)
+        process.stderr.read()
+    assert process.returncode in (130, 143)
+    assert any(line.startswith("epoch 1/400") for line in seen)  # told again, not done again
+    with (out / "log.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["epoch"]) for r in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 4
+
+
+@pytest.mark.parametrize(
+    "arguments, code, message",
+    [
+        (("train", "--out", "r"), 2, "--dataset and --data are needed"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", "nowhere"), 1, "no nowhere"),
+        (("train", "--out", "r", "--config", "none.toml"), 2, "recipe none.toml cannot be read"),
+        (("train", "--out", "r", "--set", "epochs"), 2, "--set epochs is not KEY=VALUE"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--set", "pace=1"), 2,
+         "The recipe has no pace"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--start", "my.pt"), 1,
+         "no file my.pt"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--class", "happy"), 2,
+         "--class happy is not NAME=EXPRESSION"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--class", "a=joyful"), 2,
+         "joyful is none of neutral"),
+        (("train", "--out", "r", "--config", "bad.toml"), 2, "recipe bad.toml is not TOML"),
+        (("train", "--out", "r", "--config", "one.toml"), 2, "detectors must be a list"),
+        (("train", "--out", "file", "--dataset", "folder", "--data", "."), 1, "cannot be written"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--start", "default",
+          "--stem", "ir50"), 2, "network.stem is mobilefacenet in the start weights"),
+        (("train", "--out", "r", "--data", ".", "--lr", "1", "--set", "lr.x=1"), 2,
+         "lr is no table of the recipe"),
+        (("evaluate", "--dataset", "folder", "--data", ".", "--json", "file/x.json"), 1,
+         "cannot be written"),
+        (("evaluate", "--dataset", "folder"), 2, "--dataset and --data are needed"),
+        (("evaluate", "nomodel", "--dataset", "folder", "--data", "."), 1, "no model named nomod"),
+        (("evaluate", "--dataset", "imagenet", "--data", "."), 2, "--dataset must be one of"),
+        (("evaluate", "--dataset", "ferplus", "--data", "."), 1, "holds no FER2013Test/label.csv"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(jadfer, tmp_path, arguments, code, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "bad.toml").write_text("epochs = ")
+    (tmp_path / "one.toml").write_text('detectors = "auto"')
+    result = jadfer(*arguments, cwd=tmp_path)
+    assert result.returncode == code, result.stderr
+    assert message in " ".join(result.stderr.split()) and "Traceback" not in result.stderr
+
+
+def test_an_unknown_protocol(jadfer, tiny, faces):
+    result = jadfer("evaluate", "--dataset", "folder", "--data", faces, "--protocol", "majority",
+                    "--cache", faces.parent / "cache")  # fmt: skip
+    assert result.returncode == 2 and "--protocol must be one of all" in result.stderr

@@ -1,0 +1,267 @@
+"""The loop: resuming, SAM, schedules, frozen parts, start weights, the recipe's tables."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from training.test_ferplus import face_set
+
+from jadfer_cli.errors import JadferError, ModelError, OptionError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression.jadfer import DropPath, Jadfer, JadferConfig
+from jadfer_cli.training import augment, loop, outputs
+from jadfer_cli.training import run as runs
+from jadfer_cli.training import start as starts
+from jadfer_cli.training.options import TrainOptions, as_table, from_table
+from jadfer_cli.training.start import Start
+
+SMALL = JadferConfig(width=32, heads=4, map_hidden=8, context_layers=1)
+OPTIONS = TrainOptions(
+    network=SMALL, epochs=3, batch_size=4, frozen_blocks=14, workers=0, warmup=0.5
+)
+
+
+def score(logits: torch.Tensor, faces) -> dict[str, float]:
+    return {"score": -float(logits.square().mean())}
+
+
+def run(folder, options=OPTIONS, stop_after=None, **more):
+    seen, steps = [], []
+
+    def stop() -> bool:
+        return stop_after is not None and len(steps) == stop_after
+
+    network = loop.train(
+        options, face_set(24), face_set(6, seed=1), folder, start=Start(), evaluate=score,
+        on_epoch=seen.append, on_step=steps.append, stop=stop, **more,
+    )  # fmt: skip
+    return network, seen, steps
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "sam"])
+@pytest.mark.parametrize("stop_after", [2, 4, 7])  # an epoch has 4 steps
+def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path, optimiser, stop_after):
+    options = dataclasses.replace(OPTIONS, optimiser=optimiser)
+    whole, seen, steps = run(tmp_path / "whole", options)
+    assert len(steps) == 12 and [r.epoch for r in seen] == [1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", options, stop_after=stop_after)
+    rest, again, rest_steps = run(tmp_path / "cut", options)
+    assert len(rest_steps) == 12 - stop_after
+    for a, b in zip(seen, again, strict=True):
+        assert b.train_loss == pytest.approx(a.train_loss, rel=1e-5)
+        assert (b.train_accuracy, b.best) == (a.train_accuracy, a.best)
+        assert b.figures == pytest.approx(a.figures, rel=1e-4)
+    for (name, a), b in zip(whole.state_dict().items(), rest.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=1e-5), name
+    _, last, none = run(tmp_path / "cut", options)  # nothing is left to do
+    assert none == [] and len(last) == 3
+    assert not list((tmp_path / "cut").glob("*.part"))
+
+
+def test_other_options_do_not_go_on_with_a_run_but_a_trapezoid_may_grow(tmp_path):
+    options = dataclasses.replace(OPTIONS, schedule="trapezoid", cooldown=1, epochs=1)
+    run(tmp_path, options)
+    _, seen, steps = run(tmp_path, dataclasses.replace(options, epochs=2, workers=0))
+    assert len(seen) == 2 and len(steps) == 4
+    with pytest.raises(OptionError, match="belongs to a run with other options"):
+        run(tmp_path, dataclasses.replace(options, lr=1e-4))
+
+
+def test_a_batch_larger_than_the_set_and_a_loss_that_explodes(tmp_path):
+    with pytest.raises(OptionError, match="fewer than one batch of 64"):
+        run(tmp_path, dataclasses.replace(OPTIONS, batch_size=64))
+    with pytest.raises(JadferError, match=r"The loss is .* in epoch \d"):
+        run(tmp_path, dataclasses.replace(OPTIONS, lr=1e30, stem_lr=1e30, warmup=0, epochs=9))
+
+
+def test_other_data_do_not_go_on_with_a_run(tmp_path):
+    run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
+    other = face_set(24)
+    other.targets[0] = np.roll(other.targets[0], 1)
+    with pytest.raises(OptionError, match="other images, labels, alignment or start weights"):
+        loop.train(dataclasses.replace(OPTIONS, epochs=1), other, face_set(6, seed=1), tmp_path,
+                   start=Start(), evaluate=score)  # fmt: skip
+    (tmp_path / "state.pt").write_bytes(b"cut off")
+    with pytest.raises(JadferError, match=r"state\.pt cannot be read"):
+        run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
+
+
+def test_weights_that_became_nan_are_never_kept(tmp_path):
+    with pytest.raises(JadferError, match="The loss is"):
+        run(tmp_path, dataclasses.replace(OPTIONS, lr=1e30, stem_lr=1e30, warmup=0, epochs=9))
+    for file in tmp_path.glob("*.pt"):
+        saved = torch.load(file, weights_only=True)
+        for tensor in saved.get("average", saved).values():
+            assert torch.isfinite(tensor.float()).all()
+
+
+def test_the_average_of_a_short_run_follows_it():
+    """Decay (1 + n) / (10 + n): after 20 steps from 0 to a constant 1, nearly all is new."""
+    module = torch.nn.Linear(1, 1, bias=False)
+    module.weight.data.fill_(0.0)
+    update = runs._moving_average(0.998)
+    average = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=update)
+    average.update_parameters(module)
+    module.weight.data.fill_(1.0)
+    expected = 0.0
+    for n in range(1, 21):
+        average.update_parameters(module)
+        decay = min(0.998, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay)
+    assert average.module.weight.item() == pytest.approx(expected, abs=1e-5) and expected > 0.99
+
+
+def test_a_picture_that_vanishes_is_named_without_a_traceback(tmp_path):
+    faces, missing = face_set(24), tmp_path / "gone.png"
+    faces.images[0] = faces.images[1] = missing
+    faces.images[2:] = [missing] * 22
+    options = dataclasses.replace(OPTIONS, workers=1)
+    missing.write_bytes(b"no picture")
+    with pytest.raises(JadferError) as caught:
+        loop.train(options, faces, face_set(6, seed=1), tmp_path / "run", start=Start(),
+                   evaluate=score)  # fmt: skip
+    assert "gone.png is not a readable picture" in caught.value.message
+    assert "Traceback" not in caught.value.message and "\n" not in caught.value.message
+
+
+def test_frozen_parts_stay_and_the_rest_moves(tmp_path):
+    before = Start().build(SMALL).state_dict()
+    torch.manual_seed(OPTIONS.seed)
+    before = Start().build(SMALL).state_dict()
+    network, _, _ = run(tmp_path, dataclasses.replace(OPTIONS, frozen_blocks=2, epochs=1, lr=0.1))
+    early = ("stem.conv1.", "stem.dw_conv.", "stem.features.0.", "stem.features.1.")
+    for name, tensor in network.state_dict().items():
+        same = torch.equal(tensor, before[name])
+        assert same == name.startswith(early), name
+
+
+def test_schedules_by_hand():
+    def factors(**how):
+        options = dataclasses.replace(OPTIONS, epochs=4, warmup=1, **how)
+        made = runs.Run(options, Start(), torch.device("cpu"), 16, "")
+        return [made.factor(s) for s in range(16)]
+
+    warm = [1 / 5, 2 / 5, 3 / 5, 4 / 5]
+    cosine = factors(schedule="cosine")
+    assert cosine[:5] == pytest.approx([*warm, 1])
+    assert cosine[10] == pytest.approx(0.5) and 0 < cosine[15] < 0.02
+    trapezoid = factors(schedule="trapezoid", cooldown=2)
+    assert trapezoid == pytest.approx([*warm, 1, 1, 1, 1, *(k / 8 for k in range(8, 0, -1))])
+
+
+def test_sam_takes_the_gradient_at_the_shifted_weights():
+    """On a quadratic the step is known: the gradient at w + rho g / |g|."""
+    network = torch.nn.Linear(2, 1, bias=False)
+    network.weight.data = torch.tensor([[3.0, 4.0]])
+    network.weight.square().sum().backward()  # gradient 2 w = (6, 8), unit (0.6, 0.8)
+    with runs._shifted(network, 0.5):
+        assert torch.allclose(network.weight, torch.tensor([[3.3, 4.4]]))
+        network.zero_grad()
+        network.weight.square().sum().backward()
+    assert torch.equal(network.weight.data, torch.tensor([[3.0, 4.0]]))
+    assert torch.allclose(network.weight.grad, torch.tensor([[6.6, 8.8]]))
+
+
+def test_drop_path_drops_whole_faces_and_keeps_the_mean():
+    torch.manual_seed(0)
+    layer = DropPath(0.25)
+    x = torch.ones(4000, 3, 2)
+    y = layer(x)
+    per_face = y.flatten(1)
+    assert ((per_face == 0).all(1) | (per_face == per_face[:, :1]).all(1)).all()
+    assert y.mean() == pytest.approx(1, abs=0.03)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_start_weights(tmp_path):
+    network = Jadfer(SMALL)
+    path = tmp_path / "mine.safetensors"
+    checkpoint.save(path, network)
+    whole = starts.load(str(path))
+    wanted = dataclasses.replace(SMALL, width=64, heads=8, jad="queries", dropout=0.5)
+    settled = whole.settle(wanted)
+    assert (settled.width, settled.heads, settled.jad, settled.dropout) == (32, 4, "queries", 0.5)
+    for name, tensor in whole.build(settled).state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
+    with pytest.raises(ModelError, match="do not fit the network"):
+        whole.build(wanted)
+    torch.save(network.stem.state_dict(), tmp_path / "stem.pt")
+    stem = starts.load(str(tmp_path / "stem.pt"))
+    assert torch.equal(stem.build(wanted).stem.conv1[0].weight, network.stem.conv1[0].weight)
+    with pytest.raises(OptionError, match=r"network\.width is 32 in the start weights"):
+        whole.settle(wanted, ["width", "jad"])
+    checkpoint.save(path, network, labels=tuple(reversed(checkpoint.LABELS)))
+    with pytest.raises(ModelError, match="training needs neutral, happiness"):
+        starts.load(str(path))
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, message in (
+        ("none.pt", "There is no file"),
+        ("bad.pt", "not a readable state dict"),
+        ("list.pt", "holds no state dict"),
+        ("unknown", "no model named unknown"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            starts.load(name if name == "unknown" else str(tmp_path / name))
+    assert starts.load("scratch").settle(wanted) == wanted
+    assert starts.load("default").whole
+
+
+@pytest.mark.data
+def test_the_public_mobilefacenet_loads_as_a_stem(shared):
+    start = starts.load(str(shared / "models" / "mobilefacenet_arcface.pt"))
+    assert start.stem and not start.whole
+    start.build(JadferConfig())
+
+
+def test_the_recipe_goes_through_toml_and_back(tmp_path):
+    options = TrainOptions(
+        network=JadferConfig(jad="queries"), augmentation=augment.NO_AUGMENTATION, lr=0.5,
+        frozen_blocks=3,
+    )  # fmt: skip
+    path = tmp_path / "config.toml"
+    outputs.write_config(as_table(options), path)
+    assert from_table(outputs.read_config(path)) == options
+    plain = TrainOptions()
+    outputs.write_config(as_table(plain), path)
+    assert from_table(outputs.read_config(path)) == plain
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ({"lerning_rate": 1}, "The recipe has no lerning_rate"),
+        ({"network": {"depth": 1}}, r"The recipe has no network\.depth"),
+        ({"network": 3}, "network must be a table"),
+        ({"epochs": "many"}, "epochs must be of type int, not 'many'"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"lr": float("nan")}, "lr must be at least 0"),
+        ({"ema": 1.0}, "ema must be below 1"),
+        ({"optimiser": "lion"}, "optimiser must be one of adamw, sam"),
+        ({"network": {"jad": "all"}}, "jad must be one of"),
+        ({"frozen_blocks": -1}, "frozen_blocks must be zero or more"),
+        ({"lr": True}, "lr must be of type float"),
+        ({"network": {"heads": 0}}, "heads must be at least 1"),
+        ({"network": {"dropout": 2.0}}, "dropout must lie between 0 and 1"),
+        ({"network": {"mean": [1.0, 2.0]}}, "mean and std have three values"),
+        ({"network": {"n_classes": 7}}, r"network\.n_classes must be 8"),
+        ({"network": {"context_layers": -1}}, "context_layers must not be negative"),
+        ({"augmentation": {"flip": 3}}, "flip must lie between 0 and 1"),
+        ({"augmentation": {"rotation_deg": 300}}, "rotation_deg must lie between"),
+    ],
+)
+def test_recipes_that_make_no_sense(table, message):
+    with pytest.raises(OptionError, match=message):
+        from_table(table)
+
+
+def test_jitter_without_strength_is_the_identity_and_flip_mirrors():
+    matrix = np.array([[2, 0, 3], [0, 2, 4]], np.float32)
+    rng = np.random.default_rng(0)
+    assert np.allclose(augment.jitter(matrix, 112, augment.NO_AUGMENTATION, rng), matrix)
+    flip = dataclasses.replace(augment.NO_AUGMENTATION, flip=1)
+    assert np.allclose(augment.jitter(matrix, 112, flip, rng), [[-2, 0, 109], [0, 2, 4]])
+    image = rng.integers(0, 255, (112, 112, 3), dtype=np.uint8)
+    assert np.array_equal(augment.degrade(image, augment.NO_AUGMENTATION, rng), image)
