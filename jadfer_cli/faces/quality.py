@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 # The rule for `usable` follows measured error: share of right answers on FER+ validation with a
-# majority, shipped preview weights, tests/bench/usable.py (87.3 % of 2,978 as they are).
+# majority, the preview weights of 0.1.0, tests/bench/usable.py (87.3 % of 2,978 as they are).
 MIN_INTEROCULAR_PX = 12.0  # 85.9 % at 14 px, 84.6 at 12, 82.9 at 10, 79.9 at 8, 71.1 at 6
 MAX_BLUR = 0.75  # 85.2 % at 0.65-0.70, 83.7 at 0.70-0.75, 79.4 at 0.75-0.80, 72.3 at 0.80-0.85
 MAX_YAW_DEG = 45.0  # 85.4 % at 30-40 degrees, 81.3 at 40-50, 71.1 beyond

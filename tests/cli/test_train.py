@@ -111,7 +111,7 @@ def test_the_trained_model_annotates_and_is_measured(jadfer, tiny, faces, short_
     figures = json.loads(found.read_text())
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
-    assert np.sum(figures["confusion"]) == 8 and figures["temperature_fitted_on"] == (
+    assert np.sum(figures["confusion"]) == 8 and figures["temperature_fitted_on"].startswith(
         "folder valid, all"
     )
     hits = np.trace(figures["confusion"])
