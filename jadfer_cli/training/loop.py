@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -99,6 +100,7 @@ def train(
             f"{train_set.name} has {len(train_set)} images, fewer than one batch of "
             f"{options.batch_size}; give a smaller --batch-size."
         )
+    _one_opencv_thread()
     data = fingerprint(train_set, valid_set, start)
     run = Run(options, start, torch.device(device), len(train_set), data)
     state = run.restore(out)
@@ -158,6 +160,12 @@ def _leave_signals_to_the_parent(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "alarm"):  # SIGTERM ends a worker too, but some seconds later
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
+    if multiprocessing.get_start_method() != "fork":  # in a forked one it can wait for ever
+        _one_opencv_thread()
+
+
+def _one_opencv_thread() -> None:
+    """A forked worker must not meet OpenCV's thread pool, a spawned one needs none."""
     import cv2
 
-    cv2.setNumThreads(1)  # a spawned worker does not inherit it
+    cv2.setNumThreads(1)
