@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jadfer_cli.errors import ModelError
+from jadfer_cli.errors import ModelError, OutputError
 
 
 def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
@@ -55,3 +57,58 @@ def require_opencv() -> None:
             "On Debian or Ubuntu: `apt-get install libgl1 libglib2.0-0`; or replace "
             "opencv-python: pip uninstall opencv-python && pip install opencv-python-headless",
         ) from error
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns an OSError about `path` into an OutputError with a hint."""
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "The disk is full; make room or write elsewhere.",
+            errno.EDQUOT: "Your disk quota is used up; make room or write elsewhere.",
+            errno.EFBIG: "A limit on file sizes is set here (see `ulimit -f`).",
+            errno.EACCES: "You may not write there; choose another folder.",
+            errno.EPERM: "You may not write there; choose another folder.",
+            errno.EROFS: "That disk is read-only; choose another folder.",
+            errno.ENAMETOOLONG: "Choose a shorter name.",
+            errno.ENOTDIR: "A part of that path is a file, not a folder.",
+        }
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(
+            f"{path} cannot be written: {reason}.", hints.get(error.errno or 0)
+        ) from (error)
+
+
+def check_writable(out: Path) -> None:
+    """Checks early that `out` can be written; writing itself may still fail.
+
+    Raises:
+        OutputError: Its folder, or the one that would hold it, is not to be written to.
+    """
+    folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
+    with explained(out):
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "not writable")
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Yields a name beside `path` to write to; renamed if all went well, removed if not.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise

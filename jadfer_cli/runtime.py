@@ -101,7 +101,7 @@ def keep_freed_memory() -> None:
     """Lets the C library keep what it frees, for training on a CPU under glibc; else nothing.
 
     glibc gives blocks of many megabytes back to the kernel after every operation and gets
-    them again page by page: 10 to 25 % of a training step, and half of it on a bad day
+    them again page by page: 5 to 25 % of a training step, and half of the time of one process
     (measured on a virtual machine).
     """
     if not sys.platform.startswith("linux"):

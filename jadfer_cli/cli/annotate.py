@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.console import errors_as_exit_codes, raise_if_stopped, stderr_console
 from jadfer_cli.cli.progress import Reporter, reporter
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
@@ -225,8 +225,8 @@ def annotate(
 def _run(
     video: str, target: Path, options: AnnotateOptions, report: Reporter, *, overwrite: bool
 ) -> None:
+    from jadfer_cli.common import check_writable
     from jadfer_cli.results.sink import (
-        check_writable,
         landmark_path,
         refuse_existing,
         sidecar_path,
@@ -255,6 +255,7 @@ def _run(
     report.stage("annotating")
 
     def progress(p: Progress) -> None:
+        raise_if_stopped()
         report.frames(p.stage, p.frames, p.frames_total, p.faces)
 
     metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)

@@ -18,7 +18,6 @@ from rich.text import Text
 
 from jadfer_cli.errors import JadferError
 
-INTERRUPTED = 130
 NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
 
 
@@ -34,16 +33,29 @@ def stderr_console() -> Console:
     return console
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: cleans up like Ctrl-C, with the signal's own exit code."""
+class Stopped(KeyboardInterrupt):
+    """A signal that ends the program: it cleans up and exits with 128 + the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
         self.number = number
 
 
+_signals: list[int] = []
+
+
 def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    raise Terminated(number)
+    _signals.append(number)
+    raise Stopped(number)
+
+
+def raise_if_stopped() -> None:
+    """Raises the exception of a signal once more, for loops to call.
+
+    Python drops it where a destructor or a callback from C happens to run.
+    """
+    if _signals:
+        raise Stopped(_signals[0])
 
 
 @contextlib.contextmanager
@@ -60,7 +72,7 @@ def errors_as_exit_codes(
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
     """
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         # a signal that the parent had ignored (nohup) stays ignored
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _on_signal)
@@ -74,12 +86,11 @@ def errors_as_exit_codes(
             traceback.print_exc()
         say(error)
         raise typer.Exit(error.exit_code) from None
-    except Terminated as error:
-        say(JadferError("Stopped by a signal.", interrupted))
-        raise typer.Exit(128 + error.number) from None
-    except KeyboardInterrupt:
-        say(JadferError("Interrupted.", interrupted))
-        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
+        say(JadferError(what, interrupted))
+        raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jadfer_cli.cli.console import raise_if_stopped
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 
@@ -190,11 +191,16 @@ def counting(
     if quiet or not console.is_terminal:
         if not quiet:
             console.print(f"{escape(what)} ...")
-        yield lambda done: None
+        yield lambda done: raise_if_stopped()
         return
     with Progress(
         TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
         TimeRemainingColumn(compact=True), TextColumn("left"), console=console, transient=True,
     ) as bar:  # fmt: skip
         task = bar.add_task(escape(what), total=total)
-        yield lambda done: bar.update(task, completed=done)
+
+        def count(done: int) -> None:
+            raise_if_stopped()
+            bar.update(task, completed=done)
+
+        yield count

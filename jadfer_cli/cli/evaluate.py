@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,8 @@ from rich.text import Text
 from jadfer_cli.cli import data as cli_data
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.tables import show, table, title
-from jadfer_cli.errors import ModelError, OptionError, OutputError
+from jadfer_cli.common import check_writable, explained, written_whole
+from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import DEVICES, ModelOptions
 
@@ -113,8 +113,6 @@ def evaluate(
 ) -> None:
     """Measure a model on a labelled data set."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.training.outputs import check_writable
-
         if dataset is None or data is None:
             raise OptionError(
                 "--dataset and --data are needed.",
@@ -125,7 +123,7 @@ def evaluate(
         )
         for file in (json_file, None if plots is None else plots / "confusion.png"):
             if file is not None:
-                check_writable(file.parent)
+                check_writable(file)
         machine = ModelOptions(
             model=checkpoint, device=device, threads=threads, batch_size=batch_size
         )
@@ -174,7 +172,7 @@ def _measure(
                 done += n
                 step(done)
 
-            return logits_of(network, faces, machine.batch_size, count).numpy()
+            return logits_of(network, faces, machine.batch_size, progress=count).numpy()
 
     faces = aligner.load(split)
     main = protocol or faces.main_protocol
@@ -259,18 +257,13 @@ def _write(
 ) -> list[Path]:
     """Writes the JSON and the PNGs where asked for; gives their paths."""
     written: list[Path] = []
-    try:
-        if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            part = json_file.with_name(json_file.name + ".part")
+    if json_file is not None:
+        with written_whole(json_file) as part:
             part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
-            os.replace(part, json_file)
-            written.append(json_file)
-        if plots is not None or json_file is not None:
+        written.append(json_file)
+    if plots is not None or json_file is not None:
+        with explained(plots or json_file or Path()):
             written += _draw(found, charts, json_file, plots)
-    except OSError as error:
-        place = error.filename or json_file or plots
-        raise OutputError(f"{place} cannot be written ({error.strerror}).") from error
     return written
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # what is no part of TrainOptions, with its type in TOML
 PLACES: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
+    "teacher": str,
 }  # fmt: skip
 
 

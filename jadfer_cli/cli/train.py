@@ -19,11 +19,13 @@ from jadfer_cli.cli import recipe as recipes
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import TrainingProgress, figures_line
+from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import DEVICES, ModelOptions
 
 if TYPE_CHECKING:
+    from jadfer_cli.expression.checkpoint import Checkpoint
     from jadfer_cli.runtime import Runtime
     from jadfer_cli.training.faceset import FaceSet
     from jadfer_cli.training.options import TrainOptions
@@ -135,6 +137,15 @@ def train(
     label_smoothing: Annotated[
         float | None, _recipe("Share spread over all classes.", show_default="0.05")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        _recipe(
+            "default, a model's name or a .safetensors file: its probabilities, averaged over "
+            "views, are mixed into the labels.",
+            show_default="none",
+        ),
+    ] = None,
+    teacher_weight: Annotated[float | None, _recipe("Their share.", show_default="0.5")] = None,
     augment: Annotated[
         bool | None,
         _recipe("Augmentation; its parts by --set augmentation.PART=VALUE.", show_default="on"),
@@ -217,6 +228,8 @@ def train(
             "variety": variety,
             "variety_weight": variety_weight,
             "label_smoothing": label_smoothing,
+            "teacher": teacher,
+            "teacher_weight": teacher_weight,
             "balance": balance,
             "ema": ema,
             "frozen_blocks": frozen_blocks,
@@ -233,9 +246,8 @@ def _run(
     out: Path, recipe: dict[str, Any], cache: Path | None, machine: ModelOptions, *, quiet: bool
 ) -> None:
     from jadfer_cli.runtime import keep_freed_memory, settle
-    from jadfer_cli.training import outputs
     from jadfer_cli.training import start as starts
-    from jadfer_cli.training.run import check_resumable
+    from jadfer_cli.training.run import STATE, check_resumable
 
     places = recipes.places_of(recipe)
     if "dataset" not in places or "data" not in places:
@@ -248,13 +260,14 @@ def _run(
         keep_freed_memory()
     # what can be refused is refused before the images are looked at
     start = starts.load(places.get("start", starts.SCRATCH))
+    teacher = starts.teacher(places["teacher"]) if "teacher" in places else None
     options = recipes.options_of(recipe, start)
     check_resumable(out, options)
-    outputs.check_writable(out)
+    check_writable(out / STATE)
     console = stderr_console()
     data = recipes.data_of(places, cache)
     aligner = cli_data.Aligner(data, runtime.threads, console, quiet=quiet)
-    run = _Run(out, places, options, start, runtime, console, quiet)
+    run = _Run(out, places, options, start, teacher, runtime, console, quiet)
     run.train(aligner)
 
 
@@ -266,6 +279,7 @@ class _Run:
     places: dict[str, Any]
     options: TrainOptions
     start: Start
+    teacher: Checkpoint | None
     runtime: Runtime
     console: Console
     quiet: bool
@@ -286,6 +300,8 @@ class _Run:
         valid_set = aligner.load("valid", first_only=True)
         train_set = self._without_repeats(aligner.load("train"), valid_set, aligner)
         self._introduce(train_set, valid_set)
+        if self.teacher is not None:
+            train_set = self._taught(train_set, self.teacher)
         recipe = {**self.places, **as_table(self.options)}
         with (
             TrainingProgress(self.console, self.options, quiet=self.quiet) as progress,
@@ -311,6 +327,7 @@ class _Run:
             **self.places,
             "data": Path(self.places["data"]).name,
             "start": self.start.name,
+            **({} if self.teacher is None else {"teacher": self.teacher.entry.name}),
             "images": len(train_set.labelled()[0]),
             "best_epoch": max(r.epoch for r in self.history if r.best),
             "options": as_table(self.options),
@@ -336,6 +353,28 @@ class _Run:
                 "validation or test images"
             )
         return kept
+
+    def _taught(self, train_set: FaceSet, teacher: Checkpoint) -> FaceSet:
+        """The labelled training images with the teacher's probabilities mixed into their labels."""
+        from jadfer_cli.training.teacher import n_views, taught
+
+        train_set, _ = train_set.labelled()
+        views = n_views(train_set)
+        what = f"{teacher.entry.name} looks at {train_set.name}, {views} views"
+        looked = 0
+        with cli_data.counting(
+            self.console, what, views * len(train_set), quiet=self.quiet
+        ) as counted:
+
+            def progress(n: int) -> None:
+                nonlocal looked
+                looked += n
+                counted(looked)
+
+            return taught(
+                train_set, teacher, self.options.teacher_weight, device=self.runtime.device,
+                precision=self.options.precision, keep_in=self.out, progress=progress,
+            )  # fmt: skip
 
     def _introduce(self, train_set: FaceSet, valid_set: FaceSet) -> None:
         """What a user should know before hours are spent."""

@@ -28,8 +28,8 @@ IR50_STAGES = ((64, 3), (128, 4), (256, 14))
 class _StridedDepthwise(nn.Conv2d):
     """A strided depthwise convolution that trains in float32 on a CPU.
 
-    There oneDNN's bfloat16 gradient of it takes 3 to 15 times the float32 one (measured with
-    PyTorch 2.13 on AVX-512: a third of a whole training step).
+    There oneDNN's bfloat16 gradient of it takes 3 to 17 times the float32 one (measured with
+    PyTorch 2.13 on AVX-512: three tenths of a whole training step).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,6 @@ rebuilds the network. `weights/registry.json` names the shipped ones with their 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -16,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jadfer_cli.common import file_sha256
+from jadfer_cli.common import file_sha256, written_whole
 from jadfer_cli.errors import ModelError, OutputError
 
 if TYPE_CHECKING:
@@ -229,14 +228,11 @@ def save(
         "temperature": temperature,
         "metrics": dict(metrics or {}),
     }
-    part = path.with_name(path.name + ".part")
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    try:
-        save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    with written_whole(path) as part:
+        try:
+            save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:  # how it says that the disk is full
+            raise OutputError(f"{path} cannot be written ({error}).") from error
         part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written ({error}).") from error
     return file_sha256(path)

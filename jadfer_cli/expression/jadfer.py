@@ -182,7 +182,7 @@ class Attention(nn.Module):
 class DropPath(nn.Module):
     """Leaves out a residual for some faces while training (Huang et al. 2016, arXiv 1603.09382).
 
-    One draw a face: element dropout draws two million numbers a step, 10 % of a step on a CPU.
+    One draw a face: element dropout draws millions of numbers a step, 9 % of a step on a CPU.
     """
 
     def __init__(self, p: float) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import errno
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -18,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jadfer_cli.common import explained
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
@@ -45,26 +45,6 @@ def landmark_path(out: Path) -> Path:
     return out.with_suffix(".landmarks.parquet")
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns an OSError about `path` into an OutputError with a hint."""
-    try:
-        yield
-    except OSError as error:
-        hints = {
-            errno.ENOSPC: "The disk is full; make room or write elsewhere.",
-            errno.EDQUOT: "Your disk quota is used up; make room or write elsewhere.",
-            errno.EFBIG: "A limit on file sizes is set here (see `ulimit -f`).",
-            errno.EACCES: "You may not write there; choose another folder with -o.",
-            errno.EPERM: "You may not write there; choose another folder with -o.",
-            errno.EROFS: "That disk is read-only; choose another folder with -o.",
-            errno.ENAMETOOLONG: "Choose a shorter name with -o.",
-            errno.ENOTDIR: "A part of that path is a file, not a folder.",
-        }
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OutputError(f"Cannot write {path}: {reason}.", hints.get(error.errno or 0)) from error
-
-
 class _Part:
     """One Parquet file in the making, beside its final name and locked against other runs.
 
@@ -77,7 +57,7 @@ class _Part:
         self.path = out.with_name(out.name + suffix)
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        with _explained(out):
+        with explained(out):
             self._file: BinaryIO = open(self.path, "a+b")
             try:
                 _lock(self._file, self.path, out)
@@ -100,7 +80,7 @@ class _Part:
         if self._pending:
             # a frame never spans two row groups: tables hold whole frames
             table = pa.concat_tables(self._pending).unify_dictionaries()
-            with _explained(self.out):
+            with explained(self.out):
                 self._writer.write_table(
                     table.replace_schema_metadata(None), row_group_size=max(len(table), 1)
                 )
@@ -115,7 +95,7 @@ class _Part:
         # as Arrow's own writer stores a schema; readers take types and metadata from it
         entries[_ARROW_KEY] = base64.b64encode(stored)
         self._writer.add_key_value_metadata(entries)
-        with _explained(self.out):
+        with explained(self.out):
             self._writer.close()
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -124,7 +104,7 @@ class _Part:
         """Gives the finished file its final name."""
         if os.name == "nt":  # where an open file cannot be renamed, and none is locked
             self._file.close()
-        with _explained(self.out):
+        with explained(self.out):
             os.replace(self.path, self.out)
         self._file.close()
 
@@ -247,7 +227,7 @@ class ResultSink:
         side_part = side.with_name(side.name + ".part")
         published: list[Path] = []
         try:
-            with _explained(side):
+            with explained(side):
                 side_part.write_text(text, encoding="utf-8")
                 os.replace(side_part, side)
             published.append(side)
@@ -291,7 +271,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         OutputError: What exists is no regular file, or a JSON file of somebody else.
     """
     for path in paths:  # what no option helps against comes first
-        with _explained(path):
+        with explained(path):
             if path.exists() and not path.is_file():
                 raise OutputError(
                     f"{path} exists and is no regular file.", "Choose a file with -o."
@@ -302,7 +282,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
                     "The result's sidecar would have that name; choose another -o.",
                 )
     for path in paths:
-        with _explained(path):
+        with explained(path):
             if not overwrite and (path.exists() or path.is_symlink()):
                 raise OptionError(
                     f"{path} exists already.",
@@ -317,25 +297,11 @@ def _is_sidecar(path: Path) -> bool:
         return False
 
 
-def check_writable(out: Path) -> None:
-    """Checks early that `out` can be written; writing itself may still fail.
-
-    Raises:
-        OutputError: Its folder, or the one that would hold it, is not to be written to.
-    """
-    folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
-    with _explained(out):
-        if not folder.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "not writable")
-
-
 def _make_folders(folder: Path) -> list[Path]:
     """Makes a folder and its parents; gives those that were not there, outermost first."""
     missing = [f for f in (folder, *folder.parents) if not f.exists()]
     made: list[Path] = []
-    with _explained(folder):
+    with explained(folder):
         for f in reversed(missing):
             f.mkdir(exist_ok=True)
             made.append(f)

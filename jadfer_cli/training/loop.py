@@ -38,6 +38,9 @@ def logits_of(
     network: Jadfer,
     faces: FaceSet,
     batch_size: int = 256,
+    *,
+    precision: str = "fp32",
+    mirrored: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
     """Logits (n, K) of a whole face set, without augmentation, on the network's device."""
@@ -45,7 +48,9 @@ def logits_of(
     device = next(network.parameters()).device
     parts = []
     for crops, _ in DataLoader(Crops(faces, network.config.crop_px, None, 0), batch_size):
-        parts.append(network(pixels_of(crops, device)).logits.float().cpu())
+        images = pixels_of(crops.flip(-1) if mirrored else crops, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            parts.append(network(images).logits.float().cpu())
         if progress:
             progress(len(crops))
     return torch.cat(parts)

@@ -42,6 +42,7 @@ class TrainOptions:
     variety: str = "cosine"  # one of losses.VARIETY_KINDS
     variety_weight: float = 0.1  # lambda
     label_smoothing: float = 0.05
+    teacher_weight: float = 0.5  # share of the teacher's probabilities in the targets, if any
     balance: float = 0.25  # an image is drawn with weight (size of its class) ** -balance
     ema: float = 0.998  # decay of the averaged weights, a step
     frozen_blocks: int | None = None  # the stem's entry and so many blocks stay as they are
@@ -63,7 +64,7 @@ class TrainOptions:
         at_least = {
             "epochs": 1, "batch_size": 2, "lr": 0, "stem_lr": 0, "weight_decay": 0, "sam_rho": 0,
             "warmup": 0, "cooldown": 0, "variety_weight": 0, "balance": 0, "seed": 0, "workers": 0,
-            "label_smoothing": 0, "ema": 0,
+            "label_smoothing": 0, "ema": 0, "teacher_weight": 0,
         }  # fmt: skip
         for name, least in at_least.items():
             value = getattr(self, name)
@@ -72,6 +73,8 @@ class TrainOptions:
         for name in ("label_smoothing", "ema"):
             if getattr(self, name) >= 1:
                 raise OptionError(f"{name} must be below 1, not {getattr(self, name)}.")
+        if self.teacher_weight > 1:
+            raise OptionError(f"teacher_weight must be at most 1, not {self.teacher_weight}.")
         if self.network.n_classes != len(LABELS):
             raise OptionError(
                 f"network.n_classes must be {len(LABELS)}, not {self.network.n_classes}."

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.common import written_whole
+from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.jadfer import Jadfer
 from jadfer_cli.training import calibrate
@@ -40,7 +39,8 @@ def write_config(table: dict[str, Any], path: Path) -> None:
     """A recipe as TOML."""
     import tomli_w
 
-    _whole(path, lambda part: part.write_text(tomli_w.dumps(table), "utf-8"))
+    with written_whole(path) as part:
+        part.write_text(tomli_w.dumps(table), "utf-8")
 
 
 def write_log(history: Sequence[EpochRecord], path: Path) -> None:
@@ -48,15 +48,12 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
     names = [name for name in vars(history[0]) if name != "figures"]
     figure_names = list(history[0].figures)
 
-    def write(part: Path) -> None:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow([*names, *(f"valid_{name}" for name in figure_names)])
-            for record in history:
-                values = [getattr(record, name) for name in names]
-                writer.writerow([*values, *(record.figures[name] for name in figure_names)])
-
-    _whole(path, write)
+    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*names, *(f"valid_{name}" for name in figure_names)])
+        for record in history:
+            values = [getattr(record, name) for name in names]
+            writer.writerow([*values, *(record.figures[name] for name in figure_names)])
 
 
 def finish(
@@ -92,31 +89,3 @@ def finish(
     path = out / MODEL
     checkpoint.save(path, network, temperature=temperature, metrics=metrics)
     return path, metrics
-
-
-def check_writable(folder: Path) -> None:
-    """Makes the folder and tries to write there, before hours are spent.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    probe = folder / ".jadfer-probe"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written ({error.strerror}).") from error
-
-
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes beside the name, then renames."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written ({error.strerror}).") from error

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from jadfer_cli.common import written_whole
 from jadfer_cli.errors import JadferError, OptionError, OutputError
 from jadfer_cli.expression.jadfer import Jadfer
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
@@ -204,14 +204,13 @@ class Run:
 
     def restore(self, out: Path) -> State:
         """Where the run in `out` stands; a fresh state where there is none."""
-        file = out / STATE
-        if not file.exists():
+        saved = _saved_run(out, self.options)
+        if saved is None:
             return State()
-        check_resumable(out, self.options)
-        saved = _saved(file)
         if saved.get("data", self.data) != self.data:
             raise OptionError(
-                f"{file} belongs to a run with other images, labels, alignment or start weights.",
+                f"{out / STATE} belongs to a run with other images, labels, alignment or start "
+                "weights.",
                 "Give another --out, or the data as they were to go on with it.",
             )
         for name, part in self._parts().items():
@@ -249,12 +248,21 @@ def check_resumable(out: Path, options: TrainOptions) -> None:
     Raises:
         OptionError: It has others.
     """
+    _saved_run(out, options)
+
+
+def _saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
+    """What a run in `out` saved, if there is one; it must have these options."""
     file = out / STATE
-    if file.exists() and _saved(file).get("options") != _identity(options):
+    if not file.exists():
+        return None
+    saved = _saved(file)
+    if saved.get("options") != _identity(options):
         raise OptionError(
             f"{file} belongs to a run with other options.",
             "Give another --out, or the same options as before to go on with it.",
         )
+    return saved
 
 
 def _saved(file: Path) -> dict[str, Any]:
@@ -280,15 +288,11 @@ def write_tensors(state: Any, path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(state, part)
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written ({error}).") from error
+    with written_whole(path) as part:
+        try:
+            torch.save(state, part)
+        except RuntimeError as error:  # how it says that the disk is full
+            raise OutputError(f"{path} cannot be written ({error}).") from error
 
 
 def _optimiser(network: Jadfer, options: TrainOptions) -> torch.optim.Optimizer:

@@ -81,6 +81,21 @@ class Start:
         return network
 
 
+def teacher(name: str) -> checkpoint.Checkpoint:
+    """A whole model whose labels are those of training.
+
+    Raises:
+        ModelError: It cannot be loaded, or has other labels.
+    """
+    found = checkpoint.load(name)
+    if found.labels != checkpoint.LABELS:
+        raise ModelError(
+            f"{name} has the labels {', '.join(found.labels)}; training needs "
+            f"{', '.join(checkpoint.LABELS)}, in this order."
+        )
+    return found
+
+
 def load(start: str) -> Start:
     """Reads start weights.
 
@@ -96,12 +111,7 @@ def load(start: str) -> Start:
         return Start()
     path = Path(start)
     if path.suffix not in (".pt", ".pth"):
-        found = checkpoint.load(start)
-        if found.labels != checkpoint.LABELS:
-            raise ModelError(
-                f"{start} has the labels {', '.join(found.labels)}; training needs "
-                f"{', '.join(checkpoint.LABELS)}, in this order."
-            )
+        found = teacher(start)
         return Start(found.entry.name, found.config, found.temperature, whole=found.state)
     if not path.is_file():
         raise ModelError(f"There is no file {start} to start from.")

@@ -252,6 +252,27 @@ def test_interruption_leaves_nothing(tmp_path, number, code):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_signal_whose_exception_gets_lost_still_ends_the_run():
+    code = """
+import os, signal, sys, time
+from jadfer_cli.cli.console import errors_as_exit_codes, raise_if_stopped
+class Lossy:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+import typer
+try:
+    with errors_as_exit_codes(debug=False):
+        Lossy()
+        print("went on")
+        raise_if_stopped()
+except typer.Exit as end:
+    sys.exit(end.exit_code)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "went on\n" and result.returncode == 143
+
+
 def test_interruption_while_loading(tmp_path):
     command = [str(JADFER), "annotate", str(DEMO), "-o", str(tmp_path / "c.parquet")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

@@ -125,11 +125,15 @@ def test_the_trained_model_annotates_and_is_measured(jadfer, tiny, faces, short_
 def test_the_shipped_model_is_fine_tuned(jadfer, faces, tmp_path):
     out = tmp_path / "mine"
     result = train(jadfer, faces, out, "--start", "default", "--epochs", "1", "--batch-size", "4",
-                   "--workers", "0", "--frozen-blocks", "14")  # fmt: skip
+                   "--workers", "0", "--frozen-blocks", "14", "--teacher", "default",
+                   "--teacher-weight", "0.25")  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "before training: validation: all accuracy" in result.stderr
+    assert "jadfer-compact looks at folder train, 2 views" in result.stderr
     recipe = tomllib.loads((out / "config.toml").read_text())
     assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
+    assert (recipe["teacher"], recipe["teacher_weight"]) == ("default", 0.25)
+    assert len(list(out.glob("teacher-*.npy"))) == 1
 
 
 def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):

@@ -46,9 +46,32 @@ def test_landmarks_of_small_pictures_come_back_to_their_own(tmp_path):
         assert np.abs(found[i, 0] - (12, 10 + i)).max() <= 1
         assert np.abs(found[i, 4] - (36, 30 + i)).max() <= 1
     again = find_landmarks(set_of(images), bright_squares(calls), "abc", tmp_path)
-    assert np.array_equal(found, again, equal_nan=True) and len(calls) == 2  # 9 + 2 pictures
+    assert (
+        np.array_equal(found, again, equal_nan=True) and len(calls) == 4
+    )  # 9 + 2 pictures, two looks
     find_landmarks(set_of(images), bright_squares(calls), "other detector", tmp_path)
-    assert len(calls) == 4
+    assert len(calls) == 8
+
+
+def test_two_looks_are_averaged_and_one_is_enough():
+    images = np.zeros((2, 48, 48), np.uint8)
+    images[:, 10:30, 8:24] = 255
+    plain = bright_squares([])
+    looks = []
+
+    def detect(canvas: np.ndarray) -> Faces:
+        """Sees everything 4 px (of the canvas) too far right, and the first look misses one."""
+        faces = plain(canvas)
+        looks.append(len(faces.boxes_px))
+        keep = slice(0, 1) if len(looks) == 1 else slice(None)
+        marks = faces.landmarks_px[keep] + np.array([4, 0], np.float32)
+        return Faces(faces.boxes_px[keep], faces.scores[keep], marks)
+
+    found = find_landmarks(set_of(images), detect, "abc", None)
+    assert looks == [2, 2]
+    # the canvas shows 48 px as 96: the mean of +2 px and, mirrored, -2 px is right
+    assert np.abs(found[0, [0, 1, 3, 4]] - [(8, 10), (24, 10), (8, 30), (24, 30)]).max() <= 0.5
+    assert np.abs(found[1, [0, 1, 3, 4], 0] - np.array([8, 24, 8, 24]) + 2).max() <= 0.5
 
 
 def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
@@ -61,7 +84,7 @@ def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
     monkeypatch.setattr(landmarks, "_SAVE_EVERY_S", 0)
 
     def breaks(canvas):
-        if len(calls) == 3:
+        if len(calls) == 6:
             raise KeyboardInterrupt
         return plain(canvas)
 
@@ -69,12 +92,12 @@ def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
         find_landmarks(faces, breaks, "abc", tmp_path)
     calls.clear()
     found = find_landmarks(faces, plain, "abc", tmp_path)
-    assert len(calls) == 2 and np.isfinite(found).all()  # 5 canvases in all, 3 were kept
+    assert len(calls) == 4 and np.isfinite(found).all()  # 10 looks in all, 6 were kept
     for file in tmp_path.iterdir():
         file.write_bytes(b"broken")
     calls.clear()
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path), found)
-    assert len(calls) == 5
+    assert len(calls) == 10
     (tmp_path / "file").write_bytes(b"")  # a cache that cannot be written costs time only
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path / "file"), found)
 
@@ -106,7 +129,7 @@ def test_a_face_that_needs_the_whole_canvas_is_looked_at_again(tmp_path):
         return Faces(faces.boxes_px[wide], faces.scores[wide], faces.landmarks_px[wide])
 
     found = find_landmarks(set_of([tmp_path / "a.png"]), detect, "abc", None)
-    assert len(calls) == 2 and np.abs(found[0, 4] - (400, 400)).max() <= 1
+    assert len(calls) == 4 and np.abs(found[0, 4] - (400, 400)).max() <= 1
 
 
 def test_a_face_without_landmarks_is_taken_whole_and_never_dropped():

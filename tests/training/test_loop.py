@@ -10,7 +10,8 @@ from training.test_ferplus import face_set
 from jadfer_cli.errors import JadferError, ModelError, OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.jadfer import DropPath, Jadfer, JadferConfig
-from jadfer_cli.training import augment, loop, outputs
+from jadfer_cli.faces import align
+from jadfer_cli.training import augment, loop, outputs, teacher
 from jadfer_cli.training import run as runs
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.options import TrainOptions, as_table, from_table
@@ -173,6 +174,35 @@ def test_drop_path_drops_whole_faces_and_keeps_the_mean():
     assert ((per_face == 0).all(1) | (per_face == per_face[:, :1]).all(1)).all()
     assert y.mean() == pytest.approx(1, abs=0.03)
     assert torch.equal(layer.eval()(x), x)
+
+
+def test_a_teacher_is_the_mean_of_its_views(tmp_path):
+    torch.manual_seed(0)
+    network = Jadfer(SMALL).eval()
+    checkpoint.save(tmp_path / "t.safetensors", network, temperature=0.5)
+    model = checkpoint.load(str(tmp_path / "t.safetensors"))
+    rng = np.random.default_rng(0)
+    marks = align.TEMPLATE * 48 + rng.normal(0, 2, (6, 2, 5, 2))  # by two detectors
+    faces = dataclasses.replace(face_set(6), landmarks_px=marks.astype(np.float32))
+    logits = []
+    for k in (0, 1):
+        for step in (1, -1):
+            crops = [
+                align.crop(faces.image_rgb(i), faces.landmarks_px[i, k][None], 112)[0][:, ::step]
+                for i in range(6)
+            ]
+            images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
+            with torch.no_grad():
+                logits.append(network(images).logits)
+    expected = (sum(logits) / 4 / 0.5).softmax(-1).numpy()
+    found = teacher.taught(faces, model, 0.25, keep_in=tmp_path)
+    assert teacher.n_views(faces) == 4
+    assert np.allclose(found.targets, 0.75 * faces.targets + 0.25 * expected, atol=1e-5)
+    kept = list(tmp_path.glob("teacher-*.npy"))
+    assert len(kept) == 1
+    np.save(kept[0], np.full((6, 8), 0.125, np.float32))  # what was kept is taken
+    again = teacher.taught(faces, model, 1.0, keep_in=tmp_path)
+    assert np.allclose(again.targets, 0.125)
 
 
 def test_start_weights(tmp_path):

@@ -1,0 +1,99 @@
+"""Labels mixed with what a trained network sees: distillation with averaged views.
+
+Hinton et al. 2015 (arXiv 1503.02531); a teacher of the student's own shape: Furlanello et al.
+2018 (arXiv 1805.04770). Ten votes are a rough estimate of how an image is seen; a network's
+mean over several views of it is another, and teaches the student to see the views alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jadfer_cli.common import written_whole
+from jadfer_cli.expression.checkpoint import Checkpoint
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.loop import logits_of
+
+
+def n_views(faces: FaceSet) -> int:
+    """How often the teacher looks at each image: aligned by every detector, and mirrored."""
+    return 2 * (1 if faces.landmarks_px is None else faces.landmarks_px.shape[1])
+
+
+def taught(
+    faces: FaceSet,
+    teacher: Checkpoint,
+    weight: float,
+    *,
+    device: str = "cpu",
+    precision: str = "fp32",
+    keep_in: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> FaceSet:
+    """The set with targets (1 - weight) x labels + weight x the teacher's probabilities.
+
+    Those are softmax(mean of the views' logits / the teacher's temperature).
+
+    Args:
+        faces: Aligned faces with label distributions.
+        teacher: A checkpoint with the labels in the same order.
+        weight: From 0 to 1.
+        device: "cpu" or "cuda:N".
+        precision: "fp32" or "bf16".
+        keep_in: Folder that keeps the probabilities, for a run that is resumed.
+        progress: Called with the number of images looked at since the last call.
+
+    Raises:
+        OutputError: They cannot be kept.
+    """
+    file = None if keep_in is None else keep_in / f"teacher-{_key(faces, teacher)}.npy"
+    if file is not None and file.is_file():
+        p = np.load(file, allow_pickle=False)
+    else:
+        p = _probabilities(faces, teacher, device, precision, progress or (lambda n: None))
+        if file is not None:
+            with written_whole(file) as part, part.open("wb") as out:
+                np.save(out, p)
+    targets = (1 - weight) * faces.targets + weight * p
+    return dataclasses.replace(faces, targets=targets.astype(np.float32))
+
+
+def _probabilities(
+    faces: FaceSet,
+    teacher: Checkpoint,
+    device: str,
+    precision: str,
+    progress: Callable[[int], None],
+) -> npt.NDArray[np.float32]:
+    network = teacher.build().to(device)
+    views = [faces]
+    if faces.landmarks_px is not None:
+        marks = faces.landmarks_px
+        views = [
+            dataclasses.replace(faces, landmarks_px=marks[:, k : k + 1])
+            for k in range(marks.shape[1])
+        ]
+    looks = [
+        logits_of(network, view, precision=precision, mirrored=mirrored, progress=progress)
+        for view in views
+        for mirrored in (False, True)
+    ]
+    p: npt.NDArray[np.float32] = (
+        (torch.stack(looks).mean(0) / teacher.temperature).softmax(-1).numpy()
+    )
+    return p
+
+
+def _key(faces: FaceSet, teacher: Checkpoint) -> str:
+    digest = hashlib.sha256(teacher.sha256.encode())
+    digest.update("\n".join(faces.image_names).encode())
+    if faces.landmarks_px is not None:
+        digest.update(faces.landmarks_px.tobytes())
+    return digest.hexdigest()[:16]
