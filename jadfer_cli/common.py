@@ -59,6 +59,13 @@ def require_opencv() -> None:
         ) from error
 
 
+def cache_folder() -> Path:
+    """Where this user's cache of jadfer is."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("jadfer")
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turns an OSError about `path` into an OutputError with a hint."""

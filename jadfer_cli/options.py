@@ -9,6 +9,7 @@ from jadfer_cli.errors import OptionError
 
 DEVICES = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+ENGINES = ("auto", "torch", "onnxruntime")
 TRACKERS = ("bytetrack", "ocsort")
 
 
@@ -91,6 +92,7 @@ class ModelOptions:
     precision: str = "auto"  # auto: fp32 on the CPU, fp16 on CUDA
     batch_size: int = 64  # faces scored at once, across frames
     threads: int | None = None  # CPU threads; None: all the cores this process may use
+    engine: str = "auto"  # auto: ONNX Runtime for fp32 on the CPU, where it is faster; else torch
 
     def __post_init__(self) -> None:
         index = self.device.removeprefix("cuda:")
@@ -102,6 +104,8 @@ class ModelOptions:
             raise OptionError(
                 f"--precision must be one of {', '.join(PRECISIONS)}, not {self.precision}."
             )
+        if self.engine not in ENGINES:
+            raise OptionError(f"--engine must be one of {', '.join(ENGINES)}, not {self.engine}.")
         if self.batch_size < 1:
             raise OptionError(f"--batch-size must be at least 1, not {self.batch_size}.")
         if self.threads is not None and self.threads < 1:

@@ -142,7 +142,8 @@ def _expression(picture_rgb: ImageArray, faces: Faces) -> str:
     scores = predictor.probabilities(crops)  # (n, K)
     if not np.isfinite(scores).all() or np.abs(scores.sum(axis=1) - 1).max() > 1e-3:
         raise ValueError("the probabilities do not sum to 1")
-    return f"{len(scores)} faces scored on {runtime.device_name}, {runtime.precision}"
+    where = f"{runtime.device_name}, {runtime.precision}, {runtime.engine}"
+    return f"{len(scores)} faces scored on {where}"
 
 
 def _parquet() -> str:

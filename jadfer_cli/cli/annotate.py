@@ -12,6 +12,7 @@ from jadfer_cli.cli.progress import Reporter, reporter
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
     DEVICES,
+    ENGINES,
     PRECISIONS,
     TRACKERS,
     AnnotateOptions,
@@ -166,6 +167,14 @@ def annotate(
         int | None,
         typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),
     ] = _M.threads,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(ENGINES)}: what computes the expression network; auto is ONNX "
+            "Runtime for fp32 on the CPU, and PyTorch else.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = _M.engine,
     relative_paths: Annotated[
         bool,
         typer.Option(
@@ -212,6 +221,7 @@ def annotate(
                 precision=precision,
                 batch_size=batch_size,
                 threads=threads,
+                engine=engine,
             ),
             landmarks=landmarks,
             relative_paths=relative_paths,
@@ -246,8 +256,11 @@ def _run(
     report.stage("loading the networks")
     from jadfer_cli.api import annotate_to
     from jadfer_cli.pipeline import Annotator, Progress
+    from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
+    if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
+        keep_freed_memory()
     for warning in annotator.warnings:
         report.note(warning, kind="warning")
     if annotator.detector.info.hint:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jadfer_cli.cli.console import raise_if_stopped
+from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 
@@ -178,9 +179,7 @@ class Aligner:
 
 def default_cache() -> Path:
     """Where landmarks are kept: the user's cache folder."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("jadfer") / "landmarks"
+    return cache_folder() / "landmarks"
 
 
 @contextmanager

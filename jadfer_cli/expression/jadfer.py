@@ -261,7 +261,7 @@ class ContextualBranch(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps features (B, C, H, W) to tokens C (B, HW + 1, D), the class token first."""
         places = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
-        tokens: torch.Tensor = torch.cat([self.cls.expand(len(places), -1, -1), places], 1)
+        tokens: torch.Tensor = torch.cat([self.cls.expand(places.shape[0], -1, -1), places], 1)
         tokens = tokens + self.position
         for block in self.blocks:
             tokens = block(tokens)
@@ -309,7 +309,7 @@ class Jadfer(nn.Module):
             Logits (B, K) and spatial maps (B, N, H, W), N = 0 without the spatial branch.
         """
         features = self.stem((crops - self.mean) / self.std)  # (B, C, H, W)
-        maps = features.new_zeros(len(features), 0, *features.shape[2:])
+        maps = features.new_zeros(features.shape[0], 0, *features.shape[2:])
         parts = []
         context = None if self.context is None else self.context(features)  # (B, HW + 1, D)
         if self.spatial is not None:

@@ -24,6 +24,7 @@ from jadfer_cli.faces.packs import (
     packs_folder,
 )
 from jadfer_cli.records import DetectorInfo, Faces
+from jadfer_cli.runtime import onnx_session_options
 
 if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
@@ -199,7 +200,7 @@ def _load_centerface(
     options: FaceOptions, threads: int, device: str, hint: str | None = None
 ) -> Detector:
     path = centerface.weights_path()
-    network = centerface.CenterFaceNetwork(path, _session_options(threads), _providers(device))
+    network = centerface.CenterFaceNetwork(path, onnx_session_options(threads), _providers(device))
     info = DetectorInfo(
         name="centerface",
         kind="centerface",
@@ -234,7 +235,7 @@ def _load_scrfd(
                 # A relative name without a folder would be looked up as a pack.
                 str(path.absolute()),
                 providers=_providers(device),
-                sess_options=_session_options(threads),
+                sess_options=onnx_session_options(threads),
                 # One session takes every size; else each new video size would keep its own.
                 static_shape_sessions=False,
             )
@@ -280,18 +281,6 @@ def _fixed_size(model: Any) -> tuple[int, int] | None:
     """Width and height that an SCRFD file has baked in, or None."""
     height, width = model.session.get_inputs()[0].shape[2:4]
     return (width, height) if isinstance(width, int) and isinstance(height, int) else None
-
-
-def _session_options(threads: int) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = max(threads, 1)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised anyway; its log goes to the terminal
-    # Spinning threads would take the cores from the decoder and the expression network.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
 
 
 def _providers(device: str) -> list[Any]:

@@ -87,6 +87,7 @@ def run_metadata(
         "device": runtime.device,
         "device_name": runtime.device_name,
         "precision": runtime.precision,
+        "engine": runtime.engine,
         "threads": runtime.threads,
         "platform": platform.platform(),
         "versions": versions(),

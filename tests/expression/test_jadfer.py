@@ -5,8 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tolerances import SAME_MACHINE
 
+from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.backbones import MobileFaceNetStem, mobilefacenet_from_public
+from jadfer_cli.expression.engines import fold_norms
 from jadfer_cli.expression.jadfer import (
     BRANCHES,
     JAD_READINGS,
@@ -16,6 +19,8 @@ from jadfer_cli.expression.jadfer import (
     joint_attention_mask,
 )
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
+from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.runtime import Runtime
 
 SMALL = {"width": 32, "heads": 4, "paths": 2, "map_hidden": 8}
 
@@ -213,3 +218,36 @@ def test_the_public_stem_is_the_public_network(shared):
     theirs = session.run(None, {"input": (rgb * 2 - 1).numpy()})[0]
     cosine = (ours * theirs).sum(1)
     assert cosine.min() > 0.9999
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
+def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, engine):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    torch.manual_seed(0)
+    network = Jadfer(JadferConfig(stem=stem, **SMALL))
+    for norm in network.modules():  # statistics that folding must not lose
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 2)
+    checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.7)
+    runtime = Runtime("cpu", "CPU", "fp32", 2, engine)
+    model = checkpoint.load(str(tmp_path / "m.safetensors"))
+    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    with torch.no_grad():
+        images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        expected = (network.eval()(images).logits / 0.7).softmax(-1).numpy()
+    for _ in range(2):  # the second time from what was kept
+        found = Predictor(model, runtime, 2).probabilities(crops)
+        assert found.dtype == np.float32 and np.abs(found - expected).max() < SAME_MACHINE
+    graphs = list((tmp_path / "jadfer" / "graphs").glob("*.onnx"))
+    assert len(graphs) == (engine == "onnxruntime")
+    for graph in graphs:  # a damaged one is made anew
+        graph.write_bytes(b"broken")
+        assert np.allclose(Predictor(model, runtime, 2).probabilities(crops), found)
+        assert graph.stat().st_size > 1e6
+    folded = Jadfer(model.config).eval()
+    before = sum(isinstance(m, torch.nn.BatchNorm2d) for m in folded.stem.modules())
+    fold_norms(folded)
+    after = sum(isinstance(m, torch.nn.BatchNorm2d) for m in folded.stem.modules())
+    assert after == 0 if stem == "mobilefacenet" else 0 < after < before
