@@ -35,7 +35,7 @@ def annotate_to(
         video: Its path, or what `probe` said of it.
         out: The Parquet file; nothing is left of it unless all went well.
         overwrite: Replace an earlier result.
-        progress: Called after every frame.
+        progress: Called some times a second.
 
     Returns:
         The metadata that was written.
@@ -74,7 +74,7 @@ def annotate(
     Args:
         path: The video.
         options: All options; with `landmarks` the ten landmark columns are added.
-        progress: Called after every frame.
+        progress: Called some times a second.
 
     Returns:
         The rows that the command line would write; metadata in `.attrs["jadfer"]`.

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
 from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.follow import follow
 from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.records import (
@@ -33,11 +35,16 @@ from jadfer_cli.records import (
 )
 from jadfer_cli.results import sidecar
 from jadfer_cli.runtime import Runtime, settle
+from jadfer_cli.stages import ahead
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe, select
 
-# Frames scored together at most, so that a video without faces also shows its progress.
+# Frames scored together at most, so that a video without faces is also written bit by bit.
 _MAX_FRAMES_A_BATCH = 128
+# How far one stage may be ahead of the next: pictures, their bytes, and scored batches.
+_FRAMES_AHEAD = 16
+_BYTES_AHEAD = 64 << 20
+_BATCHES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class Seen:
     """One frame between looking and scoring."""
 
     frame: Frame  # without its picture
@@ -184,6 +191,7 @@ class Run:
         self._decoders: list[tuple[int, str]] = []
         self._warnings: list[str] = [*annotator.warnings, *info.warnings]
         self._sha256: str | None = None
+        self._found = self._faces_found = 0
         self._stop = threading.Event()
         self._hashing = threading.Thread(target=self._hash)
 
@@ -200,39 +208,49 @@ class Run:
     ) -> Iterator[list[AnnotatedFrame]]:
         """Annotates the video, some frames at a time; call once.
 
+        Reading, finding and scoring run at the same time, in threads of their own.
+
         Args:
-            progress: Called after every frame that was looked at.
+            progress: Called some times a second, in the caller's thread.
 
         Yields:
             Consecutive frames; every analysed frame comes exactly once.
         """
-        batch: list[_Seen] = []
-        faces = 0
-        total = len(self.indices)
-        threads = self.annotator.runtime.threads
-        with VideoReader(self.info, self.indices, threads=threads) as reader:
-            for seen in self._look(reader):
-                batch.append(seen)
-                faces += len(seen.faces)
-                if progress:
-                    counts = self.counts
-                    done, found = counts.frames + len(batch), counts.faces + faces
-                    progress(Progress("annotating", done, total, found))
-                full = faces >= self.annotator.options.model.batch_size
-                if full or len(batch) >= _MAX_FRAMES_A_BATCH:
-                    yield self._score(batch)
-                    batch, faces = [], 0
-            if batch:
-                yield self._score(batch)
+
+        def report() -> None:
+            if progress:
+                progress(Progress("annotating", self._found, len(self.indices), self._faces_found))
+
+        kept = max(2, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(self._frame_bytes(), 1)))
+        with ExitStack() as threads:
+            reader = threads.enter_context(
+                VideoReader(self.info, self.indices, threads=self.annotator.runtime.threads)
+            )
+            pictures = threads.enter_context(ahead(reader, kept, "read"))
+            found = threads.enter_context(ahead(self.find(pictures), kept, "find"))
+            scored = threads.enter_context(
+                ahead(self.score(self.look(found)), _BATCHES_AHEAD, "score", report)
+            )
+            for frames in scored:
+                self.counts.add(frames)
+                yield frames
+            report()
             self._decoders = reader.decoders
             self._warnings += reader.warnings
 
-    def _look(self, reader: Iterable[Frame]) -> Iterator[_Seen]:
-        """Detection, tracking, crops and quality, frame by frame, in order."""
+    def find(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Faces]]:
+        """Detection: the faces of every frame, in order."""
+        annotator = self.annotator
+        for found in follow(frames, annotator.detector, annotator.options.faces.redetect_s):
+            self._found += 1
+            self._faces_found += len(found[1])
+            yield found
+
+    def look(self, found: Iterable[tuple[Frame, Faces]]) -> Iterator[Seen]:
+        """Tracking, crops and quality, frame by frame, in order."""
         tracker = FaceTracker(self.annotator.options.faces, self._analysed_fps())
-        for frame in reader:
+        for frame, faces in found:
             image = frame.image_rgb
-            faces = Faces.none() if image is None else self.annotator.detector.detect(image)
             ids = tracker.update(faces, frame.time_s)
             order = np.argsort(ids)
             faces, ids = faces.take(order), ids[order]
@@ -242,7 +260,24 @@ class Run:
             judged = quality.assess(crops, faces, (image.shape[1], image.shape[0]))
             self.stats.add(ids, faces.boxes_px, frame.duration_s)
             bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
-            yield _Seen(bare, faces, ids, judged, crops)
+            yield Seen(bare, faces, ids, judged, crops)
+
+    def score(self, seen: Iterable[Seen]) -> Iterator[list[AnnotatedFrame]]:
+        """Probabilities, for the faces of several frames at once."""
+        batch: list[Seen] = []
+        faces = 0
+        for one in seen:
+            batch.append(one)
+            faces += len(one.faces)
+            full = faces >= self.annotator.options.model.batch_size
+            if full or len(batch) >= _MAX_FRAMES_A_BATCH:
+                yield self._score(batch)
+                batch, faces = [], 0
+        if batch:
+            yield self._score(batch)
+
+    def _frame_bytes(self) -> int:
+        return 3 * self.info.width_px * self.info.height_px
 
     def _analysed_fps(self) -> float:
         """Mean rate of the frames analysed, which --every and --fps make lower."""
@@ -250,7 +285,7 @@ class Run:
         span_s = float(times[-1] - times[0])
         return (len(times) - 1) / span_s if span_s > 0 else self.info.nominal_fps
 
-    def _score(self, batch: list[_Seen]) -> list[AnnotatedFrame]:
+    def _score(self, batch: list[Seen]) -> list[AnnotatedFrame]:
         """Probabilities for the faces of several frames at once."""
         crops = np.concatenate([seen.crops_rgb for seen in batch])  # (m, S, S, 3)
         scores = self.annotator.predictor.probabilities(crops)  # (m, K)
@@ -268,7 +303,6 @@ class Run:
             )
             for seen, p in zip(batch, np.split(scores, ends[:-1]), strict=True)
         ]
-        self.counts.add(frames)
         return frames
 
     def kept_tracks(self) -> dict[int, int] | None:

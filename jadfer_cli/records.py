@@ -6,6 +6,7 @@ Boxes and landmarks are in pixels of the displayed (rotated) frame, x to the rig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,14 +120,19 @@ class Faces:
         scores: float32 (n,), the detector's confidence, 0 to 1.
         landmarks_px: float32 (n, 5, 2): the eye on the image's left, the eye on its right,
             the nose tip, the mouth corner on the left, the mouth corner on the right.
+        followed: bool (n,), found only near where another frame had it; none by default.
     """
 
     boxes_px: FloatArray
     scores: FloatArray
     landmarks_px: FloatArray
+    followed: BoolArray = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         n = len(self.scores)
+        if self.followed is None:
+            object.__setattr__(self, "followed", np.zeros(n, np.bool_))
+        _check("followed", self.followed, (n,), np.bool_)
         _check("boxes_px", self.boxes_px, (n, 4), np.float32)
         _check("scores", self.scores, (n,), np.float32)
         _check("landmarks_px", self.landmarks_px, (n, 5, 2), np.float32)
@@ -136,7 +142,23 @@ class Faces:
 
     def take(self, which: npt.NDArray[Any]) -> Faces:
         """The faces at `which` (indices or a mask), in that order."""
-        return Faces(self.boxes_px[which], self.scores[which], self.landmarks_px[which])
+        return Faces(
+            self.boxes_px[which],
+            self.scores[which],
+            self.landmarks_px[which],
+            self.followed[which],
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Faces]) -> Faces:
+        """The faces of several, one after the other."""
+        parts = [cls.none(), *parts]
+        return cls(
+            np.concatenate([part.boxes_px for part in parts]),
+            np.concatenate([part.scores for part in parts]),
+            np.concatenate([part.landmarks_px for part in parts]),
+            np.concatenate([part.followed for part in parts]),
+        )
 
     @classmethod
     def none(cls) -> Faces:

@@ -115,6 +115,14 @@ def annotate(
             rich_help_panel=_FACES,
         ),
     ] = _F.detection_threshold,
+    redetect: Annotated[
+        float,
+        typer.Option(
+            help="Seconds between looks at the whole frame; in between, faces are looked for "
+            "where they were. 0 looks at every whole frame: slower, finds faces that come and go.",
+            rich_help_panel=_FACES,
+        ),
+    ] = _F.redetect_s,
     min_face: Annotated[
         float,
         typer.Option(help="Leave out faces smaller than this, px.", rich_help_panel=_FACES),
@@ -210,6 +218,7 @@ def annotate(
                 detector=detector,
                 detection_size=detection_size,
                 detection_threshold=detection_threshold,
+                redetect_s=redetect,
                 min_face_px=min_face,
                 max_faces=max_faces,
                 tracker=tracker,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jadfer_cli.common import file_sha256, quiet, require_opencv
 from jadfer_cli.errors import ModelError
@@ -28,9 +29,13 @@ from jadfer_cli.runtime import onnx_session_options
 
 if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
-    from jadfer_cli.records import ImageArray
+    from jadfer_cli.records import FloatArray, ImageArray
 
-Network = Callable[["ImageArray", float], Faces]
+# uint8 RGB (n, H, W, 3) and a threshold to the faces of each, in its pixels
+Network = Callable[["ImageArray", float], list[Faces]]
+
+REGION_SIDES_PX = (96, 128, 192)  # of the squares around faces that are followed
+_WORTH = 0.7  # looking at regions pays while they have this share of the whole frame's pixels
 
 _SIDE_MULTIPLE = 32
 _OWN_TERMS = "not recorded: a file of the user's own"
@@ -56,7 +61,7 @@ class Detector:
 
         Args:
             info: Which detector it is.
-            network: Takes uint8 RGB (H, W, 3) and a threshold, gives Faces in its pixels.
+            network: Takes uint8 RGB (n, H, W, 3) and a threshold, gives the Faces of each.
             options: Size, threshold, smallest face.
             fixed_size: Width and height that the network insists on, if it does.
         """
@@ -77,8 +82,68 @@ class Detector:
         """
         height, width = image_rgb.shape[:2]
         placed, zoom = letterbox(image_rgb, self._options.detection_size, self._fixed_size)
-        found = self._network(placed, self._options.detection_threshold)
+        found = self._network(placed[None], self._options.detection_threshold)[0]
         return tidy(found, zoom, (width, height), self._options.min_face_px)
+
+    def detect_near(
+        self, image_rgb: ImageArray, boxes_px: FloatArray, margin: float
+    ) -> list[Faces] | None:
+        """The faces in a square around each box.
+
+        Args:
+            image_rgb: uint8 (height, width, 3).
+            boxes_px: float32 (n, 4).
+            margin: Side of the square in longer sides of the box.
+
+        Returns:
+            As `detect` gives them, a list entry for each box, marked as followed; None where
+            a look at the whole frame costs no more.
+        """
+        height, width = image_rgb.shape[:2]
+        scale = self._options.detection_size / max(height, width)
+        sides = np.ceil((boxes_px[:, 2:] - boxes_px[:, :2]).max(axis=1) * margin)
+        # seen at least as large as in the whole frame, up to the largest size
+        which = np.searchsorted(REGION_SIDES_PX[:-1], sides * scale)
+        shown = np.array(REGION_SIDES_PX)[which]
+        whole = height * width * scale**2
+        if self._fixed_size is not None or (shown**2).sum() > _WORTH * whole:
+            return None
+        corners = np.round((boxes_px[:, :2] + boxes_px[:, 2:] - sides[:, None]) / 2)
+        result = [Faces.none()] * len(boxes_px)
+        for side_px in np.unique(shown):
+            group = np.flatnonzero(shown == side_px)
+            squares = [
+                _square(image_rgb, corners[i].astype(int), int(sides[i]), int(side_px))
+                for i in group
+            ]
+            answers = self._network(np.stack(squares), self._options.detection_threshold)
+            for i, found in zip(group, answers, strict=True):
+                zoom = sides[i] / side_px
+                moved = Faces(
+                    (found.boxes_px * zoom + np.tile(corners[i], 2)).astype(np.float32),
+                    found.scores,
+                    (found.landmarks_px * zoom + corners[i]).astype(np.float32),
+                    np.ones(len(found), np.bool_),
+                )
+                result[i] = tidy(moved, (1.0, 1.0), (width, height), self._options.min_face_px)
+        return result
+
+
+def _square(
+    image_rgb: ImageArray, corner: npt.NDArray[np.int_], side: int, shown_px: int
+) -> ImageArray:
+    """A square of the frame, `shown_px` a side, black beyond the frame's edges."""
+    import cv2
+
+    (x, y), (height, width) = corner, image_rgb.shape[:2]
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
+    piece = image_rgb[y0:y1, x0:x1]
+    if piece.shape[:2] != (side, side):
+        piece = cv2.copyMakeBorder(
+            piece, y0 - y, y + side - y1, x0 - x, x + side - x1, cv2.BORDER_CONSTANT
+        )
+    how = cv2.INTER_AREA if side > shown_px else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(piece, (shown_px, shown_px), interpolation=how), np.uint8)
 
 
 def letterbox(
@@ -135,6 +200,7 @@ def tidy(
         boxes.astype(np.float32),
         found.scores,
         (found.landmarks_px / by).astype(np.float32),
+        found.followed,
     )
     shorter = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
     finite = (
@@ -265,8 +331,11 @@ class _ScrfdNetwork:
     def __init__(self, model: Any) -> None:
         self._model = model
 
-    def __call__(self, image_rgb: ImageArray, threshold: float) -> Faces:
-        """Faces in a picture of a size the network takes, in its pixels."""
+    def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
+        """Faces in pictures of a size the network takes, in their pixels."""
+        return [self._one(image_rgb, threshold) for image_rgb in images_rgb]
+
+    def _one(self, image_rgb: ImageArray, threshold: float) -> Faces:
         height, width = image_rgb.shape[:2]
         self._model.det_thresh = threshold
         # The picture has the network's size already, so InsightFace neither scales nor pads.

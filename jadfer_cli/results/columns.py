@@ -23,7 +23,11 @@ _FIXED: dict[str, tuple[str, str]] = {
     "face_detected": ("Whether this row holds a face", ""),
     "n_faces": ("How many faces (rows with a face) this frame has", ""),
     "track_id": ("Which person on screen, from 0 in each video; " + _FACE, ""),
-    "face_source": ("detected: found in this frame; tracked: followed from another; " + _FACE, ""),
+    "face_source": (
+        "detected: found in the whole frame; tracked: found where a neighbouring frame has it; "
+        + _FACE,
+        "",
+    ),
     "bbox_x1": ("Left edge " + _BOX, "px"),
     "bbox_y1": ("Top edge " + _BOX, "px"),
     "bbox_x2": ("Right edge " + _BOX, "px"),

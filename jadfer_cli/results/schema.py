@@ -144,7 +144,8 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
         columns[name] = _spread(values, rows, n, schema.field(name).type)
 
     add("track_id", per_face([f.track_ids for f in seen]).astype(np.int32))
-    source = _spread(np.zeros(len(rows), np.int32), rows, n, pa.int32())
+    followed = per_face([f.faces.followed for f in seen]).astype(np.int32)
+    source = _spread(followed, rows, n, pa.int32())
     columns["face_source"] = _category(source, FACE_SOURCES)
     for i, name in enumerate(BOX_COLUMNS):
         add(name, boxes[:, i])

@@ -66,7 +66,7 @@ def test_tidy_clips_scales_filters_and_sorts():
 def test_no_nan_leaves_the_detector(value):
     found = some_faces([[10, 10, 60, 60], [100, 100, 160, 160]], [0.9, 0.8])
     found.landmarks_px[0, 2, 0] = value
-    detector = Detector(INFO, lambda image, threshold: found, FaceOptions())
+    detector = Detector(INFO, lambda images, threshold: [found], FaceOptions())
     faces = detector.detect(np.zeros((640, 640, 3), np.uint8))
     assert faces.boxes_px.tolist() == [[100, 100, 160, 160]]
 

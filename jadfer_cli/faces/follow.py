@@ -1,0 +1,132 @@
+"""Find faces at less cost: look at the whole frame now and then, in between only near faces.
+
+A look at the whole frame finds every face. In the frames that follow, each face is looked for
+in a square around where it was, shown to the detector at a small fixed size. Where one is not
+found again, the whole frame is looked at at once: so cuts and fast moves cost time, not faces.
+A face that is new at a look at the whole frame is also looked for backwards, frame by frame,
+to where it came in; frames are handed on only after that.
+
+Missed are faces that come and go between two looks, and nothing else by design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from jadfer_cli.faces.detect import Detector
+from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
+
+REGION = 1.6  # side of the square around a face, in its longer sides
+SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
+_TIME_SLACK_S = 1e-6
+_WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
+
+
+@dataclass
+class _Seen:
+    frame: Frame
+    faces: Faces
+
+
+def follow(
+    frames: Iterable[Frame], detector: Detector, redetect_s: float
+) -> Iterator[tuple[Frame, Faces]]:
+    """The faces of consecutive frames.
+
+    Args:
+        frames: In order; those without a picture have no faces.
+        detector: Looks at whole frames and at regions.
+        redetect_s: The whole frame is looked at in the first frame of every interval of so
+            many seconds, counted from the video's first frame, so that a part of a video gives
+            what the whole does; 0 looks at every frame.
+
+    Yields:
+        Every frame with its faces, in order, some frames late; `faces.followed` says which
+        were found in a region.
+    """
+    waiting: list[_Seen] = []  # from the last look at the whole frame on
+    looked = -1  # the interval of the video's time in which the whole frame was last looked at
+    last = Faces.none()  # of the last frame with a picture
+    for frame in frames:
+        if frame.image_rgb is None:
+            waiting.append(_Seen(frame, Faces.none()))
+            continue
+        full = len(waiting) * frame.image_rgb.nbytes >= _WAITING_BYTES
+        now = int((frame.time_s + _TIME_SLACK_S) / redetect_s) if redetect_s else looked + 1
+        due = full or now != looked
+        found = None if due else _again(frame.image_rgb, last, detector)
+        if found is None:
+            found = detector.detect(frame.image_rgb)
+            looked = now
+            _look_back(waiting, _strangers(found, last), detector)
+            yield from ((seen.frame, seen.faces) for seen in waiting)
+            waiting.clear()
+        last = found
+        waiting.append(_Seen(frame, found))
+    yield from ((seen.frame, seen.faces) for seen in waiting)
+
+
+def _again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
+    """All known faces in the next frame; None where the whole frame must be looked at."""
+    if not len(known):
+        return known
+    found = detector.detect_near(image_rgb, known.boxes_px, REGION)
+    if found is None:
+        return None
+    kept = []
+    for box, candidates in zip(known.boxes_px, found, strict=True):
+        same = _same(box, candidates)
+        if same is None:
+            return None
+        kept.append(same)
+    faces = Faces.join(kept)
+    overlap = iou(faces.boxes_px, faces.boxes_px)
+    if (overlap - np.eye(len(faces)) > SAME_IOU).any():  # two regions show the same face
+        return None
+    return faces
+
+
+def _same(box: FloatArray, candidates: Faces) -> Faces | None:
+    """The candidate that continues a box (4,)."""
+    if not len(candidates):
+        return None
+    overlap = iou(box[None], candidates.boxes_px)[0]
+    best = int(overlap.argmax())
+    return candidates.take(np.array([best])) if overlap[best] >= SAME_IOU else None
+
+
+def _strangers(found: Faces, known: Faces) -> Faces:
+    """The faces of a frame that continue none of the frame before."""
+    if not len(known):
+        return found
+    return found.take(iou(found.boxes_px, known.boxes_px).max(axis=1, initial=0) < SAME_IOU)
+
+
+def _look_back(waiting: list[_Seen], faces: Faces, detector: Detector) -> None:
+    """Follows new faces backwards and adds them to the frames where they are found."""
+    for seen in reversed(waiting):
+        if not len(faces):
+            return
+        if seen.frame.image_rgb is None:
+            continue
+        near = detector.detect_near(seen.frame.image_rgb, faces.boxes_px, REGION)
+        if near is None:
+            near = [detector.detect(seen.frame.image_rgb)] * len(faces)
+        pairs = zip(faces.boxes_px, near, strict=True)
+        found = [same for box, c in pairs if (same := _same(box, c)) is not None]
+        faces = _strangers(Faces.join(found), seen.faces)
+        seen.faces = Faces.join([seen.faces, faces])
+
+
+def iou(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Intersection over union of boxes (n, 4) and (m, 4); float32 (n, m)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
+    union = areas[0][:, None] + areas[1][None] - shared
+    result: FloatArray = (shared / np.maximum(union, 1e-6)).astype(np.float32)
+    return result

@@ -1,0 +1,82 @@
+"""Faces followed between looks at the whole frame, against a look at every frame.
+
+    python tests/bench/following.py --clips ../shared/clips [CLIP ...]
+
+For each clip: the share of the plain path's faces that are found (IoU 0.5), the mean and largest
+difference of their probabilities, tracks and identity switches, faces that only the fast path
+has, and the time of both (one run each).
+"""
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from jadfer_cli import annotate
+from jadfer_cli.faces.follow import iou
+from jadfer_cli.options import AnnotateOptions, FaceOptions
+
+BOX = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]
+CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+
+
+def compare(plain: pd.DataFrame, fast: pd.DataFrame) -> dict[str, float]:
+    """Matches every face of the plain path to one of the fast path."""
+    plain, fast = plain[plain.face_detected], fast[fast.face_detected]
+    p_columns = [name for name in plain if name.startswith("p_") and name != "p_max"]
+    found, differences, switches, names = 0, [], 0, {}
+    groups = dict(tuple(fast.groupby("frame")))
+    for frame, rows in plain.groupby("frame"):
+        others = groups.get(frame)
+        if others is None:
+            continue
+        overlap = iou(rows[BOX].to_numpy(np.float32), others[BOX].to_numpy(np.float32))
+        for i in range(len(rows)):
+            j = int(overlap[i].argmax())
+            if overlap[i, j] < 0.5:
+                continue
+            found += 1
+            gap = rows[p_columns].iloc[i] - others[p_columns].iloc[j]
+            differences.append(np.abs(gap.to_numpy(float)))
+            ours, theirs = int(rows.track_id.iloc[i]), int(others.track_id.iloc[j])
+            switches += names.get(ours, theirs) != theirs
+            names[ours] = theirs
+    d = np.array(differences) if differences else np.zeros((1, len(p_columns)))
+    return {
+        "faces": len(plain),
+        "found %": 100 * found / max(len(plain), 1),
+        "more": len(fast) - found,
+        "p mean": d.mean(),
+        "p max": d.max(),
+        "tracks": plain.track_id.nunique(),
+        "tracks fast": fast.track_id.nunique(),
+        "switches": switches,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=Path, default=Path("../shared/clips"))
+    parser.add_argument("--redetect", type=float, default=FaceOptions().redetect_s)
+    parser.add_argument("--detector", default="centerface")
+    parser.add_argument("clip", type=Path, nargs="*")
+    a = parser.parse_args()
+    table = []
+    for clip in a.clip or sorted(f for f in a.clips.iterdir() if f.suffix in CLIPS):
+        rows, seconds = [], []
+        for redetect_s in (0.0, a.redetect):
+            faces = FaceOptions(detector=a.detector, redetect_s=redetect_s)
+            began = time.perf_counter()
+            rows.append(annotate(clip, dataclasses.replace(AnnotateOptions(), faces=faces)))
+            seconds.append(time.perf_counter() - began)
+        table.append(
+            {"clip": clip.name[:20], **compare(*rows), "s": seconds[0], "s fast": seconds[1]}
+        )
+        print(pd.DataFrame(table).round(4).to_string(index=False), flush=True)
+
+
+if __name__ == "__main__":
+    main()
