@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -99,6 +99,14 @@ class Counts:
             "tracks": len(self.tracks),
             "tracks_left_out": 0,
         }
+
+
+class Tracked(NamedTuple):
+    """One frame with its faces and who they are."""
+
+    frame: Frame
+    faces: Faces
+    track_ids: IntArray
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,7 @@ class Run:
             pictures = threads.enter_context(ahead(reader, kept, "read"))
             found = threads.enter_context(ahead(self.find(pictures), kept, "find"))
             scored = threads.enter_context(
-                ahead(self.score(self.look(found)), _BATCHES_AHEAD, "score", report)
+                ahead(self.score(self.crop(self.track(found))), _BATCHES_AHEAD, "score", report)
             )
             for frames in scored:
                 self.counts.add(frames)
@@ -246,14 +254,18 @@ class Run:
             self._faces_found += len(found[1])
             yield found
 
-    def look(self, found: Iterable[tuple[Frame, Faces]]) -> Iterator[Seen]:
-        """Tracking, crops and quality, frame by frame, in order."""
+    def track(self, found: Iterable[tuple[Frame, Faces]]) -> Iterator[Tracked]:
+        """Who is who, frame by frame, in order; the faces sorted by track id."""
         tracker = FaceTracker(self.annotator.options.faces, self._analysed_fps())
         for frame, faces in found:
-            image = frame.image_rgb
             ids = tracker.update(faces, frame.time_s)
             order = np.argsort(ids)
-            faces, ids = faces.take(order), ids[order]
+            yield Tracked(frame, faces.take(order), ids[order])
+
+    def crop(self, tracked: Iterable[Tracked]) -> Iterator[Seen]:
+        """Aligned crops and their quality."""
+        for frame, faces, ids in tracked:
+            image = frame.image_rgb
             if image is None:
                 image = np.zeros((1, 1, 3), np.uint8)
             crops = align.crop(image, faces.landmarks_px, self.annotator.predictor.crop_px)

@@ -79,7 +79,7 @@ def _video() -> str:
     picture = np.broadcast_to(ramp[None, :, None], (128, 160, 3))
     with tempfile.TemporaryDirectory(prefix="jadfer-doctor-") as folder:
         path = Path(folder) / "test.mp4"
-        codec = _encode(path, [np.roll(picture, 8 * i, axis=1) for i in range(_FRAMES)])
+        codec = encode(path, [np.roll(picture, 8 * i, axis=1) for i in range(_FRAMES)])
         info = probe(str(path))
         with VideoReader(info, select(info, VideoOptions()), threads=1) as reader:
             got = [frame.image_rgb for frame in reader]
@@ -92,7 +92,7 @@ def _video() -> str:
     return f"{_FRAMES} frames of {codec} written and read back ({names})"
 
 
-def _encode(path: Path, pictures_rgb: list[ImageArray]) -> str:
+def encode(path: Path, pictures_rgb: list[ImageArray]) -> str:
     """Writes a tiny mp4; gives the codec, the first that this PyAV can encode."""
     import importlib
 

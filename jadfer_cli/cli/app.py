@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, doctor, evaluate, models, train
+from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, train
 
 app = typer.Typer(
     name="jadfer",
@@ -40,4 +40,5 @@ app.command("annotate", help=annotate.HELP, no_args_is_help=True)(annotate.annot
 app.command("evaluate", help=evaluate.HELP, no_args_is_help=True)(evaluate.evaluate)
 app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
 app.add_typer(models.app, name="models")
+app.command("bench", help=bench.HELP)(bench.bench)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
