@@ -193,8 +193,6 @@ def _library(module: str, distributions: tuple[str, ...]) -> Finding:
     if len(present) > 1 and module != "cv2":  # OpenCV's variants hold the same code
         names = " ".join(present)
         remedy = f"pip uninstall -y {names} && pip install {distributions[0]}"
-        if module == "onnxruntime":
-            remedy += "  (with an NVIDIA card: onnxruntime-gpu)"
         both = " and ".join(f"{name} {version}" for name, version in present.items())
         return Finding("Libraries", label, WARNING, f"{both} overwrite each other's files", remedy)
     return Finding("Libraries", label, OK, told)
@@ -240,12 +238,9 @@ def _devices() -> Iterator[Finding]:
         yield _no_cuda(torch, driver=_has_driver())
     providers = _import("onnxruntime").get_available_providers()
     told = ", ".join(name.removesuffix("ExecutionProvider") for name in providers)
-    if available and "CUDAExecutionProvider" not in providers:
-        remedy = "pip uninstall -y onnxruntime && pip install onnxruntime-gpu"
-        told += "; faces will be looked for on the CPU"
-        yield Finding(group, "ONNX Runtime", WARNING, told, remedy)
-    else:
-        yield Finding(group, "ONNX Runtime", OK, told)
+    if available:
+        told += "; on CUDA PyTorch runs both networks"
+    yield Finding(group, "ONNX Runtime", OK, told)
 
 
 def _has_driver() -> bool:

@@ -53,7 +53,9 @@ class FaceOptions:
     detector: str = "auto"  # auto, centerface, an InsightFace pack's name, or a path to SCRFD ONNX
     detection_size: int = 640  # longer side that a frame is scaled to for detection, px
     detection_threshold: float = 0.5  # a detection below this score is not a face
-    redetect_s: float = 0.3  # between looks at the whole frame; in between faces are followed
+    # between looks at the whole frame, where faces are followed in between; None: 0.3 on a CPU
+    # and 0, every frame, on a GPU
+    redetect_s: float | None = None
     min_face_px: float = 16.0  # a box whose shorter side is below this is left out, source px
     max_faces: int | None = None  # keep the N most lasting and largest tracks; None keeps all
     tracker: str = "bytetrack"  # one of TRACKERS
@@ -68,7 +70,9 @@ class FaceOptions:
             raise OptionError(
                 f"--detection-threshold must lie between 0 and 1, not {self.detection_threshold}."
             )
-        if not (math.isfinite(self.redetect_s) and self.redetect_s >= 0):
+        if self.redetect_s is not None and not (
+            math.isfinite(self.redetect_s) and self.redetect_s >= 0
+        ):
             raise OptionError(f"--redetect must be zero or more seconds, not {self.redetect_s}.")
         if not (math.isfinite(self.min_face_px) and self.min_face_px >= 0):
             raise OptionError(f"--min-face must be zero or more px, not {self.min_face_px}.")

@@ -116,11 +116,12 @@ def annotate(
         ),
     ] = _F.detection_threshold,
     redetect: Annotated[
-        float,
+        float | None,
         typer.Option(
             help="Seconds between looks at the whole frame; in between, faces are looked for "
             "where they were. 0 looks at every whole frame: slower, finds faces that come and go.",
             rich_help_panel=_FACES,
+            show_default="0.3; 0 on a GPU",
         ),
     ] = _F.redetect_s,
     min_face: Annotated[

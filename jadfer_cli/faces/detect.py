@@ -7,9 +7,10 @@ so that its longer side is `detection_size`, padded to multiples of 32 at the ri
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from jadfer_cli.records import DetectorInfo, Faces
 from jadfer_cli.runtime import onnx_session_options
 
 if TYPE_CHECKING:
+    from jadfer_cli.faces.torch_networks import TorchCenterFace, TorchScrfd
     from jadfer_cli.options import FaceOptions
     from jadfer_cli.records import FloatArray, ImageArray
 
@@ -56,6 +58,8 @@ class Detector:
         network: Network,
         options: FaceOptions,
         fixed_size: tuple[int, int] | None = None,
+        *,
+        batches: bool = False,
     ) -> None:
         """Wrap a network.
 
@@ -64,8 +68,10 @@ class Detector:
             network: Takes uint8 RGB (n, H, W, 3) and a threshold, gives the Faces of each.
             options: Size, threshold, smallest face.
             fixed_size: Width and height that the network insists on, if it does.
+            batches: Whether it is faster on several frames at once.
         """
         self.info = info
+        self.batches = batches
         self._network = network
         self._options = options
         self._fixed_size = fixed_size
@@ -80,10 +86,16 @@ class Detector:
             Faces at or above the threshold, best first, in pixels of the frame: boxes lie
             inside it, landmarks may lie outside. Nothing is NaN.
         """
-        height, width = image_rgb.shape[:2]
-        placed, zoom = letterbox(image_rgb, self._options.detection_size, self._fixed_size)
-        found = self._network(placed[None], self._options.detection_threshold)[0]
-        return tidy(found, zoom, (width, height), self._options.min_face_px)
+        return self.detect_all([image_rgb])[0]
+
+    def detect_all(self, images_rgb: Sequence[ImageArray]) -> list[Faces]:
+        """The faces in several frames of one size; see `detect`."""
+        height, width = images_rgb[0].shape[:2]
+        o = self._options
+        placed = [letterbox(image, o.detection_size, self._fixed_size) for image in images_rgb]
+        zoom = placed[0][1]
+        found = self._network(np.stack([picture for picture, _ in placed]), o.detection_threshold)
+        return [tidy(faces, zoom, (width, height), o.min_face_px) for faces in found]
 
     def detect_near(
         self, image_rgb: ImageArray, boxes_px: FloatArray, margin: float
@@ -213,14 +225,26 @@ def tidy(
     return faces.take(np.lexsort(keys))
 
 
-def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> Detector:
+@dataclass(frozen=True)
+class _Where:
+    """What runs a network: ONNX Runtime on the CPU, or PyTorch."""
+
+    threads: int
+    device: str
+    in_torch: bool
+
+
+def load_detector(
+    options: FaceOptions, threads: int, device: str = "cpu", *, in_torch: bool | None = None
+) -> Detector:
     """Resolve `options.detector` and load it.
 
     Args:
         options: Which detector, and its size, threshold and smallest face.
         threads: CPU threads of ONNX Runtime.
-        device: "cpu", "cuda" or "cuda:N". Without ONNX Runtime's CUDA provider the CPU is
-            used; `info.provider` says which.
+        device: "cpu", "cuda" or "cuda:N".
+        in_torch: Whether PyTorch runs the network, several frames at once; None: on CUDA, so
+            that a CUDA build of PyTorch is enough. `info.provider` says what does.
 
     Returns:
         The detector. With "auto" and no pack, CenterFace with a hint in `info.hint`.
@@ -229,11 +253,12 @@ def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> De
         ModelError: The detector is missing, damaged, or no face detector with landmarks.
     """
     require_opencv()
+    where = _Where(threads, device, device != "cpu" if in_torch is None else in_torch)
     wanted = options.detector
     if wanted == "auto":
-        return _load_auto(options, threads, device)
+        return _load_auto(options, where)
     if wanted == "centerface":
-        return _load_centerface(options, threads, device)
+        return _load_centerface(options, where)
     if wanted in PACKS or find_detector(wanted) is not None:
         path = find_detector(wanted)
         if path is None:
@@ -242,31 +267,35 @@ def load_detector(options: FaceOptions, threads: int, device: str = "cpu") -> De
                 "folder holds no detector.",
                 f"`jadfer models fetch {wanted}` brings it; `--detector centerface` needs none.",
             )
-        return _load_scrfd(path, wanted, options, threads, device)
+        return _load_scrfd(path, wanted, options, where)
     path = Path(wanted).expanduser()
     if path.suffix.lower() != ".onnx" and not path.exists():
         raise ModelError(f"There is no detector {wanted}.", _CHOICES)
     if not path.is_file():
         raise ModelError(f"The detector file {path} does not exist.", _CHOICES)
-    return _load_scrfd(path, path.name, options, threads, device, _OWN_TERMS)
+    return _load_scrfd(path, path.name, options, where, _OWN_TERMS)
 
 
-def _load_auto(options: FaceOptions, threads: int, device: str) -> Detector:
+def _load_auto(options: FaceOptions, where: _Where) -> Detector:
     """The first installed pack that loads, else CenterFace with a hint."""
     hint = f"No InsightFace pack is installed, so the embedded CenterFace is used; {_FETCH_HINT}"
     for pack in installed_packs():
         try:
-            return _load_scrfd(pack.detector_path, pack.name, options, threads, device)
+            return _load_scrfd(pack.detector_path, pack.name, options, where)
         except ModelError as error:
             hint = f"{error.message} The embedded CenterFace is used; {_FETCH_HINT}"
-    return _load_centerface(options, threads, device, hint)
+    return _load_centerface(options, where, hint)
 
 
-def _load_centerface(
-    options: FaceOptions, threads: int, device: str, hint: str | None = None
-) -> Detector:
+def _load_centerface(options: FaceOptions, where: _Where, hint: str | None = None) -> Detector:
     path = centerface.weights_path()
-    network = centerface.CenterFaceNetwork(path, onnx_session_options(threads), _providers(device))
+    network: centerface.CenterFaceNetwork | TorchCenterFace
+    if where.in_torch:
+        from jadfer_cli.faces.torch_networks import TorchCenterFace
+
+        network = TorchCenterFace(path, where.device)
+    else:
+        network = centerface.CenterFaceNetwork(path, onnx_session_options(where.threads))
     info = DetectorInfo(
         name="centerface",
         kind="centerface",
@@ -276,60 +305,78 @@ def _load_centerface(
         provider=network.provider,
         hint=hint,
     )
-    return Detector(info, network, options)
+    return Detector(info, network, options, batches=where.in_torch)
 
 
 def _load_scrfd(
-    path: Path,
-    name: str,
-    options: FaceOptions,
-    threads: int,
-    device: str,
-    terms: str = INSIGHTFACE_TERMS,
+    path: Path, name: str, options: FaceOptions, where: _Where, terms: str = INSIGHTFACE_TERMS
 ) -> Detector:
-    """SCRFD through InsightFace.
+    """SCRFD through InsightFace, or in PyTorch.
 
     Raises:
         ModelError: The file cannot be loaded, or is no detector with five landmarks.
     """
-    with quiet():
-        from insightface.model_zoo import get_model
+    network: _ScrfdNetwork | TorchScrfd
+    try:
+        sha256 = file_sha256(path)
+        if where.in_torch:
+            from jadfer_cli.faces.torch_networks import TorchScrfd
 
-        try:
-            sha256 = file_sha256(path)
-            model = get_model(
-                # A relative name without a folder would be looked up as a pack.
-                str(path.absolute()),
-                providers=_providers(device),
-                sess_options=onnx_session_options(threads),
-                # One session takes every size; else each new video size would keep its own.
-                static_shape_sessions=False,
-            )
-        except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
-            raise ModelError(
-                f"The detector file {path} cannot be loaded; it is damaged or no ONNX model.",
-                _CHOICES,
-            ) from error
-    # InsightFace routes by the number of outputs, and gives None for what it does not know.
-    if getattr(model, "taskname", None) != "detection" or not model.use_kps:
-        raise ModelError(f"{path} is not a face detector with five landmarks (SCRFD).", _CHOICES)
-    model.nms_thresh = 0.4
+            network, fixed_size = TorchScrfd(path, where.device), None
+        else:
+            network = _ScrfdNetwork(path, where.threads)
+            fixed_size = network.fixed_size
+    except ModelError:
+        raise
+    except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
+        raise ModelError(
+            f"The detector file {path} cannot be loaded; it is damaged or no ONNX model.",
+            _CHOICES,
+        ) from error
     info = DetectorInfo(
         name=name,
         kind="scrfd",
         path=str(path),
         sha256=sha256,
         terms=terms,
-        provider=str(model.session.get_providers()[0]),
+        provider=network.provider,
     )
-    return Detector(info, _ScrfdNetwork(model), options, _fixed_size(model))
+    return Detector(info, network, options, fixed_size, batches=where.in_torch)
 
 
 class _ScrfdNetwork:
     """InsightFace's SCRFD, called like CenterFace."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, path: Path, threads: int) -> None:
+        with quiet():
+            from insightface.model_zoo import get_model
+
+            model = get_model(
+                # A relative name without a folder would be looked up as a pack.
+                str(path.absolute()),
+                providers=["CPUExecutionProvider"],
+                sess_options=onnx_session_options(threads),
+                # One session takes every size; else each new video size would keep its own.
+                static_shape_sessions=False,
+            )
+        # InsightFace routes by the number of outputs, and gives None for what it does not know.
+        if getattr(model, "taskname", None) != "detection" or not model.use_kps:
+            raise ModelError(
+                f"{path} is not a face detector with five landmarks (SCRFD).", _CHOICES
+            )
+        model.nms_thresh = centerface.SCRFD_NMS_IOU
         self._model = model
+
+    @property
+    def provider(self) -> str:
+        """The ONNX Runtime provider that runs it."""
+        return str(self._model.session.get_providers()[0])
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """Width and height that the file has baked in, or None."""
+        height, width = self._model.session.get_inputs()[0].shape[2:4]
+        return (width, height) if isinstance(width, int) and isinstance(height, int) else None
 
     def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
         """Faces in pictures of a size the network takes, in their pixels."""
@@ -344,22 +391,3 @@ class _ScrfdNetwork:
         )
         found = found.astype(np.float32)
         return Faces(found[:, :4], found[:, 4], marks.astype(np.float32).reshape(-1, 5, 2))
-
-
-def _fixed_size(model: Any) -> tuple[int, int] | None:
-    """Width and height that an SCRFD file has baked in, or None."""
-    height, width = model.session.get_inputs()[0].shape[2:4]
-    return (width, height) if isinstance(width, int) and isinstance(height, int) else None
-
-
-def _providers(device: str) -> list[Any]:
-    import onnxruntime
-
-    cpu = "CPUExecutionProvider"
-    if (
-        device.startswith("cuda")
-        and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    ):
-        index = device.partition(":")[2] or "0"
-        return [("CUDAExecutionProvider", {"device_id": index}), cpu]
-    return [cpu]

@@ -22,6 +22,7 @@ from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
 REGION = 1.6  # side of the square around a face, in its longer sides
 SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
 _TIME_SLACK_S = 1e-6
+_BATCH = 16  # frames looked at at once
 _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
 
 
@@ -47,6 +48,9 @@ def follow(
         Every frame with its faces, in order, some frames late; `faces.followed` says which
         were found in a region.
     """
+    if not redetect_s:
+        yield from _every_frame(frames, detector)
+        return
     waiting: list[_Seen] = []  # from the last look at the whole frame on
     looked = -1  # the interval of the video's time in which the whole frame was last looked at
     last = Faces.none()  # of the last frame with a picture
@@ -55,7 +59,7 @@ def follow(
             waiting.append(_Seen(frame, Faces.none()))
             continue
         full = len(waiting) * frame.image_rgb.nbytes >= _WAITING_BYTES
-        now = int((frame.time_s + _TIME_SLACK_S) / redetect_s) if redetect_s else looked + 1
+        now = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
         due = full or now != looked
         found = None if due else _again(frame.image_rgb, last, detector)
         if found is None:
@@ -67,6 +71,24 @@ def follow(
         last = found
         waiting.append(_Seen(frame, found))
     yield from ((seen.frame, seen.faces) for seen in waiting)
+
+
+def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[Frame, Faces]]:
+    """A look at every whole frame, at several at once where that is faster."""
+    batch: list[Frame] = []
+
+    def looked() -> Iterator[tuple[Frame, Faces]]:
+        pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
+        found = iter(detector.detect_all(pictures) if pictures else ())
+        for frame in batch:
+            yield frame, Faces.none() if frame.image_rgb is None else next(found)
+        batch.clear()
+
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) >= (_BATCH if detector.batches else 1):
+            yield from looked()
+    yield from looked()
 
 
 def _again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:

@@ -60,7 +60,7 @@ def compare(plain: pd.DataFrame, fast: pd.DataFrame) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=Path, default=Path("../shared/clips"))
-    parser.add_argument("--redetect", type=float, default=FaceOptions().redetect_s)
+    parser.add_argument("--redetect", type=float, default=0.3)
     parser.add_argument("--detector", default="centerface")
     parser.add_argument("clip", type=Path, nargs="*")
     a = parser.parse_args()

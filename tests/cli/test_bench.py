@@ -21,7 +21,7 @@ def test_two_configurations_in_turn(jadfer, tmp_path):
     found = json.loads(out.read_text())
     a, b = found["sides"]
     assert found["clip"] == "demo.mp4" and found["repeats"] == 2 and found["peak_memory_mb"] > 100
-    assert a["options"]["faces"]["redetect_s"] == 0.3 and b["options"]["faces"]["redetect_s"] == 0
+    assert a["options"]["faces"]["redetect_s"] is None and b["options"]["faces"]["redetect_s"] == 0
     assert a["options"]["video"] == b["options"]["video"] and a["frames"] == b["frames"] == 40
     for side in (a, b):
         assert len(side["frames_per_s_runs"]) == 2 and side["faces"] == 40
@@ -63,7 +63,7 @@ def test_a_clip_is_repeated_end_to_end(tmp_path):
         (("--set", "redetect"), 2, "redetect is not KEY=VALUE"),
         (("--set", "batch-size=many"), 2, "many is no number"),
         (("--set", "precision=fp8"), 2, "--precision must be one of"),
-        (("--against", "redetect=0.3"), 2, "--against changes nothing"),
+        (("--against", "threads=2", "--set", "threads=2"), 2, "--against changes nothing"),
         (("missing.mp4",), 1, "missing.mp4 does not exist"),
         (("--repeats", "0"), 2, "repeats"),
     ],

@@ -177,7 +177,7 @@ def test_why_there_is_no_cuda(monkeypatch, cuda, driver, visible, status, said, 
     assert bool(remedy) == bool(found.remedy)
 
 
-def test_a_card_that_onnx_runtime_cannot_use(monkeypatch):
+def test_a_card_is_enough_without_onnx_runtimes_cuda(monkeypatch):
     card = SimpleNamespace(name="H200", total_memory=141 << 30)
     cuda = SimpleNamespace(
         is_available=lambda: True, device_count=lambda: 1, get_device_properties=lambda i: card
@@ -189,7 +189,7 @@ def test_a_card_that_onnx_runtime_cannot_use(monkeypatch):
     monkeypatch.setattr(diagnose, "_import", fakes.__getitem__)
     _, device, providers = diagnose._devices()
     assert device.name == "cuda:0" and device.detail == "H200, 141 GiB, CUDA 12.8"
-    assert providers.status == WARNING and "onnxruntime-gpu" in providers.remedy
+    assert providers.status == OK and "PyTorch runs both networks" in providers.detail
 
 
 def test_two_distributions_of_one_library(monkeypatch):

@@ -12,7 +12,6 @@ import pytest
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
-from jadfer_cli.faces import detect
 from jadfer_cli.faces.detect import Detector, letterbox, load_detector, tidy
 from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
 from jadfer_cli.options import FaceOptions
@@ -171,19 +170,6 @@ def test_opencv_without_libgl_is_explained(monkeypatch):
     with pytest.raises(ModelError, match=r"libGL\.so\.1") as caught:
         load_detector(FaceOptions(), 1)
     assert "apt-get install libgl1" in caught.value.hint
-
-
-def test_cuda_falls_back_to_the_cpu_where_onnxruntime_has_none(home, monkeypatch):
-    import onnxruntime
-
-    detector = load_detector(FaceOptions(detector="centerface"), 1, device="cuda:1")
-    assert detector.info.provider in ("CPUExecutionProvider", "CUDAExecutionProvider")
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "X"]
-    )
-    cuda = ("CUDAExecutionProvider", {"device_id": "1"})
-    assert detect._providers("cuda:1") == [cuda, "CPUExecutionProvider"]
-    assert detect._providers("cpu") == ["CPUExecutionProvider"]
 
 
 def test_loading_prints_nothing_and_imports_are_lazy(home, six_faces):

@@ -24,12 +24,17 @@ def faces_at(boxes) -> Faces:
 class Known:
     """Knows the boxes of every frame, and counts how it is asked; a frame holds its own number."""
 
-    def __init__(self, truth, regions=True):
+    def __init__(self, truth, regions=True, batches=False):
         self.truth, self.regions, self.looks, self.near = truth, regions, [], []
+        self.batches, self.batch_sizes = batches, []
 
     def detect(self, image_rgb):
         self.looks.append(int(image_rgb[0, 0, 0]))
         return faces_at(self.truth[self.looks[-1]])
+
+    def detect_all(self, images_rgb):
+        self.batch_sizes.append(len(images_rgb))
+        return [self.detect(image_rgb) for image_rgb in images_rgb]
 
     def detect_near(self, image_rgb, boxes_px, margin):
         self.near.append(int(image_rgb[0, 0, 0]))
@@ -121,6 +126,16 @@ def test_every_frame_is_looked_at_where_asked_or_where_regions_do_not_pay(redete
     detector, found = run(truth, redetect_s, regions=regions)
     assert detector.looks == list(range(12))
     assert not any(faces.followed.any() for faces in found)
+
+
+def test_a_detector_that_likes_batches_gets_them():
+    truth = [[moved(10 + i)] for i in range(20)]
+    detector = Known(truth, batches=True)
+    seen = list(follow(frames_of(20, without=(3, 18)), detector, 0.0))
+    assert [frame.index for frame, _ in seen] == list(range(20))
+    assert [len(faces) for _, faces in seen] == [i not in (3, 18) for i in range(20)]
+    assert all(f.boxes_px.tolist() == truth[i] for i, (_, f) in enumerate(seen) if len(f))
+    assert detector.batch_sizes == [15, 3]
 
 
 def test_looks_go_by_the_videos_own_time():
