@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -30,7 +31,6 @@ from jadfer_cli.records import (
     Frame,
     ImageArray,
     IntArray,
-    Quality,
     VideoInfo,
 )
 from jadfer_cli.results import sidecar
@@ -118,7 +118,6 @@ class Seen:
     frame: Frame  # without its picture
     faces: Faces
     track_ids: IntArray
-    quality: Quality
     crops_rgb: ImageArray  # (n, S, S, 3)
 
 
@@ -270,19 +269,18 @@ class Run:
             yield Tracked(frame, faces.take(order), ids[order])
 
     def crop(self, tracked: Iterable[Tracked]) -> Iterator[Seen]:
-        """Aligned crops and their quality."""
+        """Aligned crops."""
         for frame, faces, ids in tracked:
             image = frame.image_rgb
             if image is None:
                 image = np.zeros((1, 1, 3), np.uint8)
             crops = align.crop(image, faces.landmarks_px, self.annotator.predictor.crop_px)
-            judged = quality.assess(crops, faces, (image.shape[1], image.shape[0]))
             self.stats.add(ids, faces.boxes_px, frame.duration_s)
             bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
-            yield Seen(bare, faces, ids, judged, crops)
+            yield Seen(bare, faces, ids, crops)
 
     def score(self, seen: Iterable[Seen]) -> Iterator[list[AnnotatedFrame]]:
-        """Probabilities, for the faces of several frames at once."""
+        """Probabilities and quality, for the faces of several frames at once."""
         batch: list[Seen] = []
         faces = 0
         for one in seen:
@@ -305,11 +303,13 @@ class Run:
         return (len(times) - 1) / span_s if span_s > 0 else self.info.nominal_fps
 
     def _score(self, batch: list[Seen]) -> list[AnnotatedFrame]:
-        """Probabilities for the faces of several frames at once."""
+        """Probabilities and quality for the faces of several frames at once."""
         crops = np.concatenate([seen.crops_rgb for seen in batch])  # (m, S, S, 3)
         scores = self.annotator.predictor.probabilities(crops)  # (m, K)
-        ends = np.cumsum([len(seen.faces) for seen in batch])
-        frames = [
+        faces = Faces.join([seen.faces for seen in batch])
+        judged = quality.assess(crops, faces, (self.info.width_px, self.info.height_px))
+        ends = np.cumsum([0, *(len(seen.faces) for seen in batch)])
+        return [
             AnnotatedFrame(
                 seen.frame.index,
                 seen.frame.time_s,
@@ -317,12 +317,11 @@ class Run:
                 seen.frame.status,
                 seen.faces,
                 seen.track_ids,
-                seen.quality,
-                p,
+                judged.take(slice(first, end)),
+                scores[first:end],
             )
-            for seen, p in zip(batch, np.split(scores, ends[:-1]), strict=True)
+            for seen, (first, end) in zip(batch, pairwise(ends), strict=True)
         ]
-        return frames
 
     def kept_tracks(self) -> dict[int, int] | None:
         """For --max-faces: the ids kept, each with its new id from 0; None keeps all."""

@@ -192,6 +192,17 @@ class Quality:
             _check(name, getattr(self, name), (n,), np.float32)
         _check("usable", self.usable, (n,), np.bool_)
 
+    def take(self, which: slice | npt.NDArray[Any]) -> Quality:
+        """That of the faces at `which`."""
+        return Quality(
+            self.interocular_px[which],
+            self.blur[which],
+            self.yaw_deg[which],
+            self.pitch_deg[which],
+            self.roll_deg[which],
+            self.usable[which],
+        )
+
 
 @dataclass(frozen=True)
 class DetectorInfo:

@@ -51,12 +51,12 @@ _BLUR_WINDOW = 11  # as in scikit-image
 
 
 def assess(crops: ImageArray, faces: Faces, frame_size: tuple[int, int]) -> Quality:
-    """The quality of every face of one frame.
+    """The quality of faces of one video.
 
     Args:
         crops: uint8 (n, s, s, 3), aligned RGB crops of the faces.
-        faces: The n faces.
-        frame_size: Width and height of the frame.
+        faces: The n faces, of one frame or of several.
+        frame_size: Width and height of the frames.
 
     Returns:
         Quality of n faces; nothing is NaN.
