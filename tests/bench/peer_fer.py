@@ -1,0 +1,85 @@
+"""The peer `fer` (PyPI) on the same clip and machine, in turn with jadfer.
+
+    python -m venv FER && FER/bin/pip install fer "setuptools<81"
+    python tests/bench/peer_fer.py CLIP --fer FER/bin/python --repeats 5
+
+Each run decodes and scores the whole clip: fer frame by frame with OpenCV, as its examples do,
+with its default face detector (Haar) and with its MTCNN; jadfer as `jadfer annotate` does. Printed:
+median frames/s, lowest and highest, and the frames in which a face was found.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PEER = """
+import json, sys, time
+import cv2
+from fer.fer import FER
+for mtcnn in (False, True):
+    detector = FER(mtcnn=mtcnn)
+    video = cv2.VideoCapture(sys.argv[1])
+    ok, frame = video.read()
+    detector.detect_emotions(frame)  # warm-up
+    video = cv2.VideoCapture(sys.argv[1])
+    began, frames, found = time.perf_counter(), 0, 0
+    while True:
+        ok, frame = video.read()
+        if not ok:
+            break
+        frames += 1
+        found += bool(detector.detect_emotions(frame))
+    seconds = time.perf_counter() - began
+    name = "fer, MTCNN" if mtcnn else "fer, default"
+    print("RESULT " + json.dumps([name, frames, found, seconds]), flush=True)
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clip")
+    parser.add_argument("--fer", required=True, help="Python with the package fer")
+    parser.add_argument("--repeats", type=int, default=5)
+    a = parser.parse_args()
+    from jadfer_cli.api import annotate_to
+    from jadfer_cli.pipeline import Annotator
+
+    annotator = Annotator()
+    runs: dict[str, list[tuple[int, int, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out.parquet"
+        annotate_to(annotator, a.clip, out)  # warm-up
+        for _ in range(a.repeats):
+            peer = subprocess.run(
+                [a.fer, "-c", PEER, a.clip], capture_output=True, text=True,
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            )  # fmt: skip
+            lines = [line for line in peer.stdout.splitlines() if line.startswith("RESULT ")]
+            if not lines:
+                sys.exit(peer.stderr[-2000:])
+            for line in lines:
+                name, *figures = json.loads(line.removeprefix("RESULT "))
+                runs.setdefault(name, []).append(tuple(figures))
+            began = time.perf_counter()
+            counts = annotate_to(annotator, a.clip, out, overwrite=True)["counts"]
+            seconds = time.perf_counter() - began
+            frames = counts["frames_analysed"]
+            found = frames - counts["frames_without_face"]
+            runs.setdefault("jadfer", []).append((frames, found, seconds))
+    for name, each in runs.items():
+        rates = [frames / seconds for frames, _, seconds in each]
+        frames, found, _ = each[0]
+        print(
+            f"{name:14s} {statistics.median(rates):6.1f} frames/s ({min(rates):.1f} to "
+            f"{max(rates):.1f}), a face in {found} of {frames} frames"
+        )
+
+
+if __name__ == "__main__":
+    main()

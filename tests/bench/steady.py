@@ -1,0 +1,42 @@
+"""Does speed fall with length? A clip repeated to a long video, annotated once.
+
+    python tests/bench/steady.py CLIP --minutes 20
+
+Prints frames/s of every tenth of the video, and the last tenth over the first.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from jadfer_cli.api import annotate_to
+from jadfer_cli.bench import repeated
+from jadfer_cli.pipeline import Annotator
+from jadfer_cli.video.timeline import probe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("clip")
+    parser.add_argument("--minutes", type=float, default=20)
+    a = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        n = int(a.minutes * 60 * probe(a.clip).nominal_fps)
+        info = probe(str(repeated(a.clip, n, Path(folder))))
+        seen: list[tuple[float, int]] = []
+        annotate_to(
+            Annotator(), info, Path(folder) / "out.parquet",
+            progress=lambda p: seen.append((time.perf_counter(), p.frames)),
+        )  # fmt: skip
+    seen = [(s, frames) for s, frames in seen if frames]
+    rates = []
+    for i in range(10):
+        part = [x for x in seen if i / 10 <= x[1] / info.n_frames <= (i + 1) / 10]
+        rates.append((part[-1][1] - part[0][1]) / (part[-1][0] - part[0][0]))
+        print(f"tenth {i + 1}: {rates[-1]:.1f} frames/s", flush=True)
+    print(f"{info.n_frames} frames; last tenth / first: {rates[-1] / rates[0]:.3f}")
+
+
+if __name__ == "__main__":
+    main()
