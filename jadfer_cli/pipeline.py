@@ -231,9 +231,14 @@ class Run:
             Consecutive frames; every analysed frame comes exactly once.
         """
 
+        said = None
+
         def report() -> None:
-            if progress:
-                progress(Progress("annotating", self._found, len(self.indices), self._faces_found))
+            nonlocal said
+            now = Progress("annotating", self._found, len(self.indices), self._faces_found)
+            if progress and now != said:
+                said = now
+                progress(now)
 
         kept = max(2, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(self._frame_bytes(), 1)))
         with ExitStack() as threads:
