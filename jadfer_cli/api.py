@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def annotate_to(
         ) as sink,
         run,
     ):
-        for frames in run.frames(progress):
-            sink.write(frames)
+        with closing(run.frames(progress)) as parts:
+            for frames in parts:
+                sink.write(frames)
         if progress:
             counts = run.counts
             progress(Progress("checking", counts.frames, counts.frames, counts.faces))
@@ -84,8 +86,8 @@ def annotate(
     """
     annotator = Annotator(options)
     tables, landmarks = [], []
-    with annotator.open(path) as run:
-        for frames in run.frames(progress):
+    with annotator.open(path) as run, closing(run.frames(progress)) as parts:
+        for frames in parts:
             tables.append(schema.result_table(frames, run.video, annotator.labels))
             if annotator.options.landmarks:
                 landmarks.append(schema.landmark_table(frames, run.video))
@@ -121,12 +123,13 @@ def iter_annotate(
         )
     annotator = Annotator(options)
     run = annotator.open(path)
-    for frames in run.frames():
-        table = schema.result_table(frames, run.video, annotator.labels)
-        landmarks = (
-            [schema.landmark_table(frames, run.video)] if annotator.options.landmarks else []
-        )
-        yield _joined([table], landmarks)
+    with closing(run.frames()) as parts:
+        for frames in parts:
+            table = schema.result_table(frames, run.video, annotator.labels)
+            landmarks = (
+                [schema.landmark_table(frames, run.video)] if annotator.options.landmarks else []
+            )
+            yield _joined([table], landmarks)
 
 
 def _joined(tables: list[pa.Table], landmarks: list[pa.Table]) -> pd.DataFrame:

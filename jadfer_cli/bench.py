@@ -22,6 +22,7 @@ from jadfer_cli.pipeline import Annotator
 from jadfer_cli.records import Frame, VideoInfo
 from jadfer_cli.results.sidecar import versions
 from jadfer_cli.results.sink import ResultSink
+from jadfer_cli.runtime import keep_freed_memory, settle
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.repeat import repeat
 from jadfer_cli.video.timeline import probe, select
@@ -49,6 +50,8 @@ class Side:
         wall_s: Of each run, from the open video to the file written.
         core_s: CPU time of each run, of all threads.
         frames, faces: Of a run.
+        video_s: How long the analysed part of the video is shown.
+        threads: CPU threads.
         stages: By stage, wall and core milliseconds a frame, each stage alone.
         stage_frames: Over how many frames those were taken.
     """
@@ -60,6 +63,8 @@ class Side:
     core_s: list[float] = field(default_factory=list)
     frames: int = 0
     faces: int = 0
+    video_s: float = 0.0  # how long the analysed part of the video is
+    threads: int = 0
     stages: dict[str, dict[str, float]] = field(default_factory=dict)
     stage_frames: int = 0
     setting: dict[str, Any] = field(default_factory=dict)
@@ -69,17 +74,19 @@ class Side:
         """Median over the runs."""
         return self.frames / statistics.median(self.wall_s)
 
-    def summary(self, cores: int) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """All figures, JSON-ready."""
         core_ms = sum(stage["core_ms"] for stage in self.stages.values())
-        limit = 1000 * cores / core_ms if core_ms else math.inf
+        limit = 1000 * self.threads / core_ms if core_ms else math.inf
         return {
             "name": self.name,
             "frames_per_s": round(self.frames_per_s, 2),
             "frames_per_s_runs": [round(self.frames / s, 2) for s in self.wall_s],
+            "times_real_time": round(self.video_s / statistics.median(self.wall_s), 3),
             "core_ms_per_frame": round(1000 * statistics.median(self.core_s) / self.frames, 3),
             "frames": self.frames,
             "faces": self.faces,
+            "threads": self.threads,
             "load_s": round(self.load_s, 3),
             "stages_ms_per_frame": self.stages,
             "stages_frames": self.stage_frames,
@@ -147,11 +154,14 @@ def measure(
         began = time.perf_counter()
         annotators.append(Annotator(side.options))
         side.load_s = time.perf_counter() - began
+        if annotators[-1].runtime.device == "cpu" and annotators[-1].runtime.engine == "torch":
+            keep_freed_memory()  # as `jadfer annotate` does
     with tempfile.TemporaryDirectory(prefix="jadfer-bench-") as folder:
         out = Path(folder) / "bench.parquet"
         for side, annotator in zip(sides, annotators, strict=True):
             progress(f"{side.name}: warming up")
             side.setting = _setting(annotator)
+            side.threads = annotator.runtime.threads
             _stages(annotator, info, out, _WARM_UP_FRAMES)
         for run in range(repeats):
             for side, annotator in zip(sides, annotators, strict=True):
@@ -160,8 +170,8 @@ def measure(
         peak_mb = _peak_memory_mb()  # before pictures are kept for the stages
         for side, annotator in zip(sides, annotators, strict=True):
             progress(f"{side.name}: each stage alone")
+            settle(side.options.model)
             side.stages, side.stage_frames = _stages(annotator, info, out, _STAGE_FRAMES)
-    threads = annotators[0].runtime.threads
     return {
         "clip": Path(clip).name,
         "width_px": info.width_px,
@@ -169,21 +179,24 @@ def measure(
         "fps": round(info.nominal_fps, 3),
         "frames": info.n_frames,
         "repeats": repeats,
-        "threads": threads,
         "peak_memory_mb": peak_mb,
-        "sides": [side.summary(threads) for side in sides],
+        "sides": [side.summary() for side in sides],
         "versions": versions(),
     }
 
 
 def _whole(side: Side, annotator: Annotator, info: VideoInfo, out: Path) -> None:
     """One run from the probed video to the file."""
+    settle(side.options.model)  # threads are the whole process's
     began, cores = time.perf_counter(), time.process_time()
     metadata = annotate_to(annotator, info, out, overwrite=True)
     side.wall_s.append(time.perf_counter() - began)
     side.core_s.append(time.process_time() - cores)
     side.frames = metadata["counts"]["frames_analysed"]
     side.faces = metadata["counts"]["faces"]
+    indices = select(info, annotator.options.video)
+    end_s = info.time_s[indices[-1]] + info.duration_s[indices[-1]]
+    side.video_s = float(end_s - info.time_s[indices[0]])
 
 
 def _stages(

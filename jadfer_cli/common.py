@@ -79,6 +79,7 @@ def explained(path: Path) -> Iterator[None]:
             errno.EACCES: "You may not write there; choose another folder.",
             errno.EPERM: "You may not write there; choose another folder.",
             errno.EROFS: "That disk is read-only; choose another folder.",
+            errno.EISDIR: "That is a folder; name a file.",
             errno.ENAMETOOLONG: "Choose a shorter name.",
             errno.ENOTDIR: "A part of that path is a file, not a folder.",
         }
@@ -94,8 +95,10 @@ def check_writable(out: Path) -> None:
     Raises:
         OutputError: Its folder, or the one that would hold it, is not to be written to.
     """
-    folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
     with explained(out):
+        if out.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder")
+        folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, "not a folder")
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -6,6 +6,7 @@
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
     ├── DeviceError             the device or precision asked for is not available here
     └── OutputError             the result cannot be written
+        └── BusyError           another run is writing it
 
 The command line turns these into one message and an exit code, in
 `jadfer_cli.cli.console.errors_as_exit_codes`: 2 for an OptionError (nothing was tried), 1 for
@@ -54,3 +55,7 @@ class DeviceError(JadferError):
 
 class OutputError(JadferError):
     """The result cannot be written where it was asked for."""
+
+
+class BusyError(OutputError):
+    """Another run is writing the result at this moment."""

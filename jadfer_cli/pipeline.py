@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -35,7 +34,7 @@ from jadfer_cli.records import (
 )
 from jadfer_cli.results import sidecar
 from jadfer_cli.runtime import Runtime, settle
-from jadfer_cli.stages import ahead
+from jadfer_cli.stages import Stages
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe, select
 
@@ -55,9 +54,9 @@ class Progress:
 
     Attributes:
         stage: "annotating" or "checking".
-        frames: Frames done.
+        frames: Frames in which faces were looked for; some of them are still to be scored.
         frames_total: Frames to do.
-        faces: Faces scored so far.
+        faces: Faces found so far.
     """
 
     stage: str
@@ -219,10 +218,11 @@ class Run:
 
     def frames(
         self, progress: Callable[[Progress], None] | None = None
-    ) -> Iterator[list[AnnotatedFrame]]:
+    ) -> Generator[list[AnnotatedFrame], None, None]:
         """Annotates the video, some frames at a time; call once.
 
-        Reading, finding and scoring run at the same time, in threads of their own.
+        Reading, finding and scoring run at the same time, in threads of their own, which end
+        with the generator.
 
         Args:
             progress: Called some times a second, in the caller's thread.
@@ -230,7 +230,6 @@ class Run:
         Yields:
             Consecutive frames; every analysed frame comes exactly once.
         """
-
         said = None
 
         def report() -> None:
@@ -241,14 +240,14 @@ class Run:
                 progress(now)
 
         kept = max(2, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(self._frame_bytes(), 1)))
-        with ExitStack() as threads:
-            reader = threads.enter_context(
-                VideoReader(self.info, self.indices, threads=self.annotator.runtime.threads)
-            )
-            pictures = threads.enter_context(ahead(reader, kept, "read"))
-            found = threads.enter_context(ahead(self.find(pictures), kept, "find"))
-            scored = threads.enter_context(
-                ahead(self.score(self.crop(self.track(found))), _BATCHES_AHEAD, "score", report)
+        with (
+            VideoReader(self.info, self.indices, threads=self.annotator.runtime.threads) as reader,
+            Stages() as stages,
+        ):
+            pictures = stages.ahead(reader, kept, "read")
+            found = stages.ahead(self.find(pictures), kept, "find")
+            scored = stages.ahead(
+                self.score(self.crop(self.track(found))), _BATCHES_AHEAD, "score", report
             )
             for frames in scored:
                 self.counts.add(frames)

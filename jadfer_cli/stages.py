@@ -2,41 +2,66 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 _WAKE_S = 0.1
 
 
-@contextmanager
-def ahead(
-    items: Iterable[T], depth: int, name: str, idle: Callable[[], object] = lambda: None
-) -> Iterator[Iterator[T]]:
-    """Lets an iterable run in a thread of its own, at most `depth` items ahead.
+class _Left(Exception):
+    """Ends a stage that waits for items when all stages end."""
 
-    What it raises is raised where its items are taken, after those that came before. Leaving
-    the context stops the thread after the item that it is at, closes the iterable there if it
-    is a generator, and waits for it.
 
-    Args:
-        items: Used in that thread only.
-        depth: Items that may wait; then the thread waits itself.
-        name: Of the thread.
-        idle: Called some times a second, in the thread that takes the items, while it takes
-            or waits for them.
+class Stages:
+    """Some iterables, each running ahead in a thread of its own.
 
-    Yields:
-        The same items in the same order.
+    Use as a context manager: leaving it stops every thread where it next takes or gives an item,
+    closes its iterable there if that is a generator, and waits for all.
     """
-    waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-    stopped = threading.Event()
 
-    def put(kind: str, value: Any) -> bool:
-        while not stopped.is_set():
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+        _all.add(self)
+
+    def ahead(
+        self,
+        items: Iterable[T],
+        depth: int,
+        name: str,
+        idle: Callable[[], object] = lambda: None,
+    ) -> Iterator[T]:
+        """Lets an iterable run in a thread, at most `depth` items ahead of who takes them.
+
+        What it raises is raised where its items are taken, after those that came before.
+
+        Args:
+            items: Used in that thread only.
+            depth: Items that may wait; then the thread waits itself.
+            name: Of the thread.
+            idle: Called some times a second, in the thread that takes the items, while it takes
+                or waits for them.
+
+        Returns:
+            The same items in the same order.
+        """
+        waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
+        # a daemon: a generator that nobody closes must not keep the interpreter from its end
+        thread = threading.Thread(
+            target=self._work, args=(items, waiting), name=f"jadfer-{name}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+        return self._take(waiting, idle)
+
+    def _put(self, waiting: queue.Queue[tuple[str, Any]], kind: str, value: Any) -> bool:
+        while not self._stopped.is_set():
             try:
                 waiting.put((kind, value), timeout=_WAKE_S)
             except queue.Full:
@@ -44,23 +69,26 @@ def ahead(
             return True
         return False
 
-    def work() -> None:
-        iterator = iter(items)
+    def _work(self, items: Iterable[Any], waiting: queue.Queue[tuple[str, Any]]) -> None:
+        iterator: Any = None
         try:
+            iterator = iter(items)
             for item in iterator:
-                if not put("item", item):
+                if not self._put(waiting, "item", item):
                     break
             else:
-                put("end", None)
+                self._put(waiting, "end", None)
         except BaseException as error:
-            put("error", error)
+            self._put(waiting, "error", error)
         finally:
             close = getattr(iterator, "close", None)
             if close is not None:
                 close()
 
-    def take() -> Iterator[T]:
-        while True:
+    def _take(
+        self, waiting: queue.Queue[tuple[str, Any]], idle: Callable[[], object]
+    ) -> Iterator[Any]:
+        while not self._stopped.is_set():
             try:
                 kind, value = waiting.get(timeout=_WAKE_S)
             except queue.Empty:
@@ -72,11 +100,31 @@ def ahead(
             if kind == "end":
                 return
             yield value
+        raise _Left
 
-    thread = threading.Thread(target=work, name=f"jadfer-{name}")
-    thread.start()
-    try:
-        yield take()
-    finally:
-        stopped.set()
-        thread.join()
+    def close(self) -> None:
+        """Ends all threads and waits for them."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_all: weakref.WeakSet[Stages] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Threads that are still in a library when the interpreter is taken down would crash it."""
+    for stages in list(_all):
+        stages.close()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from jadfer_cli.cli.console import errors_as_exit_codes, raise_if_stopped, stderr_console
+from jadfer_cli.batch import plan as plans
+from jadfer_cli.batch import run as run_batch
+from jadfer_cli.batch.inputs import expand, names_one
+from jadfer_cli.cli import batch_progress
+from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.progress import Reporter, reporter
-from jadfer_cli.errors import OptionError
+from jadfer_cli.cli.tables import show, table, title
+from jadfer_cli.common import check_writable
+from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.options import (
     DEVICES,
     ENGINES,
@@ -20,8 +29,9 @@ from jadfer_cli.options import (
     ModelOptions,
     VideoOptions,
 )
+from jadfer_cli.stopping import raise_if_stopped
 
-HELP = """Annotate the facial expressions in a video, frame by frame, into Parquet.
+HELP = """Annotate the facial expressions in videos, frame by frame, into Parquet.
 
 One row a frame and face; frames without a face have a row too. Beside the result lies a \
 JSON sidecar that describes columns, model, detector, options and the video.
@@ -34,10 +44,18 @@ Examples:
 
   jadfer annotate talk.mov -o talk.parquet --start 60 --end 120
 
+  jadfer annotate clips/ -r -o results/ --jobs 2 --skip-existing
+
+  find clips -name '*.mp4' -print0 | jadfer annotate -0 - -o results/
+
+Of several videos each has a result in the folder -o, in the inputs' own tree. One that fails is \
+listed there in failures.jsonl, and the others go on.
+
 Then in Python:  pandas.read_parquet("clip.parquet")
 """
 
 _VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", "Network and machine", "Output"
+_MANY = "Many videos"
 _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 
 
@@ -56,14 +74,19 @@ def _seconds(text: str) -> float:
 
 def annotate(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="The video.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Videos, folders, patterns, @LIST (a file of paths), - (paths on stdin).",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         str,
         typer.Option(
             "--out",
             "-o",
-            help="Parquet file to write, or a folder for INPUT's name.",
+            help="Parquet file to write for one video, or a folder that mirrors the inputs.",
             show_default=False,
             rich_help_panel=_OUTPUT,
         ),
@@ -192,6 +215,57 @@ def annotate(
             rich_help_panel=_OUTPUT,
         ),
     ] = False,
+    recursive: Annotated[
+        bool,
+        typer.Option(
+            "--recursive", "-r", help="Take folders with all below them.", rich_help_panel=_MANY
+        ),
+    ] = False,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null", "-0", help="Paths on stdin end with a NUL byte.", rich_help_panel=_MANY
+        ),
+    ] = False,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            help="Videos at the same time, each in a process of its own.",
+            rich_help_panel=_MANY,
+        ),
+    ] = 1,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing",
+            help="Keep results that the same model, detector and options made of the same video.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Only print what would be done.", rich_help_panel=_MANY),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Do part K of N, as long as the others: for job arrays.",
+            rich_help_panel=_MANY,
+            show_default=False,
+        ),
+    ] = None,
+    stall: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Seconds without a frame after which a video is given up.",
+            rich_help_panel=_MANY,
+        ),
+    ] = 300.0,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace an earlier result.", rich_help_panel=_OUTPUT),
@@ -236,27 +310,98 @@ def annotate(
             landmarks=landmarks,
             relative_paths=relative_paths,
         )
-        video = _single(inputs)
-        target = _target(video, out)
-        with reporter(stderr_console(), video, quiet=quiet, log_json=log_json) as report:
-            _run(video, target, options, report, overwrite=overwrite)
+        if overwrite and skip_existing:
+            raise OptionError("--overwrite and --skip-existing exclude each other.")
+        existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
+        part = None if shard is None else plans.Shard.of(shard)
+        sources = expand(inputs, recursive=recursive, nul=null, stdin=sys.stdin.buffer)
+        many = not names_one(inputs)
+        if not many:
+            _check_target(out)
+        tasks = plans.settle(sources, out, many=many)
+        if part is not None:
+            lengths = run_batch.seconds_of_all([task.video for task in tasks])
+            tasks = plans.shard(tasks, part, lengths.__getitem__)
+        if dry_run:
+            _show_plan(tasks)
+        elif many or part is not None:
+            batch = _Batch(out, options, existing, jobs, stall, quiet, log_json)
+            batch.run(tasks)
+        else:
+            video, target = tasks[0].video, tasks[0].target
+            with reporter(stderr_console(), video, quiet=quiet, log_json=log_json) as report:
+                _run(video, target, options, report, existing)
+
+
+@dataclass
+class _Batch:
+    """Several videos, in worker processes."""
+
+    out: str
+    options: AnnotateOptions
+    existing: str
+    jobs: int
+    stall_s: float
+    quiet: bool
+    log_json: bool
+
+    def run(self, tasks: list[plans.Task]) -> None:
+        """Annotates them and prints what came of it.
+
+        Raises:
+            typer.Exit: With 1, if some failed.
+        """
+        if self.existing == "refuse":
+            _refuse_results([task.target for task in tasks])
+        folder = Path(self.out)
+        check_writable(folder / run_batch.FAILURES)
+        console = stderr_console()
+        began = time.monotonic()
+        with batch_progress.reporter(
+            console, tasks, quiet=self.quiet, log_json=self.log_json
+        ) as report:
+            outcome = run_batch.Batch(
+                self.options, jobs=self.jobs, stall_s=self.stall_s, existing=self.existing,
+                failures=folder / run_batch.FAILURES, report=report,
+            ).run(tasks)  # fmt: skip
+        if not (self.quiet or self.log_json):
+            seconds = time.monotonic() - began
+            show(*batch_progress.summary(outcome, seconds, str(folder / run_batch.FAILURES)))
+        if outcome.failed:
+            raise typer.Exit(1)
+
+
+def _refuse_results(targets: list[Path]) -> None:
+    there = [target for target in targets if target.exists()]
+    if there:
+        raise OptionError(
+            f"{len(there)} of {len(targets)} results exist already, such as {there[0]}.",
+            "--skip-existing keeps those of the same settings, --overwrite makes all anew.",
+        )
+
+
+def _show_plan(tasks: list[plans.Task]) -> None:
+    """What would be done."""
+    rows = [
+        [task.video, str(task.target), "exists" if task.target.exists() else ""] for task in tasks
+    ]
+    show(table(["video", "result", ""], rows), title(f"{len(tasks):,} videos"))
 
 
 def _run(
-    video: str, target: Path, options: AnnotateOptions, report: Reporter, *, overwrite: bool
+    video: str, target: Path, options: AnnotateOptions, report: Reporter, existing: str
 ) -> None:
-    from jadfer_cli.common import check_writable
-    from jadfer_cli.results.sink import (
-        landmark_path,
-        refuse_existing,
-        sidecar_path,
-    )
+    from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.places import landmark_path, sidecar_path
+    from jadfer_cli.results.sink import refuse_existing
 
     # what can be refused is refused before the networks load
     finals = [target, sidecar_path(target)]
-    refuse_existing(
-        [*finals, *([landmark_path(target)] if options.landmarks else [])], overwrite=overwrite
-    )
+    if existing != "skip" or not target.exists():
+        refuse_existing(
+            [*finals, *([landmark_path(target)] if options.landmarks else [])],
+            overwrite=existing == "overwrite",
+        )
     check_writable(target)
     from jadfer_cli.video.timeline import probe, select
 
@@ -269,6 +414,15 @@ def _run(
     from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
+    if existing == "skip" and target.exists():
+        names = differences(target, video, annotator.metadata())
+        if names:
+            raise OutputError(
+                f"{target} was made with other settings: {', '.join(names)}.",
+                "--overwrite replaces it; another -o keeps it.",
+            )
+        report.note(f"{target} is kept: the same settings made it.", kind="hint")
+        return
     if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
         keep_freed_memory()
     for warning in annotator.warnings:
@@ -281,6 +435,7 @@ def _run(
         raise_if_stopped()
         report.frames(p.stage, p.frames, p.frames_total, p.faces)
 
+    overwrite = existing == "overwrite"
     metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)
     for warning in metadata["warnings"]:
         if warning not in annotator.warnings:
@@ -288,27 +443,15 @@ def _run(
     report.done(_summary(target, metadata), metadata)
 
 
-def _single(inputs: list[str]) -> str:
-    if len(inputs) > 1:
-        raise OptionError(
-            f"One video at a time; {len(inputs)} were given.",
-            'For a folder:  for f in clips/*.mp4; do jadfer annotate "$f" -o results/; done',
-        )
-    return inputs[0]
-
-
-def _target(video: str, out: str) -> Path:
-    """The Parquet file that -o means: itself, or the video's name in a folder."""
+def _check_target(out: str) -> None:
+    """For one video -o must be a .parquet file or clearly a folder."""
     path = Path(out)
-    if out.endswith(("/", "\\")) or path.is_dir():
-        return path / (Path(video).stem + ".parquet")
-    if path.suffix != ".parquet":
+    if not (out.endswith(("/", "\\")) or path.is_dir() or path.suffix == plans.SUFFIX):
         raise OptionError(
             f"-o {out} does not end in .parquet.",
             "jadfer writes Parquet; name a .parquet file, or a folder with / at its end. "
             "For CSV: pandas.read_parquet(...).to_csv(...).",
         )
-    return path
 
 
 def _summary(target: Path, metadata: dict[str, Any]) -> str:

@@ -9,16 +9,19 @@ from typing import Annotated, Any
 
 import typer
 
-from jadfer_cli.cli.console import errors_as_exit_codes, raise_if_stopped, stderr_console
+from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable, written_whole
 from jadfer_cli.errors import OptionError
+from jadfer_cli.stopping import raise_if_stopped
 
 HELP = """Measure how fast this machine annotates a video.
 
 After a warm-up the clip is annotated REPEATS times, as `jadfer annotate` does it, and every \
 stage is timed alone. Loading is timed apart. With --against a second configuration runs in \
-turn with the first (A B A B), so that a busy machine slows both alike; look at their ratio.
+turn with the first (A B A B), so that a busy machine slows both alike; look at their ratio. \
+"frames/s if no core waits" is what the cores could do if the stages kept all of them busy, and \
+"the whole reaches" how much of that the real run did.
 
 Examples:
 
@@ -119,14 +122,15 @@ def _print(found: dict[str, Any], settings: list[str], against: list[str]) -> No
     parts: list[Any] = [
         title(
             f"{found['clip']}: {found['frames']:,} frames, {found['width_px']}x"
-            f"{found['height_px']}, {found['fps']:g} a second, {first['faces']:,} faces found"
+            f"{found['height_px']}, {found['fps']:g} a second; {first['frames']:,} analysed, "
+            f"{first['faces']:,} faces found"
         )
     ]
     names = [side["name"] for side in sides]
     rows = [
         ["frames/s, whole (median)", *(f"{s['frames_per_s']:.1f}" for s in sides)],
         ["  lowest and highest run", *(_span(s["frames_per_s_runs"]) for s in sides)],
-        ["times real time", *(f"{s['frames_per_s'] / found['fps']:.2f}" for s in sides)],
+        ["times real time", *(f"{s['times_real_time']:.2f}" for s in sides)],
         ["core-ms a frame, whole", *(f"{s['core_ms_per_frame']:.1f}" for s in sides)],
         ["loading, s (apart)", *(f"{s['load_s']:.1f}" for s in sides)],
     ]

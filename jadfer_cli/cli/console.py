@@ -9,13 +9,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from types import FrameType
-from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 
 NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
@@ -33,31 +32,6 @@ def stderr_console() -> Console:
     return console
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal that ends the program: it cleans up and exits with 128 + the signal's number."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-_signals: list[int] = []
-
-
-def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    _signals.append(number)
-    raise Stopped(number)
-
-
-def raise_if_stopped() -> None:
-    """Raises the exception of a signal once more, for loops to call.
-
-    Python drops it where a destructor or a callback from C happens to run.
-    """
-    if _signals:
-        raise Stopped(_signals[0])
-
-
 @contextlib.contextmanager
 def errors_as_exit_codes(
     *, debug: bool, log_json: bool = False, interrupted: str = NOTHING_LEFT
@@ -72,10 +46,7 @@ def errors_as_exit_codes(
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        # a signal that the parent had ignored (nohup) stays ignored
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _on_signal)
+    stopping.install()
     say = _say_json if log_json else say_error
     try:
         yield

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jadfer_cli.cli.console import raise_if_stopped
 from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.stopping import raise_if_stopped
 
 if TYPE_CHECKING:
     from jadfer_cli.training.faceset import FaceSet

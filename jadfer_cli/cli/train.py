@@ -260,7 +260,7 @@ def _run(
         keep_freed_memory()
     # what can be refused is refused before the images are looked at
     start = starts.load(places.get("start", starts.SCRATCH))
-    teacher = starts.teacher(places["teacher"]) if "teacher" in places else None
+    teacher = starts.labelled(places["teacher"]) if "teacher" in places else None
     options = recipes.options_of(recipe, start)
     check_resumable(out, options)
     check_writable(out / STATE)

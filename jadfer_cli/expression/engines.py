@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import tempfile
 import warnings
@@ -15,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from jadfer_cli import __version__
 from jadfer_cli.common import cache_folder, written_whole
 from jadfer_cli.errors import OutputError
+from jadfer_cli.expression import backbones, jadfer
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.jadfer import Jadfer
 from jadfer_cli.records import FloatArray, ImageArray
@@ -28,6 +29,7 @@ Engine = Callable[[ImageArray], FloatArray]  # uint8 (n, S, S, 3) to logits (n, 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _OPSET = 17
 _GRAPHS_KEPT = 4
+_DIGEST = 32  # bytes before the graph
 
 
 def make(checkpoint: Checkpoint, runtime: Runtime) -> Engine:
@@ -88,11 +90,13 @@ def _in_onnx_runtime(scorer: _Scorer, checkpoint: Checkpoint, threads: int) -> E
             graph, onnx_session_options(threads), providers=["CPUExecutionProvider"]
         )
 
-    name = f"{checkpoint.sha256[:16]}-{__version__}-{torch.__version__}.onnx"
-    file = cache_folder() / "graphs" / name
+    file = cache_folder() / "graphs" / f"{_key(checkpoint)}.graph"
     loaded = None
     with contextlib.suppress(Exception):  # none kept, or whatever a damaged one makes it raise
-        loaded = session(file.read_bytes())
+        kept = file.read_bytes()
+        digest, graph = kept[:_DIGEST], kept[_DIGEST:]
+        if hashlib.sha256(graph).digest() == digest:
+            loaded = session(graph)
     if loaded is None:
         graph = _exported(scorer, checkpoint.config.crop_px)
         loaded = session(graph)
@@ -103,6 +107,14 @@ def _in_onnx_runtime(scorer: _Scorer, checkpoint: Checkpoint, threads: int) -> E
         return logits
 
     return score
+
+
+def _key(checkpoint: Checkpoint) -> str:
+    """Names a graph: by the weights, and by all that makes a graph of them."""
+    digest = hashlib.sha256(f"{checkpoint.sha256} {torch.__version__}".encode())
+    for file in (backbones.__file__, jadfer.__file__, __file__):
+        digest.update(Path(file).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _exported(scorer: _Scorer, crop_px: int) -> bytes:
@@ -123,7 +135,7 @@ def _keep(graph: bytes, file: Path) -> None:
     """Keeps a graph for the next start, and of older ones the latest few."""
     with contextlib.suppress(OSError, OutputError):  # without it the next start takes longer
         with written_whole(file) as part:
-            part.write_bytes(graph)
-        kept = sorted(file.parent.glob("*.onnx"), key=lambda f: f.stat().st_mtime)
+            part.write_bytes(hashlib.sha256(graph).digest() + graph)
+        kept = sorted(file.parent.glob("*.graph"), key=lambda f: f.stat().st_mtime)
         for old in kept[:-_GRAPHS_KEPT]:
             old.unlink()

@@ -4,9 +4,9 @@ A look at the whole frame finds every face. In the frames that follow, each face
 in a square around where it was, shown to the detector at a small fixed size. Where one is not
 found again, the whole frame is looked at at once: so cuts and fast moves cost time, not faces.
 A face that is new at a look at the whole frame is also looked for backwards, frame by frame,
-to where it came in; frames are handed on only after that.
+to where it came in, in the same way; frames are handed on only after that.
 
-Missed are faces that come and go between two looks, and nothing else by design.
+Missed are faces that come and go between two looks.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back throug
 class _Seen:
     frame: Frame
     faces: Faces
+    whole: bool  # the whole frame was looked at
 
 
 def follow(
@@ -41,8 +42,8 @@ def follow(
         frames: In order; those without a picture have no faces.
         detector: Looks at whole frames and at regions.
         redetect_s: The whole frame is looked at in the first frame of every interval of so
-            many seconds, counted from the video's first frame, so that a part of a video gives
-            what the whole does; 0 looks at every frame.
+            many seconds, counted from the video's first frame, so that a part of a video is
+            looked at in the same frames as the whole, but for its first; 0 looks at every frame.
 
     Yields:
         Every frame with its faces, in order, some frames late; `faces.followed` says which
@@ -56,12 +57,13 @@ def follow(
     last = Faces.none()  # of the last frame with a picture
     for frame in frames:
         if frame.image_rgb is None:
-            waiting.append(_Seen(frame, Faces.none()))
+            waiting.append(_Seen(frame, Faces.none(), whole=False))
             continue
         full = len(waiting) * frame.image_rgb.nbytes >= _WAITING_BYTES
         now = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
         due = full or now != looked
         found = None if due else _again(frame.image_rgb, last, detector)
+        whole = found is None
         if found is None:
             found = detector.detect(frame.image_rgb)
             looked = now
@@ -69,13 +71,14 @@ def follow(
             yield from ((seen.frame, seen.faces) for seen in waiting)
             waiting.clear()
         last = found
-        waiting.append(_Seen(frame, found))
+        waiting.append(_Seen(frame, found, whole))
     yield from ((seen.frame, seen.faces) for seen in waiting)
 
 
 def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[Frame, Faces]]:
     """A look at every whole frame, at several at once where that is faster."""
     batch: list[Frame] = []
+    n_bytes = 0
 
     def looked() -> Iterator[tuple[Frame, Faces]]:
         pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
@@ -86,8 +89,10 @@ def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[
 
     for frame in frames:
         batch.append(frame)
-        if len(batch) >= (_BATCH if detector.batches else 1):
+        n_bytes += 0 if frame.image_rgb is None else frame.image_rgb.nbytes
+        if len(batch) >= (_BATCH if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
             yield from looked()
+            n_bytes = 0
     yield from looked()
 
 
@@ -130,17 +135,24 @@ def _strangers(found: Faces, known: Faces) -> Faces:
 def _look_back(waiting: list[_Seen], faces: Faces, detector: Detector) -> None:
     """Follows new faces backwards and adds them to the frames where they are found."""
     for seen in reversed(waiting):
-        if not len(faces):
+        image_rgb = seen.frame.image_rgb
+        if not len(faces) or seen.whole:
             return
-        if seen.frame.image_rgb is None:
+        if image_rgb is None:
             continue
-        near = detector.detect_near(seen.frame.image_rgb, faces.boxes_px, REGION)
-        if near is None:
-            near = [detector.detect(seen.frame.image_rgb)] * len(faces)
-        pairs = zip(faces.boxes_px, near, strict=True)
-        found = [same for box, c in pairs if (same := _same(box, c)) is not None]
-        faces = _strangers(Faces.join(found), seen.faces)
+        near = detector.detect_near(image_rgb, faces.boxes_px, REGION)
+        pairs = zip(faces.boxes_px, near or [], strict=near is not None)
+        found = [same for box, candidates in pairs if (same := _same(box, candidates))]
+        if len(found) < len(faces):  # one moved far, or came in here
+            found = [detector.detect(image_rgb)]
+        faces = _distinct(_strangers(Faces.join(found), seen.faces))
         seen.faces = Faces.join([seen.faces, faces])
+
+
+def _distinct(faces: Faces) -> Faces:
+    """The faces without those that overlap an earlier one."""
+    overlap = np.triu(iou(faces.boxes_px, faces.boxes_px), 1)
+    return faces.take(overlap.max(axis=0, initial=0) < SAME_IOU)
 
 
 def iou(a: FloatArray, b: FloatArray) -> FloatArray:

@@ -48,9 +48,8 @@ class TorchGraph(nn.Module):
         self.output_names = [output.name for output in graph.output]
         self._nodes = []
         for node in graph.node:
-            if node.op_type not in _OPERATORS:
-                raise ModelError(f"The detector has an operator {node.op_type}, unknown here.")
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            _check(node.op_type, attributes)
             if node.op_type == "Constant":
                 constant = torch.from_numpy(
                     np.array(onnx.numpy_helper.to_array(attributes["value"]))
@@ -62,11 +61,11 @@ class TorchGraph(nn.Module):
             )
         last: dict[str, int] = {}
         for i, (_, inputs, _, _) in enumerate(self._nodes):
-            for name in inputs:
+            for name in filter(None, inputs):
                 last[name] = i
         kept = set(self.output_names)
         self._done = [
-            [name for name in set(inputs) if last[name] == i and name not in kept]
+            [name for name in set(filter(None, inputs)) if last[name] == i and name not in kept]
             for i, (_, inputs, _, _) in enumerate(self._nodes)
         ]
 
@@ -84,6 +83,39 @@ class TorchGraph(nn.Module):
             for name in done:  # memory of a batch is freed as the graph goes on
                 del values[name]
         return {name: values[name] for name in self.output_names}
+
+
+def _check(operator: str, attributes: dict[str, Any]) -> None:
+    """Refuses what is not computed here as ONNX says, when the file is loaded.
+
+    Raises:
+        ModelError: The operator, or a value of an attribute, is not known here.
+    """
+    if operator not in _OPERATORS:
+        raise ModelError(f"The detector has an operator {operator}, unknown here.")
+    for name, known in _KNOWN_VALUES.get(operator, {}).items():
+        if name in attributes and attributes[name] not in known:
+            raise ModelError(
+                f"The detector's operator {operator} has {name} = {attributes[name]!r}, which is "
+                "unknown here."
+            )
+    if operator == "Constant" and "value" not in attributes:
+        raise ModelError("The detector has a constant of a kind that is unknown here.")
+
+
+_AUTO_PAD = {"auto_pad": (b"NOTSET",)}
+_KNOWN_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
+    "Conv": _AUTO_PAD,
+    "ConvTranspose": {**_AUTO_PAD, "output_padding": ([0, 0],), "output_shape": ()},
+    "MaxPool": {**_AUTO_PAD, "dilations": ([1, 1],)},
+    "AveragePool": {**_AUTO_PAD, "dilations": ([1, 1],)},
+    "Resize": {
+        "mode": (b"nearest",),
+        "coordinate_transformation_mode": (b"asymmetric",),
+        "nearest_mode": (b"floor",),
+    },
+    "Cast": {"to": (6, 7)},
+}
 
 
 def _pads(attributes: dict[str, Any]) -> tuple[int, int]:
@@ -129,8 +161,6 @@ def _average_pool(x: Tensors, a: dict[str, Any]) -> torch.Tensor:
 
 
 def _resize(x: Tensors, a: dict[str, Any]) -> torch.Tensor:
-    if a.get("mode") != b"nearest":
-        raise ModelError("The detector resizes in a way that is unknown here.")
     if len(x) > 3 and x[3] is not None:
         size = [int(side) for side in x[3][2:]]
     else:
@@ -160,6 +190,8 @@ def _slice(x: Tensors, a: dict[str, Any]) -> torch.Tensor:
     value: torch.Tensor = x[0]
     starts, ends = x[1].tolist(), x[2].tolist()
     axes = x[3].tolist() if len(x) > 3 and x[3] is not None else range(len(starts))
+    if len(x) > 4 and x[4] is not None and set(x[4].tolist()) != {1}:
+        raise ModelError("The detector takes slices in steps, which is unknown here.")
     for start, end, axis in zip(starts, ends, axes, strict=True):
         value = value[(slice(None),) * axis + (slice(start, end),)]
     return value
@@ -188,7 +220,7 @@ _OPERATORS: dict[str, Callable[[Tensors, dict[str, Any]], torch.Tensor]] = {
     "Unsqueeze": _unsqueeze,
     "Concat": lambda x, a: torch.cat(x, a["axis"]),
     "Slice": _slice,
-    "Cast": lambda x, a: x[0].long() if a["to"] in (6, 7) else x[0].float(),
+    "Cast": lambda x, a: x[0].long(),
     "Transpose": lambda x, a: x[0].permute(a["perm"]),
     "Reshape": _reshape,
 }

@@ -18,9 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.common import explained
-from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.errors import BusyError, OptionError, OutputError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.places import landmark_path, sidecar_path
 from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
     landmark_schema,
@@ -33,16 +34,6 @@ _ROWS_A_GROUP = 50_000
 # pandas.read_parquet turns the JSON under this key into DataFrame.attrs
 _ATTRS_KEY = b"PANDAS_ATTRS"
 _ARROW_KEY = b"ARROW:schema"
-
-
-def sidecar_path(out: Path) -> Path:
-    """Where the JSON sidecar of a result goes: clip.parquet has clip.json."""
-    return out.with_suffix(".json")
-
-
-def landmark_path(out: Path) -> Path:
-    """Where the landmarks of a result go: clip.parquet has clip.landmarks.parquet."""
-    return out.with_suffix(".landmarks.parquet")
 
 
 class _Part:
@@ -131,9 +122,34 @@ def _lock(file: BinaryIO, path: Path, out: Path) -> None:
             return
     except (BlockingIOError, FileNotFoundError):
         pass
-    raise OutputError(
+    raise BusyError(
         f"Another run of jadfer is writing {out} now.", "Wait for it, or write elsewhere."
     )
+
+
+def is_being_written(out: Path) -> bool:
+    """Whether another process is writing this result now."""
+    try:
+        import fcntl
+
+        with open(out.with_name(out.name + ".part"), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):  # Windows has no such locks; or there is no such file
+        return False
+    return False
+
+
+def remove_leftovers(out: Path) -> None:
+    """Removes the parts that a killed process left of a result, unless somebody writes them."""
+    if is_being_written(out):
+        return
+    side = sidecar_path(out)
+    for final in (out, landmark_path(out)):
+        for suffix in (".part", ".kept.part"):
+            final.with_name(final.name + suffix).unlink(missing_ok=True)
+    side.with_name(side.name + ".part").unlink(missing_ok=True)
 
 
 class ResultSink:

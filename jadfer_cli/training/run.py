@@ -209,8 +209,8 @@ class Run:
             return State()
         if saved.get("data", self.data) != self.data:
             raise OptionError(
-                f"{out / STATE} belongs to a run with other images, labels, alignment or start "
-                "weights.",
+                f"{out / STATE} belongs to a run with other images, labels, teacher, "
+                "alignment or start weights.",
                 "Give another --out, or the data as they were to go on with it.",
             )
         for name, part in self._parts().items():

@@ -81,7 +81,7 @@ class Start:
         return network
 
 
-def teacher(name: str) -> checkpoint.Checkpoint:
+def labelled(name: str) -> checkpoint.Checkpoint:
     """A whole model whose labels are those of training.
 
     Raises:
@@ -111,7 +111,7 @@ def load(start: str) -> Start:
         return Start()
     path = Path(start)
     if path.suffix not in (".pt", ".pth"):
-        found = teacher(start)
+        found = labelled(start)
         return Start(found.entry.name, found.config, found.temperature, whole=found.state)
     if not path.is_file():
         raise ModelError(f"There is no file {start} to start from.")

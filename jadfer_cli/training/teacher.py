@@ -7,6 +7,7 @@ mean over several views of it is another, and teaches the student to see the vie
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable
@@ -54,9 +55,11 @@ def taught(
         OutputError: They cannot be kept.
     """
     file = None if keep_in is None else keep_in / f"teacher-{_key(faces, teacher)}.npy"
-    if file is not None and file.is_file():
-        p = np.load(file, allow_pickle=False)
-    else:
+    p = None
+    if file is not None:
+        with contextlib.suppress(OSError, ValueError, EOFError):  # none, or a damaged one
+            p = np.load(file, allow_pickle=False)
+    if p is None or p.shape != faces.targets.shape:
         p = _probabilities(faces, teacher, device, precision, progress or (lambda n: None))
         if file is not None:
             with written_whole(file) as part, part.open("wb") as out:

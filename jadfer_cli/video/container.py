@@ -8,7 +8,6 @@ from outside the file is therefore checked here first, and has a message of its 
 from __future__ import annotations
 
 import os
-import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,11 +44,8 @@ def check_file(path: str) -> int:
     except (OSError, ValueError) as error:
         raise VideoError(f"{path} cannot be opened: {error}.", "Check the path.") from None
     if stat.S_ISDIR(mode.st_mode):
-        folder = shlex.quote(path.rstrip("/"))
         raise VideoError(
-            f"{path} is a directory, not a video.",
-            "Annotate the videos in it one by one: "
-            f'for f in {folder}/*.mp4; do jadfer annotate "$f" -o results/; done',
+            f"{path} is a folder, not a video.", "`jadfer annotate` takes folders: add -r."
         )
     if not stat.S_ISREG(mode.st_mode):
         # A pipe cannot be read twice, and the timeline is read before the pictures.

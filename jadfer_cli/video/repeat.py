@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
+from jadfer_cli.errors import VideoError
 from jadfer_cli.video.container import open_container
 
 
@@ -29,6 +30,8 @@ def repeat(clip: str, path: Path, n_frames: int) -> None:
                 if stream_out is None:
                     stream_out = out.add_stream_from_template(stream)
                 packets = [p for p in container.demux(stream) if None not in (p.dts, p.pts)]
+                if not packets:
+                    raise VideoError(f"{clip} has no time stamps, so it cannot be repeated.")
                 first = min(packet.pts for packet in packets)
                 span = max(packet.pts + (packet.duration or 1) for packet in packets) - first
                 for packet in packets:

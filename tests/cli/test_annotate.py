@@ -256,7 +256,8 @@ def test_interruption_leaves_nothing(tmp_path, number, code):
 def test_a_signal_whose_exception_gets_lost_still_ends_the_run():
     code = """
 import os, signal, sys, time
-from jadfer_cli.cli.console import errors_as_exit_codes, raise_if_stopped
+from jadfer_cli.cli.console import errors_as_exit_codes
+from jadfer_cli.stopping import raise_if_stopped
 class Lossy:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -31,7 +31,7 @@ def test_two_configurations_in_turn(jadfer, tmp_path):
         assert list(stages) == list(bench.STAGES)
         core_ms = [stage["core_ms"] for stage in stages.values()]
         assert side["stages_core_ms_per_frame"] == pytest.approx(sum(core_ms), abs=0.01)
-        limit = 1000 * found["threads"] / sum(core_ms)
+        limit = 1000 * side["threads"] / sum(core_ms)
         assert side["limit_frames_per_s"] == pytest.approx(limit, rel=0.01)
         assert side["share_of_limit"] == pytest.approx(side["frames_per_s"] / limit, rel=0.01)
     assert "B is faster than A by the factor" in result.stdout

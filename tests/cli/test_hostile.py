@@ -97,7 +97,6 @@ FILES = {
     "garbage.mp4": (garbage, "video"),
     "zeros.avi": (zeros, "video"),
     "table.mp4": (parquet, "video"),
-    "folder.mp4": (Path.mkdir, "folder"),
     "sound.wav": (audio_only, "no video stream"),
     "sound.mp4": (audio_in_mp4, "no video stream"),
     "no_frames.mp4": (empty_mp4, ""),
@@ -196,7 +195,7 @@ ARGUMENTS = {
     "unknown model": (["--model", "nosuch"], 1, "no model named nosuch"),
     "missing model file": (["--model", "no/such.safetensors"], 1, "no weights file"),
     "unknown option": (["--faster"], 2, "--faster"),
-    "two inputs, one output": ([DEMO], 2, "One video at a time; 2 were given"),
+    "two inputs, one output": ([DEMO], 2, "names one file, but the inputs may be several"),
 }
 
 

@@ -81,15 +81,28 @@ def test_a_face_that_comes_in_is_found_from_its_first_frame():
     truth = [[moved(10)] + ([moved(300 + i)] if i >= 3 else []) for i in range(15)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
-    assert detector.looks == [0, 10]
+    assert detector.looks == [0, 10, 2]  # where it is gone the whole frame tells
 
 
 def test_a_face_in_an_empty_scene_is_found_from_its_first_frame_and_emptiness_costs_nothing():
     truth = [[]] * 13 + [[moved(60)]] * 12
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [0] * 13 + [1] * 12
-    assert detector.looks == [0, 10, 20]
+    assert detector.looks == [0, 10, 20, 12]
     assert min(detector.near) == 12  # looked back to where it was not
+
+
+def test_a_face_that_comes_in_fast_is_found_from_its_first_frame():
+    truth = [[moved(10)] + ([moved(900 - 45 * i)] if i >= 3 else []) for i in range(15)]
+    _, found = run(truth)
+    assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
+
+
+def test_looking_back_does_not_double_a_face():
+    # two come out from behind one another just at the look: before it there is one
+    truth = [[]] * 6 + [[moved(115)]] * 4 + [[moved(100), moved(122)]] * 2
+    _, found = run(truth)
+    assert [len(faces) for faces in found] == [0] * 6 + [1] * 4 + [2] * 2
 
 
 def test_a_face_that_leaves_leaves_no_ghost():
@@ -103,7 +116,7 @@ def test_a_cut_is_looked_at_at_once():
     truth = [[moved(10)]] * 4 + [[moved(400), moved(200)]] * 4
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 4 + [2] * 4
-    assert detector.looks == [0, 4]
+    assert detector.looks == [0, 4, 3]  # the frame before too: they might have come in fast
 
 
 def test_two_regions_that_show_one_face_do_not_double_it():

@@ -1,0 +1,1 @@
+"""Many videos: what to do, who does it, what came of it."""

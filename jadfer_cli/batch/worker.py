@@ -1,0 +1,143 @@
+"""One worker process: loads the networks once, then annotates the videos it is handed.
+
+It tells its parent what it does through a pipe, as (kind, fields):
+
+    ready     hint, warnings     the networks are loaded
+    unready   error              they cannot be
+    begun     frames             the video's timeline is read
+    progress  frames, faces
+    done      counts, wall_s, warnings
+    skipped                      there is a result of the same settings
+    busy                         another run writes it
+    failed    error
+
+An error is {"stage", "message", "hint"}. The worker ends when the pipe does, and at once when
+its parent dies.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from multiprocessing import connection, parent_process
+from multiprocessing.connection import Connection
+from typing import Any
+
+from jadfer_cli import stopping
+from jadfer_cli.batch.plan import Task
+from jadfer_cli.errors import (
+    BusyError,
+    DeviceError,
+    JadferError,
+    ModelError,
+    OutputError,
+    VideoError,
+)
+from jadfer_cli.options import AnnotateOptions
+
+_TELL_EVERY_S = 0.2
+_STAGES: tuple[tuple[type[JadferError], str], ...] = (
+    (VideoError, "read"),
+    (ModelError, "load"),
+    (DeviceError, "load"),
+    (OutputError, "write"),
+)
+
+
+def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+    """The life of a worker; the target of its process.
+
+    Args:
+        pipe: To the parent.
+        options: Of every video.
+        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+    """
+    threading.Thread(target=_die_with_the_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    stopping.install()
+    try:
+        _work(pipe, options, existing)
+    except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the interpreter is being taken down
+
+
+def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+    from jadfer_cli.pipeline import Annotator
+
+    try:
+        annotator = Annotator(options)
+    except Exception as error:
+        pipe.send(("unready", {"error": described(error)}))
+        return
+    hint = annotator.detector.info.hint
+    pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
+    while (task := pipe.recv()) is not None:
+        try:
+            if existing == "skip" and task.target.exists():
+                _compare(annotator, task)
+                pipe.send(("skipped", {}))
+            else:
+                pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
+        except BusyError:
+            pipe.send(("busy", {}))
+        except Exception as error:
+            pipe.send(("failed", {"error": described(error)}))
+
+
+def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> dict[str, Any]:
+    from jadfer_cli.api import annotate_to
+    from jadfer_cli.video.timeline import probe, select
+
+    info = probe(task.video)
+    pipe.send(("begun", {"frames": len(select(info, annotator.options.video))}))
+    told_s = time.monotonic()
+
+    def progress(p: Any) -> None:
+        nonlocal told_s
+        stopping.raise_if_stopped()
+        if time.monotonic() - told_s >= _TELL_EVERY_S:
+            told_s = time.monotonic()
+            pipe.send(("progress", {"frames": p.frames, "faces": p.faces}))
+
+    metadata = annotate_to(annotator, info, task.target, overwrite=overwrite, progress=progress)
+    kept = ("counts", "wall_s", "warnings")
+    return {key: metadata[key] for key in kept}
+
+
+def _compare(annotator: Any, task: Task) -> None:
+    """Raises an OutputError unless the result that exists is the one wanted."""
+    from jadfer_cli.results.existing import differences
+
+    names = differences(task.target, task.video, annotator.metadata())
+    if names:
+        raise OutputError(
+            f"{task.target} was made with other settings: {', '.join(names)}.",
+            "--overwrite replaces it; another -o keeps it.",
+        )
+
+
+def described(error: Exception) -> dict[str, Any]:
+    """An error as it goes through the pipe and into failures.jsonl."""
+    if isinstance(error, JadferError):
+        stage = next((name for kind, name in _STAGES if isinstance(error, kind)), "annotate")
+        return {"stage": stage, "message": error.message, "hint": error.hint}
+    if isinstance(error, MemoryError):
+        hint = "Try a smaller --batch-size, or fewer --jobs."
+        return {"stage": "annotate", "message": "The machine ran out of memory.", "hint": hint}
+    return {
+        "stage": "annotate",
+        "message": f"Something unexpected went wrong: {type(error).__name__}: {error}",
+        "hint": "This is a mistake in jadfer; annotate the video alone with --debug and report it.",
+    }
+
+
+def _die_with_the_parent() -> None:
+    """Waits for the parent's end, however it ends, and ends this process at once."""
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

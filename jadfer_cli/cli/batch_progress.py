@@ -1,0 +1,249 @@
+"""Progress of a batch: a bar a worker and one for all, plain lines in a log, JSON on request."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import PurePath
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli.progress import clock
+from jadfer_cli.cli.tables import table, title
+
+_LINE_EVERY_S = 30.0
+_SHOWN_FAILURES = 20
+
+
+class Quiet(AbstractContextManager["Quiet"]):
+    """Counts, and says nothing but warnings and failures; the base of the others.
+
+    Args:
+        console: stderr.
+        tasks: The plan; the time left is told from the sizes of its files.
+    """
+
+    def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
+        self.console, self.n = console, len(tasks)
+        self._bytes = {task: _size(task.video) for task in tasks}
+        self._all_bytes = max(sum(self._bytes.values()), 1)
+        self._done_bytes = 0
+        self._at: dict[int, tuple[Task | None, int, int, int]] = {}
+        self.counts: Counter[str] = Counter()
+        self.frames = 0
+        self.began_s = time.monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        pass
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Prints a warning."""
+        if kind == "warning":
+            self.console.print(f"Warning: {escape(text)}")
+
+    def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
+        """Remembers what a worker is at."""
+        self._at[number] = (task, done, total, faces)
+
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Counts, and prints a failure."""
+        self.counts[what] += 1
+        self.frames += fields.get("counts", {}).get("frames_analysed", 0)
+        self._done_bytes += self._bytes.get(task, 0)
+        if what == "failed":
+            self.console.print(f"[red]Failed:[/] {escape(task.video)}: {escape(fields['message'])}")
+
+    def tick(self) -> None:
+        """Nothing."""
+
+    @property
+    def ended_n(self) -> int:
+        """Videos done with, in any way."""
+        return sum(self.counts.values())
+
+    def share(self) -> float:
+        """How much of the files' bytes is done, 0 to 1."""
+        under_way = sum(
+            self._bytes.get(task, 0) * done / total
+            for task, done, total, _ in self._at.values()
+            if task is not None and total
+        )
+        return min((self._done_bytes + under_way) / self._all_bytes, 1.0)
+
+    def rate(self) -> float:
+        """Frames a second since the beginning, of all workers."""
+        now = sum(done for task, done, _, _ in self._at.values() if task is not None)
+        return (self.frames + now) / max(time.monotonic() - self.began_s, 1e-9)
+
+    def left(self) -> str:
+        """Time left, in words."""
+        share, spent_s = self.share(), time.monotonic() - self.began_s
+        return clock(spent_s * (1 - share) / share) if share > 0 else "?"
+
+
+class Lines(Quiet):
+    """A line a video, and one for all now and then: for logs and pipes."""
+
+    def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
+        super().__init__(console, tasks)
+        self._said_s = time.monotonic()
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Prints a hint or a warning."""
+        self.console.print(f"{kind.capitalize()}: {escape(text)}")
+
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Prints what came of a video."""
+        super().ended(task, what, fields)
+        place = f"[{self.ended_n}/{self.n}]"
+        if what == "done":
+            self.console.print(f"{escape(place)} {escape(told(task, fields))}")
+        elif what != "failed":
+            self.console.print(f"{escape(place)} {escape(str(task.target))}: {_WHY[what]}")
+
+    def tick(self) -> None:
+        """Prints where all stands, at most every half minute."""
+        now = time.monotonic()
+        if now - self._said_s >= _LINE_EVERY_S:
+            self._said_s = now
+            self.console.print(
+                f"{self.ended_n} of {self.n} videos, {self.share():.0%} of the bytes, "
+                f"{self.rate():.1f} frames/s, {self.left()} left"
+            )
+
+
+class Bars(Lines):
+    """A live bar a worker and one for all."""
+
+    def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
+        super().__init__(console, tasks)
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24),
+            TextColumn("{task.fields[count]}"), console=console, transient=True,
+        )  # fmt: skip
+        self._all = self._bars.add_task("all", total=1.0, count="")
+        self._of: dict[int, Any] = {}
+
+    def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
+        """Moves a worker's bar."""
+        super().worker(number, task, done, total, faces)
+        if number not in self._of:
+            self._of[number] = self._bars.add_task("", total=None, count="")
+        name = "loading" if task is None else PurePath(task.video).name
+        name = name if len(name) <= 32 else "…" + name[-31:]
+        count = f"{done}/{total} frames  {faces} faces" if total else ""
+        self._bars.update(
+            self._of[number], description=escape(name), total=total or None, completed=done,
+            count=count,
+        )  # fmt: skip
+
+    def tick(self) -> None:
+        """Moves the bar of all."""
+        self._bars.update(
+            self._all,
+            completed=self.share(),
+            count=f"{self.ended_n}/{self.n} videos  {self.rate():.1f} frames/s  {self.left()} left",
+        )
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+
+class JsonLines(Quiet):
+    """One JSON object a line on stderr, for programs."""
+
+    def _event(self, event: str, **fields: Any) -> None:
+        line = {"event": event, "time": round(time.time(), 3), **fields}
+        self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        self.console.file.flush()
+
+    def note(self, text: str, *, kind: str) -> None:
+        """Event `hint` or `warning`."""
+        self._event(kind, message=text)
+
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Event `done`, `failed`, `skipped` or `elsewhere`."""
+        self.counts[what] += 1
+        self._event(what, video=task.video, result=str(task.target), **fields)
+
+
+_WHY = {
+    "skipped": "kept, the same settings made it",
+    "elsewhere": "another run made it",
+}
+
+
+def reporter(console: Console, tasks: Sequence[Task], *, quiet: bool, log_json: bool) -> Quiet:
+    """The reporter that fits the options and the terminal."""
+    if log_json:
+        return JsonLines(console, tasks)
+    if quiet:
+        return Quiet(console, tasks)
+    return Bars(console, tasks) if console.is_terminal else Lines(console, tasks)
+
+
+def told(task: Task, fields: dict[str, Any]) -> str:
+    """What came of one video, in a line."""
+    counts = fields["counts"]
+    frames, faces = counts["frames_analysed"], counts["faces"]
+    seen = frames - counts["frames_without_face"]
+    found = f"faces in {seen} of {frames} frames" if faces else f"no face in {frames} frames"
+    rate = frames / max(fields["wall_s"], 1e-9)
+    return f"{task.target}: {found}, tracks: {counts['tracks']}; {rate:.1f} frames/s"
+
+
+def summary(outcome: Any, seconds: float, failures: str | None) -> list[Any]:
+    """The closing table, for stdout."""
+    frames = sum(fields["counts"]["frames_analysed"] for _, fields in outcome.done)
+    faces = sum(fields["counts"]["faces"] for _, fields in outcome.done)
+    rows = [
+        ["done", f"{len(outcome.done):,}", f"{frames:,} frames, {faces:,} faces"],
+        ["kept", f"{len(outcome.skipped):,}", "had a result of the same settings"],
+        ["by another run", f"{len(outcome.elsewhere):,}", ""],
+        ["failed", f"{len(outcome.failed):,}", failures or ""],
+    ]
+    kept = [row for row in rows if row[1] != "0" or row[0] in ("done", "failed")]
+    parts: list[Any] = [
+        title(f"Videos, in {clock(seconds)} ({frames / max(seconds, 1e-9):.1f} frames/s)"),
+        table([], kept),
+    ]
+    if outcome.failed:
+        lines = [
+            [task.video, error["stage"], error["message"]]
+            for task, error in outcome.failed[:_SHOWN_FAILURES]
+        ]
+        parts += [title("Failed"), table(["video", "at", "why"], lines)]
+        more = len(outcome.failed) - len(lines)
+        if more:
+            parts.append(table([], [[f"and {more} more, see {failures}"]]))
+    return parts
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

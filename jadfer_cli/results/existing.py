@@ -1,0 +1,80 @@
+"""Whether a result that is there already is the one that would be made now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from jadfer_cli.common import file_sha256
+from jadfer_cli.errors import OutputError
+
+_ATTRS_KEY = b"PANDAS_ATTRS"
+# What does not change scores beyond rounding: where and in how large steps they are computed.
+_MACHINE = ("device", "threads", "batch_size", "engine")
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The metadata in a result.
+
+    Raises:
+        OutputError: It is no result of jadfer, or damaged.
+    """
+    import json
+
+    try:
+        entries = pq.read_schema(path).metadata or {}
+        found: dict[str, Any] = json.loads(entries[_ATTRS_KEY])["jadfer"]
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+        raise OutputError(
+            f"{path} exists and is no readable result of jadfer.",
+            "Remove it, or give --overwrite.",
+        ) from error
+    return found
+
+
+def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the rows of a result, beside the video: flat, by name."""
+    options = metadata["options"]
+    found = {
+        "schema": metadata["schema_version"],
+        "model": metadata["model"]["sha256"],
+        "detector": metadata["detector"]["sha256"],
+        "precision": metadata["precision"],
+        "redetect": metadata.get("redetect_s"),
+        "landmarks": options["landmarks"],
+        "relative-paths": options["relative_paths"],
+    }
+    for part in ("video", "faces", "model"):
+        found |= {
+            name.removesuffix("_s").removesuffix("_px").replace("_", "-"): value
+            for name, value in options[part].items()
+            if name not in (*_MACHINE, "model", "detector", "precision", "redetect_s")
+        }
+    return found
+
+
+def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
+    """What differs between a result and what would be made now; empty if nothing does.
+
+    Args:
+        path: The result.
+        video: The video that it should be of.
+        wanted: Metadata of the run, as `pipeline.Annotator.metadata` gives them.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    found = read_metadata(path)
+    ours, theirs = fingerprint(wanted), fingerprint(found)
+    names = [name for name in ours if ours[name] != theirs.get(name)]
+    source = found["video"]
+    try:
+        size = Path(video).stat().st_size
+        if size != source["bytes"] or file_sha256(Path(video)) != source["sha256"]:
+            names.insert(0, "the video itself")
+    except OSError:
+        names.insert(0, "the video itself")
+    return names

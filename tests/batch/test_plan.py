@@ -1,0 +1,133 @@
+"""What a batch means to do: inputs, results, collisions, parts."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jadfer_cli.batch.inputs import expand
+from jadfer_cli.batch.plan import Shard, Task, settle, shard
+from jadfer_cli.errors import OptionError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in ("b.mp4", "a.MOV", "notes.txt", "._a.MOV", ".hidden.mp4", "day 1/c.mkv",
+                 "day 1/deep/d.mp4", ".git/e.mp4", "empty/x.txt"):  # fmt: skip
+        path = tmp_path / "clips" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(*inputs, recursive=False, nul=False, stdin=b""):
+    sources = expand(inputs, recursive=recursive, nul=nul, stdin=io.BytesIO(stdin))
+    return [(source.path, source.below.as_posix()) for source in sources]
+
+
+def test_files_folders_and_subfolders(tree):
+    assert found("clips/b.mp4", "missing.mp4") == [
+        ("clips/b.mp4", "b.mp4"), ("missing.mp4", "missing.mp4")]  # fmt: skip
+    assert found("clips") == [("clips/a.MOV", "a.MOV"), ("clips/b.mp4", "b.mp4")]
+    assert [below for _, below in found("clips/", recursive=True)] == [
+        "a.MOV", "b.mp4", "day 1/c.mkv", "day 1/deep/d.mp4"]  # fmt: skip
+    assert found("clips", "clips/b.mp4", str(tree / "clips/b.mp4")) == found("clips")
+
+
+def test_patterns_keep_the_tree_below_their_fixed_part(tree):
+    assert found("clips/*.mp4") == [("clips/b.mp4", "b.mp4")]
+    assert [below for _, below in found("clips/**/*.m*")] == [
+        "b.mp4", "day 1/c.mkv", "day 1/deep/d.mp4"]  # fmt: skip
+    (tree / "odd[1].mp4").write_bytes(b"x")
+    assert found("odd[1].mp4") == [("odd[1].mp4", "odd[1].mp4")]
+
+
+def test_lists_and_stdin(tree):
+    lines = "clips/b.mp4\r\n\n# a comment\nclips/day 1/c.mkv\n"
+    expected = [("clips/b.mp4", "b.mp4"), ("clips/day 1/c.mkv", "day 1/c.mkv")]
+    (tree / "list.txt").write_text("\ufeff" + lines, "utf-8")
+    assert found("@list.txt") == expected
+    assert found("-", stdin=lines.encode()) == expected
+    assert found("-", stdin=b"clips/b.mp4\0clips/day 1/c.mkv\0", nul=True) == expected
+    odd = os.fsdecode(b"clips/line\nbreak \xff.mp4")
+    Path(odd).write_bytes(b"x")
+    assert found("-", stdin=os.fsencode(odd) + b"\0", nul=True) == [(odd, odd[6:])]
+    (tree / "@at.mp4").write_bytes(b"x")
+    assert found("@at.mp4") == [("@at.mp4", "@at.mp4")]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (["clips/day 1/deep/.."], {}, None),
+        (["clips/empty"], {}, "clips/empty holds no video"),
+        (["clips/*.avi"], {}, "No file matches clips/*.avi"),
+        (["@none.txt"], {}, "The list none.txt cannot be read: No such file"),
+        (["-"], {}, "There is no path on stdin"),
+        (["-"], {"stdin": b"a.mp4\nb.mp4\n", "nul": True}, "holds line breaks"),
+        (["."], {}, ". itself holds no video; its subfolders hold 4"),
+    ],
+)
+def test_what_means_no_video_is_an_error(tree, inputs, options, message):
+    if message is None:
+        assert found(*inputs)
+        return
+    with pytest.raises(OptionError) as caught:
+        found(*inputs, **options)
+    assert message in caught.value.message
+
+
+def tasks(*inputs, out="out", many=True, recursive=False):
+    sources = expand(inputs, recursive=recursive, nul=False)
+    return [(t.video, t.target.as_posix()) for t in settle(sources, out, many=many)]
+
+
+def test_results_mirror_the_inputs(tree):
+    assert tasks("clips", recursive=True)[2:] == [
+        ("clips/day 1/c.mkv", "out/day 1/c.parquet"),
+        ("clips/day 1/deep/d.mp4", "out/day 1/deep/d.parquet"),
+    ]
+    assert tasks("clips/b.mp4", out="x/y.parquet", many=False)[0][1] == "x/y.parquet"
+    assert tasks("clips/b.mp4", out="x/", many=False)[0][1] == "x/b.parquet"
+    with pytest.raises(OptionError, match="names one file"):
+        tasks("clips", out="all.parquet")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a.mp4", "a.mkv"), ("a.mp4", "A.mov"), ("x/a.mp4", "y/a.mp4"), ("a.mp4", "a.landmarks.mp4")],
+)
+def test_two_videos_never_write_one_file(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(OptionError) as caught:
+        tasks(*(str(tmp_path / name) for name in names))
+    assert all(Path(name).name in caught.value.message for name in names)
+
+
+@given(st.lists(st.floats(0, 1e5), max_size=30), st.integers(1, 7))  # seconds of each video, parts
+def test_parts_are_disjoint_complete_and_balanced(seconds, n):
+    plan = [Task(f"{i}.mp4", Path(f"{i}.parquet")) for i in range(len(seconds))]
+    of = dict(zip((task.video for task in plan), seconds, strict=True))
+    parts = [shard(plan, Shard(k, n), of.__getitem__) for k in range(1, n + 1)]
+    assert sorted(t.video for part in parts for t in part) == sorted(of)
+    for part in parts:
+        assert part == [task for task in plan if task in part]
+    loads = [sum(of[task.video] for task in part) for part in parts]
+    assert max(loads) - min(loads) <= max(seconds, default=0) + 1e-6
+
+
+def test_videos_of_unknown_length_are_spread_too():
+    plan = [Task(f"{i}.mp4", Path(f"{i}.parquet")) for i in range(9)]
+    assert [len(shard(plan, Shard(k, 3), lambda video: 0.0)) for k in (1, 2, 3)] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2"])
+def test_shards_that_make_no_sense(text):
+    with pytest.raises(OptionError, match="K/N"):
+        Shard.of(text)

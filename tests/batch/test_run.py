@@ -1,0 +1,166 @@
+"""Batches as users start them: whatever happens to one video, the others are done."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import JADFER
+from tolerances import SAME_MACHINE
+
+# put into every process by PYTHONPATH: what a broken library does to the process that opens a file
+BROKEN_LIBRARY = """
+import os, signal, time
+import av
+opened = av.open
+def open_(file, *args, **more):
+    if os.path.basename(str(file)) == "a crash.mp4":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if os.path.basename(str(file)) == "a hang.mp4":
+        time.sleep(1000)
+    return opened(file, *args, **more)
+av.open = open_
+"""
+
+
+def leftovers(folder):
+    return [p.name for p in folder.rglob("*") if ".part" in p.name]
+
+
+def failures(out):
+    file = out / "failures.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+@pytest.fixture
+def clips(tmp_path, short_clip):
+    for name in ("b.mp4", "deep/er/a.mp4"):
+        (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(short_clip, tmp_path / "clips" / name)
+    return tmp_path / "clips"
+
+
+def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
+    (clips / "broken.mp4").write_bytes(short_clip.read_bytes()[:3000])
+    out = tmp_path / "out"
+    single = tmp_path / "single.parquet"
+    assert jadfer("annotate", short_clip, "-o", single).returncode == 0
+    arguments = ("annotate", clips, "-r", "-o", out)
+
+    plan = jadfer(*arguments, "--dry-run")
+    assert plan.returncode == 0 and "3 videos" in plan.stdout and not out.exists()
+
+    first = jadfer(*arguments, "--jobs", "2")
+    assert first.returncode == 1, first.stderr
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {
+        "b.parquet", "b.json", "deep/er/a.parquet", "deep/er/a.json", "failures.jsonl"
+    }  # fmt: skip
+    (failure,) = failures(out)
+    assert failure["video"] == str(clips / "broken.mp4") and failure["stage"] == "read"
+    assert failure["hint"] and "without a usable index" in " ".join(first.stdout.split())
+    assert "done    2  16 frames" in first.stdout
+    expected, found = pd.read_parquet(single), pd.read_parquet(out / "deep/er/a.parquet")
+    pd.testing.assert_frame_equal(
+        expected.drop(columns="video"), found.drop(columns="video"), atol=SAME_MACHINE
+    )
+
+    again = jadfer(*arguments)
+    assert again.returncode == 2 and "2 of 3 results exist already" in again.stderr
+    kept = jadfer(*arguments, "--skip-existing")
+    assert kept.returncode == 1 and "kept    2" in kept.stdout and len(failures(out)) == 1
+    other = jadfer(*arguments, "--skip-existing", "--redetect", "0", "--fps", "10")
+    assert other.returncode == 1 and len(failures(out)) == 3
+    assert "made with other settings: redetect, fps" in other.stdout
+
+    shutil.copy(short_clip, clips / "broken.mp4")
+    mended = jadfer(*arguments, "--skip-existing")
+    assert mended.returncode == 0 and "done    1" in mended.stdout
+    assert not (out / "failures.jsonl").exists() and not leftovers(out)
+    # one video alone is kept, too
+    alone = jadfer("annotate", short_clip, "-o", single, "--skip-existing")
+    assert alone.returncode == 0 and "is kept" in alone.stderr
+
+
+def test_a_crash_and_a_hang_cost_their_videos_only(jadfer, clips, short_clip, tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(BROKEN_LIBRARY)
+    shutil.copy(short_clip, clips / "a crash.mp4")
+    shutil.copy(short_clip, clips / "a hang.mp4")
+    out = tmp_path / "out"
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = jadfer("annotate", clips, "-r", "-o", out, "--stall", "4", env=env)
+    assert result.returncode == 1, result.stderr
+    assert [(f["stage"], os.path.basename(f["video"])) for f in failures(out)] == [
+        ("crash", "a crash.mp4"), ("hang", "a hang.mp4")
+    ]  # fmt: skip
+    assert "signal 11" in failures(out)[0]["message"]
+    assert len(list(out.rglob("*.parquet"))) == 2 and not leftovers(out)
+
+
+def processes(mark):
+    return [p for p in psutil.process_iter(["cmdline", "environ"]) if
+            mark in str(p.info["environ"] or {})]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_stopped_in_the_middle_nothing_stays(clips, short_clip, tmp_path, number):
+    for i in range(6):
+        shutil.copy(short_clip, clips / f"c{i}.mp4")
+    out, mark = tmp_path / "out", f"run-{tmp_path.name}"
+    command = [str(JADFER), "annotate", str(clips), "-r", "-o", str(out), "--log-json"]
+    env = {**os.environ, "JADFER_TEST_MARK": mark}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
+        for line in process.stderr:
+            if json.loads(line)["event"] == "done":
+                process.send_signal(number)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in rest
+    deadline = time.monotonic() + 15
+    while processes(mark) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not processes(mark)
+    if number != signal.SIGKILL:
+        assert not leftovers(out)
+    finished = list(out.rglob("*.parquet"))
+    assert 1 <= len(finished) < 8
+    for path in finished:
+        assert len(pd.read_parquet(path)) == 8
+
+
+def test_two_runs_share_the_work(clips, short_clip, tmp_path):
+    for i in range(4):
+        shutil.copy(short_clip, clips / f"c{i}.mp4")
+    out = tmp_path / "out"
+    command = [str(JADFER), "annotate", str(clips), "-r", "-o", str(out), "--log-json"]
+    runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    events = [[json.loads(line) for line in run.communicate()[1].splitlines()] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0]
+    done = [e["video"] for each in events for e in each if e["event"] == "done"]
+    assert sorted(done) == sorted(str(p) for p in clips.rglob("*.mp4"))
+    assert len(list(out.rglob("*.parquet"))) == 6 and not leftovers(out)
+
+
+def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
+    paths = b"\0".join(os.fsencode(p) for p in sorted(clips.rglob("*.mp4")))
+    plans = [
+        jadfer("annotate", "-0", "-", "-o", tmp_path / "out", "--shard", f"{k}/2", "--dry-run",
+               input=paths, text=False).stdout.decode()
+        for k in (1, 2)
+    ]  # fmt: skip
+    assert ["1 videos" in plan for plan in plans] == [True, True]
+    assert ("deep/er/a.mp4" in plans[0]) != ("deep/er/a.mp4" in plans[1])
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_batch(jadfer, clips, tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    result = jadfer("annotate", clips, "-r", "-o", tmp_path / "out", "--model",
+                    tmp_path / "bad.safetensors")  # fmt: skip
+    assert result.returncode == 1 and "bad.safetensors" in result.stderr
+    assert "Traceback" not in result.stderr and not leftovers(tmp_path)
