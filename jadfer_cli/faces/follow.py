@@ -72,7 +72,20 @@ def follow(
             waiting.clear()
         last = found
         waiting.append(_Seen(frame, found, whole))
+    _look_at_the_last(waiting, detector)
     yield from ((seen.frame, seen.faces) for seen in waiting)
+
+
+def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
+    """A look at the whole last frame, for what came in since the last look."""
+    seen = [one for one in waiting if one.frame.image_rgb is not None]
+    if not seen or seen[-1].whole:
+        return
+    end = seen.pop()
+    if end.frame.image_rgb is not None:
+        new = _strangers(detector.detect(end.frame.image_rgb), end.faces)
+        end.faces = Faces.join([end.faces, new])
+        _look_back(seen, new, detector)
 
 
 def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[Frame, Faces]]:

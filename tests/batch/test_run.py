@@ -1,5 +1,6 @@
 """Batches as users start them: whatever happens to one video, the others are done."""
 
+import functools
 import json
 import os
 import shutil
@@ -28,6 +29,9 @@ av.open = open_
 """
 
 
+WIDE = {**os.environ, "COLUMNS": "500"}  # so that no table folds its texts
+
+
 def leftovers(folder):
     return [p.name for p in folder.rglob("*") if ".part" in p.name]
 
@@ -51,6 +55,7 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     single = tmp_path / "single.parquet"
     assert jadfer("annotate", short_clip, "-o", single).returncode == 0
     arguments = ("annotate", clips, "-r", "-o", out)
+    jadfer = functools.partial(jadfer, env=WIDE)
 
     plan = jadfer(*arguments, "--dry-run")
     assert plan.returncode == 0 and "3 videos" in plan.stdout and not out.exists()
@@ -151,7 +156,7 @@ def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
     paths = b"\0".join(os.fsencode(p) for p in sorted(clips.rglob("*.mp4")))
     plans = [
         jadfer("annotate", "-0", "-", "-o", tmp_path / "out", "--shard", f"{k}/2", "--dry-run",
-               input=paths, text=False).stdout.decode()
+               input=paths, text=False, env=WIDE).stdout.decode()
         for k in (1, 2)
     ]  # fmt: skip
     assert ["1 videos" in plan for plan in plans] == [True, True]

@@ -71,7 +71,7 @@ def moved(x, y=50.0, side=40.0):
 def test_a_face_that_moves_is_followed_at_a_tenth_of_the_looks():
     truth = [[moved(100 + 5 * i)] for i in range(30)]
     detector, found = run(truth)
-    assert detector.looks == [0, 10, 20]
+    assert detector.looks == [0, 10, 20, 29]  # the last frame, too
     for i, faces in enumerate(found):
         assert faces.boxes_px.tolist() == truth[i]
         assert faces.followed.tolist() == [i % 10 != 0]
@@ -81,14 +81,19 @@ def test_a_face_that_comes_in_is_found_from_its_first_frame():
     truth = [[moved(10)] + ([moved(300 + i)] if i >= 3 else []) for i in range(15)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
-    assert detector.looks == [0, 10, 2]  # where it is gone the whole frame tells
+    assert detector.looks == [
+        0,
+        10,
+        2,
+        14,
+    ]  # where it is gone, and at the end, the whole frame tells
 
 
 def test_a_face_in_an_empty_scene_is_found_from_its_first_frame_and_emptiness_costs_nothing():
     truth = [[]] * 13 + [[moved(60)]] * 12
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [0] * 13 + [1] * 12
-    assert detector.looks == [0, 10, 20, 12]
+    assert detector.looks == [0, 10, 20, 12, 24]
     assert min(detector.near) == 12  # looked back to where it was not
 
 
@@ -96,6 +101,13 @@ def test_a_face_that_comes_in_fast_is_found_from_its_first_frame():
     truth = [[moved(10)] + ([moved(900 - 45 * i)] if i >= 3 else []) for i in range(15)]
     _, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
+
+
+def test_a_face_that_comes_in_after_the_last_look_is_found():
+    truth = [[moved(10)] + ([moved(300 + i)] if i >= 13 else []) for i in range(17)]
+    detector, found = run(truth)
+    assert [len(faces) for faces in found] == [1] * 13 + [2] * 4
+    assert detector.looks == [0, 10, 16, 12]
 
 
 def test_looking_back_does_not_double_a_face():
@@ -109,14 +121,14 @@ def test_a_face_that_leaves_leaves_no_ghost():
     truth = [[moved(10)] + ([moved(300)] if i < 6 else []) for i in range(15)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [2] * 6 + [1] * 9
-    assert detector.looks == [0, 6, 10]  # at once, and when it is due
+    assert detector.looks == [0, 6, 10, 14]  # at once, when it is due, and at the end
 
 
 def test_a_cut_is_looked_at_at_once():
     truth = [[moved(10)]] * 4 + [[moved(400), moved(200)]] * 4
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 4 + [2] * 4
-    assert detector.looks == [0, 4, 3]  # the frame before too: they might have come in fast
+    assert detector.looks == [0, 4, 3, 7]  # the frame before too: they might have come in fast
 
 
 def test_two_regions_that_show_one_face_do_not_double_it():
@@ -130,7 +142,7 @@ def test_frames_without_a_picture_stay_in_their_place():
     truth = [[moved(10)]] * 12
     detector, found = run(truth, without=(0, 4, 11))
     assert [len(faces) for faces in found] == [0, 1, 1, 1, 0, *[1] * 6, 0]
-    assert detector.looks == [1, 10]
+    assert detector.looks == [1, 10]  # which is the last with a picture
 
 
 @pytest.mark.parametrize(("redetect_s", "regions"), [(0.0, True), (0.4, False)])
@@ -156,13 +168,13 @@ def test_looks_go_by_the_videos_own_time():
     detector = Known(truth)
     part = list(frames_of(40))[7:]
     assert [frame.index for frame, _ in follow(part, detector, 0.4)] == list(range(7, 40))
-    assert detector.looks == [7, 10, 20, 30]
+    assert detector.looks == [7, 10, 20, 30, 39]
 
 
 def test_large_pictures_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(following, "_WAITING_BYTES", 48)  # four of these pictures
     detector, _ = run([[moved(10)]] * 12, redetect_s=100)
-    assert detector.looks == [0, 4, 8]
+    assert detector.looks == [0, 4, 8, 11]
 
 
 @settings(max_examples=60, deadline=None)

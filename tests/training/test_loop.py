@@ -81,7 +81,7 @@ def test_other_data_do_not_go_on_with_a_run(tmp_path):
     run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
     other = face_set(24)
     other.targets[0] = np.roll(other.targets[0], 1)
-    with pytest.raises(OptionError, match="other images, labels, alignment or start weights"):
+    with pytest.raises(OptionError, match="other images, labels, teacher, alignment or start"):
         loop.train(dataclasses.replace(OPTIONS, epochs=1), other, face_set(6, seed=1), tmp_path,
                    start=Start(), evaluate=score)  # fmt: skip
     (tmp_path / "state.pt").write_bytes(b"cut off")

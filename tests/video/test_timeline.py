@@ -134,9 +134,8 @@ def test_directory(tmp_path: Path) -> None:
     for path in (str(folder), f"{folder}/"):
         with pytest.raises(VideoError) as caught:
             probe(path)
-        assert caught.value.message == f"{path} is a directory, not a video."
-        loop = f"for f in '{folder}'/*.mp4; do jadfer annotate \"$f\" -o results/; done"
-        assert caught.value.hint.endswith(loop)
+        assert caught.value.message == f"{path} is a folder, not a video."
+        assert "jadfer annotate" in caught.value.hint
 
 
 def test_empty(tmp_path: Path) -> None:
