@@ -137,14 +137,19 @@ class Bars(Lines):
         )  # fmt: skip
         self._all = self._bars.add_task("all", total=1.0, count="")
         self._of: dict[int, Any] = {}
+        self._given: set[int] = set()  # workers that had a video
 
     def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
         """Moves a worker's bar."""
         super().worker(number, task, done, total, faces)
         if number not in self._of:
             self._of[number] = self._bars.add_task("", total=None, count="")
-        name = "loading" if task is None else PurePath(task.video).name
+        if task is not None:
+            self._given.add(number)
+        waiting = "idle" if number in self._given else "loading"
+        name = waiting if task is None else PurePath(task.video).name
         name = name if len(name) <= 32 else "…" + name[-31:]
+        total = 0 if task is None else total
         count = f"{done}/{total} frames  {faces} faces" if total else ""
         self._bars.update(
             self._of[number], description=escape(name), total=total or None, completed=done,
