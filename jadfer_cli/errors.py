@@ -5,6 +5,7 @@
     ├── VideoError              the input cannot be read as a video
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
     ├── DeviceError             the device or precision asked for is not available here
+    ├── ResultError             a result cannot be read, or is not one
     └── OutputError             the result cannot be written
         └── BusyError           another run is writing it
 
@@ -51,6 +52,10 @@ class ModelError(JadferError):
 
 class DeviceError(JadferError):
     """The device or precision asked for is not available on this machine."""
+
+
+class ResultError(JadferError):
+    """A result is missing or damaged, or the file is none."""
 
 
 class OutputError(JadferError):

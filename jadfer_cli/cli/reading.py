@@ -1,0 +1,70 @@
+"""What the commands that read results share: their arguments, opening, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from jadfer_cli.cli.console import stderr_console
+
+if TYPE_CHECKING:
+    from jadfer_cli.results.load import Result
+
+T = TypeVar("T")
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RESULT...",
+        help="Results of `jadfer annotate`: .parquet files, folders, patterns.",
+        show_default=False,
+    ),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Take folders with all below them.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that -o names.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and data only.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
+    """The results that the inputs mean, opened; their rows are read later.
+
+    Raises:
+        ResultError: One is missing, damaged or no result.
+    """
+    from jadfer_cli.results import load
+
+    return [load.load(path) for path in load.find(inputs, recursive=recursive)]
+
+
+def each(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
+    """The items, under a progress bar on stderr where there are several and a terminal.
+
+    Args:
+        items: E.g. results.
+        what: What is done, e.g. "reading".
+        quiet: Show nothing.
+    """
+    yield from tracked(items, what, total=len(items), quiet=quiet or len(items) < 2)
+
+
+def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) -> Iterator[T]:
+    """Items under a progress bar on stderr, on a terminal; it goes when all are done."""
+    from rich.progress import track
+
+    console = stderr_console()
+    if quiet or not console.is_terminal:
+        yield from items
+        return
+    yield from track(items, what, total=total, console=console, transient=True)
+
+
+def wrote(out: Path, text: str, *, quiet: bool) -> None:
+    """Says on stderr what was written."""
+    if not quiet:
+        stderr_console().print(f"{out}: {text}", markup=False)

@@ -1,0 +1,178 @@
+"""Finished results, found and read: what every command that works on rows begins with."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from jadfer_cli.errors import ResultError
+from jadfer_cli.results.places import landmark_path
+from jadfer_cli.results.schema import probability_columns
+
+SUFFIX = ".parquet"
+_ATTRS_KEY = b"PANDAS_ATTRS"  # pandas.read_parquet turns its JSON into DataFrame.attrs
+_NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result file: its metadata, and its rows on request.
+
+    Attributes:
+        path: The Parquet file.
+        metadata: What is stored under "jadfer".
+        columns: Names of its columns.
+        n_rows: How many rows it has.
+    """
+
+    path: Path
+    metadata: dict[str, Any]
+    columns: tuple[str, ...]
+    n_rows: int
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The model's labels, in the order of the probability columns."""
+        return tuple(self.metadata["labels"])
+
+    @property
+    def probabilities(self) -> tuple[str, ...]:
+        """The probability columns: p_neutral, ..."""
+        return probability_columns(self.labels)
+
+    @property
+    def name(self) -> str:
+        """A short name for tables and pictures: the result's file name without its ending."""
+        return self.path.stem
+
+    def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Its rows, sorted by frame and track; all columns, or those named.
+
+        Raises:
+            ResultError: The file is damaged or gone.
+        """
+        try:
+            found = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
+        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise _unreadable(self.path, error) from error
+        return found
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """Opens one result and reads its metadata, not its rows.
+
+    Raises:
+        ResultError: There is none, it is damaged, or jadfer did not write it.
+    """
+    path = Path(path)
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, n_rows = file.schema_arrow, file.metadata.num_rows
+    except FileNotFoundError as error:
+        raise ResultError(f"There is no file {path}.", _hint_for_missing(path)) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        metadata = json.loads((schema.metadata or {})[_ATTRS_KEY])["jadfer"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise ResultError(
+            f"{path} is no result of jadfer annotate: it holds none of its metadata.",
+            "Name files that `jadfer annotate` wrote; other programs that write Parquet anew drop "
+            "the metadata.",
+        ) from error
+    missing = [name for name in _NEEDED if name not in schema.names]
+    if missing:
+        raise ResultError(
+            f"{path} has no rows of jadfer annotate: {', '.join(missing)} are missing.",
+            "A file of landmarks has none; name the result beside it."
+            if path.name.endswith(landmark_path(Path("x.parquet")).name[1:])
+            else "Annotate the video again.",
+        )
+    return Result(path, metadata, tuple(schema.names), n_rows)
+
+
+def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
+    """The result files that inputs mean, in their order, each once; those of a folder by name.
+
+    Args:
+        inputs: Files, folders and patterns. What a folder or a pattern holds beside results
+            (landmarks, tables, parts, other Parquet) is left out; a file that is named is taken.
+        recursive: Take folders with all below them.
+
+    Raises:
+        ResultError: An input means no result.
+    """
+    found: dict[str, Path] = {}
+    for text in inputs:
+        if os.path.isdir(text):
+            paths = _in_folder(Path(text), recursive)
+        elif glob.has_magic(text) and not os.path.lexists(text):
+            paths = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if is_result(p))
+            if not paths:
+                raise ResultError(f"No result of jadfer annotate matches {text}.")
+        elif not os.path.exists(text):
+            raise ResultError(f"There is no file {text}.", _hint_for_missing(Path(text)))
+        elif _holds_rows_no(Path(text)) and len(inputs) > 1:
+            continue  # *.parquet in a shell means the landmarks, too
+        else:
+            paths = [Path(text)]
+        for path in paths:
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is a readable result of jadfer annotate."""
+    # macOS leaves "._clip.parquet" beside each file it copies to other disks
+    if path.suffix != SUFFIX or path.name.startswith(".") or not path.is_file():
+        return False
+    try:
+        load(path)
+    except ResultError:
+        return False
+    return True
+
+
+def _holds_rows_no(path: Path) -> bool:
+    """Whether this is the file of landmarks that lies beside a result."""
+    result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
+    return path.name.endswith(".landmarks.parquet") and result.exists()
+
+
+def _in_folder(folder: Path, recursive: bool) -> list[Path]:
+    inside = folder.rglob("*" + SUFFIX) if recursive else folder.glob("*" + SUFFIX)
+    paths = [p for p in sorted(inside) if not _hidden(p.relative_to(folder)) and is_result(p)]
+    if paths:
+        return paths
+    deeper = not recursive and any(is_result(p) for p in folder.rglob("*" + SUFFIX))
+    raise ResultError(
+        f"{folder} holds no result of jadfer annotate.",
+        "Its subfolders do: give -r to take them, too." if deeper else None,
+    )
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _unreadable(path: Path, error: Exception) -> ResultError:
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, ValueError):
+        return ResultError(f"{path} cannot be read: {error.strerror}.")
+    return ResultError(
+        f"{path} is no readable Parquet file.",
+        "It may be cut short, or something else; annotate the video again, or copy it again.",
+    )
+
+
+def _hint_for_missing(path: Path) -> str | None:
+    if path.with_suffix(SUFFIX).exists() and path.suffix != SUFFIX:
+        return f"Did you mean {path.with_suffix(SUFFIX)}?"
+    return "Results are the .parquet files that `jadfer annotate` wrote."
