@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,15 +32,41 @@ def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
     return digest.hexdigest()
 
 
+def claim_process() -> None:
+    """Says that this process runs nothing but jadfer: a command or a worker, not a notebook.
+
+    Users of the command cannot act on what libraries warn of among themselves.
+    """
+    global _own
+    _own = True
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def own_process() -> bool:
+    """Whether nobody else's code runs here, that may import anything at any time."""
+    return _own
+
+
+_own = False
+
+
+@contextlib.contextmanager
+def ignored_warnings() -> Iterator[None]:
+    """Keeps warnings of libraries to themselves."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keeps what libraries print and warn off the terminal; errors still rise."""
     with (
-        warnings.catch_warnings(),
+        ignored_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
         contextlib.redirect_stderr(io.StringIO()),
     ):
-        warnings.simplefilter("ignore")
         yield
 
 

@@ -20,7 +20,7 @@ from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.follow import follow
-from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
+from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks, preload
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.records import (
     CORRUPT,
@@ -139,6 +139,7 @@ class Annotator:
 
     def __init__(self, options: AnnotateOptions | None = None) -> None:
         self.options = options or AnnotateOptions()
+        preload()
         self.runtime: Runtime = settle(self.options.model)
         self.model = checkpoint.load(self.options.model.model)
         self.labels = self.model.labels

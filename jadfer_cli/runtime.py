@@ -42,6 +42,8 @@ def usable_cores() -> int:
 def settle(options: ModelOptions) -> Runtime:
     """Settles device and precision, and sets the thread counts of torch and OpenCV.
 
+    PyTorch is loaded only where it will compute, or has to be asked for a GPU.
+
     Args:
         options: Device, precision and threads as asked for.
 
@@ -49,14 +51,11 @@ def settle(options: ModelOptions) -> Runtime:
         DeviceError: The device is not there, or cannot compute in the precision.
         ModelError: OpenCV cannot be loaded.
     """
-    import torch
-
     threads = options.threads or usable_cores()
-    torch.set_num_threads(threads)
     _set_opencv_threads()
     wanted = options.device
     if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+        wanted = "cuda" if n_gpus() else "cpu"
     if wanted != "cpu":
         wanted = _cuda(wanted)
     on_cuda = wanted != "cpu"
@@ -68,8 +67,34 @@ def settle(options: ModelOptions) -> Runtime:
             "fp16 needs a CUDA device; this run is on the CPU.",
             "Use --precision fp32 (the default on a CPU) or bf16.",
         )
-    name = torch.cuda.get_device_name(wanted) if on_cuda else f"CPU, {threads} threads"
-    return Runtime(wanted, name, precision, threads, _engine(options, wanted, precision))
+    engine = _engine(options, wanted, precision)
+    name = f"CPU, {threads} threads"
+    if engine == "torch" or "torch" in sys.modules:
+        import torch
+
+        torch.set_num_threads(threads)
+        name = torch.cuda.get_device_name(wanted) if on_cuda else name
+    return Runtime(wanted, name, precision, threads, engine)
+
+
+def n_gpus() -> int:
+    """GPUs that PyTorch can use; it is not loaded where the machine has no driver for one."""
+    if not _gpu_driver():
+        return 0
+    import torch
+
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
+
+
+def _gpu_driver() -> bool:
+    """Whether a driver of NVIDIA's or AMD's is there."""
+    if os.path.exists("/dev/kfd"):  # ROCm, which PyTorch calls "cuda", too
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
 
 
 def _engine(options: ModelOptions, device: str, precision: str) -> str:
@@ -108,9 +133,7 @@ def _set_opencv_threads() -> None:
 
 def _cuda(wanted: str) -> str:
     """The full name of a CUDA device, checked."""
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = n_gpus()
     index = int(wanted.removeprefix("cuda").removeprefix(":") or 0)
     if index < count:
         return f"cuda:{index}"
@@ -119,6 +142,8 @@ def _cuda(wanted: str) -> str:
             f"There is no device cuda:{index}; this machine has {count} CUDA device(s).",
             f"Use --device cuda:0 to cuda:{count - 1}, or --device auto.",
         )
+    import torch
+
     build = "this PyTorch is a CPU build" if torch.version.cuda is None else "no GPU is visible"
     raise DeviceError(
         f"CUDA is not available: {build}.",

@@ -19,7 +19,7 @@ from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.worker import work
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.runtime import usable_cores
+from jadfer_cli.runtime import n_gpus, usable_cores
 
 FAILURES = "failures.jsonl"
 _TICK_S = 0.25
@@ -166,7 +166,7 @@ class Batch:
         model = self.options.model
         if model.threads is None and self.jobs > 1:
             model = dataclasses.replace(model, threads=max(usable_cores() // self.jobs, 1))
-        if model.device == "auto" and self.jobs > 1 and (n := _n_gpus()) > 1:
+        if model.device == "auto" and self.jobs > 1 and (n := n_gpus()) > 1:
             model = dataclasses.replace(model, device=f"cuda:{(number - 1) % n}")
         options = dataclasses.replace(self.options, model=model)
         return _Worker(number, options, self.existing)
@@ -267,12 +267,6 @@ class Batch:
         self.outcome.failed.append((task, error))
         add_failure(self.failures, task, error)
         self.report.ended(task, "failed", error)
-
-
-def _n_gpus() -> int:
-    import torch
-
-    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
 def add_failure(file: Path | None, task: Task, error: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.common import claim_process
 from jadfer_cli.errors import (
     BusyError,
     DeviceError,
@@ -57,6 +58,7 @@ def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     stopping.install()
+    claim_process()
     try:
         _work(pipe, options, existing)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):

@@ -9,6 +9,9 @@ def main() -> None:
     """Entry point of the `jadfer` command."""
     try:
         from jadfer_cli.cli.app import app
+        from jadfer_cli.common import claim_process
+
+        claim_process()
 
         app()
     except KeyboardInterrupt:  # before a command has begun

@@ -125,7 +125,7 @@ def evaluate(
             if file is not None:
                 check_writable(file)
         machine = ModelOptions(
-            model=checkpoint, device=device, threads=threads, batch_size=batch_size
+            engine="torch", model=checkpoint, device=device, threads=threads, batch_size=batch_size
         )
         found, charts = _measure(places, split, protocol, machine, refit_temperature, quiet)
         show(*_report(found))

@@ -238,7 +238,7 @@ def train(
             "workers": workers,
         }
         recipe = recipes.assemble(out, config, given, stem, augment, settings or [])
-        machine = ModelOptions(device=device, threads=threads)
+        machine = ModelOptions(device=device, threads=threads, engine="torch")
         _run(out, recipe, cache, machine, quiet=quiet)
 
 

@@ -8,6 +8,7 @@ rebuilds the network. `weights/registry.json` names the shipped ones with their 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from jadfer_cli.common import file_sha256, written_whole
 from jadfer_cli.errors import ModelError, OutputError
+from jadfer_cli.expression.config import JadferConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+    from jadfer_cli.expression.jadfer import Jadfer
 
 # The order of FER+'s vote columns, and of the probability columns of every result.
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -62,7 +64,7 @@ class Checkpoint:
         labels: K class names in the order of the logits.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
         metrics: Figures measured when it was made.
-        state: The tensors.
+        data: The file.
     """
 
     entry: ModelEntry
@@ -71,7 +73,15 @@ class Checkpoint:
     labels: tuple[str, ...]
     temperature: float
     metrics: dict[str, Any] = field(repr=False)
-    state: dict[str, torch.Tensor] = field(repr=False)
+    data: bytes = field(repr=False)
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors; reading them loads PyTorch."""
+        import safetensors.torch
+
+        state: dict[str, torch.Tensor] = safetensors.torch.load(self.data)
+        return state
 
     def build(self) -> Jadfer:
         """The network with these weights, in eval mode.
@@ -160,26 +170,25 @@ def load(model: str = "default") -> Checkpoint:
         ModelError: It is missing, its sha256 differs from the registry's, or it is no
             JADFER checkpoint.
     """
-    from safetensors import SafetensorError, safe_open
-
-    from jadfer_cli.expression.jadfer import JadferConfig
+    from safetensors import SafetensorError, deserialize
 
     entry = find(model)
     try:
-        digest = file_sha256(entry.path)
+        data = entry.path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"The weights {entry.path} cannot be read ({error.strerror}).", _REINSTALL
         ) from error
+    digest = hashlib.sha256(data).hexdigest()
     if entry.sha256 not in (None, digest):
         raise ModelError(
             f"The weights {entry.path} are damaged: sha256 is {digest}, expected {entry.sha256}.",
             _REINSTALL,
         )
     try:
-        with safe_open(entry.path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})[HEADER_KEY])
-            state = {name: file.get_tensor(name) for name in file.keys()}
+        deserialize(data)  # type: ignore[no-untyped-call]  # checks that all tensors are there whole
+        n_header = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + n_header])["__metadata__"][HEADER_KEY])
         sizes: dict[str, Any] = header["config"]  # JSON has no tuples
         kwargs: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
@@ -197,7 +206,7 @@ def load(model: str = "default") -> Checkpoint:
             f"{entry.path} is not a JADFER checkpoint ({error}).",
             "Give a .safetensors file written by jadfer, or leave --model out.",
         ) from error
-    return Checkpoint(entry, digest, config, labels, temperature, metrics, state)
+    return Checkpoint(entry, digest, config, labels, temperature, metrics, data)
 
 
 _REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"

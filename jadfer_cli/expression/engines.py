@@ -1,88 +1,48 @@
-"""What computes the network: PyTorch, or on a CPU in float32 the faster ONNX Runtime."""
+"""What computes the network: PyTorch, or on a CPU in float32 the faster ONNX Runtime.
+
+PyTorch is loaded only where it computes, or where ONNX Runtime needs a graph that is not kept
+yet: its import takes half of a short run.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
-import tempfile
-import warnings
+import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from jadfer_cli.common import cache_folder, written_whole
 from jadfer_cli.errors import OutputError
-from jadfer_cli.expression import backbones, jadfer
 from jadfer_cli.expression.checkpoint import Checkpoint
-from jadfer_cli.expression.jadfer import Jadfer
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Runtime, onnx_session_options
 
 Engine = Callable[[ImageArray], FloatArray]  # uint8 (n, S, S, 3) to logits (n, K)
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-_OPSET = 17
 _GRAPHS_KEPT = 4
 _DIGEST = 32  # bytes before the graph
+# what makes a graph of the weights
+_SOURCES = ("config.py", "backbones.py", "jadfer.py", "torch_engine.py")
 
 
 def make(checkpoint: Checkpoint, runtime: Runtime) -> Engine:
-    """The network of a checkpoint on the runtime's engine."""
-    network = checkpoint.build().requires_grad_(False)
-    fold_norms(network)
-    scorer = _Scorer(network).eval()
+    """The network of a checkpoint on the runtime's engine.
+
+    Raises:
+        ModelError: The tensors do not fit the config.
+    """
     if runtime.engine == "onnxruntime":
-        return _in_onnx_runtime(scorer, checkpoint, runtime.threads)
-    return _in_torch(scorer, runtime)
+        return _in_onnx_runtime(checkpoint, runtime.threads)
+    from jadfer_cli.expression.torch_engine import in_torch
+
+    return in_torch(checkpoint, runtime)
 
 
-class _Scorer(nn.Module):
-    """From uint8 crops (n, S, S, 3) to logits (n, K)."""
-
-    def __init__(self, network: Jadfer) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
-        # (n, 3, S, S); its memory stays channels_last
-        images = crops_rgb.permute(0, 3, 1, 2).float() / 255
-        logits: torch.Tensor = self.network(images).logits
-        return logits
-
-
-def fold_norms(network: nn.Module) -> None:
-    """Puts every BatchNorm that follows a convolution into its weights: one pass less."""
-    for layers in network.modules():
-        if not isinstance(layers, nn.Sequential):
-            continue
-        for i, (conv, norm) in enumerate(itertools.pairwise(list(layers))):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                layers[i], layers[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
-
-
-def _in_torch(scorer: _Scorer, runtime: Runtime) -> Engine:
-    device, dtype = torch.device(runtime.device), _DTYPES.get(runtime.precision)
-    scorer.to(device)
-    # faster than the default layout for these convolutions on a CPU
-    scorer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    @torch.inference_mode()
-    def score(crops_rgb: ImageArray) -> FloatArray:
-        crops = torch.from_numpy(np.ascontiguousarray(crops_rgb)).to(device)
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            logits: FloatArray = scorer(crops).float().cpu().numpy()
-        return logits
-
-    return score
-
-
-def _in_onnx_runtime(scorer: _Scorer, checkpoint: Checkpoint, threads: int) -> Engine:
+def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
     import onnxruntime
 
     def session(graph: bytes) -> Any:
@@ -98,7 +58,9 @@ def _in_onnx_runtime(scorer: _Scorer, checkpoint: Checkpoint, threads: int) -> E
         if hashlib.sha256(graph).digest() == digest:
             loaded = session(graph)
     if loaded is None:
-        graph = _exported(scorer, checkpoint.config.crop_px)
+        from jadfer_cli.expression.torch_engine import exported
+
+        graph = exported(checkpoint)
         loaded = session(graph)
         _keep(graph, file)
 
@@ -111,24 +73,11 @@ def _in_onnx_runtime(scorer: _Scorer, checkpoint: Checkpoint, threads: int) -> E
 
 def _key(checkpoint: Checkpoint) -> str:
     """Names a graph: by the weights, and by all that makes a graph of them."""
-    digest = hashlib.sha256(f"{checkpoint.sha256} {torch.__version__}".encode())
-    for file in (backbones.__file__, jadfer.__file__, __file__):
-        digest.update(Path(file).read_bytes())
+    torch_version = importlib.metadata.version("torch")
+    digest = hashlib.sha256(f"{checkpoint.sha256} {torch_version}".encode())
+    for name in _SOURCES:
+        digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _exported(scorer: _Scorer, crop_px: int) -> bytes:
-    """The graph as ONNX, with the number of crops left open."""
-    example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a newer exporter exists; it needs more packages
-        graph = Path(folder) / "graph.onnx"
-        torch.onnx.export(
-            scorer, (example,), graph, input_names=["crops_rgb"], output_names=["logits"],
-            dynamic_axes={"crops_rgb": {0: "n"}, "logits": {0: "n"}}, opset_version=_OPSET,
-            dynamo=False,
-        )  # fmt: skip
-        return graph.read_bytes()
 
 
 def _keep(graph: bytes, file: Path) -> None:

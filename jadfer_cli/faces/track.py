@@ -12,13 +12,16 @@ proposals are checked against where each face was really seen, in three steps a 
 
 from __future__ import annotations
 
+import contextlib
 import math
-import warnings
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from jadfer_cli.common import ignored_warnings, own_process
 
 if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
@@ -205,15 +208,29 @@ def _assign_nearest(known: list[int], distance: Points, ids: IntArray) -> None:
             ids[columns[column]] = known[rows[row]]
 
 
+def preload() -> None:
+    """Imports the library beside other work, as that takes about a second.
+
+    Only in a process of jadfer's own: what a thread does to the filters of warnings is not safe
+    beside others.
+    """
+    if own_process():
+        threading.Thread(target=_import_library, daemon=True).start()
+
+
+def _import_library() -> tuple[Any, Any]:
+    # its import warns of its own dependencies; a process of ours ignores warnings altogether
+    with contextlib.nullcontext() if own_process() else ignored_warnings():
+        import supervision
+        import trackers
+    return supervision, trackers
+
+
 class _Library:
     """A tracker of the package `trackers`, fed so that it considers every face."""
 
     def __init__(self, name: str, fps: float, keep_s: float) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its import warns of its own dependencies
-            import supervision
-            from trackers import ByteTrackTracker, OCSORTTracker
-
+        supervision, trackers = _import_library()
         self._detections = supervision.Detections
         self._clock_s = -math.inf
         self._first_id = 0  # after a restart its ids begin at 0 again; ours go on
@@ -228,9 +245,9 @@ class _Library:
             "minimum_iou_threshold": 0.1,
         }
         self._tracker: Any = (
-            OCSORTTracker(**common)
+            trackers.OCSORTTracker(**common)
             if name == "ocsort"
-            else ByteTrackTracker(track_activation_threshold=0.0, **common)
+            else trackers.ByteTrackTracker(track_activation_threshold=0.0, **common)
         )
 
     def propose(self, faces: Faces, time_s: float) -> IntArray:

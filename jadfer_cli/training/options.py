@@ -10,7 +10,7 @@ from typing import Any
 
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.expression.jadfer import JadferConfig
+from jadfer_cli.expression.config import JadferConfig
 from jadfer_cli.expression.losses import VARIETY_KINDS
 from jadfer_cli.training.augment import AugmentOptions
 

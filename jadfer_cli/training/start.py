@@ -12,7 +12,8 @@ import torch
 from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.backbones import mobilefacenet_from_public
-from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+from jadfer_cli.expression.config import JadferConfig
+from jadfer_cli.expression.jadfer import Jadfer
 
 SCRATCH = "scratch"
 

@@ -33,6 +33,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from jadfer_cli.common import own_process
 from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, VideoInfo
 from jadfer_cli.video.audit import Judged, audit, seeks
 from jadfer_cli.video.container import file_url, open_container
@@ -241,7 +242,8 @@ def _same(image: ImageArray, other: ImageArray | None) -> bool:
 
 def _open_decord(path: str, threads: int) -> Any:
     """A decord reader at the first frame, or None where it refuses the file."""
-    import torch  # noqa: F401, I001  # before decord, or the two clash over shared libraries
+    if not own_process():
+        import torch  # noqa: F401  # before decord, or the two may clash over shared libraries
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)

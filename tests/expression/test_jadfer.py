@@ -9,17 +9,11 @@ from tolerances import SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.backbones import MobileFaceNetStem, mobilefacenet_from_public
-from jadfer_cli.expression.engines import fold_norms
-from jadfer_cli.expression.jadfer import (
-    BRANCHES,
-    JAD_READINGS,
-    Attention,
-    Jadfer,
-    JadferConfig,
-    joint_attention_mask,
-)
+from jadfer_cli.expression.config import BRANCHES, JAD_READINGS, JadferConfig
+from jadfer_cli.expression.jadfer import Attention, Jadfer, joint_attention_mask
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
 from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.expression.torch_engine import fold_norms
 from jadfer_cli.runtime import Runtime
 
 SMALL = {"width": 32, "heads": 4, "paths": 2, "map_hidden": 8}
