@@ -1,16 +1,67 @@
-"""The commands, put together. Heavy packages load inside the commands, not here."""
+"""The commands, put together. A command's module loads when the command is used."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import importlib
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, train
+
+_MAIN, _ROWS = "From video to rows", "From rows to findings"
+_TRAIN, _HERE = "Train and measure", "This installation"
+# name: panel, and the first line of its help. The module cli/NAME.py holds HELP and a function
+# NAME, or a group of commands, `app`.
+COMMANDS = {
+    "annotate": (_MAIN, "Annotate the facial expressions in videos, frame by frame, into Parquet."),
+    "evaluate": (_TRAIN, "Measure a model on labelled faces: accuracy, recall, calibration."),
+    "train": (_TRAIN, "Train a model, or fine-tune the shipped one on faces of your own."),
+    "models": (
+        _HERE,
+        "Show, verify and fetch the networks: expression weights and face detectors.",
+    ),
+    "bench": (_HERE, "Measure how fast this machine annotates a video."),
+    "doctor": (_HERE, "Check this installation, with a short test of every stage."),
+}
+
+
+def load(name: str) -> Any:
+    """A command, complete; imports its module."""
+    module = importlib.import_module(f"jadfer_cli.cli.{name}")
+    if hasattr(module, "app"):
+        command = get_command(module.app)
+    else:
+        one = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        one.command(name, help=module.HELP, no_args_is_help=name not in ("bench", "doctor"))(
+            getattr(module, name)
+        )
+        command = get_command(one)
+    command.name = name
+    return command
+
+
+class _Commands(TyperGroup):
+    """Commands by name: light ones for the list of all, the whole one where it is used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = {
+            name: TyperCommand(name, help=line, rich_help_panel=panel)
+            for name, (panel, line) in COMMANDS.items()
+        }
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the arguments name, complete."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return name, None if found is None or name is None else load(name), rest
+
 
 app = typer.Typer(
     name="jadfer",
+    cls=_Commands,
     help="Annotate facial expressions in video: one command from a clip to tidy Parquet.\n\n"
     "Exit codes: 0 all good, 1 a file or the machine failed, 2 wrong usage, 130 interrupted.",
     epilog="Start with:  jadfer annotate clip.mp4 -o clip.parquet",
@@ -34,11 +85,3 @@ def _root(
     ] = False,
 ) -> None:
     """Annotate facial expressions in video."""
-
-
-app.command("annotate", help=annotate.HELP, no_args_is_help=True)(annotate.annotate)
-app.command("evaluate", help=evaluate.HELP, no_args_is_help=True)(evaluate.evaluate)
-app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
-app.add_typer(models.app, name="models")
-app.command("bench", help=bench.HELP)(bench.bench)
-app.command("doctor", help=doctor.HELP)(doctor.doctor)

@@ -17,7 +17,7 @@ from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import DEVICES, ModelOptions
 
-HELP = """Measure a model on a labelled data set: accuracy, recall, calibration, confusion.
+HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
 
 The shipped model by default, without test-time averaging. Images count by a protocol; each \
 figure is printed with its protocol, n and a 95 % interval (bootstrap over images).

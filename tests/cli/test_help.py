@@ -5,18 +5,17 @@ import subprocess
 import sys
 
 import pytest
-import typer
 
-from jadfer_cli.cli.app import app
+from jadfer_cli.cli import app
 
 
-def walk(command, path=("jadfer",)):
+def walk(command, path):
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from walk(child, (*path, name))
 
 
-COMMANDS = dict(walk(typer.main.get_command(app)))
+COMMANDS = {path: c for name in app.COMMANDS for path, c in walk(app.load(name), ("jadfer", name))}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
@@ -28,6 +27,17 @@ def test_every_command_and_option_has_help(path):
             assert getattr(parameter, "help", None), f"{path}: {parameter.name}"
     if not getattr(command, "commands", {}):
         assert f"  {' '.join(path)}" in command.help, "an example to run"
+
+
+@pytest.mark.parametrize("name", app.COMMANDS)
+def test_the_list_of_commands_shows_the_first_line_of_each_help(name):
+    lines = inspect.cleandoc(app.load(name).help).splitlines()
+    assert app.COMMANDS[name][1] == lines[0].strip()
+
+
+def test_a_command_that_does_not_exist_is_answered_with_a_like_one(jadfer):
+    result = jadfer("anotate", "clip.mp4")
+    assert result.returncode == 2 and "annotate" in result.stderr
 
 
 def test_help_is_printed_and_complete(jadfer):
