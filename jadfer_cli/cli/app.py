@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, train
+from jadfer_cli.cli import annotate, bench, diff, doctor, evaluate, methods, models, summary, train
+from jadfer_cli.cli import show as show_command
 
 app = typer.Typer(
     name="jadfer",
@@ -42,3 +43,7 @@ app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
 app.add_typer(models.app, name="models")
 app.command("bench", help=bench.HELP)(bench.bench)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
+app.command("show", help=show_command.HELP, no_args_is_help=True)(show_command.show_results)
+app.command("summary", help=summary.HELP, no_args_is_help=True)(summary.summary)
+app.command("methods", help=methods.HELP, no_args_is_help=True)(methods.methods)
+app.command("diff", help=diff.HELP, no_args_is_help=True)(diff.diff)

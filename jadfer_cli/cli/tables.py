@@ -35,6 +35,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     return result
 
 
+def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[int]) -> Table:
+    """As `table`; the columns numbered in `right` hold figures, right-aligned and never wrapped."""
+    result = table(head, rows)
+    for i in right:
+        result.columns[i].justify, result.columns[i].no_wrap = "right", True
+    return result
+
+
 def title(text: str) -> Text:
     """A heading."""
     return Text(text, style="bold cyan")
