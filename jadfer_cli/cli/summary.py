@@ -30,8 +30,8 @@ count, and each frame counts by the time it stands for, so that a variable frame
 harm. A video without any face has a row, too, with seconds_seen 0.
 
 SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)), w the frames' times, V1 their sum, V2 the sum of \
-their squares. An episode is an unbroken run of analysed frames in which the track is there, counts, and \
-has the same top expression; a transition is an episode followed at once by another.
+their squares. An episode is an unbroken run of analysed frames in which the track is there, \
+counts, and has the same top expression; a transition is an episode followed at once by another.
 
 Examples:
 
