@@ -76,7 +76,7 @@ def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool
         lines: list[Any] = [_answer(found)]
         if not quiet:
             lines += [table((), _settings(found))] if found.settings else []
-            lines += [table(("", "A and B"), _figures(found))]
+            lines += [table((), _figures(found))]
         show(*lines)
     return found.agree
 

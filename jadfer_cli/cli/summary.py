@@ -12,7 +12,7 @@ from rich.text import Text
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.show import share_text, shares_text, short_name
-from jadfer_cli.cli.tables import figures, show
+from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.cli.timeline import clock
 from jadfer_cli.errors import OptionError
 
@@ -41,6 +41,8 @@ Examples:
 
   jadfer summary day1/*.parquet --by video --all-faces -o videos.parquet
 """
+
+_WIDE = 100  # columns of a terminal with room for three expressions
 
 
 def summary(
@@ -109,6 +111,7 @@ def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
     """The columns that fit a terminal."""
     names = {str(result.path): short_name(result, results) for result in results}
     whole = by == "video"
+    most = 2 if room() < _WIDE else 3
     rows = [
         [
             names[item.result],
@@ -117,7 +120,7 @@ def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
             str(int(item.transitions.sum())),
-            shares_text(item.shares),
+            shares_text(item.shares, most=most),
         ]
         for item in items
     ]

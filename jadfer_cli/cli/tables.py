@@ -12,7 +12,7 @@ from rich.text import Text
 from jadfer_cli.cli.console import stdout_console
 
 # In a pipe nothing is wrapped, so that grep and a log see whole lines.
-_PIPE_WIDTH = 4000
+PIPE_WIDTH = 4000
 
 Cell = str | tuple[str, str] | Text  # a text, a text and its style, or many of them
 
@@ -48,6 +48,12 @@ def title(text: str) -> Text:
     return Text(text, style="bold cyan")
 
 
+def room() -> int:
+    """Columns that a table may take: those of the terminal, in a pipe as many as it needs."""
+    console = stdout_console()
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
+
+
 def show(*parts: Table | Text) -> None:
     """Prints the parts on stdout."""
     console = stdout_console()
@@ -55,8 +61,7 @@ def show(*parts: Table | Text) -> None:
         for part in parts:
             console.print(part)
         return
-    if "COLUMNS" not in os.environ:
-        console.width = _PIPE_WIDTH
+    console.width = room()
     with console.capture() as captured:
         for part in parts:
             console.print(part)

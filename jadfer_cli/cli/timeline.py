@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from jadfer_cli.cli.console import stdout_console
+from jadfer_cli.cli.tables import PIPE_WIDTH, room
 
 if TYPE_CHECKING:
     from jadfer_cli.results.facerows import Annotated
     from jadfer_cli.results.strips import Strips
 
 _MOST_TRACKS = 20
-_PIPE_WIDTH = 80
+_PIPE_WIDTH, _LEAST_WIDTH = 80, 40
 # after Okabe and Ito (2008), told apart by most colour-blind people, too
 _STYLES = {
     "neutral": "black on grey70",
@@ -44,9 +43,8 @@ def clock(seconds: float) -> str:
 
 def width() -> int:
     """Columns to draw in: those of the terminal, or 80 in a pipe."""
-    console = stdout_console()
-    known = console.is_terminal or "COLUMNS" in os.environ
-    return max(console.width if known else _PIPE_WIDTH, 40)
+    columns = room()
+    return _PIPE_WIDTH if columns == PIPE_WIDTH else max(columns, _LEAST_WIDTH)
 
 
 def letters(labels: Sequence[str]) -> dict[str, str]:
