@@ -47,7 +47,9 @@ def diff(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all figures as JSON; for folders, a list.")
     ] = False,
-    quiet: reading.Quiet = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the answer only; for folders no progress.")
+    ] = False,
     debug: reading.Debug = False,
 ) -> None:
     """Compare two results."""

@@ -23,6 +23,7 @@ from jadfer_cli.results.schema import BOX_COLUMNS
 MIN_IOU = 0.5
 TIME_TOLERANCE_S = 1e-6  # float64 times of one container are equal
 BOX_TOLERANCE_PX = 0.1  # moves an aligned face by less than a tenth of a pixel
+_FRAMES_AT_ONCE = 5000
 
 
 @dataclass(frozen=True)
@@ -205,13 +206,24 @@ def _match(a: pd.DataFrame, b: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt
     keyed = _pairs(a, b, ["frame", "track_id"])
     sure = keyed[keyed["iou"] >= MIN_IOU]
     rest_a, rest_b = a.drop(sure["i"]), b.drop(sure["j"])
-    near = _pairs(rest_a, rest_b, ["frame"])
-    near = _best(near[near["iou"] >= MIN_IOU])
+    near = _best(_near(rest_a, rest_b))
     far = keyed[
         (keyed["iou"] < MIN_IOU) & ~keyed["i"].isin(near["i"]) & ~keyed["j"].isin(near["j"])
     ]
     found = pd.concat([part[["i", "j"]] for part in (sure, near, far)]).sort_values("i")
     return found["i"].to_numpy(np.int64), found["j"].to_numpy(np.int64)
+
+
+def _near(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of faces of one frame that overlap."""
+    frames = np.intersect1d(a["frame"], b["frame"])
+    found = []
+    # in pieces: the pairs of an hour with 20 faces do not fit into memory
+    for piece in np.array_split(frames, len(frames) // _FRAMES_AT_ONCE + 1):
+        inside = [each[each["frame"].isin(piece)] for each in (a, b)]
+        pairs = _pairs(*inside, ["frame"])
+        found.append(pairs[pairs["iou"] >= MIN_IOU])
+    return pd.concat(found)
 
 
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFrame:

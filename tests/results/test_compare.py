@@ -7,6 +7,7 @@ import pytest
 from made import Made, Track, options, sure
 
 from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.results import compare as comparing
 from jadfer_cli.results import load
 from jadfer_cli.results.compare import compare
 
@@ -110,7 +111,9 @@ def test_settings_explain_and_labels_decide(tmp_path):
     assert other.agree and len(other.settings) == 1
 
 
-def test_matching_agrees_with_a_plain_search(tmp_path):
+@pytest.mark.parametrize("frames_at_once", [5000, 2])
+def test_matching_agrees_with_a_plain_search(tmp_path, monkeypatch, frames_at_once):
+    monkeypatch.setattr(comparing, "_FRAMES_AT_ONCE", frames_at_once)
     # crowds of boxes that move a little: each face's best counterpart is its own
     rng = np.random.default_rng(0)
     at = np.array([(120 * (i % 5), 120 * (i // 5)) for i in range(20)])
