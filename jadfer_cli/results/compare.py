@@ -220,8 +220,7 @@ def _near(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     found = []
     # in pieces: the pairs of an hour with 20 faces do not fit into memory
     for piece in np.array_split(frames, len(frames) // _FRAMES_AT_ONCE + 1):
-        inside = [each[each["frame"].isin(piece)] for each in (a, b)]
-        pairs = _pairs(*inside, ["frame"])
+        pairs = _pairs(a[a["frame"].isin(piece)], b[b["frame"].isin(piece)], ["frame"])
         found.append(pairs[pairs["iou"] >= MIN_IOU])
     return pd.concat(found)
 
