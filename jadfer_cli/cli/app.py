@@ -17,6 +17,11 @@ _TRAIN, _HERE = "Train and measure", "This installation"
 # NAME, or a group of commands, `app`.
 COMMANDS = {
     "annotate": (_MAIN, "Annotate the facial expressions in videos, frame by frame, into Parquet."),
+    "show": (_ROWS, "Look at results: warnings, video, model, coverage, tracks, expressions, a timeline."),
+    "summary": (_ROWS, "Sum results up: a row a video and track, for statistics."),
+    "events": (_ROWS, "EVENTS"),
+    "methods": (_ROWS, "Write the paragraph for a methods section, and BibTeX, from the metadata of results."),
+    "diff": (_ROWS, "Compare two results: do frames, times, faces, ids, boxes and probabilities agree?"),
     "evaluate": (_TRAIN, "Measure a model on labelled faces: accuracy, recall, calibration."),
     "train": (_TRAIN, "Train a model, or fine-tune the shipped one on faces of your own."),
     "models": (
@@ -28,6 +33,9 @@ COMMANDS = {
 }
 
 
+_FUNCTIONS = {"show": "show_results"}  # where the command's name says something else there
+
+
 def load(name: str) -> Any:
     """A command, complete; imports its module."""
     module = importlib.import_module(f"jadfer_cli.cli.{name}")
@@ -36,7 +44,7 @@ def load(name: str) -> Any:
     else:
         one = typer.Typer(add_completion=False, rich_markup_mode="rich")
         one.command(name, help=module.HELP, no_args_is_help=name not in ("bench", "doctor"))(
-            getattr(module, name)
+            getattr(module, _FUNCTIONS.get(name, name))
         )
         command = get_command(one)
     command.name = name

@@ -34,12 +34,18 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     """The results that the inputs mean, opened; their rows are read later.
 
+    Damaged files in folders are named on stderr: nobody is left out of a study unnoticed.
+
     Raises:
         ResultError: One is missing, damaged or no result.
     """
     from jadfer_cli.results import load
 
-    return [load.load(path) for path in load.find(inputs, recursive=recursive)]
+    results = [load.load(path) for path in load.find(inputs, recursive=recursive)]
+    for path in load.damaged(inputs, recursive=recursive):
+        text = f"Warning: {path} is no readable Parquet file; it is left out."
+        stderr_console().print(text, markup=False)
+    return results
 
 
 def each(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from jadfer_cli.cli.console import stdout_console
 
 # In a pipe nothing is wrapped, so that grep and a log see whole lines.
-_PIPE_WIDTH = 4000
+PIPE_WIDTH = 4000
 
 Cell = str | tuple[str, str] | Text  # a text, a text and its style, or many of them
 
@@ -35,9 +35,23 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     return result
 
 
+def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[int]) -> Table:
+    """As `table`; the columns numbered in `right` hold figures, right-aligned and never wrapped."""
+    result = table(head, rows)
+    for i in right:
+        result.columns[i].justify, result.columns[i].no_wrap = "right", True
+    return result
+
+
 def title(text: str) -> Text:
     """A heading."""
     return Text(text, style="bold cyan")
+
+
+def room() -> int:
+    """Columns that a table may take: those of the terminal, in a pipe as many as it needs."""
+    console = stdout_console()
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
 
 
 def show(*parts: Table | Text) -> None:
@@ -47,8 +61,7 @@ def show(*parts: Table | Text) -> None:
         for part in parts:
             console.print(part)
         return
-    if "COLUMNS" not in os.environ:
-        console.width = _PIPE_WIDTH
+    console.width = room()
     with console.capture() as captured:
         for part in parts:
             console.print(part)

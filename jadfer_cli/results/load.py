@@ -129,6 +129,30 @@ def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
     return list(found.values())
 
 
+def damaged(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
+    """Files in folders that are named like results and cannot be read; `find` leaves them out.
+
+    Args:
+        inputs: As for `find`; only folders among them count.
+        recursive: Take folders with all below them.
+    """
+    return [
+        path
+        for folder in inputs
+        if os.path.isdir(folder)
+        for path in _named_like_results(Path(folder), recursive)
+        if not _is_parquet(path)
+    ]
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        pq.read_schema(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def is_result(path: Path) -> bool:
     """Whether a file is a readable result of jadfer annotate."""
     # macOS leaves "._clip.parquet" beside each file it copies to other disks
@@ -148,8 +172,7 @@ def _holds_rows_no(path: Path) -> bool:
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Path]:
-    inside = folder.rglob("*" + SUFFIX) if recursive else folder.glob("*" + SUFFIX)
-    paths = [p for p in sorted(inside) if not _hidden(p.relative_to(folder)) and is_result(p)]
+    paths = [path for path in _named_like_results(folder, recursive) if is_result(path)]
     if paths:
         return paths
     deeper = not recursive and any(is_result(p) for p in folder.rglob("*" + SUFFIX))
@@ -157,6 +180,11 @@ def _in_folder(folder: Path, recursive: bool) -> list[Path]:
         f"{folder} holds no result of jadfer annotate.",
         "Its subfolders do: give -r to take them, too." if deeper else None,
     )
+
+
+def _named_like_results(folder: Path, recursive: bool) -> list[Path]:
+    inside = folder.rglob("*" + SUFFIX) if recursive else folder.glob("*" + SUFFIX)
+    return [p for p in sorted(inside) if not _hidden(p.relative_to(folder)) and p.is_file()]
 
 
 def _hidden(path: Path) -> bool:
