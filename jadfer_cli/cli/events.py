@@ -25,7 +25,8 @@ HELP = """Find events: when an expression begins (onset), is strongest (apex) an
 An event begins with the first frame in which the expression's probability reaches --on and ends \
 before the first one in which it falls below --off. Interruptions up to --merge-gap are bridged \
 (also by frames without the face, unusable or corrupt ones); what is then shorter than \
---min-duration is left out. With --on 0.5 or less, events of different expressions may overlap.
+--min-duration is left out. Where --on and --off sum to less than 1, and over bridged gaps, events \
+of different expressions may overlap.
 
 Without -o a table on the terminal, CSV in a pipe.
 
@@ -33,7 +34,7 @@ Examples:
 
   jadfer events clip.parquet
 
-  jadfer events results/ -r -o events.csv --expression happy --min-duration 0.5
+  jadfer events results/ -r -o smiles.csv --expression happy --on 0.8
 
   jadfer events clip.parquet -o clip.eaf
 
@@ -173,10 +174,7 @@ def _print(found: Sequence[Found], *, quiet: bool) -> None:
 
     if stdout_console().is_terminal:
         for each in found:
-            if len(found) > 1 or len(each.events):
-                show(title(each.result.name))
-            if len(each.events):
-                show(_table(each))
+            show(title(each.result.name), _table(each) if len(each.events) else Text("no event"))
     else:
         joined(found).to_csv(sys.stdout, index=False)
     if not quiet:
@@ -184,7 +182,16 @@ def _print(found: Sequence[Found], *, quiet: bool) -> None:
 
 
 def _table(found: Found) -> Table:
-    head = ("track", "expression", "onset s", "apex s", "offset s", "lasts s", "p", "truncated")
+    head = (
+        "track",
+        "expression",
+        "onset s",
+        "apex s",
+        "offset s",
+        "lasts s",
+        "p apex",
+        "truncated",
+    )
     lines: list[list[Cell]] = [
         [
             str(event.track_id),

@@ -60,8 +60,10 @@ def test_an_elan_file_comes_back_with_a_tier_a_track(tmp_path):
     assert eaf.get_parameters_for_tier("track 1")["PARTICIPANT"] == "track 1"
     (media,) = eaf.get_linked_files()
     assert media["MEDIA_URL"] == "file://" + video.as_posix()
-    assert media["RELATIVE_MEDIA_URL"] == "./../my clips/clip.mp4"
+    assert media["RELATIVE_MEDIA_URL"] == "../my clips/clip.mp4"
     assert media["MIME_TYPE"] == "video/mp4"
+    beside = Eaf(write("eaf", of, tmp_path / "clip.eaf")).get_linked_files()[0]
+    assert beside["RELATIVE_MEDIA_URL"] == "./my clips/clip.mp4"
     (vocabulary,) = eaf.get_controlled_vocabulary_names()
     entries = eaf.get_cv_entries(vocabulary).values()
     assert [values[0][0] for values, _ in entries] == list(LABELS)
@@ -148,6 +150,13 @@ def test_events_of_less_than_a_millisecond_have_no_interval(tmp_path):
     write("textgrid", of, tmp_path / "clip.TextGrid")
 
 
+def test_no_interval_ends_after_the_video(tmp_path):
+    # 20 pictures of 33.34 ms: the video ends at 666.8 ms, of which 666 are whole
+    of = found(tmp_path, [Track(0, list(range(20)), "fear")], times_s=np.arange(20) * 0.03334)
+    ((span,),) = (tier.spans for tier in tiers.tiers(of))
+    assert (span.start_ms, span.end_ms, tiers.end_ms(of)) == (0, 666, 666)
+
+
 def test_boris_has_its_own_columns_and_order(tmp_path):
     path = tmp_path / "boris.csv"
     export.FORMATS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
@@ -162,6 +171,9 @@ def test_boris_has_its_own_columns_and_order(tmp_path):
     assert first["Media duration (s)"] == 0.8 and first["FPS (frame/s)"] == 25
     assert first["Observation date"] == "2026-11-24 10:00:00"
     assert first["Comment start"] == "apex 0.400 s, p 0.900"
+    turned = [Track(0, list(range(20)), ["sadness"] * 10 + ["happiness"] * 10)]
+    table_2 = pd.read_csv(write("boris", found(tmp_path, turned, name="c"), tmp_path / "c.csv"))
+    assert table_2["Behavior"].tolist() == ["happiness", "sadness"]  # as in the ethogram
     assert table["Comment stop"].tolist()[2:4] == ["truncated: end", "truncated: both"]
 
 

@@ -64,12 +64,14 @@ def write(found: Found, out: Path) -> None:
 
 def _link(eaf: Any, found: Found, out: Path) -> None:
     video = _video_file(found)
-    # as ELAN writes them: file:///, the path as it is, and ./ before one that is relative
+    # as ELAN writes them: nothing is escaped, and a relative path begins with ./ or ../
     url = "file:///" + video.as_posix().lstrip("/")
     try:
-        relative = "./" + Path(os.path.relpath(video, out.absolute().parent)).as_posix()
+        relative = Path(os.path.relpath(video, out.absolute().parent)).as_posix()
     except ValueError:  # on another drive
         relative = None
+    if relative is not None and not relative.startswith("../"):
+        relative = f"./{relative}"
     eaf.add_linked_file(url, relative, _MEDIA.get(video.suffix.lower(), "video/*"))
 
 
