@@ -17,11 +17,23 @@ _TRAIN, _HERE = "Train and measure", "This installation"
 # NAME, or a group of commands, `app`.
 COMMANDS = {
     "annotate": (_MAIN, "Annotate the facial expressions in videos, frame by frame, into Parquet."),
-    "show": (_ROWS, "Look at results: warnings, video, model, coverage, tracks, expressions, a timeline."),
+    "show": (
+        _ROWS,
+        "Look at results: warnings, video, model, coverage, tracks, expressions, a timeline.",
+    ),
     "summary": (_ROWS, "Sum results up: a row a video and track, for statistics."),
-    "events": (_ROWS, "EVENTS"),
-    "methods": (_ROWS, "Write the paragraph for a methods section, and BibTeX, from the metadata of results."),
-    "diff": (_ROWS, "Compare two results: do frames, times, faces, ids, boxes and probabilities agree?"),
+    "events": (
+        _ROWS,
+        "Find events: when an expression begins (onset), is strongest (apex) and ends (offset).",
+    ),
+    "methods": (
+        _ROWS,
+        "Write the paragraph for a methods section, and BibTeX, from the metadata of results.",
+    ),
+    "diff": (
+        _ROWS,
+        "Compare two results: do frames, times, faces, ids, boxes and probabilities agree?",
+    ),
     "evaluate": (_TRAIN, "Measure a model on labelled faces: accuracy, recall, calibration."),
     "train": (_TRAIN, "Train a model, or fine-tune the shipped one on faces of your own."),
     "models": (

@@ -18,6 +18,7 @@ from jadfer_cli.results.places import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
+TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
 _ATTRS_KEY = b"PANDAS_ATTRS"  # pandas.read_parquet turns its JSON into DataFrame.attrs
 _NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
 
@@ -120,8 +121,8 @@ def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
                 raise ResultError(f"No result of jadfer annotate matches {text}.")
         elif not os.path.exists(text):
             raise ResultError(f"There is no file {text}.", _hint_for_missing(Path(text)))
-        elif _holds_rows_no(Path(text)) and len(inputs) > 1:
-            continue  # *.parquet in a shell means the landmarks, too
+        elif len(inputs) > 1 and _is_beside_results(Path(text)):
+            continue  # *.parquet in a shell means landmarks and our tables, too
         else:
             paths = [Path(text)]
         for path in paths:
@@ -165,10 +166,15 @@ def is_result(path: Path) -> bool:
     return True
 
 
-def _holds_rows_no(path: Path) -> bool:
-    """Whether this is the file of landmarks that lies beside a result."""
+def _is_beside_results(path: Path) -> bool:
+    """Whether this is a file of landmarks beside its result, or a table that jadfer wrote."""
     result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
-    return path.name.endswith(".landmarks.parquet") and result.exists()
+    if path.name.endswith(".landmarks.parquet") and result.exists():
+        return True
+    try:
+        return TABLE_KEY in json.loads((pq.read_schema(path).metadata or {})[_ATTRS_KEY])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Path]:

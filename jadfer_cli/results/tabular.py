@@ -11,7 +11,7 @@ import pandas as pd
 
 from jadfer_cli.common import check_writable, written_whole
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.results.load import is_result
+from jadfer_cli.results.load import TABLE_KEY, is_result
 
 
 def _csv(table: pd.DataFrame, path: Path) -> None:
@@ -31,7 +31,9 @@ def _jsonl(table: pd.DataFrame, path: Path) -> None:
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:
-    table.to_parquet(path, index=False)
+    marked = table.copy(deep=False)
+    marked.attrs = {TABLE_KEY: True}  # so that it is not taken for a damaged result
+    marked.to_parquet(path, index=False)
 
 
 _WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import BY_NAME
 from jadfer_cli.training import ferplus
 from jadfer_cli.training.faceset import Counted, FaceSet, SplitMissing
 
@@ -32,19 +33,6 @@ AFFECTNET_CLASSES = (
     "neutral", "happiness", "sadness", "surprise", "fear", "disgust", "anger", "contempt",
 )  # fmt: skip
 
-_SYNONYMS = {
-    "neutral": ("neutrality", "ne"),
-    "happiness": ("happy", "joy", "ha"),
-    "surprise": ("surprised", "su"),
-    "sadness": ("sad", "sa"),
-    "anger": ("angry", "an"),
-    "disgust": ("disgusted", "di"),
-    "fear": ("fearful", "afraid", "scared", "fe", "af"),
-    "contempt": ("contemptuous", "co"),
-}
-_BY_NAME = {
-    name: expression for expression, names in _SYNONYMS.items() for name in (expression, *names)
-}
 _SPLIT_FOLDERS = {
     "train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test",),
 }  # fmt: skip
@@ -141,7 +129,7 @@ def _from_train(split: str, rows: Iterable[Row]) -> list[Row]:
 
 def _expression(name: str, classes: Mapping[str, str], where: str) -> str:
     """The expression that a data set's class name means."""
-    found = classes.get(name, _BY_NAME.get(name.strip().lower()))
+    found = classes.get(name, BY_NAME.get(name.strip().lower()))
     if found not in LABELS:
         raise JadferError(
             f"{where}: the class {name!r} is none of the eight expressions ({', '.join(LABELS)}).",
@@ -316,7 +304,7 @@ def _csv(data: Path, split: str, classes: Mapping[str, str]) -> Found:
     except (OSError, csv.Error) as error:
         raise JadferError(f"{data} cannot be read as CSV ({error}).", _HINTS["csv"]) from error
     own = {name.lower(): expression for name, expression in classes.items()}
-    votes = {name: (_BY_NAME | own)[name] for name in header if name in _BY_NAME | own}
+    votes = {name: (BY_NAME | own)[name] for name in header if name in BY_NAME | own}
     if "file" not in header or ("label" not in header and not votes):
         raise JadferError(f"{data} has the columns {', '.join(header)}.", _HINTS["csv"])
     by_split: dict[str, list[Row]] = {name: [] for name in SPLITS}

@@ -38,7 +38,10 @@ def test_files_folders_and_patterns_mean_results_and_nothing_else(tmp_path):
     assert load.find([str(tmp_path)], recursive=True) == [a, deep]
     assert load.find([str(tmp_path / "*.parquet"), str(a)]) == [a]
     # as a shell writes *.parquet out: the landmarks are left out
-    assert load.find([str(a), str(landmark_path(a))]) == [a]
+    events = tmp_path / "events.parquet"
+    tabular.write_table(pd.DataFrame({"onset_s": [1.0]}), events)
+    assert load.find([str(a), str(landmark_path(a)), str(events)]) == [a]
+    assert pd.read_parquet(events)["onset_s"].tolist() == [1.0]
 
 
 @pytest.mark.parametrize(
