@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, train
+from jadfer_cli.cli import annotate, bench, collect, doctor, evaluate, models, train
 
 app = typer.Typer(
     name="jadfer",
@@ -37,6 +37,7 @@ def _root(
 
 
 app.command("annotate", help=annotate.HELP, no_args_is_help=True)(annotate.annotate)
+app.command("collect", help=collect.HELP, no_args_is_help=True)(collect.collect)
 app.command("evaluate", help=evaluate.HELP, no_args_is_help=True)(evaluate.evaluate)
 app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
 app.add_typer(models.app, name="models")

@@ -19,6 +19,7 @@ from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
 _ATTRS_KEY = b"PANDAS_ATTRS"  # pandas.read_parquet turns its JSON into DataFrame.attrs
+COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
 _NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
 
 
@@ -88,6 +89,12 @@ def load(path: str | os.PathLike[str]) -> Result:
             "Name files that `jadfer annotate` wrote; other programs that write Parquet anew drop "
             "the metadata.",
         ) from error
+    if COLLECTED in metadata:
+        raise ResultError(
+            f"{path} is a dataset of {metadata[COLLECTED]['videos']:,} videos, made by `jadfer "
+            "collect`, not the result of one.",
+            "Name the results that it was made of, or their folder; pandas reads the dataset.",
+        )
     missing = [name for name in _NEEDED if name not in schema.names]
     if missing:
         raise ResultError(
@@ -120,7 +127,7 @@ def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
                 raise ResultError(f"No result of jadfer annotate matches {text}.")
         elif not os.path.exists(text):
             raise ResultError(f"There is no file {text}.", _hint_for_missing(Path(text)))
-        elif _holds_rows_no(Path(text)) and len(inputs) > 1:
+        elif is_landmarks(Path(text)) and len(inputs) > 1:
             continue  # *.parquet in a shell means the landmarks, too
         else:
             paths = [Path(text)]
@@ -141,7 +148,16 @@ def is_result(path: Path) -> bool:
     return True
 
 
-def _holds_rows_no(path: Path) -> bool:
+def is_collected(path: Path) -> bool:
+    """Whether a file is one that `jadfer collect` made, of many results."""
+    try:
+        metadata = json.loads((pq.read_schema(path).metadata or {})[_ATTRS_KEY])["jadfer"]
+    except (OSError, KeyError, ValueError, TypeError):  # pyarrow's errors are ValueErrors
+        return False
+    return isinstance(metadata, dict) and COLLECTED in metadata
+
+
+def is_landmarks(path: Path) -> bool:
     """Whether this is the file of landmarks that lies beside a result."""
     result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
     return path.name.endswith(".landmarks.parquet") and result.exists()
