@@ -192,7 +192,7 @@ def test_other_settings_are_told_with_their_files(three, collect, tmp_path):
     told = collect(folder, "-o", tmp_path / "all.parquet")
     assert f"fps differs: None in 4 results; 5.0 in {paths[3]}." in told
     assert f"precision differs: fp32 in 4 results; bf16 in {paths[4]}." in told
-    assert f"detector differs: centerface 22222222 in 4 results; buffalo_sc 88888888 in " in told
+    assert "detector differs: centerface 22222222 in 4 results; buffalo_sc 88888888 in " in told
     assert told.endswith("5 videos, 36 rows; 3 warnings")
     metadata = pd.read_parquet(tmp_path / "all.parquet").attrs["jadfer"]
     assert "options.video.fps" in metadata["collected"]["differs"]
@@ -201,7 +201,7 @@ def test_other_settings_are_told_with_their_files(three, collect, tmp_path):
 
 @pytest.mark.parametrize("replaced", [{"schema_version": "0"}, {}])
 def test_other_schemas_are_refused(three, collect, tmp_path, replaced):
-    folder, paths = three
+    folder, _ = three
     more = made(folder / "g.parquet", sha256="9", metadata=replaced)
     if not replaced:  # a column that others lack
         table = pq.read_table(more)
