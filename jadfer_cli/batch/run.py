@@ -70,6 +70,7 @@ class _Worker:
         self.ready = False
         self.unready: JadferError | None = None  # why it could not load the networks
         self.task: Task | None = None
+        self.taken = False  # it has heard of the task
         self.frames = self.total = self.faces = 0
         self.heard_s = time.monotonic()
 
@@ -79,7 +80,7 @@ class _Worker:
             self.pipe.send(task)
         except OSError:
             return False
-        self.task, self.frames, self.total, self.faces = task, 0, 0, 0
+        self.task, self.taken, self.frames, self.total, self.faces = task, False, 0, 0, 0
         self.heard_s = time.monotonic()
         return True
 
@@ -242,7 +243,9 @@ class Batch:
             while worker.pipe.poll():
                 self._message(worker, *worker.pipe.recv())
         if not alive:
-            if worker.task is not None:
+            if worker.task is not None and not worker.taken:  # it died while it waited
+                self._waiting.appendleft(worker.task)
+            elif worker.task is not None:
                 self._lost(
                     worker, "crash", f"The worker died at this video ({worker.how_it_ended()}).",
                     "A library crashed on it, or memory ran out; convert it, or try fewer --jobs.",
@@ -276,6 +279,8 @@ class Batch:
             worker.unready = JadferError(error["message"], error["hint"])
         elif kind == "warning":
             self._note(fields["message"], "warning")
+        elif kind == "taken":
+            worker.taken = True
         elif kind == "begun":
             worker.total = fields["frames"]
         elif kind == "progress":

@@ -4,6 +4,7 @@ It tells its parent what it does through a pipe, as (kind, fields):
 
     ready     hint, warnings     the networks are loaded
     unready   error              they cannot be
+    taken                        it has heard which video is next
     begun     frames             the video's timeline is read
     progress  frames, faces
     warning   message            of the machine, not of the video
@@ -78,6 +79,7 @@ def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
     hint = annotator.detector.info.hint
     pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
     while (task := pipe.recv()) is not None:
+        pipe.send(("taken", {}))
         try:
             if existing == "skip" and task.target.exists():
                 _compare(annotator, task)
