@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import multiprocessing
-import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Protocol
 
+from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.worker import work
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.runtime import usable_cores
 
-FAILURES = "failures.jsonl"
 _TICK_S = 0.25
 _LOAD_S = 300.0  # for a worker to load the networks
 _GRACE_S = 10.0  # for a worker to clean up when the batch is stopped
+_LOADS = 3  # workers in a row that fail to load the networks, before it goes on with fewer
 
 
 @dataclass
@@ -35,6 +34,9 @@ class Outcome:
     failed: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
     skipped: list[Task] = field(default_factory=list)  # had a result of the same settings
     elsewhere: list[Task] = field(default_factory=list)  # another run did them meanwhile
+    untried: list[Task] = field(default_factory=list)  # the batch was stopped before
+    stopped: JadferError | None = None  # why
+    listed: bool = True  # every failure is in the list of failures
 
 
 class Reporter(Protocol):
@@ -66,14 +68,26 @@ class _Worker:
         self.process.start()
         theirs.close()
         self.ready = False
+        self.unready: JadferError | None = None  # why it could not load the networks
         self.task: Task | None = None
+        self.taken = False  # it has heard of the task
         self.frames = self.total = self.faces = 0
         self.heard_s = time.monotonic()
 
-    def give(self, task: Task) -> None:
-        self.task, self.frames, self.total, self.faces = task, 0, 0, 0
+    def give(self, task: Task) -> bool:
+        """Hands it a video; False if it died while it waited."""
+        try:
+            self.pipe.send(task)
+        except OSError:
+            return False
+        self.task, self.taken, self.frames, self.total, self.faces = task, False, 0, 0, 0
         self.heard_s = time.monotonic()
-        self.pipe.send(task)
+        return True
+
+    def how_it_ended(self) -> str:
+        """By which signal or exit code, in words."""
+        code = self.process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self, grace_s: float) -> None:
         """Waits for the process to end, and ends it if that takes longer."""
@@ -89,7 +103,8 @@ class Batch:
     """Annotates many videos in worker processes.
 
     A worker that dies, or says nothing for `stall_s`, costs the video that it is at and is
-    replaced. One that cannot load the networks ends the batch.
+    replaced. The batch ends early where the first worker cannot load the networks, or no
+    later one, and where no result can be written any more.
 
     Args:
         options: Of every video.
@@ -111,55 +126,63 @@ class Batch:
         report: Reporter,
     ) -> None:
         self.options, self.jobs, self.stall_s = options, jobs, stall_s
-        self.existing, self.failures, self.report = existing, failures, report
+        self.existing, self.failures, self.report = existing, Failures(failures), report
         self.outcome = Outcome()
         self._said: set[str] = set()
+        self._waiting: deque[Task] = deque()
         self._busy: deque[Task] = deque()  # another run is at them
+        self._workers: list[_Worker] = []
+        self._loaded = False  # some worker did load the networks
+        self._not_loaded = 0  # workers since then that did not
 
     def run(self, tasks: Sequence[Task]) -> Outcome:
-        """Does all tasks; returns when each is done, failed or done by another run.
+        """Does all tasks; returns when each is done, failed, or done by another run.
 
         Raises:
             JadferError: The networks cannot be loaded.
+            OutputError: The list of failures of an earlier run cannot be changed.
             KeyboardInterrupt: Stopped; the workers have ended.
         """
-        forget_failures(self.failures, tasks)
-        waiting = deque(tasks)
-        busy_elsewhere = self._busy = deque[Task]()
-        workers: list[_Worker] = []
-        numbers = range(1, min(self.jobs, len(tasks)) + 1)
+        self.failures.forget(tasks)
+        self._waiting.extend(tasks)
         try:
-            workers += [self._new(number) for number in numbers]
-            while True:
-                for worker in workers:
-                    if worker.ready and worker.task is None:
-                        self._hand_out(worker, waiting, busy_elsewhere)
-                    self.report.worker(
-                        worker.number, worker.task, worker.frames, worker.total, worker.faces
-                    )
-                if not (waiting or busy_elsewhere or any(w.task for w in workers)):
-                    break
-                self.report.tick()
-                watched: list[Any] = [w.pipe for w in workers] + [
-                    w.process.sentinel for w in workers
-                ]
-                connection.wait(watched, _TICK_S)
-                for i, worker in enumerate(workers):
-                    if self._hear(worker):
-                        continue
-                    worker.end(0)
-                    workers[i] = self._new(worker.number)
-            for worker in workers:
-                with contextlib.suppress(OSError):
-                    worker.pipe.send(None)
+            for number in range(1, min(self.jobs, len(tasks)) + 1):
+                self._workers.append(self._new(number))
+            self._work()
+            for worker in self._workers:
+                if worker.ready:
+                    with contextlib.suppress(OSError):
+                        worker.pipe.send(None)
+                else:  # the replacement of one that died at the last video
+                    worker.process.terminate()
         except BaseException:
-            for worker in workers:
+            for worker in self._workers:
                 worker.process.terminate()  # it cleans up
             raise
         finally:
-            for worker in workers:
+            for worker in self._workers:
                 worker.end(_GRACE_S)
+        with contextlib.suppress(OutputError):
+            self.failures.save()
+        self.outcome.listed = self.failures.complete
         return self.outcome
+
+    def _work(self) -> None:
+        """Hands out videos and watches the workers until nothing is left to do."""
+        while True:
+            for worker in self._workers:
+                if worker.ready and worker.task is None:
+                    self._hand_out(worker)
+                self.report.worker(
+                    worker.number, worker.task, worker.frames, worker.total, worker.faces
+                )
+            if not (self._waiting or self._busy or any(w.task for w in self._workers)):
+                return
+            self.report.tick()
+            watched: list[Any] = [w.pipe for w in self._workers]
+            connection.wait(watched + [w.process.sentinel for w in self._workers], _TICK_S)
+            for worker in [w for w in self._workers if not self._hear(w)]:
+                self._replace(worker)
 
     def _new(self, number: int) -> _Worker:
         """A worker with its share of the machine."""
@@ -171,44 +194,68 @@ class Batch:
         options = dataclasses.replace(self.options, model=model)
         return _Worker(number, options, self.existing)
 
-    def _hand_out(self, worker: _Worker, waiting: deque[Task], busy_elsewhere: deque[Task]) -> None:
+    def _replace(self, worker: _Worker) -> None:
+        """Puts a new worker in the place of one that is gone, or goes on with fewer.
+
+        Raises:
+            JadferError: The networks cannot be loaded.
+        """
+        worker.end(0)
+        place = self._workers.index(worker)
+        if worker.ready:
+            self._workers[place] = self._new(worker.number)
+            return
+        self._not_loaded += 1
+        why = worker.unready or JadferError(
+            f"A worker died while it loaded the networks ({worker.how_it_ended()}).",
+            "Try fewer --jobs; `jadfer doctor` tells what is wrong with the installation.",
+        )
+        if not self._loaded or (self._not_loaded >= _LOADS and len(self._workers) == 1):
+            raise why
+        if self._not_loaded < _LOADS:
+            self._workers[place] = self._new(worker.number)
+        else:
+            del self._workers[place]
+            self._note(f"The batch goes on with fewer workers: {why.message}", "warning")
+
+    def _hand_out(self, worker: _Worker) -> None:
         """The next task that nobody else is at."""
         from jadfer_cli.results.sink import is_being_written
 
-        for queue in (waiting, busy_elsewhere):
+        for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
                 task = queue.popleft()
                 if self.existing == "refuse" and task.target.exists():  # since the plan
                     self.outcome.elsewhere.append(task)
-                    self.report.ended(task, "elsewhere", {})
+                    self._ended(task, "elsewhere", {})
                 elif is_being_written(task.target):
-                    busy_elsewhere.append(task)
+                    self._busy.append(task)
+                elif worker.give(task):
+                    return
                 else:
-                    worker.give(task)
+                    queue.appendleft(task)
                     return
 
     def _hear(self, worker: _Worker) -> bool:
         """Takes a worker's messages; False if it is gone or stuck."""
+        alive = worker.process.is_alive()  # asked first: what it says last is heard too
         with contextlib.suppress(EOFError, OSError):
             while worker.pipe.poll():
                 self._message(worker, *worker.pipe.recv())
-        if not worker.process.is_alive():
-            code = worker.process.exitcode or 0
-            how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            if worker.task is None and not worker.ready:
-                raise JadferError(
-                    f"A worker died while it loaded the networks ({how}).",
-                    "`jadfer doctor` tells what is wrong with the installation.",
-                )
-            if worker.task is not None:
+        if not alive:
+            if worker.task is not None and not worker.taken:  # it died while it waited
+                self._waiting.appendleft(worker.task)
+            elif worker.task is not None:
                 self._lost(
-                    worker, "crash", f"The worker died at this video ({how}).",
+                    worker, "crash", f"The worker died at this video ({worker.how_it_ended()}).",
                     "A library crashed on it, or memory ran out; convert it, or try fewer --jobs.",
                 )  # fmt: skip
             return False
         silent_s = time.monotonic() - worker.heard_s
         if not worker.ready and silent_s > max(self.stall_s, _LOAD_S):
-            raise JadferError(f"A worker did not load the networks in {silent_s:.0f} s.")
+            worker.process.kill()
+            worker.unready = JadferError(f"A worker did not load the networks in {silent_s:.0f} s.")
+            return False
         if worker.task is not None and silent_s > self.stall_s:
             self._lost(
                 worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
@@ -221,29 +268,34 @@ class Batch:
         worker.heard_s = time.monotonic()
         task = worker.task
         if kind == "ready":
-            worker.ready = True
+            worker.ready = self._loaded = True
+            self._not_loaded = 0
             for text in fields["warnings"]:
                 self._note(text, "warning")
             if fields["hint"]:
                 self._note(fields["hint"], "hint")
         elif kind == "unready":
             error = fields["error"]
-            raise JadferError(error["message"], error["hint"])
+            worker.unready = JadferError(error["message"], error["hint"])
+        elif kind == "warning":
+            self._note(fields["message"], "warning")
+        elif kind == "taken":
+            worker.taken = True
         elif kind == "begun":
             worker.total = fields["frames"]
         elif kind == "progress":
             worker.frames, worker.faces = fields["frames"], fields["faces"]
-        elif task is not None and kind == "done":
-            worker.task = None
-            self.outcome.done.append((task, fields))
-            self.report.ended(task, "done", fields)
-        elif task is not None and kind == "skipped":
-            worker.task = None
-            self.outcome.skipped.append(task)
-            self.report.ended(task, "skipped", fields)
         elif task is not None and kind == "busy":
             worker.task = None
             self._busy.append(task)
+        elif task is not None and kind == "done":
+            worker.task = None
+            self.outcome.done.append((task, fields))
+            self._ended(task, "done", fields)
+        elif task is not None and kind == "skipped":
+            worker.task = None
+            self.outcome.skipped.append(task)
+            self._ended(task, "skipped", fields)
         elif task is not None and kind == "failed":
             worker.task = None
             self._failed(task, fields["error"])
@@ -260,90 +312,44 @@ class Batch:
         worker.process.kill()
         worker.process.join()
         if task is not None:
-            remove_leftovers(task.target)
+            with contextlib.suppress(OSError):  # the folder may have become read-only
+                remove_leftovers(task.target)
             self._failed(task, {"stage": stage, "message": message, "hint": hint})
+
+    def _ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """A video has a result."""
+        with contextlib.suppress(OutputError):
+            self.failures.forget([task])  # another run that shares the work may have failed on it
+        self.report.ended(task, what, fields)
 
     def _failed(self, task: Task, error: dict[str, Any]) -> None:
         self.outcome.failed.append((task, error))
-        add_failure(self.failures, task, error)
         self.report.ended(task, "failed", error)
+        try:
+            self.failures.add(task, error)
+        except OutputError as problem:
+            self._note(
+                f"{problem.message} What fails is listed here only, unless that changes.", "warning"
+            )
+        if error["stage"] == "write":
+            self._stop_if_nothing_can_be_written()
+
+    def _stop_if_nothing_can_be_written(self) -> None:
+        """Gives up what waits, where a full disk would fail it all."""
+        left = [*self._waiting, *self._busy]
+        why = why_nothing_can_be_written(left)
+        if why is not None:
+            again = "" if self.existing == "overwrite" else " with --skip-existing"
+            self.outcome.stopped = OutputError(
+                f"{why.message} So the batch was stopped; {len(left)} videos were not tried.",
+                f"{why.hint or ''} Then run the command again{again}.".strip(),
+            )
+            self.outcome.untried += left
+            self._waiting.clear()
+            self._busy.clear()
 
 
 def _n_gpus() -> int:
     import torch
 
     return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
-
-
-def add_failure(file: Path | None, task: Task, error: dict[str, Any]) -> None:
-    """Adds a line to failures.jsonl."""
-    if file is None:
-        return
-    line = {"video": task.video, "result": str(task.target), **error,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}  # fmt: skip
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a", encoding="utf-8") as out:  # one write: whole lines of several runs
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except OSError as error_:
-        raise OutputError(f"{file} cannot be written ({error_.strerror}).") from error_
-
-
-def forget_failures(file: Path | None, tasks: Sequence[Task]) -> None:
-    """Drops what an earlier run said of these videos."""
-    if file is None or not file.is_file():
-        return
-    ours = {str(task.target) for task in tasks}
-    kept = []
-    for line in file.read_text("utf-8").splitlines():
-        try:
-            if json.loads(line).get("result") in ours:
-                continue
-        except (ValueError, AttributeError):
-            pass
-        kept.append(line)
-    if kept:
-        part = file.with_name(file.name + f".{os.getpid()}")
-        part.write_text("\n".join(kept) + "\n", "utf-8")
-        os.replace(part, file)
-    else:
-        file.unlink()
-
-
-def seconds_of_all(
-    videos: Sequence[str], tell: Callable[[int], object] = lambda n: None
-) -> dict[str, float]:
-    """How long each video says it is, in s; 0 where that cannot be told.
-
-    Asked in a process of its own, as opening a broken file can crash one.
-    """
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
-    found: dict[str, float] = {}
-    pool = ProcessPoolExecutor(1, context)
-    try:
-        for video in videos:
-            try:
-                found[video] = pool.submit(_seconds, video).result()
-            except BrokenProcessPool:
-                found[video] = 0.0
-                pool = ProcessPoolExecutor(1, context)
-            tell(len(found))
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return found
-
-
-def _seconds(video: str) -> float:
-    from jadfer_cli.video.container import check_file, open_container
-
-    try:
-        check_file(video)
-        with open_container(video) as (container, stream):
-            if container.duration:
-                return float(container.duration) / 1e6
-            return float((stream.duration or 0) * (stream.time_base or 0))
-    except Exception:
-        return 0.0

@@ -4,8 +4,10 @@ It tells its parent what it does through a pipe, as (kind, fields):
 
     ready     hint, warnings     the networks are loaded
     unready   error              they cannot be
+    taken                        it has heard which video is next
     begun     frames             the video's timeline is read
     progress  frames, faces
+    warning   message            of the machine, not of the video
     done      counts, wall_s, warnings
     skipped                      there is a result of the same settings
     busy                         another run writes it
@@ -17,31 +19,32 @@ its parent dies.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
 import time
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.errors import (
-    BusyError,
-    DeviceError,
-    JadferError,
-    ModelError,
-    OutputError,
-    VideoError,
-)
+from jadfer_cli.common import explained
+from jadfer_cli.errors import BusyError, JadferError, ModelError, OutputError, VideoError
 from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.runtime import gpu_memory_exhausted
 
 _TELL_EVERY_S = 0.2
+_NO_WRITING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+)  # fmt: skip
+# how PyTorch and ONNX Runtime say it
+_NO_MEMORY = ("can't allocate memory", "Failed to allocate memory", "bad allocation", "bad_alloc")
 _STAGES: tuple[tuple[type[JadferError], str], ...] = (
     (VideoError, "read"),
     (ModelError, "load"),
-    (DeviceError, "load"),
     (OutputError, "write"),
 )
 
@@ -76,6 +79,7 @@ def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
     hint = annotator.detector.info.hint
     pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
     while (task := pipe.recv()) is not None:
+        pipe.send(("taken", {}))
         try:
             if existing == "skip" and task.target.exists():
                 _compare(annotator, task)
@@ -104,6 +108,8 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> 
             pipe.send(("progress", {"frames": p.frames, "faces": p.faces}))
 
     metadata = annotate_to(annotator, info, task.target, overwrite=overwrite, progress=progress)
+    for text in (*annotator.predictor.batches.warnings, *annotator.detector.looks.warnings):
+        pipe.send(("warning", {"message": text}))
     kept = ("counts", "wall_s", "warnings")
     return {key: metadata[key] for key in kept}
 
@@ -125,9 +131,18 @@ def described(error: Exception) -> dict[str, Any]:
     if isinstance(error, JadferError):
         stage = next((name for kind, name in _STAGES if isinstance(error, kind)), "annotate")
         return {"stage": stage, "message": error.message, "hint": error.hint}
-    if isinstance(error, MemoryError):
+    if gpu_memory_exhausted(error):
+        hint = "Try a smaller --batch-size or fewer --jobs, or --device cpu."
+        return {"stage": "annotate", "message": "The GPU's memory is exhausted.", "hint": hint}
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         hint = "Try a smaller --batch-size, or fewer --jobs."
         return {"stage": "annotate", "message": "The machine ran out of memory.", "hint": hint}
+    if isinstance(error, OSError) and error.errno in _NO_WRITING:
+        try:
+            with explained(Path(error.filename or "A file")):
+                raise error
+        except OutputError as told:
+            return described(told)
     return {
         "stage": "annotate",
         "message": f"Something unexpected went wrong: {type(error).__name__}: {error}",

@@ -12,7 +12,9 @@ import typer
 
 from jadfer_cli.batch import plan as plans
 from jadfer_cli.batch import run as run_batch
+from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.inputs import expand, names_one
+from jadfer_cli.batch.lengths import seconds_of_all
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.progress import Reporter, reporter
@@ -320,7 +322,7 @@ def annotate(
             _check_target(out)
         tasks = plans.settle(sources, out, many=many)
         if part is not None:
-            lengths = run_batch.seconds_of_all([task.video for task in tasks])
+            lengths = seconds_of_all([task.video for task in tasks])
             tasks = plans.shard(tasks, part, lengths.__getitem__)
         if dry_run:
             _show_plan(tasks)
@@ -350,11 +352,12 @@ class _Batch:
 
         Raises:
             typer.Exit: With 1, if some failed.
+            JadferError: The batch had to be stopped.
         """
         if self.existing == "refuse":
             _refuse_results([task.target for task in tasks])
         folder = Path(self.out)
-        check_writable(folder / run_batch.FAILURES)
+        check_writable(folder / FAILURES)
         console = stderr_console()
         began = time.monotonic()
         with batch_progress.reporter(
@@ -362,11 +365,13 @@ class _Batch:
         ) as report:
             outcome = run_batch.Batch(
                 self.options, jobs=self.jobs, stall_s=self.stall_s, existing=self.existing,
-                failures=folder / run_batch.FAILURES, report=report,
+                failures=folder / FAILURES, report=report,
             ).run(tasks)  # fmt: skip
         if not (self.quiet or self.log_json):
             seconds = time.monotonic() - began
-            show(*batch_progress.summary(outcome, seconds, str(folder / run_batch.FAILURES)))
+            show(*batch_progress.summary(outcome, seconds, str(folder / FAILURES)))
+        if outcome.stopped is not None:
+            raise outcome.stopped
         if outcome.failed:
             raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ rebuilds the network. `weights/registry.json` names the shipped ones with their 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 # The order of FER+'s vote columns, and of the probability columns of every result.
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 HEADER_KEY = "jadfer"
+_DIGEST_KEY = "sha256"  # in the header: of all else
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,7 @@ def load(model: str = "default") -> Checkpoint:
             k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
         }
         config = JadferConfig(**kwargs)
+        _check_tensors(header, state)
         labels, temperature = tuple(header["labels"]), float(header["temperature"])
         metrics = dict(header.get("metrics", {}))
         if len(labels) != config.n_classes or not temperature > 0:
@@ -198,6 +201,31 @@ def load(model: str = "default") -> Checkpoint:
             "Give a .safetensors file written by jadfer, or leave --model out.",
         ) from error
     return Checkpoint(entry, digest, config, labels, temperature, metrics, state)
+
+
+def _check_tensors(header: dict[str, Any], state: Mapping[str, torch.Tensor]) -> None:
+    """Tells a damaged file of the user's own, which no registry knows.
+
+    Raises:
+        ValueError: A value is not finite, or the file does not hash to what it says.
+    """
+    odd = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if odd:
+        raise ValueError(f"it is damaged: {odd[0]} has values that are no numbers")
+    expected = header.pop(_DIGEST_KEY, None)  # files of jadfer 0.2 have none
+    if expected is not None and expected != _digest(header, state):
+        raise ValueError("it is damaged: its bytes are not those that were written")
+
+
+def _digest(header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 of what a checkpoint holds."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 _REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
@@ -229,6 +257,7 @@ def save(
         "metrics": dict(metrics or {}),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    header[_DIGEST_KEY] = _digest(header, state)
     with written_whole(path) as part:
         try:
             save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})

@@ -1,0 +1,149 @@
+"""Faults in a batch of the real program: each costs its own video, is listed, and leaves nothing.
+
+What breaks is put into the worker processes from outside, by a module that PYTHONPATH names.
+"""
+
+import ctypes
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import JADFER
+
+# A broken library, and somebody who deletes files. Opened first by `probe`, then by the reader,
+# when the parts of the result are there already.
+BROKEN = """
+import os, signal, time
+import av
+opened, times = av.open, {}
+def open_(file, *args, **more):
+    path = str(file).removeprefix("file:")
+    name = os.path.basename(path)
+    times[name] = times.get(name, 0) + 1
+    if name == "b crash.mp4" and times[name] == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "c hang.mp4" and times[name] == 2:
+        time.sleep(1000)
+    if name == "d gone.mp4" and times[name] == 2:
+        os.unlink(path)
+        os.unlink(path.replace("d gone", "e gone before"))
+    return opened(file, *args, **more)
+av.open = open_
+"""
+
+
+def broken_environment(folder):
+    """With the broken library in every Python process."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(BROKEN)
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "COLUMNS": "500"}
+
+
+def failures(out):
+    return [json.loads(line) for line in (out / "failures.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    for name in ("a good", "b crash", "c hang", "d gone", "e gone before", "g good"):
+        shutil.copy(short_clip, clips / f"{name}.mp4")
+    (clips / "f cut.mp4").write_bytes(short_clip.read_bytes()[:3000])
+    env = broken_environment(tmp_path / "site") | {"JADFER_TEST_MARK": str(tmp_path)}
+    result = jadfer("annotate", clips, "-o", out, "--stall", "4", env=env)
+    assert result.returncode == 1, result.stderr
+    found = {os.path.basename(f["video"]): f for f in failures(out)}
+    assert {name: f["stage"] for name, f in found.items()} == {
+        "b crash.mp4": "crash", "c hang.mp4": "hang", "d gone.mp4": "read",
+        "e gone before.mp4": "read", "f cut.mp4": "read",
+    }  # fmt: skip
+    assert "signal 11" in found["b crash.mp4"]["message"]
+    assert "no progress for 4 s" in found["c hang.mp4"]["message"]
+    assert "cut short" in found["f cut.mp4"]["message"]
+    assert "does not exist" in found["e gone before.mp4"]["message"]
+    for name, failure in found.items():
+        assert failure["hint"] and failure["result"] == str(out / f"{name[:-4]}.parquet")
+        assert failure["message"] in result.stdout and "mistake in jadfer" not in failure["hint"]
+    assert "done    2" in result.stdout and "failed  5" in result.stdout
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a good.json", "a good.parquet", "failures.jsonl", "g good.json", "g good.parquet"
+    ]  # fmt: skip
+    assert all(len(pd.read_parquet(path)) == 8 for path in out.glob("*.parquet"))
+    assert not [p for p in psutil.process_iter(["environ"]) if
+                str(tmp_path) in str(p.info["environ"])]  # fmt: skip
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of its own, on which two results have room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    try:
+        made = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except FileNotFoundError:
+        pytest.skip("there is no `mount` here")
+    if made.returncode:
+        pytest.skip(f"nothing can be mounted here: {made.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True, timeout=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tmpfs is Linux's")
+def test_full_disk(jadfer, short_clip, tmp_path, small_disk):
+    (tmp_path / "clips").mkdir()
+    for i in range(9):
+        shutil.copy(short_clip, tmp_path / "clips" / f"{i}.mp4")
+    env = {**os.environ, "COLUMNS": "500"}
+    result = jadfer("annotate", tmp_path / "clips", "-o", small_disk, env=env)
+    assert result.returncode == 1
+    finished = sorted(small_disk.glob("*.parquet"))
+    assert 1 <= len(finished) < 8 and all(len(pd.read_parquet(path)) == 8 for path in finished)
+    assert all(path.with_suffix(".json").is_file() for path in finished)
+    n = 9 - len(finished) - 1
+    assert f"Error: {small_disk} cannot be written: No space left on device." in result.stderr
+    assert f"So the batch was stopped; {n} videos were not tried." in result.stderr
+    assert "The disk is full; make room" in result.stderr and "--skip-existing" in result.stderr
+    assert "Traceback" not in result.stderr and f"not tried  {n}" in result.stdout
+    assert not [p.name for p in small_disk.iterdir() if ".part" in p.name]
+
+
+def give_up_root_powers():
+    """In the child, before exec: root without the right to ignore permissions."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions are others there")
+def test_output_folder_turns_read_only(short_clip, tmp_path):
+    clips, out = tmp_path / "clips", tmp_path / "out"
+    clips.mkdir()
+    for i in range(6):
+        shutil.copy(short_clip, clips / f"{i}.mp4")
+    command = [str(JADFER), "annotate", str(clips), "-o", str(out), "--log-json"]
+    powers = give_up_root_powers if os.geteuid() == 0 else None
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=powers) as process:
+        events = []
+        for line in process.stderr:
+            events.append(json.loads(line))
+            if events[-1]["event"] == "done":
+                out.chmod(0o555)
+        code = process.wait(60)
+    out.chmod(0o755)
+    assert code == 1
+    kinds = [event["event"] for event in events]
+    assert "done" in kinds and "failed" in kinds and kinds[-1] == "error"
+    (failed,) = [event for event in events if event["event"] == "failed"]
+    assert failed["stage"] == "write" and "ermission denied" in failed["message"]
+    assert "choose another folder" in failed["hint"]
+    assert any("listed here only" in e["message"] for e in events if e["event"] == "warning")
+    assert "videos were not tried" in events[-1]["message"]
+    assert all(len(pd.read_parquet(path)) == 8 for path in out.glob("*.parquet"))
