@@ -34,7 +34,7 @@ def _how_to_load():
     return first or "ready"
 
 
-def work(pipe, options, existing):
+def work(pipe, options, existing, number, jobs):
     how = _how_to_load()
     if how == "dies":
         _dies()

@@ -1,96 +1,61 @@
-"""A batch under way: workers that are handed videos, watched, and replaced where they die."""
+"""A batch on this machine: each worker is a process, which its parent watches."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import multiprocessing
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from multiprocessing import connection
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
+from jadfer_cli.batch.crew import LOAD_S, TICK_S, Crew, Worker
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.worker import work
-from jadfer_cli.errors import JadferError, OutputError
+from jadfer_cli.errors import JadferError
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.runtime import usable_cores
-
-_TICK_S = 0.25
-_LOAD_S = 300.0  # for a worker to load the networks
-_GRACE_S = 10.0  # for a worker to clean up when the batch is stopped
-_LOADS = 3  # workers in a row that fail to load the networks, before it goes on with fewer
 
 
-@dataclass
-class Outcome:
-    """What came of a batch; lists in the order of their ends."""
+class _Process(Worker):
+    """A worker in a process of its own on this machine."""
 
-    done: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
-    failed: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
-    skipped: list[Task] = field(default_factory=list)  # had a result of the same settings
-    elsewhere: list[Task] = field(default_factory=list)  # another run did them meanwhile
-    untried: list[Task] = field(default_factory=list)  # the batch was stopped before
-    stopped: JadferError | None = None  # why
-    listed: bool = True  # every failure is in the list of failures
-
-
-class Reporter(Protocol):
-    """How a batch tells what it does."""
-
-    def note(self, text: str, *, kind: str) -> None:
-        """Something the user should read; kind is "hint" or "warning"."""
-
-    def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
-        """What a worker is at; no task while it loads or waits."""
-
-    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """A video is done with: "done", "failed", "skipped" or "elsewhere"."""
-
-    def tick(self) -> None:
-        """Called several times a second."""
-
-
-class _Worker:
-    """A process and what is known of it."""
-
-    def __init__(self, number: int, options: AnnotateOptions, existing: str) -> None:
-        self.number = number
+    def __init__(self, number: int, options: AnnotateOptions, existing: str, jobs: int) -> None:
+        super().__init__(number)
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=work, args=(theirs, options, existing), name=f"jadfer-worker-{number}"
+            target=work,
+            args=(theirs, options, existing, number, jobs),
+            name=f"jadfer-worker-{number}",
         )
         self.process.start()
         theirs.close()
-        self.ready = False
-        self.unready: JadferError | None = None  # why it could not load the networks
-        self.task: Task | None = None
-        self.taken = False  # it has heard of the task
-        self.frames = self.total = self.faces = 0
-        self.heard_s = time.monotonic()
 
-    def give(self, task: Task) -> bool:
-        """Hands it a video; False if it died while it waited."""
+    def _send(self, task: Task) -> bool:
         try:
             self.pipe.send(task)
         except OSError:
             return False
-        self.task, self.taken, self.frames, self.total, self.faces = task, False, 0, 0, 0
-        self.heard_s = time.monotonic()
         return True
 
     def how_it_ended(self) -> str:
-        """By which signal or exit code, in words."""
         code = self.process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
+    def dismiss(self) -> None:
+        if not self.ready:  # the replacement of one that died at the last video
+            self.process.terminate()
+            return
+        with contextlib.suppress(OSError):
+            self.pipe.send(None)
+
+    def terminate(self) -> None:
+        self.process.terminate()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
     def end(self, grace_s: float) -> None:
-        """Waits for the process to end, and ends it if that takes longer."""
         with contextlib.suppress(OSError):
             self.pipe.close()
         self.process.join(grace_s)
@@ -99,145 +64,17 @@ class _Worker:
         self.process.join()
 
 
-class Batch:
-    """Annotates many videos in worker processes.
+class Batch(Crew[_Process]):
+    """Annotates many videos in worker processes; arguments as of `Crew`."""
 
-    A worker that dies, or says nothing for `stall_s`, costs the video that it is at and is
-    replaced. The batch ends early where the first worker cannot load the networks, or no
-    later one, and where no result can be written any more.
+    def _new(self, number: int) -> _Process:
+        return _Process(number, self.options, self.existing, self.jobs)
 
-    Args:
-        options: Of every video.
-        jobs: Workers.
-        stall_s: Longest time without a frame.
-        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
-        failures: File of failures, or None.
-        report: Told what happens.
-    """
+    def _wait(self) -> None:
+        watched: list[Any] = [w.pipe for w in self._workers]
+        connection.wait(watched + [w.process.sentinel for w in self._workers], TICK_S)
 
-    def __init__(
-        self,
-        options: AnnotateOptions,
-        *,
-        jobs: int,
-        stall_s: float,
-        existing: str,
-        failures: Path | None,
-        report: Reporter,
-    ) -> None:
-        self.options, self.jobs, self.stall_s = options, jobs, stall_s
-        self.existing, self.failures, self.report = existing, Failures(failures), report
-        self.outcome = Outcome()
-        self._said: set[str] = set()
-        self._waiting: deque[Task] = deque()
-        self._busy: deque[Task] = deque()  # another run is at them
-        self._workers: list[_Worker] = []
-        self._loaded = False  # some worker did load the networks
-        self._not_loaded = 0  # workers since then that did not
-
-    def run(self, tasks: Sequence[Task]) -> Outcome:
-        """Does all tasks; returns when each is done, failed, or done by another run.
-
-        Raises:
-            JadferError: The networks cannot be loaded.
-            OutputError: The list of failures of an earlier run cannot be changed.
-            KeyboardInterrupt: Stopped; the workers have ended.
-        """
-        self.failures.forget(tasks)
-        self._waiting.extend(tasks)
-        try:
-            for number in range(1, min(self.jobs, len(tasks)) + 1):
-                self._workers.append(self._new(number))
-            self._work()
-            for worker in self._workers:
-                if worker.ready:
-                    with contextlib.suppress(OSError):
-                        worker.pipe.send(None)
-                else:  # the replacement of one that died at the last video
-                    worker.process.terminate()
-        except BaseException:
-            for worker in self._workers:
-                worker.process.terminate()  # it cleans up
-            raise
-        finally:
-            for worker in self._workers:
-                worker.end(_GRACE_S)
-        with contextlib.suppress(OutputError):
-            self.failures.save()
-        self.outcome.listed = self.failures.complete
-        return self.outcome
-
-    def _work(self) -> None:
-        """Hands out videos and watches the workers until nothing is left to do."""
-        while True:
-            for worker in self._workers:
-                if worker.ready and worker.task is None:
-                    self._hand_out(worker)
-                self.report.worker(
-                    worker.number, worker.task, worker.frames, worker.total, worker.faces
-                )
-            if not (self._waiting or self._busy or any(w.task for w in self._workers)):
-                return
-            self.report.tick()
-            watched: list[Any] = [w.pipe for w in self._workers]
-            connection.wait(watched + [w.process.sentinel for w in self._workers], _TICK_S)
-            for worker in [w for w in self._workers if not self._hear(w)]:
-                self._replace(worker)
-
-    def _new(self, number: int) -> _Worker:
-        """A worker with its share of the machine."""
-        model = self.options.model
-        if model.threads is None and self.jobs > 1:
-            model = dataclasses.replace(model, threads=max(usable_cores() // self.jobs, 1))
-        if model.device == "auto" and self.jobs > 1 and (n := _n_gpus()) > 1:
-            model = dataclasses.replace(model, device=f"cuda:{(number - 1) % n}")
-        options = dataclasses.replace(self.options, model=model)
-        return _Worker(number, options, self.existing)
-
-    def _replace(self, worker: _Worker) -> None:
-        """Puts a new worker in the place of one that is gone, or goes on with fewer.
-
-        Raises:
-            JadferError: The networks cannot be loaded.
-        """
-        worker.end(0)
-        place = self._workers.index(worker)
-        if worker.ready:
-            self._workers[place] = self._new(worker.number)
-            return
-        self._not_loaded += 1
-        why = worker.unready or JadferError(
-            f"A worker died while it loaded the networks ({worker.how_it_ended()}).",
-            "Try fewer --jobs; `jadfer doctor` tells what is wrong with the installation.",
-        )
-        if not self._loaded or (self._not_loaded >= _LOADS and len(self._workers) == 1):
-            raise why
-        if self._not_loaded < _LOADS:
-            self._workers[place] = self._new(worker.number)
-        else:
-            del self._workers[place]
-            self._note(f"The batch goes on with fewer workers: {why.message}", "warning")
-
-    def _hand_out(self, worker: _Worker) -> None:
-        """The next task that nobody else is at."""
-        from jadfer_cli.results.sink import is_being_written
-
-        for queue in (self._waiting, self._busy):
-            for _ in range(len(queue)):
-                task = queue.popleft()
-                if self.existing == "refuse" and task.target.exists():  # since the plan
-                    self.outcome.elsewhere.append(task)
-                    self._ended(task, "elsewhere", {})
-                elif is_being_written(task.target):
-                    self._busy.append(task)
-                elif worker.give(task):
-                    return
-                else:
-                    queue.appendleft(task)
-                    return
-
-    def _hear(self, worker: _Worker) -> bool:
-        """Takes a worker's messages; False if it is gone or stuck."""
+    def _hear(self, worker: _Process) -> bool:
         alive = worker.process.is_alive()  # asked first: what it says last is heard too
         with contextlib.suppress(EOFError, OSError):
             while worker.pipe.poll():
@@ -252,7 +89,7 @@ class Batch:
                 )  # fmt: skip
             return False
         silent_s = time.monotonic() - worker.heard_s
-        if not worker.ready and silent_s > max(self.stall_s, _LOAD_S):
+        if not worker.ready and silent_s > max(self.stall_s, LOAD_S):
             worker.process.kill()
             worker.unready = JadferError(f"A worker did not load the networks in {silent_s:.0f} s.")
             return False
@@ -263,93 +100,3 @@ class Batch:
             )  # fmt: skip
             return False
         return True
-
-    def _message(self, worker: _Worker, kind: str, fields: dict[str, Any]) -> None:
-        worker.heard_s = time.monotonic()
-        task = worker.task
-        if kind == "ready":
-            worker.ready = self._loaded = True
-            self._not_loaded = 0
-            for text in fields["warnings"]:
-                self._note(text, "warning")
-            if fields["hint"]:
-                self._note(fields["hint"], "hint")
-        elif kind == "unready":
-            error = fields["error"]
-            worker.unready = JadferError(error["message"], error["hint"])
-        elif kind == "warning":
-            self._note(fields["message"], "warning")
-        elif kind == "taken":
-            worker.taken = True
-        elif kind == "begun":
-            worker.total = fields["frames"]
-        elif kind == "progress":
-            worker.frames, worker.faces = fields["frames"], fields["faces"]
-        elif task is not None and kind == "busy":
-            worker.task = None
-            self._busy.append(task)
-        elif task is not None and kind == "done":
-            worker.task = None
-            self.outcome.done.append((task, fields))
-            self._ended(task, "done", fields)
-        elif task is not None and kind == "skipped":
-            worker.task = None
-            self.outcome.skipped.append(task)
-            self._ended(task, "skipped", fields)
-        elif task is not None and kind == "failed":
-            worker.task = None
-            self._failed(task, fields["error"])
-
-    def _note(self, text: str, kind: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self.report.note(text, kind=kind)
-
-    def _lost(self, worker: _Worker, stage: str, message: str, hint: str) -> None:
-        from jadfer_cli.results.sink import remove_leftovers
-
-        task, worker.task = worker.task, None
-        worker.process.kill()
-        worker.process.join()
-        if task is not None:
-            with contextlib.suppress(OSError):  # the folder may have become read-only
-                remove_leftovers(task.target)
-            self._failed(task, {"stage": stage, "message": message, "hint": hint})
-
-    def _ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """A video has a result."""
-        with contextlib.suppress(OutputError):
-            self.failures.forget([task])  # another run that shares the work may have failed on it
-        self.report.ended(task, what, fields)
-
-    def _failed(self, task: Task, error: dict[str, Any]) -> None:
-        self.outcome.failed.append((task, error))
-        self.report.ended(task, "failed", error)
-        try:
-            self.failures.add(task, error)
-        except OutputError as problem:
-            self._note(
-                f"{problem.message} What fails is listed here only, unless that changes.", "warning"
-            )
-        if error["stage"] == "write":
-            self._stop_if_nothing_can_be_written()
-
-    def _stop_if_nothing_can_be_written(self) -> None:
-        """Gives up what waits, where a full disk would fail it all."""
-        left = [*self._waiting, *self._busy]
-        why = why_nothing_can_be_written(left)
-        if why is not None:
-            again = "" if self.existing == "overwrite" else " with --skip-existing"
-            self.outcome.stopped = OutputError(
-                f"{why.message} So the batch was stopped; {len(left)} videos were not tried.",
-                f"{why.hint or ''} Then run the command again{again}.".strip(),
-            )
-            self.outcome.untried += left
-            self._waiting.clear()
-            self._busy.clear()
-
-
-def _n_gpus() -> int:
-    import torch
-
-    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0

@@ -27,10 +27,11 @@ import time
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.batch.share import share
 from jadfer_cli.common import explained
 from jadfer_cli.errors import BusyError, JadferError, ModelError, OutputError, VideoError
 from jadfer_cli.options import AnnotateOptions
@@ -49,19 +50,30 @@ _STAGES: tuple[tuple[type[JadferError], str], ...] = (
 )
 
 
-def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+class Listener(Protocol):
+    """Who is told what a worker does: the pipe to its parent, or what stands for it."""
+
+    def send(self, message: tuple[str, dict[str, Any]]) -> None:
+        """Takes a message, (kind, fields)."""
+
+
+def work(
+    pipe: Connection, options: AnnotateOptions, existing: str, number: int = 1, jobs: int = 1
+) -> None:
     """The life of a worker; the target of its process.
 
     Args:
         pipe: To the parent.
         options: Of every video.
         existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        number: Which of the workers it is, from 1.
+        jobs: How many workers share the machine.
     """
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     stopping.install()
     try:
-        _work(pipe, options, existing)
+        _work(pipe, share(options, number, jobs), existing)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         pass
     finally:
@@ -69,30 +81,43 @@ def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
 
 
 def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+    annotator = load(options, pipe)
+    if annotator is None:
+        return
+    while (task := pipe.recv()) is not None:
+        pipe.send(("taken", {}))
+        do(annotator, task, existing, pipe)
+
+
+def load(options: AnnotateOptions, pipe: Listener) -> Any:
+    """Loads the networks; gives the `Annotator`, or None, and tells which."""
     from jadfer_cli.pipeline import Annotator
 
     try:
         annotator = Annotator(options)
     except Exception as error:
         pipe.send(("unready", {"error": described(error)}))
-        return
+        return None
     hint = annotator.detector.info.hint
     pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
-    while (task := pipe.recv()) is not None:
-        pipe.send(("taken", {}))
-        try:
-            if existing == "skip" and task.target.exists():
-                _compare(annotator, task)
-                pipe.send(("skipped", {}))
-            else:
-                pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
-        except BusyError:
-            pipe.send(("busy", {}))
-        except Exception as error:
-            pipe.send(("failed", {"error": described(error)}))
+    return annotator
 
 
-def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> dict[str, Any]:
+def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
+    """Annotates one video, or keeps its result, and tells what came of it."""
+    try:
+        if existing == "skip" and task.target.exists():
+            _compare(annotator, task)
+            pipe.send(("skipped", {}))
+        else:
+            pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
+    except BusyError:
+        pipe.send(("busy", {}))
+    except Exception as error:
+        pipe.send(("failed", {"error": described(error)}))
+
+
+def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> dict[str, Any]:
     from jadfer_cli.api import annotate_to
     from jadfer_cli.video.timeline import probe, select
 

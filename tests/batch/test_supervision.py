@@ -113,7 +113,7 @@ def test_the_first_worker_must_load(batch):
 
 def test_a_worker_that_dies_while_it_waits_costs_no_video():
     """The pipe is closed: the video is not handed out."""
-    worker = run._Worker.__new__(run._Worker)
+    worker = run._Process.__new__(run._Process)
     worker.pipe, theirs = run.multiprocessing.Pipe()
     worker.task = None
     theirs.close()
