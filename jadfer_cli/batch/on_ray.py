@@ -154,7 +154,11 @@ class RayBatch(Crew[_RayWorker]):
             else:
                 self._slots = slots_of(self.options.model, nodes, self._wanted)
             self.jobs = self._slots.n
-            return super().run(tasks)
+            try:
+                return super().run(tasks)
+            except KeyboardInterrupt:
+                stopping.raise_if_stopped()  # Ray raises its own, which has lost the signal
+                raise
 
     def _new(self, number: int) -> _RayWorker:
         import ray

@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -28,8 +30,9 @@ import av
 opened = av.open
 def open_(file, *args, **more):
     name = os.path.basename(str(file))
-    if name == "always.mp4" or name == "once.mp4" and not os.path.exists(file + ".crashed"):
-        open(file + ".crashed", "a").close()
+    crashed = os.path.join(os.path.dirname(__file__), name)
+    if name == "always.mp4" or name == "once.mp4" and not os.path.exists(crashed):
+        open(crashed, "a").close()
         os.kill(os.getpid(), signal.SIGSEGV)
     return opened(file, *args, **more)
 av.open = open_
@@ -114,7 +117,7 @@ def test_sigterm_ends_the_cluster_and_leaves_nothing(short_clip, tmp_path):
 def test_without_ray_it_says_what_to_install(jadfer, short_clip, tmp_path):
     (tmp_path / "ray.py").write_text("raise ImportError(\"No module named 'ray'\")\n")
     path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-    result = jadfer("annotate", short_clip, "-o", tmp_path / "out/", "--ray",
+    result = jadfer("annotate", short_clip, "-o", f"{tmp_path / 'out'}/", "--ray",
                     env={**os.environ, "PYTHONPATH": path})  # fmt: skip
     assert result.returncode == 2 and "pip install 'jadfer-cli[ray]'" in result.stderr
     assert "Traceback" not in result.stderr and not (tmp_path / "out").exists()
@@ -184,9 +187,8 @@ def test_slots_on_this_machine(monkeypatch):
     ],
 )
 def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpus, expected):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    torch = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: n_gpus))
+    monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setattr(share, "usable_cores", lambda: 10)
     options = AnnotateOptions(model=ModelOptions(**given))
     shares = [share.share(options, number, 4).model for number in (1, 2, 3, 4)]
