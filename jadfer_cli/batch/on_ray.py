@@ -159,6 +159,11 @@ class RayBatch(Crew[_RayWorker]):
             except KeyboardInterrupt:
                 stopping.raise_if_stopped()  # Ray raises its own, which has lost the signal
                 raise
+            except ray.exceptions.RayError as error:
+                raise JadferError(
+                    f"The Ray cluster is gone: {_first_line(error)}",
+                    "Run the command again with --skip-existing.",
+                ) from error
 
     def _new(self, number: int) -> _RayWorker:
         import ray
