@@ -10,10 +10,17 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from conftest import JADFER
+
+from jadfer_cli.errors import ModelError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.faces import centerface
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.options import FaceOptions
 
 # A broken library, and somebody who deletes files. Opened first by `probe`, then by the reader,
 # when the parts of the result are there already.
@@ -147,3 +154,59 @@ def test_output_folder_turns_read_only(short_clip, tmp_path):
     assert any("listed here only" in e["message"] for e in events if e["event"] == "warning")
     assert "videos were not tried" in events[-1]["message"]
     assert all(len(pd.read_parquet(path)) == 8 for path in out.glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory):
+    """The shipped network as a user's own file, which no registry vouches for."""
+    shipped = checkpoint.load()
+    path = tmp_path_factory.mktemp("model") / "own.safetensors"
+    checkpoint.save(
+        path, shipped.build(), labels=shipped.labels, temperature=shipped.temperature,
+        metrics=shipped.metrics,
+    )  # fmt: skip
+    loaded = checkpoint.load(str(path))
+    assert loaded.labels == shipped.labels and loaded.config == shipped.config
+    return path
+
+
+def with_flipped_bit(path, to, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    to.write_bytes(data)
+    return to
+
+
+def test_a_corrupted_model_ends_the_batch_before_it_begins(jadfer, short_clip, tmp_path, own_model):
+    for name in "ab":
+        shutil.copy(short_clip, tmp_path / f"{name}.mp4")
+    bad = with_flipped_bit(own_model, tmp_path / "bad.safetensors", -1000)
+    out = tmp_path / "out"
+    result = jadfer("annotate", tmp_path, "-o", out, "--model", bad, "--jobs", "2")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "bad.safetensors are damaged: they are not what was written" in result.stderr
+    assert "Hint:" in result.stderr and not out.exists()
+
+
+def test_every_flipped_bit_of_a_model_is_noticed(tmp_path, own_model):
+    size = own_model.stat().st_size
+    rng = np.random.default_rng(0)
+    for at in (0, 60, *rng.integers(100, 2000, 3), *rng.integers(size, size=2), size - 1):
+        bad = with_flipped_bit(own_model, tmp_path / "bad.safetensors", int(at))
+        with pytest.raises(ModelError, match=r"bad\.safetensors"):
+            checkpoint.load(str(bad))
+
+
+def test_values_that_are_no_numbers_are_refused(tmp_path):
+    network = checkpoint.load().build()
+    next(network.parameters()).data.view(-1)[0] = float("nan")
+    checkpoint.save(tmp_path / "nan.safetensors", network)
+    with pytest.raises(ModelError, match=r"nan\.safetensors.* no numbers"):
+        checkpoint.load(str(tmp_path / "nan.safetensors"))
+
+
+def test_a_truncated_detector_is_named(tmp_path):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(centerface.weights_path().read_bytes()[:100_000])
+    with pytest.raises(ModelError, match=r"cut\.onnx cannot be loaded; it is damaged"):
+        load_detector(FaceOptions(detector=str(path)), threads=1)
