@@ -4,15 +4,16 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stub_workers
 
 from jadfer_cli.batch import failures as lists
-from jadfer_cli.batch import run
+from jadfer_cli.batch import run, worker
 from jadfer_cli.batch.failures import Failures
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.errors import JadferError, OutputError
+from jadfer_cli.errors import JadferError, OptionError, OutputError
 from jadfer_cli.options import AnnotateOptions
 
 
@@ -53,7 +54,7 @@ def batch(tmp_path, monkeypatch):
         try:
             return supervisor.run(tasks), notes
         finally:
-            assert not any(worker.process.is_alive() for worker in supervisor._workers)
+            assert not any(one.process.is_alive() for one in supervisor._workers)
 
     return start
 
@@ -113,11 +114,32 @@ def test_the_first_worker_must_load(batch):
 
 def test_a_worker_that_dies_while_it_waits_costs_no_video():
     """The pipe is closed: the video is not handed out."""
-    worker = run._Worker.__new__(run._Worker)
-    worker.pipe, theirs = run.multiprocessing.Pipe()
-    worker.task = None
+    dead = run._Worker.__new__(run._Worker)
+    dead.pipe, theirs = run.multiprocessing.Pipe()
+    dead.task = None
     theirs.close()
-    assert not worker.give(Task("a.mp4", Path("a.parquet"))) and worker.task is None
+    assert not dead.give(Task("a.mp4", Path("a.parquet"))) and dead.task is None
+
+
+@pytest.mark.parametrize("existing", ["refuse", "skip"])
+def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, existing):
+    """It appears between the handing out and the writing; the supervisor asks again then."""
+
+    class Annotator:
+        def __init__(self, options):
+            self.detector, self.warnings = SimpleNamespace(info=SimpleNamespace(hint=None)), []
+
+    def made_meanwhile(annotator, task, overwrite, pipe):
+        task.target.touch()
+        raise OptionError(f"{task.target} exists already.")
+
+    monkeypatch.setattr("jadfer_cli.pipeline.Annotator", Annotator)
+    monkeypatch.setattr(worker, "_annotate", made_meanwhile)
+    ours, theirs = run.multiprocessing.Pipe()
+    ours.send(Task("a.mp4", tmp_path / "a.parquet"))
+    ours.send(None)
+    worker._work(theirs, AnnotateOptions(), existing)
+    assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
 
 
 def test_one_line_a_video_also_from_several_runs(tmp_path):
