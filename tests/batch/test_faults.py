@@ -16,6 +16,7 @@ import psutil
 import pytest
 from conftest import JADFER
 
+from jadfer_cli.batch import lengths
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces import centerface
@@ -35,6 +36,10 @@ def open_(file, *args, **more):
     if name == "b crash.mp4" and times[name] == 2:
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "c hang.mp4" and times[name] == 2:
+        time.sleep(1000)
+    if name == "crash at once.mp4":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "hang at once.mp4":
         time.sleep(1000)
     if name == "d gone.mp4" and times[name] == 2:
         os.unlink(path)
@@ -84,6 +89,17 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
     assert all(len(pd.read_parquet(path)) == 8 for path in out.glob("*.parquet"))
     assert not [p for p in psutil.process_iter(["environ"]) if
                 str(tmp_path) in str(p.info["environ"])]  # fmt: skip
+
+
+def test_planning_outlives_videos_that_crash_or_hang(short_clip, tmp_path, monkeypatch):
+    names = ("a", "crash at once", "hang at once", "none", "b")
+    for name in names[:3] + names[4:]:
+        shutil.copy(short_clip, tmp_path / f"{name}.mp4")
+    env = broken_environment(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
+    monkeypatch.setattr(lengths, "_LIMIT_S", 3.0)
+    found = lengths.seconds_of_all([str(tmp_path / f"{name}.mp4") for name in names])
+    assert list(found.values()) == pytest.approx([0.32, 0, 0, 0, 0.32], abs=0.01)  # 8 at 25/s
 
 
 @pytest.fixture
@@ -182,7 +198,7 @@ def test_a_corrupted_model_ends_the_batch_before_it_begins(jadfer, short_clip, t
         shutil.copy(short_clip, tmp_path / f"{name}.mp4")
     bad = with_flipped_bit(own_model, tmp_path / "bad.safetensors", -1000)
     out = tmp_path / "out"
-    result = jadfer("annotate", tmp_path, "-o", out, "--model", bad, "--jobs", "2")
+    result = jadfer("annotate", tmp_path, "-o", out, "--model", bad)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert "bad.safetensors are damaged: they are not what was written" in result.stderr
     assert "Hint:" in result.stderr and not out.exists()
