@@ -1,5 +1,6 @@
 """What a batch does about its workers and its list of failures; with stubs, so that it is quick."""
 
+import io
 import json
 import os
 import threading
@@ -8,11 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 import stub_workers
+from rich.console import Console
 
 from jadfer_cli.batch import failures as lists
 from jadfer_cli.batch import run, worker
 from jadfer_cli.batch.failures import Failures
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli import batch_progress
 from jadfer_cli.errors import JadferError, OptionError, OutputError
 from jadfer_cli.options import AnnotateOptions
 
@@ -207,3 +210,24 @@ def test_a_full_disk_ends_the_batch_early(batch, tmp_path, monkeypatch):
     assert "3 videos were not tried" in outcome.stopped.message
     assert "disk is full" in outcome.stopped.hint
     assert "--skip-existing" in outcome.stopped.hint
+
+
+def test_the_closing_table_says_what_was_not_tried_and_not_listed():
+    def shown(outcome):
+        console = Console(file=io.StringIO(), width=200)
+        for part in batch_progress.summary(outcome, 60.0, "out/failures.jsonl"):
+            console.print(part)
+        return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+    tasks = [Task(f"{i}.mp4", Path(f"out/{i}.parquet")) for i in range(30)]
+    error = {"stage": "write", "message": "No room.", "hint": None}
+    assert shown(run.Outcome())[1:] == ["done 0 0 frames, 0 faces", "failed 0"]
+    outcome = run.Outcome(failed=[(task, error) for task in tasks[:25]], untried=tasks[25:])
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl" in lines and "not tried 5" in lines
+    assert sum("No room." in line for line in lines) == 20
+    assert "and 5 more, see out/failures.jsonl" in lines
+    outcome.listed = False  # then the table is the only list
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl could not be written" in lines
+    assert sum("No room." in line for line in lines) == 25
