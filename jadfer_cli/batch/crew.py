@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -202,11 +203,11 @@ class Crew(ABC, Generic[W]):
         for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
                 task = queue.popleft()
-                if self.existing == "refuse" and task.target.exists():  # since the plan
+                if is_being_written(task.target):  # asked first: what ends now exists then
+                    self._busy.append(task)
+                elif self.existing == "refuse" and os.path.exists(task.target):  # since the plan
                     self.outcome.elsewhere.append(task)
                     self._ended(task, "elsewhere", {})
-                elif is_being_written(task.target):
-                    self._busy.append(task)
                 elif worker.give(task):
                     return
                 else:

@@ -17,7 +17,7 @@ from jadfer_cli.errors import OutputError
 
 FAILURES = "failures.jsonl"
 _WAIT_S = 5.0  # for another run that changes the list
-_PROBE_BYTES = 1 << 14  # about the smallest result
+_PROBE_BYTES = 1 << 20  # a disk with less is full for videos
 
 
 class Failures:

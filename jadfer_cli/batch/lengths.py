@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+
+_START_S = 120.0  # for the process to begin
+_LIMIT_S = 60.0  # for one video
 
 
 def seconds_of_all(
@@ -11,25 +16,60 @@ def seconds_of_all(
 ) -> dict[str, float]:
     """How long each video says it is, in s; 0 where that cannot be told.
 
-    Asked in a process of its own, as opening a broken file can crash one.
+    Asked in a process of its own, which is replaced where a broken file crashes or hangs it.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    context = multiprocessing.get_context("spawn")
     found: dict[str, float] = {}
-    pool = ProcessPoolExecutor(1, context)
+    asked: _Asked | None = None
     try:
         for video in videos:
-            try:
-                found[video] = pool.submit(_seconds, video).result()
-            except BrokenProcessPool:
-                found[video] = 0.0
-                pool = ProcessPoolExecutor(1, context)
+            asked = asked or _Asked()
+            seconds = asked.seconds(video)
+            if seconds is None:
+                asked.end()
+                asked = None
+            found[video] = seconds or 0.0
             tell(len(found))
     finally:
-        pool.shutdown(cancel_futures=True)
+        if asked is not None:
+            asked.end()
     return found
+
+
+class _Asked:
+    """A process that opens videos."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._heard(_START_S)  # it is there
+
+    def seconds(self, video: str) -> float | None:
+        """A video's length in s; None if the process died of it, or hangs."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(video)
+        return self._heard(_LIMIT_S)
+
+    def _heard(self, limit_s: float) -> float | None:
+        with contextlib.suppress(EOFError, OSError):
+            if self._pipe.poll(limit_s):
+                return float(self._pipe.recv())
+        return None
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._pipe.close()
+
+
+def _answer(pipe: Connection) -> None:
+    """The life of that process."""
+    pipe.send(0.0)
+    with contextlib.suppress(EOFError, KeyboardInterrupt):
+        while True:
+            pipe.send(_seconds(pipe.recv()))
 
 
 def _seconds(video: str) -> float:

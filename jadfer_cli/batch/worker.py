@@ -10,7 +10,7 @@ It tells its parent what it does through a pipe, as (kind, fields):
     warning   message            of the machine, not of the video
     done      counts, wall_s, warnings
     skipped                      there is a result of the same settings
-    busy                         another run writes it
+    busy                         another run writes it, or did so meanwhile
     failed    error
 
 An error is {"stage", "message", "hint"}. The worker ends when the pipe does, and at once when
@@ -33,7 +33,14 @@ from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.share import share
 from jadfer_cli.common import explained
-from jadfer_cli.errors import BusyError, JadferError, ModelError, OutputError, VideoError
+from jadfer_cli.errors import (
+    BusyError,
+    JadferError,
+    ModelError,
+    OptionError,
+    OutputError,
+    VideoError,
+)
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.runtime import gpu_memory_exhausted
 
@@ -113,6 +120,11 @@ def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
             pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
     except BusyError:
         pipe.send(("busy", {}))
+    except OptionError as error:
+        if existing != "overwrite" and os.path.exists(task.target):
+            pipe.send(("busy", {}))  # another run made it since the video was handed out
+        else:
+            pipe.send(("failed", {"error": described(error)}))
     except Exception as error:
         pipe.send(("failed", {"error": described(error)}))
 

@@ -187,7 +187,7 @@ def load(model: str = "default") -> Checkpoint:
             k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
         }
         config = JadferConfig(**kwargs)
-        _check_tensors(header, state)
+        _check_intact(entry.path, header, state)
         labels, temperature = tuple(header["labels"]), float(header["temperature"])
         metrics = dict(header.get("metrics", {}))
         if len(labels) != config.n_classes or not temperature > 0:
@@ -203,18 +203,24 @@ def load(model: str = "default") -> Checkpoint:
     return Checkpoint(entry, digest, config, labels, temperature, metrics, state)
 
 
-def _check_tensors(header: dict[str, Any], state: Mapping[str, torch.Tensor]) -> None:
+def _check_intact(path: Path, header: dict[str, Any], state: Mapping[str, torch.Tensor]) -> None:
     """Tells a damaged file of the user's own, which no registry knows.
 
     Raises:
-        ValueError: A value is not finite, or the file does not hash to what it says.
+        ModelError: It does not hash to what it says, or a value is not finite.
     """
-    odd = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
-    if odd:
-        raise ValueError(f"it is damaged: {odd[0]} has values that are no numbers")
     expected = header.pop(_DIGEST_KEY, None)  # files of jadfer 0.2 have none
     if expected is not None and expected != _digest(header, state):
-        raise ValueError("it is damaged: its bytes are not those that were written")
+        raise ModelError(
+            f"The weights {path} are damaged: they are not what was written.",
+            "Copy the file again, or train it anew.",
+        )
+    odd = [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]
+    if odd:
+        raise ModelError(
+            f"The weights {path} hold values that are no numbers, in {odd[0]}.",
+            "The file is damaged, or its training diverged.",
+        )
 
 
 def _digest(header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> str:

@@ -10,10 +10,18 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 from conftest import JADFER
+
+from jadfer_cli.batch import lengths
+from jadfer_cli.errors import ModelError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.faces import centerface
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.options import FaceOptions
 
 # A broken library, and somebody who deletes files. Opened first by `probe`, then by the reader,
 # when the parts of the result are there already.
@@ -28,6 +36,10 @@ def open_(file, *args, **more):
     if name == "b crash.mp4" and times[name] == 2:
         os.kill(os.getpid(), signal.SIGSEGV)
     if name == "c hang.mp4" and times[name] == 2:
+        time.sleep(1000)
+    if name == "crash at once.mp4":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "hang at once.mp4":
         time.sleep(1000)
     if name == "d gone.mp4" and times[name] == 2:
         os.unlink(path)
@@ -79,12 +91,23 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
                 str(tmp_path) in str(p.info["environ"])]  # fmt: skip
 
 
+def test_planning_outlives_videos_that_crash_or_hang(short_clip, tmp_path, monkeypatch):
+    names = ("a", "crash at once", "hang at once", "none", "b")
+    for name in names[:3] + names[4:]:
+        shutil.copy(short_clip, tmp_path / f"{name}.mp4")
+    env = broken_environment(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
+    monkeypatch.setattr(lengths, "_LIMIT_S", 3.0)
+    found = lengths.seconds_of_all([str(tmp_path / f"{name}.mp4") for name in names])
+    assert list(found.values()) == pytest.approx([0.32, 0, 0, 0, 0.32], abs=0.01)  # 8 at 25/s
+
+
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a disk of its own, on which two results have room."""
+    """A folder on a disk of its own, on which some results have room."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
     try:
         made = subprocess.run(command, capture_output=True, text=True, timeout=30)
     except FileNotFoundError:
@@ -111,7 +134,7 @@ def test_full_disk(jadfer, short_clip, tmp_path, small_disk):
     assert f"So the batch was stopped; {n} videos were not tried." in result.stderr
     assert "The disk is full; make room" in result.stderr and "--skip-existing" in result.stderr
     assert "Traceback" not in result.stderr and f"not tried  {n}" in result.stdout
-    assert not [p.name for p in small_disk.iterdir() if ".part" in p.name]
+    assert not list(small_disk.rglob("*.parquet.part"))
 
 
 def give_up_root_powers():
@@ -147,3 +170,59 @@ def test_output_folder_turns_read_only(short_clip, tmp_path):
     assert any("listed here only" in e["message"] for e in events if e["event"] == "warning")
     assert "videos were not tried" in events[-1]["message"]
     assert all(len(pd.read_parquet(path)) == 8 for path in out.glob("*.parquet"))
+
+
+@pytest.fixture(scope="module")
+def own_model(tmp_path_factory):
+    """The shipped network as a user's own file, which no registry vouches for."""
+    shipped = checkpoint.load()
+    path = tmp_path_factory.mktemp("model") / "own.safetensors"
+    checkpoint.save(
+        path, shipped.build(), labels=shipped.labels, temperature=shipped.temperature,
+        metrics=shipped.metrics,
+    )  # fmt: skip
+    loaded = checkpoint.load(str(path))
+    assert loaded.labels == shipped.labels and loaded.config == shipped.config
+    return path
+
+
+def with_flipped_bit(path, to, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    to.write_bytes(data)
+    return to
+
+
+def test_a_corrupted_model_ends_the_batch_before_it_begins(jadfer, short_clip, tmp_path, own_model):
+    for name in "ab":
+        shutil.copy(short_clip, tmp_path / f"{name}.mp4")
+    bad = with_flipped_bit(own_model, tmp_path / "bad.safetensors", -1000)
+    out = tmp_path / "out"
+    result = jadfer("annotate", tmp_path, "-o", out, "--model", bad)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "bad.safetensors are damaged: they are not what was written" in result.stderr
+    assert "Hint:" in result.stderr and not out.exists()
+
+
+def test_every_flipped_bit_of_a_model_is_noticed(tmp_path, own_model):
+    size = own_model.stat().st_size
+    rng = np.random.default_rng(0)
+    for at in (0, 60, *rng.integers(100, 2000, 3), *rng.integers(size, size=2), size - 1):
+        bad = with_flipped_bit(own_model, tmp_path / "bad.safetensors", int(at))
+        with pytest.raises(ModelError, match=r"bad\.safetensors"):
+            checkpoint.load(str(bad))
+
+
+def test_values_that_are_no_numbers_are_refused(tmp_path):
+    network = checkpoint.load().build()
+    next(network.parameters()).data.view(-1)[0] = float("nan")
+    checkpoint.save(tmp_path / "nan.safetensors", network)
+    with pytest.raises(ModelError, match=r"nan\.safetensors.* no numbers"):
+        checkpoint.load(str(tmp_path / "nan.safetensors"))
+
+
+def test_a_truncated_detector_is_named(tmp_path):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(centerface.weights_path().read_bytes()[:100_000])
+    with pytest.raises(ModelError, match=r"cut\.onnx cannot be loaded; it is damaged"):
+        load_detector(FaceOptions(detector=str(path)), threads=1)

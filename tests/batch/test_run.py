@@ -137,11 +137,3 @@ def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
     ]  # fmt: skip
     assert ["1 videos" in plan for plan in plans] == [True, True]
     assert ("deep/er/a.mp4" in plans[0]) != ("deep/er/a.mp4" in plans[1])
-
-
-def test_a_model_that_cannot_be_loaded_ends_the_batch(jadfer, clips, tmp_path):
-    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    result = jadfer("annotate", clips, "-r", "-o", tmp_path / "out", "--model",
-                    tmp_path / "bad.safetensors")  # fmt: skip
-    assert result.returncode == 1 and "bad.safetensors" in result.stderr
-    assert "Traceback" not in result.stderr and not leftovers(tmp_path)

@@ -1,18 +1,23 @@
 """What a batch does about its workers and its list of failures; with stubs, so that it is quick."""
 
+import io
 import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stub_workers
+from rich.console import Console
 
 from jadfer_cli.batch import failures as lists
-from jadfer_cli.batch import run
+from jadfer_cli.batch import run, worker
 from jadfer_cli.batch.failures import Failures
+from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.errors import JadferError, OutputError
+from jadfer_cli.cli import batch_progress
+from jadfer_cli.errors import JadferError, OptionError, OutputError
 from jadfer_cli.options import AnnotateOptions
 
 
@@ -53,7 +58,7 @@ def batch(tmp_path, monkeypatch):
         try:
             return supervisor.run(tasks), notes
         finally:
-            assert not any(worker.process.is_alive() for worker in supervisor._workers)
+            assert not any(one.process.is_alive() for one in supervisor._workers)
 
     return start
 
@@ -113,11 +118,32 @@ def test_the_first_worker_must_load(batch):
 
 def test_a_worker_that_dies_while_it_waits_costs_no_video():
     """The pipe is closed: the video is not handed out."""
-    worker = run._Process.__new__(run._Process)
-    worker.pipe, theirs = run.multiprocessing.Pipe()
-    worker.task = None
+    dead = run._Process.__new__(run._Process)
+    dead.pipe, theirs = run.multiprocessing.Pipe()
+    dead.task = None
     theirs.close()
-    assert not worker.give(Task("a.mp4", Path("a.parquet"))) and worker.task is None
+    assert not dead.give(Task("a.mp4", Path("a.parquet"))) and dead.task is None
+
+
+@pytest.mark.parametrize("existing", ["refuse", "skip"])
+def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, existing):
+    """It appears between the handing out and the writing; the supervisor asks again then."""
+
+    class Annotator:
+        def __init__(self, options):
+            self.detector, self.warnings = SimpleNamespace(info=SimpleNamespace(hint=None)), []
+
+    def made_meanwhile(annotator, task, overwrite, pipe):
+        task.target.touch()
+        raise OptionError(f"{task.target} exists already.")
+
+    monkeypatch.setattr("jadfer_cli.pipeline.Annotator", Annotator)
+    monkeypatch.setattr(worker, "_annotate", made_meanwhile)
+    ours, theirs = run.multiprocessing.Pipe()
+    ours.send(Task("a.mp4", tmp_path / "a.parquet"))
+    ours.send(None)
+    worker._work(theirs, AnnotateOptions(), existing)
+    assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
 
 
 def test_one_line_a_video_also_from_several_runs(tmp_path):
@@ -185,3 +211,24 @@ def test_a_full_disk_ends_the_batch_early(batch, tmp_path, monkeypatch):
     assert "3 videos were not tried" in outcome.stopped.message
     assert "disk is full" in outcome.stopped.hint
     assert "--skip-existing" in outcome.stopped.hint
+
+
+def test_the_closing_table_says_what_was_not_tried_and_not_listed():
+    def shown(outcome):
+        console = Console(file=io.StringIO(), width=200)
+        for part in batch_progress.summary(outcome, 60.0, "out/failures.jsonl"):
+            console.print(part)
+        return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+    tasks = [Task(f"{i}.mp4", Path(f"out/{i}.parquet")) for i in range(30)]
+    error = {"stage": "write", "message": "No room.", "hint": None}
+    assert shown(Outcome())[1:] == ["done 0 0 frames, 0 faces", "failed 0"]
+    outcome = Outcome(failed=[(task, error) for task in tasks[:25]], untried=tasks[25:])
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl" in lines and "not tried 5" in lines
+    assert sum("No room." in line for line in lines) == 20
+    assert "and 5 more, see out/failures.jsonl" in lines
+    outcome.listed = False  # then the table is the only list
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl could not be written" in lines
+    assert sum("No room." in line for line in lines) == 25
