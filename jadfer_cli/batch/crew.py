@@ -258,8 +258,9 @@ class Crew(ABC, Generic[W]):
     def _lost(self, worker: W, stage: str, message: str, hint: str) -> None:
         from jadfer_cli.results.sink import remove_leftovers
 
-        task, worker.task = worker.task, None
+        task = worker.task
         worker.kill()
+        worker.task = None
         if task is not None:
             with contextlib.suppress(OSError):  # the folder may have become read-only
                 remove_leftovers(task.target)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -23,8 +24,7 @@ from jadfer_cli.options import AnnotateOptions, ModelOptions
 from jadfer_cli.runtime import usable_cores
 
 _OBJECT_STORE_BYTES = 80 << 20  # about the least that Ray takes; only messages go through it
-_CONNECT_S = 60.0
-_ASK_S = 10.0  # for an actor that is idle to answer
+_ASK_S = 10.0  # for an actor that is idle to answer, or killed to end
 _HINT = "pip install 'jadfer-cli[ray]'"
 
 
@@ -98,7 +98,13 @@ class _RayWorker(Worker):
     def kill(self) -> None:
         import ray
 
+        from jadfer_cli.results.sink import is_being_written
+
         ray.kill(self.actor)
+        # Ray does not wait for the end of its process, which holds the result's lock
+        until_s = time.monotonic() + _ASK_S
+        while self.task and is_being_written(self.task.target) and time.monotonic() < until_s:
+            time.sleep(0.05)
 
     def end(self, grace_s: float) -> None:
         import ray
@@ -270,7 +276,8 @@ def _cluster(address: str | None, jobs: int) -> Iterator[None]:
     """A connection to a cluster; without an address to one that is started, and ended, here.
 
     Raises:
-        OptionError: There is none at the address, or none can be started.
+        OptionError: There is none at the address.
+        JadferError: None can be started.
     """
     import ray
 
@@ -282,17 +289,24 @@ def _cluster(address: str | None, jobs: int) -> Iterator[None]:
                 # not the system's folder for such: Ray's sockets need a short path
                 short = "/tmp" if os.path.isdir("/tmp") else None
                 folder = tempfile.mkdtemp(prefix="jadfer-", dir=short)
+                # new versions keep others out by a token, and would leave it in the home folder
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
                 ray.init(
                     "local", num_cpus=jobs, include_dashboard=False, _temp_dir=folder,
                     object_store_memory=_OBJECT_STORE_BYTES, **quiet,
                 )  # fmt: skip
             else:
                 ray.init(address, **quiet)
-        except (RuntimeError, ValueError, OSError, ImportError) as error:
-            where = "could not be started" if address is None else f"at {address} is not there"
+        except (RuntimeError, ValueError, OSError, ImportError, ray.exceptions.RayError) as error:
+            if address is None:
+                raise JadferError(
+                    f"No Ray cluster could be started here: {_first_line(error)}",
+                    "Leave --ray out; --jobs alone uses this machine as well.",
+                ) from error
             raise OptionError(
-                f"A Ray cluster {where}: {_first_line(error)}",
-                "`ray status` on one of its machines shows a cluster and its address.",
+                f"There is no Ray cluster at {address}: {_first_line(error)}",
+                "`ray status` on its machines shows whether it runs. If it asks for a token (`ray "
+                "get-auth-token`), set RAY_AUTH_MODE=token.",
             ) from error
         finally:
             stopping.install()  # Ray takes SIGTERM for itself
