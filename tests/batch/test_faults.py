@@ -35,7 +35,7 @@ def open_(file, *args, **more):
     times[name] = times.get(name, 0) + 1
     if name == "b crash.mp4" and times[name] == 2:
         os.kill(os.getpid(), signal.SIGSEGV)
-    if name == "c hang.mp4" and times[name] == 2:
+    if name == "h hang.mp4" and times[name] == 2:
         time.sleep(1000)
     if name == "crash at once.mp4":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -64,7 +64,7 @@ def failures(out):
 def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
     clips, out = tmp_path / "clips", tmp_path / "out"
     clips.mkdir()
-    for name in ("a good", "b crash", "c hang", "d gone", "e gone before", "g good"):
+    for name in ("a good", "b crash", "h hang", "d gone", "e gone before", "g good"):
         shutil.copy(short_clip, clips / f"{name}.mp4")
     (clips / "f cut.mp4").write_bytes(short_clip.read_bytes()[:3000])
     env = broken_environment(tmp_path / "site") | {"JADFER_TEST_MARK": str(tmp_path)}
@@ -72,11 +72,11 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
     assert result.returncode == 1, result.stderr
     found = {os.path.basename(f["video"]): f for f in failures(out)}
     assert {name: f["stage"] for name, f in found.items()} == {
-        "b crash.mp4": "crash", "c hang.mp4": "hang", "d gone.mp4": "read",
+        "b crash.mp4": "crash", "h hang.mp4": "hang", "d gone.mp4": "read",
         "e gone before.mp4": "read", "f cut.mp4": "read",
     }  # fmt: skip
     assert "signal 11" in found["b crash.mp4"]["message"]
-    assert "no progress for 4 s" in found["c hang.mp4"]["message"]
+    assert "no progress for 4 s" in found["h hang.mp4"]["message"]
     assert "cut short" in found["f cut.mp4"]["message"]
     assert "does not exist" in found["e gone before.mp4"]["message"]
     for name, failure in found.items():
