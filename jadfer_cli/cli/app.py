@@ -17,6 +17,7 @@ _TRAIN, _HERE = "Train and measure", "This installation"
 # NAME, or a group of commands, `app`.
 COMMANDS = {
     "annotate": (_MAIN, "Annotate the facial expressions in videos, frame by frame, into Parquet."),
+    "collect": (_ROWS, "Collect the results of many videos into one dataset."),
     "show": (
         _ROWS,
         "Look at results: warnings, video, model, coverage, tracks, expressions, a timeline.",

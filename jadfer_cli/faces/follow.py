@@ -16,13 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jadfer_cli.faces.detect import Detector
+from jadfer_cli.faces.detect import FRAMES_AT_ONCE, Detector
 from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
 
 REGION = 1.6  # side of the square around a face, in its longer sides
 SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
 _TIME_SLACK_S = 1e-6
-_BATCH = 16  # frames looked at at once
 _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
 
 
@@ -103,7 +102,7 @@ def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[
     for frame in frames:
         batch.append(frame)
         n_bytes += 0 if frame.image_rgb is None else frame.image_rgb.nbytes
-        if len(batch) >= (_BATCH if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
+        if len(batch) >= (FRAMES_AT_ONCE if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
             yield from looked()
             n_bytes = 0
     yield from looked()

@@ -27,6 +27,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         entries = pq.read_schema(path).metadata or {}
         found: dict[str, Any] = json.loads(entries[_ATTRS_KEY])["jadfer"]
+        found["video"]  # a dataset of many results has none
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
         raise OutputError(
             f"{path} exists and is no readable result of jadfer.",
