@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, train
+from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, plot, train
 
 app = typer.Typer(
     name="jadfer",
@@ -39,6 +39,7 @@ def _root(
 app.command("annotate", help=annotate.HELP, no_args_is_help=True)(annotate.annotate)
 app.command("evaluate", help=evaluate.HELP, no_args_is_help=True)(evaluate.evaluate)
 app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
+app.command("plot", help=plot.HELP, no_args_is_help=True)(plot.plot)
 app.add_typer(models.app, name="models")
 app.command("bench", help=bench.HELP)(bench.bench)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)
