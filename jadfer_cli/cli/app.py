@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from jadfer_cli import __version__
-from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, plot, train
+from jadfer_cli.cli import annotate, bench, doctor, evaluate, models, overlay, plot, train
 
 app = typer.Typer(
     name="jadfer",
@@ -40,6 +40,7 @@ app.command("annotate", help=annotate.HELP, no_args_is_help=True)(annotate.annot
 app.command("evaluate", help=evaluate.HELP, no_args_is_help=True)(evaluate.evaluate)
 app.command("train", help=train.HELP, no_args_is_help=True)(train.train)
 app.command("plot", help=plot.HELP, no_args_is_help=True)(plot.plot)
+app.command("overlay", help=overlay.HELP, no_args_is_help=True)(overlay.overlay)
 app.add_typer(models.app, name="models")
 app.command("bench", help=bench.HELP)(bench.bench)
 app.command("doctor", help=doctor.HELP)(doctor.doctor)

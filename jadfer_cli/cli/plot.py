@@ -46,7 +46,10 @@ def plot(
     out: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE|FOLDER", help=".png, .svg, .pdf or .html; or a folder.",
+            "--output",
+            "-o",
+            metavar="FILE|FOLDER",
+            help=".png, .svg, .pdf or .html; or a folder.",
             show_default=False,
         ),
     ],

@@ -64,9 +64,7 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
     from plotly.offline import get_plotlyjs
 
     with written_whole(out) as part, part.open("w", encoding="utf-8") as file:
-        file.write(
-            _HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs())
-        )
+        file.write(_HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs()))
         for chart in charts:
             bin_s = bin_width_s(chart.tracks, _MAX_BINS)
             notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
@@ -108,9 +106,9 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
         range=_times(chart, np.array([chart.begin_s, chart.end_s])).tolist(), zeroline=False
     )
     if time_in_clock(chart.begin_s, chart.end_s):
-        whole = "%-H:%M:%S" if chart.end_s >= 3600 else "%M:%S"
-        stops = [{"dtickrange": [None, 1000], "value": whole + ".%L"},
-                 {"dtickrange": [1000, None], "value": whole}]  # fmt: skip
+        shape = "%-H:%M:%S" if chart.end_s >= 3600 else "%M:%S"
+        stops = [{"dtickrange": [None, 1000], "value": shape + ".%L"},
+                 {"dtickrange": [1000, None], "value": shape}]  # fmt: skip
         found.update_xaxes(type="date", tickformatstops=stops)
     found.update_xaxes(title_text="time" if time_in_clock(chart.begin_s, chart.end_s)
                        else "time (s)", row=n, col=1)  # fmt: skip

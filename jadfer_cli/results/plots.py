@@ -35,7 +35,7 @@ _DPI = 200
 _MAX_BINS = 1400  # one a pixel of the axes
 _MAX_VECTORS = 60_000  # points; beyond, the curves of an SVG or PDF are stored as pixels
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400)
-_STYLE = {
+_STYLE: Any = {  # settings of matplotlib
     "font.size": 8.0, "axes.linewidth": 0.6, "hatch.linewidth": 0.5, "pdf.fonttype": 42,
     "svg.hashsalt": "jadfer", "xtick.major.width": 0.6, "ytick.major.width": 0.6,
 }  # fmt: skip
@@ -68,7 +68,7 @@ def draw(chart: Chart, *, stacked: bool) -> Figure:
             _panel(panel, chart, track, bin_s, stacked=stacked)
         if not chart.tracks:
             _no_face(panels[0], chart)
-        _axes(panels, chart)
+        _axes(list(panels), chart)
         _heading(panels[0], chart)
         _legend(figure, chart, notes)
         middle_in = (_BOTTOM_IN + height_in - _TOP_IN) / 2
@@ -79,11 +79,12 @@ def draw(chart: Chart, *, stacked: bool) -> Figure:
 def _heading(panel: Axes, chart: Chart) -> None:
     """The video's name and the coverage, above the first panel's own title."""
     name = chart.title if len(chart.title) <= 80 else f"{chart.title[:45]}…{chart.title[-32:]}"
-    for text, height_pt, look in ((name, 33, {"weight": "bold", "size": 10}),
-                                  (chart.subtitle, 20, {})):  # fmt: skip
+    for text, height_pt, weight, size in (
+        (name, 33, "bold", 10), (chart.subtitle, 20, "normal", 8),
+    ):  # fmt: skip
         panel.annotate(
             text, (0, 1), (0, height_pt), xycoords="axes fraction", textcoords="offset points",
-            parse_math=False, **look,
+            weight=weight, size=size, parse_math=False,
         )  # fmt: skip
 
 

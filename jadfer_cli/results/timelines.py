@@ -262,7 +262,9 @@ def curve(timeline: Timeline, bin_s: float | None, *, stacked: bool) -> Curve:
         bin_s: Length of the bins, seconds; None draws each frame.
         stacked: Draw each bin's mean (the sum stays 1), not its extremes.
     """
-    xs, ys, frames = [], [], []
+    xs: list[npt.ArrayLike] = []
+    ys: list[Floats] = []
+    frames: list[npt.ArrayLike] = []
     for run in timeline.runs:
         start, p = timeline.start_s[run], timeline.probabilities[run]
         frame, end_s = timeline.frame[run], float(timeline.end_s[run][-1])
@@ -347,5 +349,3 @@ def track_title(track: Timeline) -> str:
 def time_in_clock(begin_s: float, end_s: float) -> bool:
     """Whether the axis reads m:ss rather than seconds."""
     return end_s - begin_s > 180
-
-
