@@ -73,7 +73,7 @@ def font_sizes(heights_px: Floats, picture_px: tuple[int, int]) -> list[int]:
     One size a track, or the letters would change from frame to frame.
     """
     side = min(picture_px)
-    low, high = max(_MIN_FONT_PX, side / 60), max(_MIN_FONT_PX, side / 26)
+    low, high = max(_MIN_FONT_PX, side / 60), max(_MIN_FONT_PX, side / 36)
     return [round(float(np.clip(height / 9, low, high))) for height in heights_px]
 
 
@@ -101,10 +101,12 @@ class Painter:
         """
         for face in faces:
             self._box(image, face)
+        taken = [face.box_px for face in faces]
+        for face in faces:
+            if self._n_bars and (face.usable or self._unusable):
+                taken.append(self._bars(image, face, taken))
         for face in faces:
             _tag(image, face, self._colour(face))
-            if self._n_bars and (face.usable or self._unusable):
-                self._bars(image, face)
 
     def _colour(self, face: DrawnFace) -> Rgb:
         return self._colours[int(face.probabilities.argmax())] if face.usable else _GREY
@@ -120,14 +122,14 @@ class Painter:
                      ((x1, y2), (x1, y1))):  # fmt: skip
             _dashes(image, a, b, dash, thick)
 
-    def _bars(self, image: ImageArray, face: DrawnFace) -> None:
-        """A dark panel beside the box: name and bar of each expression."""
+    def _bars(self, image: ImageArray, face: DrawnFace, taken: Sequence[Floats]) -> Floats:
+        """A dark panel beside the box: name and bar of each expression; gives its place."""
         font, pad = face.font_px, max(face.font_px // 3, 2)
         line, bar_px = round(1.4 * font), 4 * font
         names_px = max(_letters(label, font).shape[1] for label in self._labels)
         width, height = names_px + bar_px + 3 * pad, line * self._n_bars + pad
-        x, y = _beside(face.box_px, (width, height), image, pad)
-        panel = image[max(y, 0) : y + height, max(x, 0) : x + width]
+        x, y = _beside(face.box_px, (width, height), image, pad, taken)
+        panel = image[y : y + height, x : x + width]
         panel[:] = (panel * np.float32(0.3)).astype(np.uint8)
         for k, label in enumerate(np.argsort(-face.probabilities, kind="stable")[: self._n_bars]):
             top = y + pad // 2 + k * line
@@ -138,6 +140,7 @@ class Painter:
             share = round(bar_px * float(face.probabilities[label]))
             colour = self._colours[label] if face.usable else _GREY
             _fill(image, left, top + thin, share, line - 2 * thin, colour)
+        return np.array([x, y, x + width, y + height], np.float64)
 
 
 def _tag(image: ImageArray, face: DrawnFace, colour: Rgb) -> None:
@@ -153,19 +156,39 @@ def _tag(image: ImageArray, face: DrawnFace, colour: Rgb) -> None:
     _write(image, text, x + pad, y + (height - text.shape[0]) // 2, (0, 0, 0) if bright else _WHITE)
 
 
-def _beside(box_px: Floats, size: tuple[int, int], image: ImageArray, gap: int) -> tuple[int, int]:
-    """Where a panel goes: right of the box, else left, below, above, else over its lower edge."""
+def _beside(
+    box_px: Floats, size: tuple[int, int], image: ImageArray, gap: int, taken: Sequence[Floats]
+) -> tuple[int, int]:
+    """Where a panel goes: right of the box, left, below or above, where it hides least.
+
+    Args:
+        box_px: The face's box.
+        size: Width and height of the panel, px.
+        image: The picture that must hold it.
+        gap: To the box, px.
+        taken: Other boxes and panels.
+    """
     x1, y1, x2, y2 = (round(float(v)) for v in box_px)
     (width, height), (picture_h, picture_w) = size, image.shape[:2]
-    y = int(np.clip(y1, 0, max(picture_h - height, 0)))
-    if x2 + gap + width <= picture_w:
-        return x2 + gap, y
-    if x1 - gap - width >= 0:
-        return x1 - gap - width, y
-    x = int(np.clip(x1, 0, max(picture_w - width, 0)))
-    if y2 + gap + height <= picture_h:
-        return x, y2 + gap
-    return x, max(picture_h - height, 0)
+    right, bottom = max(picture_w - width, 0), max(picture_h - height, 0)
+    places = [
+        (min(max(x, 0), right), min(max(y, 0), bottom))
+        for x, y in (
+            (x2 + gap, y1), (x1 - gap - width, y1), (x1, y2 + gap), (x1, y1 - 2 * gap - height),
+            (x1, bottom),  # the last way out: over the lower edge
+        )
+    ]  # fmt: skip
+    hidden = [*taken, box_px]
+
+    def hides(place: tuple[int, int]) -> float:
+        x, y = place
+        return sum(
+            max(min(x + width, b[2]) - max(x, b[0]), 0.0)
+            * max(min(y + height, b[3]) - max(y, b[1]), 0.0)
+            for b in hidden
+        )
+
+    return min(places, key=hides)  # the first of the best
 
 
 def _dashes(
@@ -218,7 +241,7 @@ def _font(font_px: int) -> Any:
 
 
 def _line_px(font_px: int) -> int:
-    return max(round(font_px / 7), 1)
+    return max(round(font_px / 6), 1)
 
 
 def _rgb(colour: str) -> Rgb:
