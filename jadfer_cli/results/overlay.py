@@ -178,15 +178,13 @@ def _beside(
             (x1, bottom),  # the last way out: over the lower edge
         )
     ]  # fmt: skip
-    hidden = [*taken, box_px]
+    hidden = np.array([*taken, box_px], np.float64)
 
     def hides(place: tuple[int, int]) -> float:
         x, y = place
-        return sum(
-            max(min(x + width, b[2]) - max(x, b[0]), 0.0)
-            * max(min(y + height, b[3]) - max(y, b[1]), 0.0)
-            for b in hidden
-        )
+        wide = np.minimum(x + width, hidden[:, 2]) - np.maximum(x, hidden[:, 0])
+        high = np.minimum(y + height, hidden[:, 3]) - np.maximum(y, hidden[:, 1])
+        return float((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
 
     return min(places, key=hides)  # the first of the best
 

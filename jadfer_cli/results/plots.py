@@ -64,11 +64,11 @@ def draw(chart: Chart, *, stacked: bool) -> Figure:
             left=0.07, right=0.96, top=1 - _TOP_IN / height_in, bottom=_BOTTOM_IN / height_in,
             hspace=_BETWEEN_IN / panel_in,
         )  # fmt: skip
+        _axes(list(panels), chart)  # first, or every curve added would measure all panels anew
         for panel, track in zip(panels, chart.tracks, strict=False):
             _panel(panel, chart, track, bin_s, stacked=stacked)
         if not chart.tracks:
             _no_face(panels[0], chart)
-        _axes(list(panels), chart)
         _heading(panels[0], chart)
         _legend(figure, chart, notes)
         middle_in = (_BOTTOM_IN + height_in - _TOP_IN) / 2

@@ -70,6 +70,7 @@ class VideoWriter:
             slope = np.arange(len(pts))
             pts = np.maximum.accumulate(pts - slope) + slope
         self._tick, self._pts = tick, pts
+        self._durations: dict[int, int] = {}  # of frames that the encoder still holds, by stamp
 
     def __enter__(self) -> Self:
         import av
@@ -77,7 +78,9 @@ class VideoWriter:
         self._source_opened = open_container(self._info.path)
         self._source, video = self._source_opened.__enter__()
         try:
-            options = {} if self._kind == "matroska" else {"movflags": "+faststart"}
+            # edit lists count in ticks of the film: milliseconds would shift the sound
+            film = {"movflags": "+faststart", "movie_timescale": "90000"}
+            options = {} if self._kind == "matroska" else film
             self._out = av.open(file_url(str(self._part)), "w", format=self._kind, options=options)
             if self._metadata:
                 self._out.metadata.update(self._source.metadata)
@@ -105,7 +108,7 @@ class VideoWriter:
 
         try:
             if kind is None:
-                self._out.mux(self._stream.encode(None))
+                self._mux_pictures(self._stream.encode(None))
                 self._mux_sound(np.inf)
                 for sound in self._sounds.values():
                     sound.finish()
@@ -152,9 +155,10 @@ class VideoWriter:
         )
         frame.time_base = self._tick
         frame.pts = int(self._pts[index]) - round(self._start_s / self._tick)
-        frame.duration = max(round(float(self._info.duration_s[index]) / self._tick), 1)
+        shown_for = max(round(float(self._info.duration_s[index]) / self._tick), 1)
+        self._durations[frame.pts] = shown_for
         try:
-            self._out.mux(self._stream.encode(frame))
+            self._mux_pictures(self._stream.encode(frame))
             # players want sound and pictures side by side in the file
             self._mux_sound(float(self._pts[index] * self._tick))
         except av.error.FFmpegError as error:
@@ -205,6 +209,12 @@ class VideoWriter:
                     yield packet
         except av.error.FFmpegError as error:
             self.notes.append(f"The sound of {self._info.path} is damaged ({error.strerror}).")
+
+    def _mux_pictures(self, packets: list[Any]) -> None:
+        """Writes packets with their durations: the encoder guesses the last one's."""
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            self._out.mux(packet)
 
     def _mux_sound(self, until_s: float) -> None:
         """Adds the sound up to a time of the source."""
