@@ -11,7 +11,7 @@ import pandas as pd
 
 from jadfer_cli.common import file_sha256, written_whole
 from jadfer_cli.errors import ResultError
-from jadfer_cli.options import OverlayOptions
+from jadfer_cli.options import FaceOptions, OverlayOptions
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results import regions
 from jadfer_cli.results.load import Result
@@ -194,9 +194,14 @@ def _check_same(video: Path, result: Result) -> None:
 
 def _check_all_faces(result: Result) -> None:
     """Refuses to blur by a result that leaves out faces on purpose."""
+    faces = result.metadata.get("options", {}).get("faces", {})
+    why = []
     if result.metadata.get("counts", {}).get("tracks_left_out"):
-        limit = result.metadata.get("options", {}).get("faces", {}).get("max_faces")
+        why.append(f"--max-faces {faces.get('max_faces')}")
+    if (faces.get("min_face_px") or 0) > FaceOptions().min_face_px:
+        why.append(f"--min-face {faces['min_face_px']:g}")
+    if why:
         raise ResultError(
-            f"{result.path} leaves faces out (--max-faces {limit}), so they would not be blurred.",
-            "Annotate again without --max-faces, or add --force.",
+            f"{result.path} leaves faces out ({', '.join(why)}), so they would not be blurred.",
+            f"Annotate again without {' and '.join(w.split()[0] for w in why)}, or add --force.",
         )

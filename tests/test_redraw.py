@@ -360,7 +360,7 @@ def test_a_panel_hides_no_other_face():
 
 def test_letters_suit_small_and_large_pictures():
     assert font_sizes(np.array([60.0]), (176, 144)) == [9]
-    assert font_sizes(np.array([20.0, 900.0]), (3840, 2160)) == [36, 60]
+    assert font_sizes(np.array([20.0, 900.0]), (3840, 2160)) == [36, 72]
     for size in ((176, 144), (3840, 2160)):
         image = np.zeros((size[1], size[0], 3), np.uint8)
         boxes = np.array([[-9.0, -9, 60, 60], [*(np.array(size) - 50), *size]])
@@ -384,7 +384,7 @@ def test_letters_suit_small_and_large_pictures():
         (["v.mp4", "r.parquet", "-o", "o.mp4", "--no-boxes"], 2, "draws nothing"),
         (["v.mp4", "r.parquet", "-o", "o.mp4", "--crf", "52"], 2, "--crf must be"),
         (["v.mp4", "r.parquet", "-o", "o.mp4", "--labels", "-1"], 2, "--labels must be"),
-        (["v.mp4", "few.parquet", "-o", "o.mp4", "--blur"], 1, "leaves faces out (--max-faces 1)"),
+        (["v.mp4", "few.parquet", "-o", "o.mp4", "--blur"], 1, "(--max-faces 1, --min-face 80)"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(clip, tmp_path, monkeypatch, arguments, code, says):
@@ -392,7 +392,10 @@ def test_what_cannot_be_drawn_is_said(clip, tmp_path, monkeypatch, arguments, co
     video = make_video(tmp_path / "v.mp4", numbered_frames(6))
     make_video(tmp_path / "w.mp4", numbered_frames(4))
     of_video(video, tmp_path / "r.parquet")
-    few = {"counts": {"tracks_left_out": 2}, "options": {"faces": {"max_faces": 1}}}
+    few = {
+        "counts": {"tracks_left_out": 2},
+        "options": {"faces": {"max_faces": 1, "min_face_px": 80}},
+    }
     of_video(video, tmp_path / "few.parquet", metadata=few)
     (tmp_path / "there.mp4").touch()
     before = video.read_bytes()

@@ -73,7 +73,7 @@ def font_sizes(heights_px: Floats, picture_px: tuple[int, int]) -> list[int]:
     One size a track, or the letters would change from frame to frame.
     """
     side = min(picture_px)
-    low, high = max(_MIN_FONT_PX, side / 60), max(_MIN_FONT_PX, side / 36)
+    low, high = max(_MIN_FONT_PX, side / 60), max(_MIN_FONT_PX, side / 30)
     return [round(float(np.clip(height / 9, low, high))) for height in heights_px]
 
 

@@ -6,6 +6,7 @@ rates stay and sound keeps its place; both begin as early as the first of them d
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -119,10 +120,8 @@ class VideoWriter:
             if kind is None:
                 self._close()
             else:  # the file is thrown away, so its index need not be right
-                try:
+                with contextlib.suppress(Exception):
                     self._out.close()
-                except Exception:
-                    pass
 
     def _close(self) -> None:
         import av
