@@ -17,7 +17,7 @@ from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
 HERE = Path(__file__).parent
-FRAME = 45
+FRAME = 8
 JADFER = str(Path(sys.executable).with_name("jadfer"))
 
 
