@@ -12,22 +12,14 @@ import numpy as np
 from jadfer_cli import __version__
 from jadfer_cli.common import written_whole
 from jadfer_cli.results.colours import ABSENT, UNUSABLE, colours_of
-from jadfer_cli.results.timelines import (
-    Chart,
-    Curve,
-    Floats,
-    Timeline,
-    bin_width_s,
-    clock,
-    curve,
-    joined_spans,
-    thinning_note,
-    time_in_clock,
-    track_title,
-)
+from jadfer_cli.results.curves import Curve, bin_width_s, curve, joined_spans, thinning_note
+from jadfer_cli.results.timelines import Chart, Floats, Timeline, clock, time_in_clock, track_title
 
 ENDINGS = (".html",)
-_MAX_BINS = 1500  # what the width of a screen shows, for all tracks of a figure together
+# What a browser draws without delay, for all tracks of a figure together. A bin of lines keeps
+# several frames. At least what the width of a screen shows; more, so that zoom finds more.
+_MAX_FRAMES, _MAX_BINS = 12_000, {"stacked": 12_000, "lines": 1500}
+_MIN_GAP = 1 / 4000  # of the time axis; bands that are closer are one
 # plotly's own bar also has a button that sends the data to a server
 _BUTTONS = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]
 # The browser itself then refuses whatever is not in the file. plotly.js builds functions.
@@ -66,15 +58,16 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
     with written_whole(out) as part, part.open("w", encoding="utf-8") as file:
         file.write(_HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs()))
         for chart in charts:
-            bin_s = bin_width_s(chart.tracks, _MAX_BINS)
+            bins = _MAX_BINS["stacked" if stacked else "lines"]
+            bin_s = bin_width_s(chart.tracks, bins, _MAX_FRAMES)
             notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
             file.write(f"<h1>{escape(chart.title)}</h1>\n")
             file.writelines(f"<p>{escape(note)}</p>\n" for note in notes if note)
             file.write(
                 figure(chart, bin_s, stacked=stacked).to_html(
                     full_html=False, include_plotlyjs=False, include_mathjax=False,
-                    # no logo and no server: both are addresses on the network
-                    config={"displaylogo": False, "responsive": True, "plotlyServerURL": "",
+                    # the logo is a link
+                    config={"displaylogo": False, "responsive": True,
                             "modeBarButtons": _BUTTONS},
                 )
             )  # fmt: skip
@@ -172,7 +165,7 @@ def _band(chart: Chart, spans_s: Floats, name: str, colour: str, *, show: bool) 
     """Stretches of time over the whole height, as one filled outline with holes."""
     import plotly.graph_objects as go
 
-    spans_s = joined_spans(spans_s, (chart.end_s - chart.begin_s) / (2 * _MAX_BINS))
+    spans_s = joined_spans(spans_s, _MIN_GAP * (chart.end_s - chart.begin_s))
     corners = np.column_stack([spans_s[:, [0, 0, 1, 1, 0]], np.full(len(spans_s), np.nan)])
     heights = np.tile([0.0, 1.0, 1.0, 0.0, 0.0, np.nan], len(spans_s))
     if not len(spans_s):  # still named in the legend

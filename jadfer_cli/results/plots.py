@@ -11,18 +11,8 @@ import numpy as np
 
 from jadfer_cli.common import written_whole
 from jadfer_cli.results.colours import ABSENT, UNUSABLE, colours_of
-from jadfer_cli.results.timelines import (
-    Chart,
-    Floats,
-    Timeline,
-    bin_width_s,
-    clock,
-    curve,
-    joined_spans,
-    thinning_note,
-    time_in_clock,
-    track_title,
-)
+from jadfer_cli.results.curves import bin_width_s, curve, joined_spans, thinning_note
+from jadfer_cli.results.timelines import Chart, Floats, Timeline, clock, time_in_clock, track_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.results import timelines
+from jadfer_cli.results import curves, timelines
 from jadfer_cli.results.colours import COLOURS, colours_of
 from jadfer_cli.results.load import load
 
@@ -44,7 +44,7 @@ def test_spans_and_steps_follow_the_true_times(uneven):
     assert track.unusable_s.ravel().tolist() == pytest.approx([0.3, 0.34, 0.5, 0.6])
     assert track.seen_s == pytest.approx(0.24 + 0.28)
     assert track.usable_share == pytest.approx((0.2 + 0.18) / 0.52)
-    drawn = timelines.curve(track, None, stacked=False)
+    drawn = curves.curve(track, None, stacked=False)
     assert drawn.x_s.tolist() == pytest.approx(
         [0.1, 0.14, 0.3, 0.34, 0.34, 0.5, 0.54, 0.6, 0.7, 0.72, 0.78, 0.78]
     )
@@ -75,9 +75,9 @@ def test_thinning_keeps_extremes_and_sums(tmp_path):
     frames = [i for i in range(n) if not 2000 <= i < 2500]
     made = Made([Track(0, frames, wandering(len(frames)))], n_frames=n)
     (track,) = timelines.chart(load(made.write(tmp_path / "long.parquet"))).tracks
-    bin_s = timelines.bin_width_s([track], 100)
+    bin_s = curves.bin_width_s([track], 100)
     assert bin_s == pytest.approx(len(frames) * 0.04 / 100)
-    lines = timelines.curve(track, bin_s, stacked=False)
+    lines = curves.curve(track, bin_s, stacked=False)
     assert len(lines.x_s) < 0.5 * len(frames)
     kept = dict(zip(lines.frame.tolist(), lines.y, strict=True))
     position = {frame: i for i, frame in enumerate(track.frame.tolist())}
@@ -91,18 +91,19 @@ def test_thinning_keeps_extremes_and_sums(tmp_path):
             np.testing.assert_array_equal(values.max(0), p.max(0))
             np.testing.assert_array_equal(values.min(0), p.min(0))
             assert {track.frame[here[0]], track.frame[here[-1]]} <= set(drawn)
-    stack = timelines.curve(track, bin_s, stacked=True)
+    stack = curves.curve(track, bin_s, stacked=True)
     solid = ~np.isnan(stack.y[:, 0])
     np.testing.assert_allclose(stack.y[solid].sum(1), 1, atol=1e-5)
     first = track.start_s < bin_s - 1e-9
     np.testing.assert_allclose(stack.y[0], track.probabilities[first].mean(0), atol=1e-5)
-    assert timelines.bin_width_s([track], n) is None
+    assert curves.bin_width_s([track], n) is None
+    assert curves.bin_width_s([track], 100, n) is None
 
 
 def test_nearby_spans_are_joined():
     spans = np.array([[0.0, 1.0], [1.05, 2.0], [3.0, 4.0]])
-    assert timelines.joined_spans(spans, 0.1).tolist() == [[0, 2], [3, 4]]
-    assert timelines.joined_spans(spans[:0], 0.1).shape == (0, 2)
+    assert curves.joined_spans(spans, 0.1).tolist() == [[0, 2], [3, 4]]
+    assert curves.joined_spans(spans[:0], 0.1).shape == (0, 2)
 
 
 def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
@@ -191,8 +192,7 @@ def test_a_page_needs_no_network_and_shows_frames(tmp_path, uneven, kind):
     text = out.read_text()
     assert "default-src 'none'" in text
     assert not re.search(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*["']?http""", text)
-    config = re.search(r'"plotlyServerURL":\s*"([^"]*)"\s*}\s*\)', text)
-    assert config is None or config[1] == ""
+    assert "sendData" not in text.rsplit("</script>", 2)[1] and '"displaylogo": false' in text
     assert "frame %{customdata[0]:.0f}" in text and "0:00.14" in text
 
 
