@@ -327,6 +327,23 @@ def test_no_detector_finds_a_face_in_the_blurred_demo(tmp_path):
         assert not (detector.detect(image).scores >= 0.5).any()
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["asl_yes.mkv", "no_face.mp4"])
+def test_real_clips_keep_times_and_sound(shared, tmp_path, name):
+    video = shared / "clips" / name  # starts late; has an edit list and sound
+    result = of_video(video, tmp_path / "r.parquet")
+    out = tmp_path / "o.mp4"
+    assert run("overlay", video, result, "-o", out, "--crf", "40").exit_code == 0
+    before, after = probe(str(video)), probe(str(out))
+    np.testing.assert_allclose(after.time_s, before.time_s, atol=after.time_base_s)
+    np.testing.assert_allclose(after.duration_s, before.duration_s, atol=after.time_base_s)
+    if name == "no_face.mp4":
+        (times, packets), (new_times, new_packets) = sound_of(video), sound_of(out)
+        assert packets == new_packets
+        shift = before.start_offset_s - after.start_offset_s
+        np.testing.assert_allclose(np.array(times) - new_times, shift, atol=1e-4)
+
+
 def painted(face, n_bars=3, **how):
     image = np.full((240, 320, 3), 100, np.uint8)
     Painter(LABELS, n_bars, **{"unusable": False, **how}).paint(image, [face])

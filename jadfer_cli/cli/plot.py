@@ -91,6 +91,8 @@ def plot(
                 place, overwrite=overwrite, endings=(*plots.ENDINGS, *pages.ENDINGS)
             )
         _check_tracks(results, track or [])
+        for result in results:
+            timelines.check_expressions(result, expression or [])
 
         def draw(result: Result) -> Chart:
             return timelines.chart(

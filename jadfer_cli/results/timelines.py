@@ -100,11 +100,7 @@ def chart(
         ResultError: The result is damaged.
         OptionError: The model has no such expression.
     """
-    for name in expressions:
-        if name not in result.labels:
-            raise OptionError(
-                f"{result.path} has no expression {name}.", f"It has {', '.join(result.labels)}."
-            )
+    check_expressions(result, expressions)
     labels = tuple(x for x in result.labels if x in expressions or not expressions)
     columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
@@ -131,6 +127,19 @@ def chart(
         end_s=float(spans["end_s"].iloc[-1]) if len(spans) else 0.0,
         notes=tuple(notes),
     )
+
+
+def check_expressions(result: Result, expressions: Sequence[str]) -> None:
+    """Refuses names that the result's model does not know.
+
+    Raises:
+        OptionError: It has no such expression.
+    """
+    for name in expressions:
+        if name not in result.labels:
+            raise OptionError(
+                f"{result.path} has no expression {name}.", f"It has {', '.join(result.labels)}."
+            )
 
 
 def _subtitle(
