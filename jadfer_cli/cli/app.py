@@ -35,6 +35,11 @@ COMMANDS = {
         _ROWS,
         "Compare two results: do frames, times, faces, ids, boxes and probabilities agree?",
     ),
+    "plot": (_ROWS, "Draw a timeline a track: the probabilities of all expressions over time."),
+    "overlay": (
+        _ROWS,
+        "Draw a result over its video: boxes, ids and the top expressions as bars.",
+    ),
     "evaluate": (_TRAIN, "Measure a model on labelled faces: accuracy, recall, calibration."),
     "train": (_TRAIN, "Train a model, or fine-tune the shipped one on faces of your own."),
     "models": (

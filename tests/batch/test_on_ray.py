@@ -190,8 +190,7 @@ def test_slots_on_this_machine(monkeypatch):
     ],
 )
 def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpus, expected):
-    torch = SimpleNamespace(cuda=SimpleNamespace(device_count=lambda: n_gpus))
-    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(share, "n_gpus", lambda: n_gpus)
     monkeypatch.setattr(share, "usable_cores", lambda: 10)
     options = AnnotateOptions(model=ModelOptions(**given))
     shares = [share.share(options, number, 4).model for number in (1, 2, 3, 4)]
