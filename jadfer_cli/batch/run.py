@@ -173,16 +173,16 @@ class Batch:
 
     def _hand_out(self, worker: _Worker, waiting: deque[Task], busy_elsewhere: deque[Task]) -> None:
         """The next task that nobody else is at."""
-        from jadfer_cli.results.sink import is_being_written
+        from jadfer_cli.results.parts import is_being_written
 
         for queue in (waiting, busy_elsewhere):
             for _ in range(len(queue)):
                 task = queue.popleft()
-                if self.existing == "refuse" and task.target.exists():  # since the plan
+                if is_being_written(task.target):  # asked first: what ends now exists then
+                    busy_elsewhere.append(task)
+                elif self.existing == "refuse" and task.target.exists():  # since the plan
                     self.outcome.elsewhere.append(task)
                     self.report.ended(task, "elsewhere", {})
-                elif is_being_written(task.target):
-                    busy_elsewhere.append(task)
                 else:
                     worker.give(task)
                     return
@@ -233,6 +233,8 @@ class Batch:
             worker.total = fields["frames"]
         elif kind == "progress":
             worker.frames, worker.faces = fields["frames"], fields["faces"]
+        elif kind == "note":
+            self.report.note(fields["text"], kind="hint")
         elif task is not None and kind == "done":
             worker.task = None
             self.outcome.done.append((task, fields))
@@ -254,7 +256,7 @@ class Batch:
             self.report.note(text, kind=kind)
 
     def _lost(self, worker: _Worker, stage: str, message: str, hint: str) -> None:
-        from jadfer_cli.results.sink import remove_leftovers
+        from jadfer_cli.results.parts import remove_leftovers
 
         task, worker.task = worker.task, None
         worker.process.kill()

@@ -6,6 +6,7 @@ It tells its parent what it does through a pipe, as (kind, fields):
     unready   error              they cannot be
     begun     frames             the video's timeline is read
     progress  frames, faces
+    note      text               what the user should know of this video
     done      counts, wall_s, warnings
     skipped                      there is a result of the same settings
     busy                         another run writes it
@@ -103,7 +104,12 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> 
             told_s = time.monotonic()
             pipe.send(("progress", {"frames": p.frames, "faces": p.faces}))
 
-    metadata = annotate_to(annotator, info, task.target, overwrite=overwrite, progress=progress)
+    def note(text: str) -> None:
+        pipe.send(("note", {"text": text}))
+
+    metadata = annotate_to(
+        annotator, info, task.target, overwrite=overwrite, progress=progress, note=note
+    )
     kept = ("counts", "wall_s", "warnings")
     return {key: metadata[key] for key in kept}
 
@@ -111,6 +117,7 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> 
 def _compare(annotator: Any, task: Task) -> None:
     """Raises an OutputError unless the result that exists is the one wanted."""
     from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.parts import remove_leftovers
 
     names = differences(task.target, task.video, annotator.metadata())
     if names:
@@ -118,6 +125,7 @@ def _compare(annotator: Any, task: Task) -> None:
             f"{task.target} was made with other settings: {', '.join(names)}.",
             "--overwrite replaces it; another -o keeps it.",
         )
+    remove_leftovers(task.target, parts=True)
 
 
 def described(error: Exception) -> dict[str, Any]:

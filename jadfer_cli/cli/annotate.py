@@ -54,6 +54,7 @@ listed there in failures.jsonl, and the others go on.
 Then in Python:  pandas.read_parquet("clip.parquet")
 """
 
+_GOES_ON = "No half-written result was left; the same command with --skip-existing goes on."
 _VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", "Network and machine", "Output"
 _MANY = "Many videos"
 _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
@@ -286,7 +287,7 @@ def annotate(
     ] = False,
 ) -> None:
     """Annotate one video."""
-    with errors_as_exit_codes(debug=debug, log_json=log_json):
+    with errors_as_exit_codes(debug=debug, log_json=log_json, interrupted=_GOES_ON):
         options = AnnotateOptions(
             video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
             faces=FaceOptions(
@@ -392,6 +393,7 @@ def _run(
     video: str, target: Path, options: AnnotateOptions, report: Reporter, existing: str
 ) -> None:
     from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.parts import remove_leftovers
     from jadfer_cli.results.places import landmark_path, sidecar_path
     from jadfer_cli.results.sink import refuse_existing
 
@@ -410,7 +412,8 @@ def _run(
     select(info, options.video)
     report.stage("loading the networks")
     from jadfer_cli.api import annotate_to
-    from jadfer_cli.pipeline import Annotator, Progress
+    from jadfer_cli.pipeline import Annotator
+    from jadfer_cli.run import Progress
     from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
@@ -421,6 +424,7 @@ def _run(
                 f"{target} was made with other settings: {', '.join(names)}.",
                 "--overwrite replaces it; another -o keeps it.",
             )
+        remove_leftovers(target, parts=True)
         report.note(f"{target} is kept: the same settings made it.", kind="hint")
         return
     if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
@@ -435,8 +439,13 @@ def _run(
         raise_if_stopped()
         report.frames(p.stage, p.frames, p.frames_total, p.faces)
 
+    def note(text: str) -> None:
+        report.note(text, kind="hint")
+
     overwrite = existing == "overwrite"
-    metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)
+    metadata = annotate_to(
+        annotator, info, target, overwrite=overwrite, progress=progress, note=note
+    )
     for warning in metadata["warnings"]:
         if warning not in annotator.warnings:
             report.note(warning, kind="warning")

@@ -17,7 +17,7 @@ from rich.text import Text
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 
-NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
+NOTHING_LEFT = "No half-written file was left; run the command again."
 
 
 def stdout_console() -> Console:
@@ -41,7 +41,7 @@ def errors_as_exit_codes(
     Args:
         debug: Let the traceback through.
         log_json: Say it as a JSON line, event "error".
-        interrupted: What to do after Ctrl-C.
+        interrupted: What to do after Ctrl-C, where the exception has no note that says it.
 
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
@@ -60,7 +60,7 @@ def errors_as_exit_codes(
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
-        say(JadferError(what, interrupted))
+        say(JadferError(what, " ".join(getattr(error, "__notes__", [])) or interrupted))
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
