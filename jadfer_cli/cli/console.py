@@ -60,13 +60,14 @@ def errors_as_exit_codes(
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
-        say(JadferError(what, " ".join(getattr(error, "__notes__", [])) or interrupted))
+        say(JadferError(what, _notes(error) or interrupted))
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except MemoryError:
-        say(JadferError("The machine ran out of memory.", "Try a smaller --batch-size."))
+    except MemoryError as error:
+        hint = f"Try a smaller --batch-size. {_notes(error)}".rstrip()
+        say(JadferError("The machine ran out of memory.", hint))
         raise typer.Exit(1) from None
     except Exception as error:
         if debug:
@@ -90,6 +91,11 @@ def errors_as_exit_codes(
 
 # how PyTorch's CUDA and CPU allocators and its workers' shared memory say it
 _NO_MEMORY = ("out of memory", "can't allocate memory", "Bus error", "shared memory (shm)")
+
+
+def _notes(error: BaseException) -> str:
+    """What was added to an exception on its way for the user to read."""
+    return " ".join(getattr(error, "__notes__", []))
 
 
 def _say_json(error: JadferError) -> None:

@@ -71,8 +71,11 @@ def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
     except OSError as error:
         raise VideoError(f"{video} cannot be read any more: {error.strerror}.") from error
     state = f"{file.st_size} bytes, changed at {file.st_mtime_ns} ns"
-    version = metadata["jadfer_version"]
-    return {"the video itself": state, "jadfer's version": version, **fingerprint(metadata)}
+    return {
+        "the video itself": state,
+        "the versions of jadfer and its libraries": metadata["versions"],
+        **fingerprint(metadata),
+    }
 
 
 def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:

@@ -52,16 +52,19 @@ def start(clips: list[str], out: Path, jobs: int, mark: str) -> subprocess.Popen
     return subprocess.Popen(command, start_new_session=True, env={**os.environ, MARK: mark})
 
 
-def left_over(mark: str) -> list[psutil.Process]:
-    """Processes that a batch started and that still run."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != "zombie":
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
+def left_over(mark: str) -> int:
+    """How many processes that a batch started still run 15 s after its end."""
+    deadline = time.monotonic() + 15
+    while True:
+        found = 0
+        for process in psutil.process_iter():
+            try:
+                found += process.environ().get(MARK) == mark and process.status() != "zombie"
+            except psutil.Error:
+                continue
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def differing(found: pd.DataFrame, wanted: pd.DataFrame) -> int:
@@ -89,22 +92,18 @@ def one_round(
     while True:
         process = start(clips, out, jobs, mark)
         try:
-            code = process.wait(chance.uniform(0.1, 1.2) * whole_s)
+            code = process.wait(chance.uniform(0.2, 1.0) * whole_s)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             its.kills += 1
-            # a worker of a killed parent ends by itself, but it is in the group anyway
-            deadline = time.monotonic() + 15
-            while left_over(mark) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            its.processes += len(left_over(mark))
+            its.processes += left_over(mark)
             continue
         if code:
             raise SystemExit(f"a run ended with exit code {code}")
         break
     its.seconds = time.monotonic() - began
-    its.processes += len(left_over(mark))
+    its.processes += left_over(mark)
     wanted_names = {path.relative_to(whole) for path in whole.rglob("*")}
     names = {path.relative_to(out) for path in out.rglob("*")}
     its.stray = sorted(str(name) for name in names ^ wanted_names)
