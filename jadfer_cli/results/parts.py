@@ -110,7 +110,7 @@ class Parts:
             return
         if ours and theirs and self._any():
             self.discarded = [name for name in ours if ours[name] != theirs.get(name)]
-        self.clear()
+        self._clear()
         if ours is not None:
             self._write(_KEY, json.dumps(ours).encode())
 
@@ -157,12 +157,18 @@ class Parts:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, self._path(self.n))
+            self._path(self.n + 1).unlink(missing_ok=True)  # of a run that was not taken up
             fsync_folder(self.folder)
         self.n, self.end, self.end_s = self.n + 1, facts.end, facts.end_s
 
-    def clear(self) -> None:
-        """Removes all parts, and whatever else is there but the lock."""
+    def start_over(self) -> None:
+        """Drops all parts; new ones have the same key."""
         self.n, self.end, self.end_s = 0, 0, 0.0
+        with explained(self.out):
+            self._drop_from(0)
+
+    def _clear(self) -> None:
+        """Removes all but the lock."""
         for path in self.folder.iterdir():
             if path.name != _LOCK:
                 _remove(path)
@@ -181,7 +187,7 @@ class Parts:
         with contextlib.suppress(OSError):
             (self.folder / _PUBLISHING).unlink(missing_ok=True)
             if not (keep and self._any()):
-                self.clear()
+                self._clear()
             for path in self.folder.iterdir():
                 if path.suffix != ".part" and path.name not in (_LOCK, _KEY):
                     _remove(path)

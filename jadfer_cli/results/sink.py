@@ -108,7 +108,7 @@ class ResultSink:
 
     def start_over(self) -> None:
         """Drops the parts of an earlier run."""
-        self._parts.clear()
+        self._parts.start_over()
         self._taken_up = None
 
     def write(

@@ -207,14 +207,29 @@ def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path
     pd.testing.assert_frame_equal(same_rows, expected(clip).drop(columns="video"), atol=1e-4)
 
 
-def test_a_video_that_breaks_leaves_nothing(annotator, clip, eager, tmp_path, monkeypatch):
-    def breaks(judged, *_):
-        raise VideoError("gone") if judged.index == 30 else StopIteration
+def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, eager, tmp_path):
+    from jadfer_cli.batch.plan import Task
+    from jadfer_cli.batch.worker import _compare
 
+    out = tmp_path / "c.parquet"
+    interrupt(annotator, clip, out, 17)
+    kept = tmp_path / "kept"
+    parts_folder(out).rename(kept)
+    annotate_to(annotator, clip, out)
+    kept.rename(parts_folder(out))  # killed before it removed them
+    _compare(annotator, Task(str(clip), out))
+    assert names(tmp_path) == ["c.json", "c.parquet"]
+
+
+def test_a_video_that_breaks_leaves_nothing(annotator, clip, eager, tmp_path, monkeypatch):
     given = reader.VideoReader._frame
-    monkeypatch.setattr(
-        reader.VideoReader, "_frame", lambda self, j: breaks(j) if j.index == 30 else given(self, j)
-    )
+
+    def breaks(self, judged):
+        if judged.index == 30:
+            raise VideoError("gone")
+        return given(self, judged)
+
+    monkeypatch.setattr(reader.VideoReader, "_frame", breaks)
     with pytest.raises(VideoError, match="gone"):
         annotate_to(annotator, clip, tmp_path / "c.parquet")
     assert names(tmp_path) == []

@@ -162,6 +162,22 @@ def test_a_damaged_part_and_all_after_it_are_done_again(tmp_path, harm):
     assert make(out) == [] and len(pd.read_parquet(out)) == sum(max(len(i), 1) for i in IDS)
 
 
+def test_parts_that_do_not_fit_make_room_for_new_ones(tmp_path):
+    out = tmp_path / "c.parquet"
+    with pytest.raises(KeyboardInterrupt):
+        make(out, stop=9)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ResultSink(out, "v", LABELS, landmarks=False, overwrite=False, key=KEY) as sink,
+    ):
+        assert next(sink.stored()).facts.number == 0
+        sink.start_over()
+        sink.write(frames()[:5])
+        raise KeyboardInterrupt
+    assert names(parts_folder(out)) == ["000000.part", "key.json", "lock"]
+    assert [facts.end for facts in make(out)] == [3]
+
+
 def test_parts_of_other_settings_are_dropped_and_named(tmp_path):
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
