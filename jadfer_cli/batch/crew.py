@@ -198,7 +198,7 @@ class Crew(ABC, Generic[W]):
 
     def _hand_out(self, worker: W) -> None:
         """The next task that nobody else is at."""
-        from jadfer_cli.results.sink import is_being_written
+        from jadfer_cli.results.parts import is_being_written
 
         for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
@@ -229,6 +229,8 @@ class Crew(ABC, Generic[W]):
             worker.unready = JadferError(error["message"], error["hint"])
         elif kind == "warning":
             self._note(fields["message"], "warning")
+        elif kind == "note":
+            self.report.note(fields["text"], kind="hint")
         elif kind == "taken":
             worker.taken = True
         elif kind == "begun":
@@ -256,7 +258,7 @@ class Crew(ABC, Generic[W]):
             self.report.note(text, kind=kind)
 
     def _lost(self, worker: W, stage: str, message: str, hint: str) -> None:
-        from jadfer_cli.results.sink import remove_leftovers
+        from jadfer_cli.results.parts import remove_leftovers
 
         task = worker.task
         worker.kill()

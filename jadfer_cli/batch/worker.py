@@ -8,6 +8,7 @@ It tells its parent what it does through a pipe, as (kind, fields):
     begun     frames             the video's timeline is read
     progress  frames, faces
     warning   message            of the machine, not of the video
+    note      text               what the user should know of this video
     done      counts, wall_s, warnings
     skipped                      there is a result of the same settings
     busy                         another run writes it, or did so meanwhile
@@ -145,7 +146,12 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> di
             told_s = time.monotonic()
             pipe.send(("progress", {"frames": p.frames, "faces": p.faces}))
 
-    metadata = annotate_to(annotator, info, task.target, overwrite=overwrite, progress=progress)
+    def note(text: str) -> None:
+        pipe.send(("note", {"text": text}))
+
+    metadata = annotate_to(
+        annotator, info, task.target, overwrite=overwrite, progress=progress, note=note
+    )
     for text in (*annotator.predictor.batches.warnings, *annotator.detector.looks.warnings):
         pipe.send(("warning", {"message": text}))
     kept = ("counts", "wall_s", "warnings")
@@ -155,6 +161,7 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> di
 def _compare(annotator: Any, task: Task) -> None:
     """Raises an OutputError unless the result that exists is the one wanted."""
     from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.parts import remove_leftovers
 
     names = differences(task.target, task.video, annotator.metadata())
     if names:
@@ -162,6 +169,7 @@ def _compare(annotator: Any, task: Task) -> None:
             f"{task.target} was made with other settings: {', '.join(names)}.",
             "--overwrite replaces it; another -o keeps it.",
         )
+    remove_leftovers(task.target, parts=True)
 
 
 def described(error: Exception) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def annotate_one(
         JadferError: It cannot be annotated.
     """
     from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.parts import remove_leftovers
     from jadfer_cli.results.places import landmark_path, sidecar_path
     from jadfer_cli.results.sink import refuse_existing
 
@@ -135,7 +136,8 @@ def annotate_one(
     select(info, options.video)
     report.stage("loading the networks")
     from jadfer_cli.api import annotate_to
-    from jadfer_cli.pipeline import Annotator, Progress
+    from jadfer_cli.pipeline import Annotator
+    from jadfer_cli.run import Progress
     from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
@@ -146,6 +148,7 @@ def annotate_one(
                 f"{target} was made with other settings: {', '.join(names)}.",
                 "--overwrite replaces it; another -o keeps it.",
             )
+        remove_leftovers(target, parts=True)
         report.note(f"{target} is kept: the same settings made it.", kind="hint")
         return
     if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
@@ -160,8 +163,13 @@ def annotate_one(
         raise_if_stopped()
         report.frames(p.stage, p.frames, p.frames_total, p.faces)
 
+    def note(text: str) -> None:
+        report.note(text, kind="hint")
+
     overwrite = existing == "overwrite"
-    metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)
+    metadata = annotate_to(
+        annotator, info, target, overwrite=overwrite, progress=progress, note=note
+    )
     for warning in metadata["warnings"]:
         if warning not in annotator.warnings:
             report.note(warning, kind="warning")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import SUFFIX, Result, is_collected, is_landmarks, load
+from jadfer_cli.results.parts import result_of_parts
 
 DAMAGED, FOREIGN, COLLECTED, UNFINISHED = "damaged", "foreign", "collected", "unfinished"
 
@@ -71,7 +72,7 @@ def gather(inputs: Sequence[str], *, recursive: bool = True) -> Gathered:
         roots.append(_root(text))
         for path in [Path(text)] if named else _met(text, recursive):
             key = os.path.abspath(path)
-            if key in results or key in left_out or _is_known_beside(path):
+            if key in results or key in left_out or is_landmarks(path):
                 continue
             try:
                 results[key] = load(path)
@@ -109,20 +110,16 @@ def _met(text: str, recursive: bool) -> Iterator[Path]:
         found = sorted(map(Path, glob.glob(text, recursive=True)))
         hidden = [False] * len(found)
     for path, is_hidden in zip(found, hidden, strict=True):
-        if not is_hidden and path.name.endswith((SUFFIX, SUFFIX + ".part")) and path.is_file():
+        if not is_hidden and path.suffix == SUFFIX and path.is_file():
             yield path
-
-
-def _is_known_beside(path: Path) -> bool:
-    """Landmarks, finished or not, belong to the result beside them."""
-    whole = path.with_name(path.name.removesuffix(".part"))
-    return is_landmarks(whole)
+        elif (result := result_of_parts(path)) is not None and not result.exists():
+            yield path
 
 
 def _sorted_out(path: Path, error: ResultError) -> LeftOut:
     """What a file is that could not be opened as a result."""
-    if path.name.endswith(".part"):
-        return LeftOut(path, UNFINISHED, "a result that is not finished")
+    if (result := result_of_parts(path)) is not None:
+        return LeftOut(result, UNFINISHED, "a result that is not finished")
     if is_collected(path):
         return LeftOut(path, COLLECTED, "a dataset that was collected before")
     return LeftOut(path, FOREIGN if _is_parquet(path) else DAMAGED, error.message)

@@ -133,11 +133,11 @@ def test_nothing_else_is_ever_replaced(three, collect, tmp_path):
 def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     folder, paths = three
     (folder / "cut.parquet").write_bytes(paths[0].read_bytes()[:2000])
-    (folder / "under way.parquet.part").touch()
+    (folder / ".under way.parquet.parts").mkdir()
     pd.DataFrame({"x": [1]}).to_parquet(folder / "day1" / "table.parquet")
     told = collect(folder, "-o", tmp_path / "all.parquet", code=1)  # as one is damaged
     assert f"damaged: {folder / 'cut.parquet'}." in told
-    assert f"not finished: {folder / 'under way.parquet.part'}." in told
+    assert f"not finished: {folder / 'under way.parquet'}." in told
     assert f"no results of jadfer annotate: {folder / 'day1' / 'table.parquet'}." in told
     assert "landmarks" not in told and told.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
