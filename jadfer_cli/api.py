@@ -12,13 +12,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from jadfer_cli.common import clock
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.pipeline import Annotator, Progress
+from jadfer_cli.pipeline import Annotator
 from jadfer_cli.records import VideoInfo
 from jadfer_cli.results import schema
 from jadfer_cli.results.rows import count_rows, keep_tracks
 from jadfer_cli.results.sink import ResultSink
+from jadfer_cli.run import Progress, Run
 
 
 def annotate_to(
@@ -28,34 +30,70 @@ def annotate_to(
     *,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Annotates one video into a Parquet file and its JSON sidecar.
+
+    Goes on where an earlier run with the same settings was interrupted or killed, which leaves
+    what it did in a hidden folder beside the result.
 
     Args:
         annotator: The networks.
         video: Its path, or what `probe` said of it.
-        out: The Parquet file; nothing is left of it unless all went well.
+        out: The Parquet file; it is there only if all went well.
         overwrite: Replace an earlier result.
         progress: Called some times a second.
+        note: Told what becomes of an earlier run's work, in a sentence.
 
     Returns:
         The metadata that was written.
 
     Raises:
         VideoError: The video cannot be read.
-        OutputError: The result exists or cannot be written.
+        OptionError: The result exists.
+        BusyError: Another run is writing it.
+        OutputError: It cannot be written.
     """
     run = annotator.open(video)
-    options = annotator.options
-    with (
-        ResultSink(
-            out, run.video, annotator.labels, landmarks=options.landmarks, overwrite=overwrite
-        ) as sink,
-        run,
-    ):
-        with closing(run.frames(progress)) as parts:
-            for frames in parts:
-                sink.write(frames)
+    with ResultSink(
+        out, run.video, annotator.labels, landmarks=annotator.options.landmarks,
+        overwrite=overwrite, key=run.key(),
+    ) as sink:  # fmt: skip
+        run = _taken_up(annotator, run, sink, progress, note)
+        return _annotate_into(sink, run, progress)
+
+
+def _taken_up(
+    annotator: Annotator,
+    run: Run,
+    sink: ResultSink,
+    progress: Callable[[Progress], None] | None,
+    note: Callable[[str], None],
+) -> Run:
+    """The run, or another one of the same video, at the first frame that is to be done."""
+    if sink.discarded:
+        note(
+            f"What an earlier run did for {sink.out} is dropped; since then changed: "
+            f"{', '.join(sink.discarded)}."
+        )
+    if not run.take_up(sink.stored(), progress):
+        sink.start_over()
+        note(f"What an earlier run did for {sink.out} does not fit and is dropped.")
+        return annotator.open(run.info)
+    if run.taken_up:
+        index = run.taken_up[-1]
+        note(f"{sink.out} goes on at {clock(run.info.time_s[index])}, frame {index}.")
+    return run
+
+
+def _annotate_into(
+    sink: ResultSink, run: Run, progress: Callable[[Progress], None] | None
+) -> dict[str, Any]:
+    """Annotates the rest of a video; gives the metadata written."""
+    with run:
+        with closing(run.frames(progress)) as batches:
+            for frames in batches:
+                sink.write(frames, run.told)
         if progress:
             counts = run.counts
             progress(Progress("checking", counts.frames, counts.frames, counts.faces))

@@ -136,3 +136,27 @@ class AnnotateOptions:
     model: ModelOptions = ModelOptions()
     landmarks: bool = False
     relative_paths: bool = False
+
+
+@dataclass(frozen=True)
+class OverlayOptions:
+    """What is drawn over a video.
+
+    Raises:
+        OptionError: A value is out of range.
+    """
+
+    blur: bool = False  # make all faces unrecognisable
+    boxes: bool = True  # boxes, ids and bars
+    labels: int = 3  # bars a face: the most probable expressions
+    unusable: bool = False  # bars of faces that cannot be judged, too
+    crf: int = 20  # quality of the pictures, 0 lossless to 51 worst
+    force: bool = False  # draw although the result is of another video or leaves faces out
+
+    def __post_init__(self) -> None:
+        if self.labels < 0:
+            raise OptionError(f"--labels must be zero or more, not {self.labels}.")
+        if not 0 <= self.crf <= 51:
+            raise OptionError(f"--crf must be 0 (lossless) to 51 (worst), not {self.crf}.")
+        if not (self.blur or self.boxes):
+            raise OptionError("--no-boxes without --blur draws nothing.", "Add --blur.")

@@ -149,6 +149,11 @@ class Faces:
             self.followed[which],
         )
 
+    def left_to_right(self) -> Faces:
+        """The faces in an order that their boxes alone decide."""
+        x1, y1, x2, y2 = self.boxes_px.T
+        return self.take(np.lexsort((self.scores, y2, x2, y1, x1)))
+
     @classmethod
     def join(cls, parts: Sequence[Faces]) -> Faces:
         """The faces of several, one after the other."""
@@ -237,6 +242,7 @@ class AnnotatedFrame:
         track_ids: int32 (n,), unique within the frame.
         quality: How well each can be judged.
         probabilities: float32 (n, K), calibrated, rows sum to 1, in the model's label order.
+        fresh: A run that begins here finds the same faces from here on; see `faces.follow`.
     """
 
     index: int
@@ -247,6 +253,7 @@ class AnnotatedFrame:
     track_ids: IntArray
     quality: Quality
     probabilities: FloatArray
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.faces)

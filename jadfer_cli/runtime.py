@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from jadfer_cli.common import require_opencv
 from jadfer_cli.errors import DeviceError
 from jadfer_cli.options import ModelOptions
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,85 @@ def onnx_session_options(threads: int) -> Any:
     # Spinning threads would take the cores from the decoder and the other network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
+
+
+class Batches:
+    """Runs a network over many items, some at a time; fewer where the GPU's memory is short.
+
+    When it is exhausted, the same items are tried again half at a time, and so are all later
+    ones: what filled the memory once would do so again.
+
+    Args:
+        size: Items at a time.
+        what: What the items are, for messages: "faces", "pictures".
+        smaller: How the user can make one item smaller; may be empty.
+
+    Attributes:
+        size: Items at a time from now on.
+        warnings: That it was halved: one sentence, however often; else empty.
+    """
+
+    def __init__(self, size: int, what: str, smaller: str = "") -> None:
+        self.size, self._what, self._smaller = size, what, smaller
+        self._wanted = size
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should know of the size."""
+        if self.size == self._wanted:
+            return []
+        return [
+            f"The GPU's memory was exhausted by {self._wanted} {self._what} at once; "
+            f"{self.size} at once went on."
+        ]
+
+    def over(self, run: Callable[[Any], T], items: Any) -> list[T]:
+        """What `run` makes of slices of `items`, in order.
+
+        Args:
+            run: Takes a slice; is called again with a part of it where memory was exhausted.
+            items: Something with a length that can be sliced.
+
+        Raises:
+            DeviceError: The memory does not suffice for one item.
+        """
+        results: list[T] = []
+        at = 0
+        while at < len(items):
+            try:
+                results.append(run(items[at : at + self.size]))
+            except Exception as error:
+                if not gpu_memory_exhausted(error):
+                    raise
+            else:
+                at += self.size
+                continue
+            # Only here, as the error holds the tensors that are in the way.
+            self._halve(min(self.size, len(items) - at))
+        return results
+
+    def _halve(self, tried: int) -> None:
+        import torch
+
+        if tried == 1:
+            raise DeviceError(
+                f"The GPU's memory does not suffice for one of the {self._what}.",
+                f"{self._smaller}Free GPU memory (nvidia-smi shows who holds it), start fewer "
+                "--jobs, or use --device cpu.",
+            )
+        self.size = tried // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def gpu_memory_exhausted(error: BaseException) -> bool:
+    """Whether an error of PyTorch says that: its own allocator's, or that of cuBLAS or cuDNN."""
+    import torch
+
+    return isinstance(error, torch.cuda.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("ALLOC_FAILED", "CUDA error: out of memory"))
+    )
 
 
 def _set_opencv_threads() -> None:

@@ -4,11 +4,14 @@ It tells its parent what it does through a pipe, as (kind, fields):
 
     ready     hint, warnings     the networks are loaded
     unready   error              they cannot be
+    taken                        it has heard which video is next
     begun     frames             the video's timeline is read
     progress  frames, faces
+    warning   message            of the machine, not of the video
+    note      text               what the user should know of this video
     done      counts, wall_s, warnings
     skipped                      there is a result of the same settings
-    busy                         another run writes it
+    busy                         another run writes it, or did so meanwhile
     failed    error
 
 An error is {"stage", "message", "hint"}. The worker ends when the pipe does, and at once when
@@ -17,50 +20,69 @@ its parent dies.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
 import time
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.common import claim_process
+from jadfer_cli.batch.share import share
+from jadfer_cli.common import claim_process, explained
 from jadfer_cli.errors import (
     BusyError,
-    DeviceError,
     JadferError,
     ModelError,
+    OptionError,
     OutputError,
     VideoError,
 )
 from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.runtime import gpu_memory_exhausted
 
 _TELL_EVERY_S = 0.2
+_NO_WRITING = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
+)  # fmt: skip
+# how PyTorch and ONNX Runtime say it
+_NO_MEMORY = ("can't allocate memory", "Failed to allocate memory", "bad allocation", "bad_alloc")
 _STAGES: tuple[tuple[type[JadferError], str], ...] = (
     (VideoError, "read"),
     (ModelError, "load"),
-    (DeviceError, "load"),
     (OutputError, "write"),
 )
 
 
-def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+class Listener(Protocol):
+    """Who is told what a worker does: the pipe to its parent, or what stands for it."""
+
+    def send(self, message: tuple[str, dict[str, Any]]) -> None:
+        """Takes a message, (kind, fields)."""
+
+
+def work(
+    pipe: Connection, options: AnnotateOptions, existing: str, number: int = 1, jobs: int = 1
+) -> None:
     """The life of a worker; the target of its process.
 
     Args:
         pipe: To the parent.
         options: Of every video.
         existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        number: Which of the workers it is, from 1.
+        jobs: How many workers share the machine.
     """
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     stopping.install()
     claim_process()
     try:
-        _work(pipe, options, existing)
+        _work(pipe, share(options, number, jobs), existing)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         pass
     finally:
@@ -68,29 +90,48 @@ def work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
 
 
 def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+    annotator = load(options, pipe)
+    if annotator is None:
+        return
+    while (task := pipe.recv()) is not None:
+        pipe.send(("taken", {}))
+        do(annotator, task, existing, pipe)
+
+
+def load(options: AnnotateOptions, pipe: Listener) -> Any:
+    """Loads the networks; gives the `Annotator`, or None, and tells which."""
     from jadfer_cli.pipeline import Annotator
 
     try:
         annotator = Annotator(options)
     except Exception as error:
         pipe.send(("unready", {"error": described(error)}))
-        return
+        return None
     hint = annotator.detector.info.hint
     pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
-    while (task := pipe.recv()) is not None:
-        try:
-            if existing == "skip" and task.target.exists():
-                _compare(annotator, task)
-                pipe.send(("skipped", {}))
-            else:
-                pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
-        except BusyError:
-            pipe.send(("busy", {}))
-        except Exception as error:
+    return annotator
+
+
+def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
+    """Annotates one video, or keeps its result, and tells what came of it."""
+    try:
+        if existing == "skip" and task.target.exists():
+            _compare(annotator, task)
+            pipe.send(("skipped", {}))
+        else:
+            pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
+    except BusyError:
+        pipe.send(("busy", {}))
+    except OptionError as error:
+        if existing != "overwrite" and os.path.exists(task.target):
+            pipe.send(("busy", {}))  # another run made it since the video was handed out
+        else:
             pipe.send(("failed", {"error": described(error)}))
+    except Exception as error:
+        pipe.send(("failed", {"error": described(error)}))
 
 
-def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> dict[str, Any]:
+def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> dict[str, Any]:
     from jadfer_cli.api import annotate_to
     from jadfer_cli.video.timeline import probe, select
 
@@ -105,7 +146,14 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> 
             told_s = time.monotonic()
             pipe.send(("progress", {"frames": p.frames, "faces": p.faces}))
 
-    metadata = annotate_to(annotator, info, task.target, overwrite=overwrite, progress=progress)
+    def note(text: str) -> None:
+        pipe.send(("note", {"text": text}))
+
+    metadata = annotate_to(
+        annotator, info, task.target, overwrite=overwrite, progress=progress, note=note
+    )
+    for text in (*annotator.predictor.batches.warnings, *annotator.detector.looks.warnings):
+        pipe.send(("warning", {"message": text}))
     kept = ("counts", "wall_s", "warnings")
     return {key: metadata[key] for key in kept}
 
@@ -113,6 +161,7 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Connection) -> 
 def _compare(annotator: Any, task: Task) -> None:
     """Raises an OutputError unless the result that exists is the one wanted."""
     from jadfer_cli.results.existing import differences
+    from jadfer_cli.results.parts import remove_leftovers
 
     names = differences(task.target, task.video, annotator.metadata())
     if names:
@@ -120,6 +169,7 @@ def _compare(annotator: Any, task: Task) -> None:
             f"{task.target} was made with other settings: {', '.join(names)}.",
             "--overwrite replaces it; another -o keeps it.",
         )
+    remove_leftovers(task.target, parts=True)
 
 
 def described(error: Exception) -> dict[str, Any]:
@@ -127,9 +177,18 @@ def described(error: Exception) -> dict[str, Any]:
     if isinstance(error, JadferError):
         stage = next((name for kind, name in _STAGES if isinstance(error, kind)), "annotate")
         return {"stage": stage, "message": error.message, "hint": error.hint}
-    if isinstance(error, MemoryError):
+    if gpu_memory_exhausted(error):
+        hint = "Try a smaller --batch-size or fewer --jobs, or --device cpu."
+        return {"stage": "annotate", "message": "The GPU's memory is exhausted.", "hint": hint}
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         hint = "Try a smaller --batch-size, or fewer --jobs."
         return {"stage": "annotate", "message": "The machine ran out of memory.", "hint": hint}
+    if isinstance(error, OSError) and error.errno in _NO_WRITING:
+        try:
+            with explained(Path(error.filename or "A file")):
+                raise error
+        except OutputError as told:
+            return described(told)
     return {
         "stage": "annotate",
         "message": f"Something unexpected went wrong: {type(error).__name__}: {error}",

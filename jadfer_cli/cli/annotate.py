@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from jadfer_cli.batch import plan as plans
-from jadfer_cli.batch import run as run_batch
 from jadfer_cli.batch.inputs import expand, names_one
-from jadfer_cli.cli import batch_progress
+from jadfer_cli.batch.lengths import seconds_of_all
+from jadfer_cli.cli.annotating import Many, annotate_one, check_target, show_plan
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.progress import Reporter, reporter
-from jadfer_cli.cli.tables import show, table, title
-from jadfer_cli.common import check_writable
-from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.cli.progress import reporter
+from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
     DEVICES,
     ENGINES,
@@ -29,7 +24,6 @@ from jadfer_cli.options import (
     ModelOptions,
     VideoOptions,
 )
-from jadfer_cli.stopping import raise_if_stopped
 
 HELP = """Annotate the facial expressions in videos, frame by frame, into Parquet.
 
@@ -228,15 +222,35 @@ def annotate(
         ),
     ] = False,
     jobs: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--jobs",
             "-j",
             min=1,
             help="Videos at the same time, each in a process of its own.",
             rich_help_panel=_MANY,
+            show_default="1; all that the cluster has room for with --ray-address",
         ),
-    ] = 1,
+    ] = None,
+    ray: Annotated[
+        bool,
+        typer.Option(
+            "--ray",
+            help="Hand the videos to a Ray cluster; one on this machine unless --ray-address "
+            "names another.",
+            rich_help_panel=_MANY,
+        ),
+    ] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="The Ray cluster: HOST:PORT, ray://HOST:PORT or auto. All its machines must "
+            "see the same paths.",
+            rich_help_panel=_MANY,
+            show_default=False,
+        ),
+    ] = None,
     skip_existing: Annotated[
         bool,
         typer.Option(
@@ -317,151 +331,19 @@ def annotate(
         sources = expand(inputs, recursive=recursive, nul=null, stdin=sys.stdin.buffer)
         many = not names_one(inputs)
         if not many:
-            _check_target(out)
+            check_target(out)
         tasks = plans.settle(sources, out, many=many)
         if part is not None:
-            lengths = run_batch.seconds_of_all([task.video for task in tasks])
+            lengths = seconds_of_all([task.video for task in tasks])
             tasks = plans.shard(tasks, part, lengths.__getitem__)
         if dry_run:
-            _show_plan(tasks)
-        elif many or part is not None:
-            batch = _Batch(out, options, existing, jobs, stall, quiet, log_json)
-            batch.run(tasks)
+            show_plan(tasks)
+        elif many or part is not None or ray or ray_address is not None:
+            Many(
+                out, options, existing, jobs, stall, ray or ray_address is not None, ray_address,
+                quiet, log_json,
+            ).run(tasks)  # fmt: skip
         else:
             video, target = tasks[0].video, tasks[0].target
             with reporter(stderr_console(), video, quiet=quiet, log_json=log_json) as report:
-                _run(video, target, options, report, existing)
-
-
-@dataclass
-class _Batch:
-    """Several videos, in worker processes."""
-
-    out: str
-    options: AnnotateOptions
-    existing: str
-    jobs: int
-    stall_s: float
-    quiet: bool
-    log_json: bool
-
-    def run(self, tasks: list[plans.Task]) -> None:
-        """Annotates them and prints what came of it.
-
-        Raises:
-            typer.Exit: With 1, if some failed.
-        """
-        if self.existing == "refuse":
-            _refuse_results([task.target for task in tasks])
-        folder = Path(self.out)
-        check_writable(folder / run_batch.FAILURES)
-        console = stderr_console()
-        began = time.monotonic()
-        with batch_progress.reporter(
-            console, tasks, quiet=self.quiet, log_json=self.log_json
-        ) as report:
-            outcome = run_batch.Batch(
-                self.options, jobs=self.jobs, stall_s=self.stall_s, existing=self.existing,
-                failures=folder / run_batch.FAILURES, report=report,
-            ).run(tasks)  # fmt: skip
-        if not (self.quiet or self.log_json):
-            seconds = time.monotonic() - began
-            show(*batch_progress.summary(outcome, seconds, str(folder / run_batch.FAILURES)))
-        if outcome.failed:
-            raise typer.Exit(1)
-
-
-def _refuse_results(targets: list[Path]) -> None:
-    there = [target for target in targets if target.exists()]
-    if there:
-        raise OptionError(
-            f"{len(there)} of {len(targets)} results exist already, such as {there[0]}.",
-            "--skip-existing keeps those of the same settings, --overwrite makes all anew.",
-        )
-
-
-def _show_plan(tasks: list[plans.Task]) -> None:
-    """What would be done."""
-    rows = [
-        [task.video, str(task.target), "exists" if task.target.exists() else ""] for task in tasks
-    ]
-    show(table(["video", "result", ""], rows), title(f"{len(tasks):,} videos"))
-
-
-def _run(
-    video: str, target: Path, options: AnnotateOptions, report: Reporter, existing: str
-) -> None:
-    from jadfer_cli.results.existing import differences
-    from jadfer_cli.results.places import landmark_path, sidecar_path
-    from jadfer_cli.results.sink import refuse_existing
-
-    # what can be refused is refused before the networks load
-    finals = [target, sidecar_path(target)]
-    if existing != "skip" or not target.exists():
-        refuse_existing(
-            [*finals, *([landmark_path(target)] if options.landmarks else [])],
-            overwrite=existing == "overwrite",
-        )
-    check_writable(target)
-    from jadfer_cli.video.timeline import probe, select
-
-    report.stage("reading the timeline")
-    info = probe(video)
-    select(info, options.video)
-    report.stage("loading the networks")
-    from jadfer_cli.api import annotate_to
-    from jadfer_cli.pipeline import Annotator, Progress
-    from jadfer_cli.runtime import keep_freed_memory
-
-    annotator = Annotator(options)
-    if existing == "skip" and target.exists():
-        names = differences(target, video, annotator.metadata())
-        if names:
-            raise OutputError(
-                f"{target} was made with other settings: {', '.join(names)}.",
-                "--overwrite replaces it; another -o keeps it.",
-            )
-        report.note(f"{target} is kept: the same settings made it.", kind="hint")
-        return
-    if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
-        keep_freed_memory()
-    for warning in annotator.warnings:
-        report.note(warning, kind="warning")
-    if annotator.detector.info.hint:
-        report.note(annotator.detector.info.hint, kind="hint")
-    report.stage("annotating")
-
-    def progress(p: Progress) -> None:
-        raise_if_stopped()
-        report.frames(p.stage, p.frames, p.frames_total, p.faces)
-
-    overwrite = existing == "overwrite"
-    metadata = annotate_to(annotator, info, target, overwrite=overwrite, progress=progress)
-    for warning in metadata["warnings"]:
-        if warning not in annotator.warnings:
-            report.note(warning, kind="warning")
-    report.done(_summary(target, metadata), metadata)
-
-
-def _check_target(out: str) -> None:
-    """For one video -o must be a .parquet file or clearly a folder."""
-    path = Path(out)
-    if not (out.endswith(("/", "\\")) or path.is_dir() or path.suffix == plans.SUFFIX):
-        raise OptionError(
-            f"-o {out} does not end in .parquet.",
-            "jadfer writes Parquet; name a .parquet file, or a folder with / at its end. "
-            "For CSV: pandas.read_parquet(...).to_csv(...).",
-        )
-
-
-def _summary(target: Path, metadata: dict[str, Any]) -> str:
-    counts = metadata["counts"]
-    frames, without = counts["frames_analysed"], counts["frames_without_face"]
-    people = "1 track" if counts["tracks"] == 1 else f"{counts['tracks']} tracks"
-    usable = counts["faces_usable"] / counts["faces"] if counts["faces"] else 0
-    found = (
-        f"faces in {frames - without} of {frames} frames, {people}, {usable:.0%} usable"
-        if counts["faces"]
-        else f"no face in {frames} frames"
-    )
-    return f"{target}: {found}; {metadata['frames_per_s']:.1f} frames/s"
+                annotate_one(video, target, options, report, existing)

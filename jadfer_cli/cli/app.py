@@ -17,6 +17,7 @@ _TRAIN, _HERE = "Train and measure", "This installation"
 # NAME, or a group of commands, `app`.
 COMMANDS = {
     "annotate": (_MAIN, "Annotate the facial expressions in videos, frame by frame, into Parquet."),
+    "collect": (_ROWS, "Collect the results of many videos into one dataset."),
     "show": (
         _ROWS,
         "Look at results: warnings, video, model, coverage, tracks, expressions, a timeline.",
@@ -33,6 +34,11 @@ COMMANDS = {
     "diff": (
         _ROWS,
         "Compare two results: do frames, times, faces, ids, boxes and probabilities agree?",
+    ),
+    "plot": (_ROWS, "Draw a timeline a track: the probabilities of all expressions over time."),
+    "overlay": (
+        _ROWS,
+        "Draw a result over its video: boxes, ids and the top expressions as bars.",
     ),
     "evaluate": (_TRAIN, "Measure a model on labelled faces: accuracy, recall, calibration."),
     "train": (_TRAIN, "Train a model, or fine-tune the shipped one on faces of your own."),

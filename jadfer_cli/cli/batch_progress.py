@@ -224,11 +224,14 @@ def summary(outcome: Any, seconds: float, failures: str | None) -> list[Any]:
     """The closing table, for stdout."""
     frames = sum(fields["counts"]["frames_analysed"] for _, fields in outcome.done)
     faces = sum(fields["counts"]["faces"] for _, fields in outcome.done)
+    told = failures or ""
+    listed = told if outcome.listed else f"{told} could not be written"
     rows = [
         ["done", f"{len(outcome.done):,}", f"{frames:,} frames, {faces:,} faces"],
         ["kept", f"{len(outcome.skipped):,}", "had a result of the same settings"],
         ["by another run", f"{len(outcome.elsewhere):,}", ""],
-        ["failed", f"{len(outcome.failed):,}", failures or ""],
+        ["failed", f"{len(outcome.failed):,}", listed if outcome.failed else ""],
+        ["not tried", f"{len(outcome.untried):,}", ""],
     ]
     kept = [row for row in rows if row[1] != "0" or row[0] in ("done", "failed")]
     parts: list[Any] = [
@@ -236,10 +239,8 @@ def summary(outcome: Any, seconds: float, failures: str | None) -> list[Any]:
         table([], kept),
     ]
     if outcome.failed:
-        lines = [
-            [task.video, error["stage"], error["message"]]
-            for task, error in outcome.failed[:_SHOWN_FAILURES]
-        ]
+        shown = outcome.failed[:_SHOWN_FAILURES] if outcome.listed else outcome.failed
+        lines = [[task.video, error["stage"], error["message"]] for task, error in shown]
         parts += [title("Failed"), table(["video", "at", "why"], lines)]
         more = len(outcome.failed) - len(lines)
         if more:

@@ -17,7 +17,7 @@ from rich.text import Text
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 
-NOTHING_LEFT = "Nothing was left half-written; run the command again to start over."
+NOTHING_LEFT = "No half-written file was left; run the command again."
 
 
 def stdout_console() -> Console:
@@ -41,7 +41,7 @@ def errors_as_exit_codes(
     Args:
         debug: Let the traceback through.
         log_json: Say it as a JSON line, event "error".
-        interrupted: What to do after Ctrl-C.
+        interrupted: What to do after Ctrl-C, where the exception has no note that says it.
 
     Raises:
         typer.Exit: With the code; 130 after Ctrl-C.
@@ -60,13 +60,14 @@ def errors_as_exit_codes(
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
-        say(JadferError(what, interrupted))
+        say(JadferError(what, _notes(error) or interrupted))
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except MemoryError:
-        say(JadferError("The machine ran out of memory.", "Try a smaller --batch-size."))
+    except MemoryError as error:
+        hint = f"Try a smaller --batch-size. {_notes(error)}".rstrip()
+        say(JadferError("The machine ran out of memory.", hint))
         raise typer.Exit(1) from None
     except Exception as error:
         if debug:
@@ -90,6 +91,11 @@ def errors_as_exit_codes(
 
 # how PyTorch's CUDA and CPU allocators and its workers' shared memory say it
 _NO_MEMORY = ("out of memory", "can't allocate memory", "Bus error", "shared memory (shm)")
+
+
+def _notes(error: BaseException) -> str:
+    """What was added to an exception on its way for the user to read."""
+    return " ".join(getattr(error, "__notes__", []))
 
 
 def _say_json(error: JadferError) -> None:

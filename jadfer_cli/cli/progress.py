@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jadfer_cli.common import clock as clock
+
 # Plain lines come at most this often, so that a night's log stays readable.
 _LINE_EVERY_S = 10.0
 
@@ -74,6 +76,7 @@ class Lines(_Plain):
     def __init__(self, console: Console, video: str) -> None:
         self.console, self.video = console, video
         self._begun_s = self._said_s = time.monotonic()
+        self._before = 0  # frames that an earlier run did
 
     def stage(self, text: str) -> None:
         """Prints the stage."""
@@ -83,10 +86,12 @@ class Lines(_Plain):
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Prints a line now and then, and the last one."""
         now = time.monotonic()
+        if stage == "taking up":
+            self._before, self._begun_s = done, now
         if now - self._said_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
             return
         self._said_s = now
-        rate = done / max(now - self._begun_s, 1e-9)
+        rate = (done - self._before) / max(now - self._begun_s, 1e-9)
         left = (total - done) / max(rate, 1e-9)
         self.console.print(
             f"{escape(self.video)}: {stage}, {done}/{total} frames ({done / total:.0%}), "
@@ -121,6 +126,7 @@ class Bar(_Plain):
         )
         self._task = self._bar.add_task("starting", total=None, count="")
         self._begun_s = 0.0
+        self._before = 0  # frames that an earlier run did
 
     def stage(self, text: str) -> None:
         """Shows the stage, without a count."""
@@ -130,8 +136,10 @@ class Bar(_Plain):
         """Moves the bar."""
         now = time.monotonic()
         self._begun_s = self._begun_s or now
+        if stage == "taking up":
+            self._before, self._begun_s = done, now
         elapsed = now - self._begun_s
-        rate = f"  {done / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
+        rate = f"  {(done - self._before) / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
         count = f"{done}/{total} frames{rate}  {faces} faces"
         self._bar.update(self._task, description=stage, total=total, completed=done, count=count)
 
@@ -196,10 +204,3 @@ def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Re
     if quiet:
         return _Plain()
     return Bar(console, video) if console.is_terminal else Lines(console, video)
-
-
-def clock(seconds: float) -> str:
-    """m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jadfer_cli.common import file_sha256, written_whole
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression.config import JadferConfig
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 # The order of FER+'s vote columns, and of the probability columns of every result.
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 HEADER_KEY = "jadfer"
+_DIGEST_KEY = "sha256"  # in the header: of all else
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def load(model: str = "default") -> Checkpoint:
             _REINSTALL,
         )
     try:
-        deserialize(data)  # type: ignore[no-untyped-call]  # checks that all tensors are there whole
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
         n_header = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + n_header])["__metadata__"][HEADER_KEY])
         sizes: dict[str, Any] = header["config"]  # JSON has no tuples
@@ -194,6 +197,7 @@ def load(model: str = "default") -> Checkpoint:
             k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
         }
         config = JadferConfig(**kwargs)
+        _check_intact(entry.path, header, tensors)
         labels, temperature = tuple(header["labels"]), float(header["temperature"])
         metrics = dict(header.get("metrics", {}))
         if len(labels) != config.n_classes or not temperature > 0:
@@ -207,6 +211,55 @@ def load(model: str = "default") -> Checkpoint:
             "Give a .safetensors file written by jadfer, or leave --model out.",
         ) from error
     return Checkpoint(entry, digest, config, labels, temperature, metrics, data)
+
+
+def _check_intact(path: Path, header: dict[str, Any], tensors: Mapping[str, Any]) -> None:
+    """Tells a damaged file of the user's own, which no registry knows.
+
+    Args:
+        path: The file.
+        header: What it says of itself; the digest is taken out.
+        tensors: As safetensors reads them without PyTorch: name to dtype, shape and data.
+
+    Raises:
+        ModelError: It does not hash to what it says, or a value is not finite.
+    """
+    expected = header.pop(_DIGEST_KEY, None)  # files of jadfer 0.2 have none
+    found = _digest(header, {name: bytes(tensor["data"]) for name, tensor in tensors.items()})
+    if expected not in (None, found):
+        raise ModelError(
+            f"The weights {path} are damaged: they are not what was written.",
+            "Copy the file again, or train it anew.",
+        )
+    odd = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
+    if odd:
+        raise ModelError(
+            f"The weights {path} hold values that are no numbers, in {odd[0]}.",
+            "The file is damaged, or its training diverged.",
+        )
+
+
+def _is_finite(tensor: Mapping[str, Any]) -> bool:
+    kind, data = tensor["dtype"], bytes(tensor["data"])
+    if kind == "BF16":  # the upper half of a float32
+        values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+    elif kind in _FLOATS:
+        values = np.frombuffer(data, _FLOATS[kind])
+    else:
+        return True
+    return bool(np.isfinite(values).all())
+
+
+_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+
+
+def _digest(header: Mapping[str, Any], tensors: Mapping[str, bytes]) -> str:
+    """SHA-256 of what a checkpoint holds."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name])
+    return digest.hexdigest()
 
 
 _REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
@@ -228,6 +281,7 @@ def save(
     Raises:
         OutputError: It cannot be written.
     """
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -238,6 +292,10 @@ def save(
         "metrics": dict(metrics or {}),
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    header[_DIGEST_KEY] = _digest(
+        header,
+        {name: t.reshape(-1).view(torch.uint8).numpy().tobytes() for name, t in state.items()},
+    )
     with written_whole(path) as part:
         try:
             save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})

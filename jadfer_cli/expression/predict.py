@@ -7,7 +7,7 @@ import numpy as np
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
-from jadfer_cli.runtime import Runtime
+from jadfer_cli.runtime import Batches, Runtime
 
 
 class Predictor:
@@ -16,13 +16,16 @@ class Predictor:
     Args:
         checkpoint: Verified weights.
         runtime: Device, precision and engine.
-        batch_size: Crops scored at once.
+        batch_size: Crops scored at once; fewer where the GPU's memory is short.
+
+    Attributes:
+        batches: How many are scored at once, and whether that had to be made less.
     """
 
     def __init__(self, checkpoint: Checkpoint, runtime: Runtime, batch_size: int) -> None:
         self.labels = checkpoint.labels
         self.crop_px = checkpoint.config.crop_px
-        self.batch_size = batch_size
+        self.batches = Batches(batch_size, "faces")
         self._temperature = checkpoint.temperature
         self._engine = engines.make(checkpoint, runtime)
 
@@ -34,11 +37,13 @@ class Predictor:
 
         Returns:
             float32 (n, K), rows sum to 1, in the order of `labels`.
+
+        Raises:
+            DeviceError: The GPU's memory does not suffice for one crop.
         """
         if not len(crops_rgb):
             return np.empty((0, len(self.labels)), np.float32)
-        batches = range(0, len(crops_rgb), self.batch_size)
-        logits = np.concatenate([self._engine(crops_rgb[i : i + self.batch_size]) for i in batches])
+        logits = np.concatenate(self.batches.over(self._engine, crops_rgb))
         raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
         probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
         return probabilities

@@ -13,17 +13,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from jadfer_cli.faces.detect import Detector
+from jadfer_cli.faces.detect import FRAMES_AT_ONCE, Detector
 from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
 
 REGION = 1.6  # side of the square around a face, in its longer sides
 SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
 _TIME_SLACK_S = 1e-6
-_BATCH = 16  # frames looked at at once
 _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
+
+
+class Found(NamedTuple):
+    """One frame and its faces.
+
+    Attributes:
+        frame: With its picture.
+        faces: `faces.followed` says which were found in a region.
+        fresh: Nothing before this frame has a part in what is found from it on: whoever begins
+            here finds the same as who began earlier.
+    """
+
+    frame: Frame
+    faces: Faces
+    fresh: bool
 
 
 @dataclass
@@ -32,10 +47,11 @@ class _Seen:
     faces: Faces
     whole: bool  # the whole frame was looked at
 
+    def found(self) -> Found:
+        return Found(self.frame, self.faces, self.whole)
 
-def follow(
-    frames: Iterable[Frame], detector: Detector, redetect_s: float
-) -> Iterator[tuple[Frame, Faces]]:
+
+def follow(frames: Iterable[Frame], detector: Detector, redetect_s: float) -> Iterator[Found]:
     """The faces of consecutive frames.
 
     Args:
@@ -46,8 +62,7 @@ def follow(
             looked at in the same frames as the whole, but for its first; 0 looks at every frame.
 
     Yields:
-        Every frame with its faces, in order, some frames late; `faces.followed` says which
-        were found in a region.
+        Every frame with its faces, in order, some frames late.
     """
     if not redetect_s:
         yield from _every_frame(frames, detector)
@@ -68,12 +83,12 @@ def follow(
             found = detector.detect(frame.image_rgb)
             looked = now
             _look_back(waiting, _strangers(found, last), detector)
-            yield from ((seen.frame, seen.faces) for seen in waiting)
+            yield from (seen.found() for seen in waiting)
             waiting.clear()
         last = found
         waiting.append(_Seen(frame, found, whole))
     _look_at_the_last(waiting, detector)
-    yield from ((seen.frame, seen.faces) for seen in waiting)
+    yield from (seen.found() for seen in waiting)
 
 
 def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
@@ -88,22 +103,23 @@ def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
         _look_back(seen, new, detector)
 
 
-def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[tuple[Frame, Faces]]:
+def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[Found]:
     """A look at every whole frame, at several at once where that is faster."""
     batch: list[Frame] = []
     n_bytes = 0
 
-    def looked() -> Iterator[tuple[Frame, Faces]]:
+    def looked() -> Iterator[Found]:
         pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
         found = iter(detector.detect_all(pictures) if pictures else ())
-        for frame in batch:
-            yield frame, Faces.none() if frame.image_rgb is None else next(found)
+        for i, frame in enumerate(batch):
+            faces = Faces.none() if frame.image_rgb is None else next(found)
+            yield Found(frame, faces, fresh=i == 0)  # whoever begins here has the same batches
         batch.clear()
 
     for frame in frames:
         batch.append(frame)
         n_bytes += 0 if frame.image_rgb is None else frame.image_rgb.nbytes
-        if len(batch) >= (_BATCH if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
+        if len(batch) >= (FRAMES_AT_ONCE if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
             yield from looked()
             n_bytes = 0
     yield from looked()

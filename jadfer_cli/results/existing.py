@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jadfer_cli.common import file_sha256
-from jadfer_cli.errors import OutputError
+from jadfer_cli.errors import OutputError, VideoError
 
 _ATTRS_KEY = b"PANDAS_ATTRS"
 # What does not change scores beyond rounding: where and in how large steps they are computed.
@@ -27,6 +27,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         entries = pq.read_schema(path).metadata or {}
         found: dict[str, Any] = json.loads(entries[_ATTRS_KEY])["jadfer"]
+        found["video"]  # a dataset of many results has none
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
         raise OutputError(
             f"{path} exists and is no readable result of jadfer.",
@@ -54,6 +55,28 @@ def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
             if name not in (*_MACHINE, "model", "detector", "precision", "redetect_s")
         }
     return found
+
+
+def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
+    """What decides the rows of a run, the video included, wherever it lies: flat, by name.
+
+    Args:
+        metadata: Of the run, as `pipeline.Annotator.metadata` gives them.
+        video: The video.
+
+    Raises:
+        VideoError: It is gone.
+    """
+    try:
+        file = Path(video).stat()
+    except OSError as error:
+        raise VideoError(f"{video} cannot be read any more: {error.strerror}.") from error
+    state = f"{file.st_size} bytes, changed at {file.st_mtime_ns} ns"
+    return {
+        "the video itself": state,
+        "the versions of jadfer and its libraries": metadata["versions"],
+        **fingerprint(metadata),
+    }
 
 
 def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:

@@ -20,6 +20,7 @@ from jadfer_cli.results.schema import probability_columns
 SUFFIX = ".parquet"
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
 _ATTRS_KEY = b"PANDAS_ATTRS"  # pandas.read_parquet turns its JSON into DataFrame.attrs
+COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
 _NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
 
 
@@ -89,6 +90,12 @@ def load(path: str | os.PathLike[str]) -> Result:
             "Name files that `jadfer annotate` wrote; other programs that write Parquet anew drop "
             "the metadata.",
         ) from error
+    if COLLECTED in metadata:
+        raise ResultError(
+            f"{path} is a dataset of {metadata[COLLECTED]['videos']:,} videos, made by `jadfer "
+            "collect`, not the result of one.",
+            "Name the results that it was made of, or their folder; pandas reads the dataset.",
+        )
     missing = [name for name in _NEEDED if name not in schema.names]
     if missing:
         raise ResultError(
@@ -166,15 +173,30 @@ def is_result(path: Path) -> bool:
     return True
 
 
+def is_collected(path: Path) -> bool:
+    """Whether a file is one that `jadfer collect` made, of many results."""
+    metadata = _attrs(path).get("jadfer")
+    return isinstance(metadata, dict) and COLLECTED in metadata
+
+
+def is_landmarks(path: Path) -> bool:
+    """Whether this is the file of landmarks that lies beside a result."""
+    result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
+    return path.name.endswith(".landmarks.parquet") and result.exists()
+
+
 def _is_beside_results(path: Path) -> bool:
     """Whether this is a file of landmarks beside its result, or a table that jadfer wrote."""
-    result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
-    if path.name.endswith(".landmarks.parquet") and result.exists():
-        return True
+    return is_landmarks(path) or TABLE_KEY in _attrs(path)
+
+
+def _attrs(path: Path) -> dict[str, Any]:
+    """What pandas would give as .attrs; empty where there is nothing of the kind."""
     try:
-        return TABLE_KEY in json.loads((pq.read_schema(path).metadata or {})[_ATTRS_KEY])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        found = json.loads((pq.read_schema(path).metadata or {})[_ATTRS_KEY])
+    except (OSError, KeyError, ValueError, TypeError):  # pyarrow's errors are ValueErrors
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _in_folder(folder: Path, recursive: bool) -> list[Path]:

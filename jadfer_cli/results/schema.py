@@ -30,6 +30,8 @@ LANDMARK_NAMES = (
 LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
+_Field = tuple[str, pa.DataType, str]  # name, type, and pandas' name of the type
+_LANDMARK_FIELDS: list[_Field] = [(name, pa.float32(), "float32") for name in LANDMARK_COLUMNS]
 
 
 def probability_columns(labels: Sequence[str]) -> tuple[str, ...]:
@@ -43,7 +45,18 @@ def result_schema(labels: Sequence[str]) -> pa.Schema:
     Args:
         labels: The model's labels; a model without contempt has no such column.
     """
-    fields: list[tuple[str, pa.DataType, str]] = [
+    return _with_pandas_metadata(_result_fields(labels))
+
+
+def part_schema(labels: Sequence[str], *, landmarks: bool) -> pa.Schema:
+    """The Arrow schema of a part of a result: its columns, and those of its landmarks."""
+    return _with_pandas_metadata(
+        [*_result_fields(labels), *(_LANDMARK_FIELDS if landmarks else ())]
+    )
+
+
+def _result_fields(labels: Sequence[str]) -> list[_Field]:
+    return [
         ("video", _CATEGORY, "category"),
         ("frame", pa.int32(), "int32"),
         ("time_s", pa.float64(), "float64"),
@@ -62,7 +75,6 @@ def result_schema(labels: Sequence[str]) -> pa.Schema:
         ("p_max", pa.float32(), "float32"),
         ("entropy", pa.float32(), "float32"),
     ]
-    return _with_pandas_metadata(fields)
 
 
 def landmark_schema() -> pa.Schema:
@@ -72,12 +84,12 @@ def landmark_schema() -> pa.Schema:
             ("video", _CATEGORY, "category"),
             ("frame", pa.int32(), "int32"),
             ("track_id", pa.int32(), "int32"),
-            *((name, pa.float32(), "float32") for name in LANDMARK_COLUMNS),
+            *_LANDMARK_FIELDS,
         ]
     )
 
 
-def _with_pandas_metadata(fields: Sequence[tuple[str, pa.DataType, str]]) -> pa.Schema:
+def _with_pandas_metadata(fields: Sequence[_Field]) -> pa.Schema:
     # pandas itself writes the metadata that makes Int32 and boolean come back as such
     empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})
     metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
@@ -176,3 +188,32 @@ def landmark_table(frames: Sequence[AnnotatedFrame], video: str) -> pa.Table:
         *points.T.copy(),
     ]
     return pa.table([pa.array(column) for column in columns], schema=schema)
+
+
+def part_table(
+    frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str], *, landmarks: bool
+) -> pa.Table:
+    """Rows of some frames: a table of `part_schema(labels, landmarks=landmarks)`."""
+    table = result_table(frames, video, labels)
+    if landmarks:
+        points = landmark_table(frames, video)
+        rows = np.flatnonzero(table["face_detected"].to_numpy())
+        for name in LANDMARK_COLUMNS:
+            values = points[name].to_numpy()
+            table = table.append_column(name, _spread(values, rows, len(table), pa.float32()))
+    return table.replace_schema_metadata(part_schema(labels, landmarks=landmarks).metadata)
+
+
+def result_of(part: pa.Table, video: str, labels: Sequence[str]) -> pa.Table:
+    """The rows of a result, from those of a part."""
+    schema = result_schema(labels)
+    part = part.set_column(0, "video", _category(pa.array(np.zeros(len(part), np.int32)), [video]))
+    return part.select(schema.names).cast(schema)
+
+
+def landmarks_of(part: pa.Table, video: str) -> pa.Table:
+    """The rows of a landmark file, from those of a part that has landmarks."""
+    schema = landmark_schema()
+    part = part.filter(part["face_detected"])
+    part = part.set_column(0, "video", _category(pa.array(np.zeros(len(part), np.int32)), [video]))
+    return part.select(schema.names).cast(schema)

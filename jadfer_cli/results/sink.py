@@ -1,161 +1,49 @@
-"""Writes rows as Parquet: a part that is checked and then renamed, so that no half file stays."""
+"""Writes rows as Parquet: in parts, then as a whole that is checked and renamed."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.common import explained
-from jadfer_cli.errors import BusyError, OptionError, OutputError
+from jadfer_cli.common import clock, explained
+from jadfer_cli.errors import BusyError, JadferError, OptionError, OutputError, VideoError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.parquet import ATTRS_KEY, ParquetFile
+from jadfer_cli.results.parts import Facts, Part, Parts, fsync_folder, half_published
 from jadfer_cli.results.places import landmark_path, sidecar_path
 from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
     landmark_schema,
-    landmark_table,
+    landmarks_of,
+    part_schema,
+    part_table,
+    result_of,
     result_schema,
-    result_table,
 )
 
-_ROWS_A_GROUP = 50_000
-# pandas.read_parquet turns the JSON under this key into DataFrame.attrs
-_ATTRS_KEY = b"PANDAS_ATTRS"
-_ARROW_KEY = b"ARROW:schema"
-
-
-class _Part:
-    """One Parquet file in the making, beside its final name and locked against other runs.
-
-    The lock is that of the open file, so it ends with the process, however that ends; the file
-    stays open until it has its final name.
-    """
-
-    def __init__(self, out: Path, schema: pa.Schema, suffix: str = ".part") -> None:
-        self.out, self.schema = out, schema
-        self.path = out.with_name(out.name + suffix)
-        self._pending: list[pa.Table] = []
-        self._pending_rows = 0
-        with explained(out):
-            self._file: BinaryIO = open(self.path, "a+b")
-            try:
-                _lock(self._file, self.path, out)
-                self._file.truncate(0)
-            except BaseException:
-                self._file.close()
-                raise
-            # the schema is stored by `finish`, when the metadata that belong to it are known
-            self._writer = pq.ParquetWriter(
-                self._file, schema.remove_metadata(), compression="zstd", store_schema=False
-            )
-
-    def write(self, table: pa.Table) -> None:
-        self._pending.append(table)
-        self._pending_rows += len(table)
-        if self._pending_rows >= _ROWS_A_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            # a frame never spans two row groups: tables hold whole frames
-            table = pa.concat_tables(self._pending).unify_dictionaries()
-            with explained(self.out):
-                self._writer.write_table(
-                    table.replace_schema_metadata(None), row_group_size=max(len(table), 1)
-                )
-            self._pending, self._pending_rows = [], 0
-
-    def finish(self, metadata: Mapping[str, Any]) -> None:
-        """Completes the file; it keeps its lock and its temporary name."""
-        self._flush()
-        attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
-        entries = {**self.schema.metadata, _ATTRS_KEY: attrs}
-        stored = self.schema.with_metadata(entries).serialize()
-        # as Arrow's own writer stores a schema; readers take types and metadata from it
-        entries[_ARROW_KEY] = base64.b64encode(stored)
-        self._writer.add_key_value_metadata(entries)
-        with explained(self.out):
-            self._writer.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-
-    def publish(self) -> None:
-        """Gives the finished file its final name."""
-        if os.name == "nt":  # where an open file cannot be renamed, and none is locked
-            self._file.close()
-        with explained(self.out):
-            os.replace(self.path, self.out)
-        self._file.close()
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError, pa.ArrowException):
-            self._writer.close()
-        if os.name == "nt":
-            self._file.close()
-        self.path.unlink(missing_ok=True)  # before the lock goes: the name is ours until then
-        with contextlib.suppress(OSError):
-            self._file.close()
-
-
-def _lock(file: BinaryIO, path: Path, out: Path) -> None:
-    """Holds `file`, which was opened at `path`, for this process."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has none; there the last run wins
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # another run may have renamed or removed it since it was opened
-        if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-            return
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    raise BusyError(
-        f"Another run of jadfer is writing {out} now.", "Wait for it, or write elsewhere."
-    )
-
-
-def is_being_written(out: Path) -> bool:
-    """Whether another process is writing this result now."""
-    try:
-        import fcntl
-
-        with open(out.with_name(out.name + ".part"), "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except (ImportError, OSError):  # Windows has no such locks; or there is no such file
-        return False
-    return False
-
-
-def remove_leftovers(out: Path) -> None:
-    """Removes the parts that a killed process left of a result, unless somebody writes them."""
-    if is_being_written(out):
-        return
-    side = sidecar_path(out)
-    for final in (out, landmark_path(out)):
-        for suffix in (".part", ".kept.part"):
-            final.with_name(final.name + suffix).unlink(missing_ok=True)
-    side.with_name(side.name + ".part").unlink(missing_ok=True)
+# What the reader came upon between two frames, as of `Facts`: decoders and warnings.
+Told = tuple[list[tuple[int, str]], list[tuple[int, str]]]
 
 
 class ResultSink:
     """The result of one video on its way to disk.
 
-    Use as a context manager: unless `commit` was reached, everything is removed again.
+    Use as a context manager: unless `commit` was reached, nothing stays but whole parts, from
+    which the same run can go on later, and these only after an error that need not come again.
 
     Args:
         out: The final Parquet file.
@@ -163,39 +51,102 @@ class ResultSink:
         labels: The model's labels.
         landmarks: Also write a file of landmarks.
         overwrite: Replace files of an earlier run.
+        key: What decides the rows, see `existing.key`; None neither takes up nor leaves parts.
+
+    Attributes:
+        discarded: What differs from the settings of parts that were there and are not taken up.
 
     Raises:
         OptionError: A file exists and `overwrite` is off.
+        BusyError: Another run is writing the result.
         OutputError: A file cannot be written.
     """
 
     def __init__(
-        self, out: Path, video: str, labels: Sequence[str], *, landmarks: bool, overwrite: bool
+        self,
+        out: Path,
+        video: str,
+        labels: Sequence[str],
+        *,
+        landmarks: bool,
+        overwrite: bool,
+        key: Mapping[str, Any] | None = None,
     ) -> None:
         self.out, self.video, self.labels = out, video, tuple(labels)
-        self._finals = [out, sidecar_path(out), *([landmark_path(out)] if landmarks else [])]
-        refuse_existing(self._finals, overwrite=overwrite)
+        self._landmarks, self._key = landmarks, key
+        finals = [out, sidecar_path(out), *([landmark_path(out)] if landmarks else [])]
+        refuse_existing(finals, overwrite=overwrite)
         self._made_folders = _make_folders(out.parent)
-        self._parts: list[_Part] = []
-        self._kept: list[_Part] = []
-        self._committed = False
+        self._pending: list[AnnotatedFrame] = []
+        self._pending_rows = 0
+        self._taken_up: int | None = None
+        self._since_s = time.monotonic()
+        self._files: list[ParquetFile] = []
+        self._committed = self._worthless = False
         try:
-            self._parts.append(_Part(out, result_schema(labels)))
-            if landmarks:
-                self._parts.append(_Part(landmark_path(out), landmark_schema()))
+            self._parts = Parts(out, key)
+        except BaseException:
+            self._remove_made_folders()
+            raise
+        self.discarded = self._parts.discarded
+        try:
+            refuse_existing(finals, overwrite=overwrite)
+        except OptionError as error:
+            self.__exit__(None, None, None)
+            raise BusyError(
+                f"Another run of jadfer has just written {out}.", "Look at it."
+            ) from error
         except BaseException:
             self.__exit__(None, None, None)
             raise
 
-    def write(self, frames: Sequence[AnnotatedFrame]) -> None:
-        """Adds frames, in ascending order.
+    def stored(self) -> Iterator[Part]:
+        """The parts of an earlier run, in order; those not taken before `write` are lost."""
+        for part in self._parts.stored():
+            self._taken_up = part.facts.end
+            yield part
+
+    def start_over(self) -> None:
+        """Drops the parts of an earlier run."""
+        self._parts.start_over()
+        self._taken_up = None
+
+    def write(
+        self,
+        frames: Sequence[AnnotatedFrame],
+        told: Callable[[int, int], Told] = lambda first, end: ([], []),
+    ) -> None:
+        """Adds frames, in ascending order; now and then a part of them goes to disk.
+
+        Args:
+            frames: Some frames.
+            told: What to remember of the frames with indices from `first` to `end` - 1.
 
         Raises:
             OutputError: They cannot be written.
         """
-        self._parts[0].write(result_table(frames, self.video, self.labels))
-        if len(self._parts) > 1:
-            self._parts[1].write(landmark_table(frames, self.video))
+        for frame in frames:
+            spent_s = time.monotonic() - self._since_s
+            if frame.fresh and self._pending and self._parts.due(self._pending_rows, spent_s):
+                self._cut(frame, spent_s, told)
+            self._pending.append(frame)
+            self._pending_rows += max(len(frame.faces), 1)
+
+    def _cut(
+        self, following: AnnotatedFrame, spent_s: float, told: Callable[[int, int], Told]
+    ) -> None:
+        """Stores the frames up to the following one, at which a run can be taken up."""
+        decoders, warnings = told(self._parts.end, following.index)
+        facts = Facts(
+            self._parts.n, following.index, following.time_s, spent_s, self._taken_up,
+            decoders, warnings,
+        )  # fmt: skip
+        self._parts.add(self._pending_table(), facts)
+        self._pending, self._pending_rows, self._taken_up = [], 0, None
+        self._since_s = time.monotonic()
+
+    def _pending_table(self) -> pa.Table:
+        return part_table(self._pending, self.video, self.labels, landmarks=self._landmarks)
 
     def keep(self, tracks: Mapping[int, int]) -> dict[str, int]:
         """Leaves out all other tracks; frames left empty stay as one row. Call before `commit`.
@@ -206,18 +157,33 @@ class ResultSink:
         Returns:
             Counts of the rows kept, as `count_rows`.
         """
+        schema = part_schema(self.labels, landmarks=self._landmarks)
         counts: Counter[str] = Counter()
-        for part in self._parts:
-            part.finish({})
-            kept = _Part(part.out, part.schema, ".kept.part")
-            self._kept.append(kept)
-            with pq.ParquetFile(part.path) as file:
-                for i in range(file.num_row_groups):
-                    rows = keep_tracks(file.read_row_group(i).to_pandas(), tracks)
-                    kept.write(pa.Table.from_pandas(rows, part.schema, preserve_index=False))
-                    if part is self._parts[0]:
-                        counts.update(count_rows(rows))
+
+        def kept(table: pa.Table) -> pa.Table:
+            rows: pd.DataFrame = keep_tracks(table.to_pandas(), tracks)
+            counts.update(count_rows(rows))
+            return pa.Table.from_pandas(rows, schema, preserve_index=False)
+
+        self._assemble(kept)
         return dict(counts) | {"tracks": len(tracks)}
+
+    def _assemble(self, change: Callable[[pa.Table], pa.Table]) -> None:
+        """Writes the files from the parts and the frames since, a part at a time."""
+        self._files.append(ParquetFile(self.out, self._parts.folder, result_schema(self.labels)))
+        if self._landmarks:
+            landmarks = landmark_path(self.out)
+            self._files.append(ParquetFile(landmarks, self._parts.folder, landmark_schema()))
+
+        def tables() -> Iterator[pa.Table]:
+            yield from self._parts.tables()
+            yield self._pending_table()
+
+        for table in tables():
+            rows = change(table)
+            self._files[0].write(result_of(rows, self.video, self.labels))
+            if self._landmarks:
+                self._files[1].write(landmarks_of(rows, self.video))
 
     def commit(
         self,
@@ -233,33 +199,43 @@ class ResultSink:
         Raises:
             OutputError: Writing fails, or the rows do not cover the frames.
         """
-        parts = self._kept or self._parts
-        for part in parts:
-            part.finish(metadata)
-        check_coverage(parts[0].path, expected, self.out)
+        if not self._files:
+            self._assemble(lambda table: table)
+        for file in self._files:
+            file.finish(metadata)
+        try:
+            check_coverage(self._files[0].path, expected, self.out)
+        except OutputError:
+            self._worthless = True
+            raise
+        self._publish(metadata)
+        self._committed = True
+        if not self._landmarks:
+            _remove_old_landmarks(landmark_path(self.out))
+        self._parts.close(keep=False)
+
+    def _publish(self, metadata: Mapping[str, Any]) -> None:
+        """Gives the files their names, or takes back those that have them already."""
         sidecar = {"jadfer": metadata, **column_descriptions(self.labels)}
         text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
         side = sidecar_path(self.out)
-        side_part = side.with_name(side.name + ".part")
         published: list[Path] = []
         try:
             with explained(side):
-                side_part.write_text(text, encoding="utf-8")
-                os.replace(side_part, side)
+                new = self._parts.folder / side.name
+                new.write_text(text, encoding="utf-8")
+                self._parts.publishing()
+                os.replace(new, side)
             published.append(side)
-            for part in reversed(parts):
-                part.publish()
-                published.append(part.out)
+            for file in reversed(self._files):
+                file.publish()
+                published.append(file.out)
+            with explained(self.out):
+                fsync_folder(self.out.parent)  # before the parts go
         except BaseException:
-            for path in (side_part, *published):
+            for path in published:
                 path.unlink(missing_ok=True)
             raise
-        self._committed = True
-        if self._kept:
-            for part in self._parts:  # the rows of everybody
-                part.discard()
-        if len(parts) == 1:
-            _remove_old_landmarks(landmark_path(self.out))
 
     def __enter__(self) -> Self:
         return self
@@ -272,15 +248,36 @@ class ResultSink:
     ) -> None:
         if self._committed:
             return
-        for part in (*self._parts, *self._kept):
-            part.discard()
+        for file in self._files:
+            file.discard()
+        again = self._worthless or isinstance(error, VideoError)  # it would come again
+        keep = self._key is not None and error is not None and not again
+        self._parts.close(keep=keep)
+        if keep and error is not None and self._parts.n:
+            _promise(error, self._parts.end_s)
+        self._remove_made_folders()
+
+    def _remove_made_folders(self) -> None:
         for folder in reversed(self._made_folders):
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
+def _promise(error: BaseException, end_s: float) -> None:
+    """Adds to what the user will read where the next run goes on."""
+    text = f"Run the same command again: it goes on at {clock(end_s)}."
+    if isinstance(error, JadferError):
+        error.hint = f"{error.hint} {text}" if error.hint else text
+    else:
+        error.add_note(text)
+
+
 def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
     """Checks that every path may be written: it is new, or ours to replace.
+
+    Args:
+        paths: The result, then what goes beside it.
+        overwrite: What an earlier run of jadfer wrote may be replaced.
 
     Raises:
         OptionError: A file exists and `overwrite` is off.
@@ -297,9 +294,11 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
                     f"{path} exists and was not written by jadfer, so it is not replaced.",
                     "The result's sidecar would have that name; choose another -o.",
                 )
+    # what a killed run published beside a result that did not get its name any more
+    ours = paths[1:] if half_published(paths[0]) else []
     for path in paths:
         with explained(path):
-            if not overwrite and (path.exists() or path.is_symlink()):
+            if not overwrite and path not in ours and (path.exists() or path.is_symlink()):
                 raise OptionError(
                     f"{path} exists already.",
                     "Add --overwrite to replace it, or choose another -o.",
@@ -329,5 +328,5 @@ def _make_folders(folder: Path) -> list[Path]:
 def _remove_old_landmarks(path: Path) -> None:
     """Landmarks of an earlier run belong to other rows now, and nobody asked for them again."""
     with contextlib.suppress(OSError, pa.ArrowException):
-        if path.is_file() and _ATTRS_KEY in (pq.read_schema(path).metadata or {}):
+        if path.is_file() and ATTRS_KEY in (pq.read_schema(path).metadata or {}):
             path.unlink()

@@ -61,13 +61,16 @@ class VideoReader:
         info: The video, from `probe`.
         indices: int64 (n,), indices of shown frames, ascending, without repetition.
         threads: Threads for decord; None leaves it to FFmpeg. PyAV always uses one.
+        begin: Position in `indices` of the first frame to give. Decoder, pictures and states are
+            those that the frames have where all are given; PyAV seeks, decord reads from the
+            start.
 
     Attributes:
         decoders: (index, name) for each decoder that gave pictures and the first frame it
             gave, e.g. [(0, "decord 3.4.0"), (17, "pyav 18.1.0")].
         n_corrupt: Frames given so far with status CORRUPT.
         n_repeated: Frames given so far with status REPEATED.
-        warnings: What went wrong so far, one sentence each.
+        noted: What went wrong so far: index of the frame and a sentence each.
 
     Raises:
         ValueError: The indices are not ascending or out of range.
@@ -75,7 +78,11 @@ class VideoReader:
     """
 
     def __init__(
-        self, info: VideoInfo, indices: npt.NDArray[np.int64], threads: int | None = None
+        self,
+        info: VideoInfo,
+        indices: npt.NDArray[np.int64],
+        threads: int | None = None,
+        begin: int = 0,
     ) -> None:
         if len(indices) and (
             indices[0] < 0 or indices[-1] >= info.n_frames or (np.diff(indices) <= 0).any()
@@ -84,6 +91,7 @@ class VideoReader:
         self._info = info
         self._indices = indices
         self._threads = threads
+        self._begin = begin
         self._decord: Any = None
         self._frames: Iterator[Frame] | None = None
         # The last frame with a picture, wanted or not, and its RGB image once it is needed.
@@ -93,7 +101,12 @@ class VideoReader:
         self.decoders: list[tuple[int, str]] = []
         self.n_corrupt = 0
         self.n_repeated = 0
-        self.warnings: list[str] = []
+        self.noted: list[tuple[int, str]] = []
+
+    @property
+    def warnings(self) -> list[str]:
+        """What went wrong so far, one sentence each."""
+        return [text for _, text in self.noted]
 
     def __enter__(self) -> Self:
         return self
@@ -115,21 +128,23 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         """The frames asked for, from the first; a second call starts over."""
         self.close()
-        self.decoders, self.warnings, self.n_corrupt, self.n_repeated = [], [], 0, 0
+        self.decoders, self.noted, self.n_corrupt, self.n_repeated = [], [], 0, 0
         self._frames = self._read()
         return self._frames
 
     def _read(self) -> Iterator[Frame]:
         """Go through the audited frames and give those wanted, each with its picture."""
-        if not len(self._indices):
+        if self._begin >= len(self._indices):
             return
         first, last = int(self._indices[0]), int(self._indices[-1])
-        wanted = iter(self._indices.tolist())
+        wanted = iter(self._indices[self._begin :].tolist())
         index = next(wanted)
         if self._suits_decord(first, last):
             self._decord = _open_decord(self._info.path, self._threads or 0)
             if self._decord is None:
-                self.warnings.append("decord cannot open the file; PyAV decodes it.")
+                self.noted.append((first, "decord cannot open the file; PyAV decodes it."))
+        if self._decord is None:
+            first = index
         with _ahead(audit(self._info, first, last)) as judged_frames:
             for judged in judged_frames:
                 decord_image = self._from_decord(judged)
@@ -183,7 +198,7 @@ class VideoReader:
     def _drop_decord(self, index: int, why: str) -> None:
         """Let PyAV take over, for good: decord does not tell which frame it gives next."""
         self._decord = None
-        self.warnings.append(f"PyAV took over from decord at frame {index}: {why}.")
+        self.noted.append((index, f"PyAV took over from decord at frame {index}: {why}."))
 
     def _frame(self, judged: Judged) -> Frame:
         """The record of one wanted frame, counted and attributed."""
@@ -225,7 +240,8 @@ class VideoReader:
         try:
             stored = judged.picture.to_ndarray(format="rgb24", width=width, height=height)
         except Exception:  # a picture of a damaged stream, in a format that swscale refuses
-            self.warnings.append(f"Frame {judged.index} cannot be converted to RGB.")
+            text = f"Frame {judged.index} cannot be converted to RGB."
+            self.noted.append((judged.index, text))
             return None
         # numpy turns counterclockwise
         turned = np.rot90(stored, -self._info.rotation_deg // 90)

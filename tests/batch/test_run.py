@@ -14,21 +14,6 @@ import pytest
 from conftest import JADFER
 from tolerances import SAME_MACHINE
 
-# put into every process by PYTHONPATH: what a broken library does to the process that opens a file
-BROKEN_LIBRARY = """
-import os, signal, time
-import av
-opened = av.open
-def open_(file, *args, **more):
-    if os.path.basename(str(file)) == "a crash.mp4":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if os.path.basename(str(file)) == "a hang.mp4":
-        time.sleep(1000)
-    return opened(file, *args, **more)
-av.open = open_
-"""
-
-
 WIDE = {**os.environ, "COLUMNS": "500"}  # so that no table folds its texts
 
 
@@ -91,22 +76,6 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     assert alone.returncode == 0 and "is kept" in alone.stderr
 
 
-def test_a_crash_and_a_hang_cost_their_videos_only(jadfer, clips, short_clip, tmp_path):
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(BROKEN_LIBRARY)
-    shutil.copy(short_clip, clips / "a crash.mp4")
-    shutil.copy(short_clip, clips / "a hang.mp4")
-    out = tmp_path / "out"
-    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    result = jadfer("annotate", clips, "-r", "-o", out, "--stall", "4", env=env)
-    assert result.returncode == 1, result.stderr
-    assert [(f["stage"], os.path.basename(f["video"])) for f in failures(out)] == [
-        ("crash", "a crash.mp4"), ("hang", "a hang.mp4")
-    ]  # fmt: skip
-    assert "signal 11" in failures(out)[0]["message"]
-    assert len(list(out.rglob("*.parquet"))) == 2 and not leftovers(out)
-
-
 def processes(mark):
     return [p for p in psutil.process_iter(["cmdline", "environ"]) if
             mark in str(p.info["environ"] or {})]  # fmt: skip
@@ -140,16 +109,23 @@ def test_stopped_in_the_middle_nothing_stays(clips, short_clip, tmp_path, number
 
 
 def test_two_runs_share_the_work(clips, short_clip, tmp_path):
-    for i in range(4):
+    for i in range(6):
         shutil.copy(short_clip, clips / f"c{i}.mp4")
     out = tmp_path / "out"
     command = [str(JADFER), "annotate", str(clips), "-r", "-o", str(out), "--log-json"]
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    events = [[json.loads(line) for line in run.communicate()[1].splitlines()] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0]
-    done = [e["video"] for each in events for e in each if e["event"] == "done"]
-    assert sorted(done) == sorted(str(p) for p in clips.rglob("*.mp4"))
-    assert len(list(out.rglob("*.parquet"))) == 6 and not leftovers(out)
+    try:
+        told = [run.communicate(timeout=120)[1] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    events = [json.loads(line) for each in told for line in each.splitlines()]
+    assert [run.returncode for run in runs] == [0, 0], told
+    done = [event["video"] for event in events if event["event"] == "done"]
+    assert sorted(done) == sorted(str(path) for path in clips.rglob("*.mp4")) and len(done) == 8
+    assert not [event for event in events if event["event"] in ("failed", "error")]
+    assert len(list(out.rglob("*.parquet"))) == 8
+    assert not leftovers(out) and not failures(out)
 
 
 def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
@@ -161,11 +137,3 @@ def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
     ]  # fmt: skip
     assert ["1 videos" in plan for plan in plans] == [True, True]
     assert ("deep/er/a.mp4" in plans[0]) != ("deep/er/a.mp4" in plans[1])
-
-
-def test_a_model_that_cannot_be_loaded_ends_the_batch(jadfer, clips, tmp_path):
-    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
-    result = jadfer("annotate", clips, "-r", "-o", tmp_path / "out", "--model",
-                    tmp_path / "bad.safetensors")  # fmt: skip
-    assert result.returncode == 1 and "bad.safetensors" in result.stderr
-    assert "Traceback" not in result.stderr and not leftovers(tmp_path)

@@ -70,7 +70,7 @@ class Tail(nn.Module):
 
 
 @torch.inference_mode()
-def cached(faces: FaceSet, views: int, start: starts.Start, file: Path) -> np.ndarray:
+def cached(faces: FaceSet, views: int, start: starts.Start, file: Path, bf16: bool) -> np.ndarray:
     """float16 (views, n, 128, 14, 14): the frozen part's output for augmented views."""
     shape = (views, len(faces), *SHAPE)
     if file.exists():
@@ -85,7 +85,7 @@ def cached(faces: FaceSet, views: int, start: starts.Start, file: Path) -> np.nd
         done = 0
         for pixels, _ in torch.utils.data.DataLoader(crops, 128, num_workers=1):
             x = (pixels.float() / 255 - network.mean) / network.std
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 y = front(x.contiguous(memory_format=torch.channels_last))
             kept[view, done : done + len(y)] = y.float().numpy()
             done += len(y)
@@ -129,7 +129,7 @@ def train_variant(
             x = torch.from_numpy(np.asarray(kept[epoch % len(kept)][index]))
             x = x.float().contiguous(memory_format=torch.channels_last)
             target = data["targets"][index] * 0.95 + 0.05 / 8
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=a.bf16):
                 output = network(x)
             loss = soft_cross_entropy(output.logits.float(), target)
             loss = loss + 0.1 * variety_loss(output.maps, variety)
@@ -172,6 +172,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--bf16", action="store_true", help="for processors that compute it")
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     runtime = settle(ModelOptions(device="cpu"))
@@ -186,8 +187,8 @@ def main() -> None:
     data = {
         "start": start, "classes": classes, "targets": torch.from_numpy(train.targets),
         "valid_set": sets["valid"],
-        "train": cached(train, a.views, start, a.out / f"train-{key}-{a.views}.f16"),
-        "valid": cached(sets["valid"], 1, start, a.out / f"valid-{key}.f16"),
+        "train": cached(train, a.views, start, a.out / f"train-{key}-{a.views}.f16", a.bf16),
+        "valid": cached(sets["valid"], 1, start, a.out / f"valid-{key}.f16", a.bf16),
     }  # fmt: skip
     table = a.out / "ablation.csv"
     done = set()

@@ -244,7 +244,7 @@ def test_interruption_leaves_nothing(tmp_path, number, code):
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
             if json.loads(line)["event"] == "progress":
-                assert (tmp_path / "deep" / "c.parquet.part").exists()
+                assert (tmp_path / "deep" / ".c.parquet.parts" / "lock").exists()
                 process.send_signal(number)
                 break
         rest = process.stderr.read()

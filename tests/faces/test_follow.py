@@ -60,8 +60,8 @@ def frames_of(n, without=()):
 def run(truth, redetect_s=0.4, without=(), regions=True):  # 0.4 s: every 10 frames
     detector = Known(truth, regions)
     seen = list(follow(frames_of(len(truth), without), detector, redetect_s))
-    assert [frame.index for frame, _ in seen] == list(range(len(truth)))
-    return detector, [faces for _, faces in seen]
+    assert [frame.index for frame, *_ in seen] == list(range(len(truth)))
+    return detector, [found.faces for found in seen]
 
 
 def moved(x, y=50.0, side=40.0):
@@ -157,9 +157,9 @@ def test_a_detector_that_likes_batches_gets_them():
     truth = [[moved(10 + i)] for i in range(20)]
     detector = Known(truth, batches=True)
     seen = list(follow(frames_of(20, without=(3, 18)), detector, 0.0))
-    assert [frame.index for frame, _ in seen] == list(range(20))
-    assert [len(faces) for _, faces in seen] == [i not in (3, 18) for i in range(20)]
-    assert all(f.boxes_px.tolist() == truth[i] for i, (_, f) in enumerate(seen) if len(f))
+    assert [frame.index for frame, *_ in seen] == list(range(20))
+    assert [len(faces) for _, faces, _ in seen] == [i not in (3, 18) for i in range(20)]
+    assert all(f.boxes_px.tolist() == truth[i] for i, (_, f, _) in enumerate(seen) if len(f))
     assert detector.batch_sizes == [15, 3]
 
 
@@ -167,7 +167,7 @@ def test_looks_go_by_the_videos_own_time():
     truth = [[moved(10)]] * 40
     detector = Known(truth)
     part = list(frames_of(40))[7:]
-    assert [frame.index for frame, _ in follow(part, detector, 0.4)] == list(range(7, 40))
+    assert [frame.index for frame, *_ in follow(part, detector, 0.4)] == list(range(7, 40))
     assert detector.looks == [7, 10, 20, 30, 39]
 
 
@@ -175,6 +175,36 @@ def test_large_pictures_do_not_pile_up(monkeypatch):
     monkeypatch.setattr(following, "_WAITING_BYTES", 48)  # four of these pictures
     detector, _ = run([[moved(10)]] * 12, redetect_s=100)
     assert detector.looks == [0, 4, 8, 11]
+
+
+def scene(data, n=40):
+    """Faces that come and go, some for two frames only."""
+    truth: list[list] = [[] for _ in range(n)]
+    for k in range(data.draw(st.integers(1, 4))):
+        first = data.draw(st.integers(0, n - 2))
+        x, step = 30.0 * k, data.draw(st.floats(-12, 12))
+        for i in range(first, data.draw(st.integers(first + 1, n - 1)) + 1):
+            truth[i].append(moved(x, y=200 + step * (i - first)))
+    return truth
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.booleans(), st.booleans())
+def test_who_begins_at_a_fresh_frame_finds_the_same(data, every, batches):
+    truth = scene(data)
+    without = data.draw(st.sets(st.integers(0, 39), max_size=6))
+    redetect_s = 0.0 if every else 0.4
+    frames = list(frames_of(40, without))
+    whole = list(follow(frames, Known(truth, batches=batches), redetect_s))
+    fresh = [i for i, found in enumerate(whole) if found.fresh]
+    assert len(fresh) >= 3
+    begin = data.draw(st.sampled_from(fresh))
+    again = list(follow(frames[begin:], Known(truth, batches=batches), redetect_s))
+    assert len(again) == 40 - begin
+    for one, other in zip(whole[begin:], again, strict=True):
+        assert one.frame.index == other.frame.index and one.fresh == other.fresh
+        assert one.faces.boxes_px.tolist() == other.faces.boxes_px.tolist()
+        assert one.faces.followed.tolist() == other.faces.followed.tolist()
 
 
 @settings(max_examples=60, deadline=None)

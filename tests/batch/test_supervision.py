@@ -1,0 +1,234 @@
+"""What a batch does about its workers and its list of failures; with stubs, so that it is quick."""
+
+import io
+import json
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import stub_workers
+from rich.console import Console
+
+from jadfer_cli.batch import failures as lists
+from jadfer_cli.batch import run, worker
+from jadfer_cli.batch.failures import Failures
+from jadfer_cli.batch.outcome import Outcome
+from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli import batch_progress
+from jadfer_cli.errors import JadferError, OptionError, OutputError
+from jadfer_cli.options import AnnotateOptions
+
+
+class Notes:
+    """A reporter that remembers."""
+
+    def __init__(self):
+        self.notes, self.ends = [], []
+
+    def note(self, text, *, kind):
+        self.notes.append(text)
+
+    def worker(self, number, task, done, total, faces):
+        pass
+
+    def ended(self, task, what, fields):
+        self.ends.append((Path(task.video).stem, what))
+
+    def tick(self):
+        pass
+
+
+@pytest.fixture
+def batch(tmp_path, monkeypatch):
+    """Runs videos of these names; gives the outcome and the reporter."""
+    monkeypatch.setattr(run, "work", stub_workers.work)
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(stub_workers.__file__))
+
+    def start(*names, loads="", jobs=1, stall_s=30.0, **more):
+        (tmp_path / "loads").write_text(loads)
+        monkeypatch.setenv("STUB_LOADS", str(tmp_path / "loads"))
+        notes = Notes()
+        tasks = [Task(f"{name}.mp4", tmp_path / "out" / f"{name}.parquet") for name in names]
+        options = {"existing": "skip", "failures": tmp_path / "out" / "failures.jsonl"} | more
+        supervisor = run.Batch(
+            AnnotateOptions(), jobs=jobs, stall_s=stall_s, report=notes, **options
+        )
+        try:
+            return supervisor.run(tasks), notes
+        finally:
+            assert not any(one.process.is_alive() for one in supervisor._workers)
+
+    return start
+
+
+def stems(tasks):
+    return [Path(task.video).stem for task in tasks]
+
+
+def listed(folder):
+    return [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
+
+
+def test_workers_that_die_or_hang_are_replaced(batch, tmp_path):
+    names = ("ok1", "segv", "then dies", "hang", "bad", "ok2")
+    outcome, _ = batch(*names, stall_s=1.0)
+    assert stems(task for task, _ in outcome.done) == ["ok1", "then dies", "ok2"]
+    assert [(f["video"], f["stage"]) for f in listed(tmp_path / "out")] == [
+        ("segv.mp4", "crash"), ("hang.mp4", "hang"), ("bad.mp4", "read")
+    ]  # fmt: skip
+    assert all(set(f) == {"video", "result", "stage", "message", "hint", "time"}
+               for f in listed(tmp_path / "out"))  # fmt: skip
+    assert not outcome.stopped and not outcome.untried and outcome.listed
+
+
+def test_a_replacement_that_cannot_load_is_tried_again(batch):
+    outcome, notes = batch("segv", "ok1", loads="ready\ndies\nunready\nready\n")
+    assert stems(task for task, _ in outcome.done) == ["ok1"] and not notes.notes
+
+
+def test_it_goes_on_with_fewer_workers_and_ends_without_any():
+    """Two workers load; then one and its replacements cannot, then neither can the other."""
+
+    class Lost:
+        ready, number, unready = False, 2, JadferError("No such weights.", "Get some.")
+
+        def end(self, grace_s):
+            pass
+
+    notes, good, started = Notes(), Lost(), []
+    batch = run.Batch(AnnotateOptions(), jobs=2, stall_s=1, existing="skip", failures=None,
+                      report=notes)  # fmt: skip
+    batch._loaded, batch._workers = True, [good, Lost()]
+    batch._new = lambda number: started.append(number) or Lost()
+    for _ in range(3):
+        batch._replace(batch._workers[-1])
+    assert started == [2, 2] and batch._workers == [good]
+    assert notes.notes == ["The batch goes on with fewer workers: No such weights."]
+    with pytest.raises(JadferError, match="No such weights") as caught:
+        batch._replace(good)
+    assert caught.value.hint == "Get some."
+
+
+def test_the_first_worker_must_load(batch):
+    with pytest.raises(JadferError, match=r"died while it loaded the networks \(signal 9\)"):
+        batch("ok", loads="dies\n")
+
+
+def test_a_worker_that_dies_while_it_waits_costs_no_video():
+    """The pipe is closed: the video is not handed out."""
+    dead = run._Process.__new__(run._Process)
+    dead.pipe, theirs = run.multiprocessing.Pipe()
+    dead.task = None
+    theirs.close()
+    assert not dead.give(Task("a.mp4", Path("a.parquet"))) and dead.task is None
+
+
+@pytest.mark.parametrize("existing", ["refuse", "skip"])
+def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, existing):
+    """It appears between the handing out and the writing; the supervisor asks again then."""
+
+    class Annotator:
+        def __init__(self, options):
+            self.detector, self.warnings = SimpleNamespace(info=SimpleNamespace(hint=None)), []
+
+    def made_meanwhile(annotator, task, overwrite, pipe):
+        task.target.touch()
+        raise OptionError(f"{task.target} exists already.")
+
+    monkeypatch.setattr("jadfer_cli.pipeline.Annotator", Annotator)
+    monkeypatch.setattr(worker, "_annotate", made_meanwhile)
+    ours, theirs = run.multiprocessing.Pipe()
+    ours.send(Task("a.mp4", tmp_path / "a.parquet"))
+    ours.send(None)
+    worker._work(theirs, AnnotateOptions(), existing)
+    assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
+
+
+def test_one_line_a_video_also_from_several_runs(tmp_path):
+    """Eight threads stand for runs: each lists the same videos, and its own."""
+    file = tmp_path / "failures.jsonl"
+    file.write_text('{"result": "/other/x.parquet"}\nnot ours\n')
+
+    def one_run(number):
+        lines = Failures(file)
+        for name in ("a", "b", f"own{number}"):
+            task = Task(f"{name}.mp4", tmp_path / f"{name}.parquet")
+            lines.add(task, {"stage": "read", "message": "ü", "hint": None})
+        assert lines.complete
+
+    threads = [threading.Thread(target=one_run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    lines = file.read_text("utf-8").splitlines()
+    assert lines[:2] == ['{"result": "/other/x.parquet"}', "not ours"]
+    videos = [json.loads(line)["video"] for line in lines[2:]]
+    assert sorted(videos) == ["a.mp4", "b.mp4", *(f"own{n}.mp4" for n in range(8))]
+    Failures(file).forget([Task("", tmp_path / f"{Path(video).stem}.parquet") for video in videos])
+    assert len(file.read_text("utf-8").splitlines()) == 2
+    file.write_text("")
+    odd = Task(os.fsdecode(b"\xff.mp4"), tmp_path / "odd.parquet")
+    Failures(file).add(odd, {"stage": "read"})
+    assert listed(tmp_path)[0]["video"] == odd.video
+    Failures(file).forget([odd])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_that_cannot_be_written_is_kept_and_written_later(batch, tmp_path, monkeypatch):
+    def full(self, data):
+        raise OSError(28, "No space left on device")
+
+    lines = Failures(tmp_path / "failures.jsonl")
+    a, b = (Task(f"{name}.mp4", tmp_path / f"{name}.parquet") for name in "ab")
+    lines.add(a, {"stage": "read"})
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"failures\.jsonl.* No space left") as caught:
+            lines.add(b, {"stage": "read"})
+        assert "disk is full" in caught.value.hint and not lines.complete
+        assert [f["video"] for f in listed(tmp_path)] == ["a.mp4"]
+        outcome, notes = batch("bad1", "bad2", "ok")
+        assert len(outcome.failed) == 2 and len(outcome.done) == 1 and not outcome.listed
+        (note,) = notes.notes
+        assert "No space left" in note and "listed here only" in note
+    lines.save()
+    assert [f["video"] for f in listed(tmp_path)] == ["a.mp4", "b.mp4"] and lines.complete
+
+
+def test_a_full_disk_ends_the_batch_early(batch, tmp_path, monkeypatch):
+    outcome, _ = batch("unwritable", "ok1", "ok2")  # only that one cannot be written
+    assert len(outcome.done) == 2 and outcome.stopped is None
+
+    def full(dir):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(lists.tempfile, "TemporaryFile", full)
+    outcome, _ = batch("unwritable", "ok3", "ok4", "ok5")
+    assert stems(outcome.untried) == ["ok3", "ok4", "ok5"] and not outcome.done
+    assert "3 videos were not tried" in outcome.stopped.message
+    assert "disk is full" in outcome.stopped.hint
+    assert "--skip-existing" in outcome.stopped.hint
+
+
+def test_the_closing_table_says_what_was_not_tried_and_not_listed():
+    def shown(outcome):
+        console = Console(file=io.StringIO(), width=200)
+        for part in batch_progress.summary(outcome, 60.0, "out/failures.jsonl"):
+            console.print(part)
+        return [" ".join(line.split()) for line in console.file.getvalue().splitlines()]
+
+    tasks = [Task(f"{i}.mp4", Path(f"out/{i}.parquet")) for i in range(30)]
+    error = {"stage": "write", "message": "No room.", "hint": None}
+    assert shown(Outcome())[1:] == ["done 0 0 frames, 0 faces", "failed 0"]
+    outcome = Outcome(failed=[(task, error) for task in tasks[:25]], untried=tasks[25:])
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl" in lines and "not tried 5" in lines
+    assert sum("No room." in line for line in lines) == 20
+    assert "and 5 more, see out/failures.jsonl" in lines
+    outcome.listed = False  # then the table is the only list
+    lines = shown(outcome)
+    assert "failed 25 out/failures.jsonl could not be written" in lines
+    assert sum("No room." in line for line in lines) == 25

@@ -1,0 +1,118 @@
+"""Too little GPU memory: half as much at once, and the same results.
+
+No GPU is needed: the network is a stub that raises what PyTorch raises.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from jadfer_cli.batch.worker import described
+from jadfer_cli.errors import DeviceError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.faces.detect import Detector
+from jadfer_cli.options import FaceOptions, ModelOptions
+from jadfer_cli.records import DetectorInfo, Faces
+from jadfer_cli.runtime import Batches, settle
+
+
+class Card:
+    """A network that fits on the card with at most `room` items; notes what it was given."""
+
+    def __init__(self, room, network=lambda some: list(some)):
+        self.room, self.network, self.given = room, network, []
+
+    def __call__(self, some, *more):
+        self.given.append(len(some))
+        if len(some) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return self.network(some, *more)
+
+
+def joined(parts):
+    return [item for part in parts for item in part]
+
+
+def test_halved_for_good_and_said_once():
+    card, batches = Card(5), Batches(16, "faces")
+    assert joined(batches.over(card, range(20))) == list(range(20))
+    # 16 do not fit, nor 8; 4 do, five times over
+    assert card.given == [16, 8, 4, 4, 4, 4, 4] and batches.size == 4
+    assert joined(batches.over(card, range(3))) == [0, 1, 2]
+    assert batches.warnings == [
+        "The GPU's memory was exhausted by 16 faces at once; 4 at once went on."
+    ]
+    assert Batches(16, "faces").warnings == [] and Batches(16, "faces").over(card, []) == []
+
+
+def test_fewer_than_a_batch_are_halved_from_their_number():
+    card, batches = Card(2), Batches(64, "faces")
+    assert joined(batches.over(card, range(6))) == list(range(6))
+    assert card.given == [6, 3, 1] + [1] * 5
+
+
+def test_one_that_does_not_fit_is_an_error():
+    with pytest.raises(DeviceError, match="does not suffice for one of the faces") as caught:
+        Batches(4, "faces").over(Card(0), range(8))
+    assert "--device cpu" in caught.value.hint
+    assert described(caught.value)["stage"] == "annotate"
+
+
+@pytest.mark.parametrize(
+    ("error", "halves"),
+    [
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (RuntimeError("CUDA error: device-side assert triggered"), False),
+        (ValueError("wrong shape"), False),
+    ],
+)
+def test_other_errors_are_not_taken_for_it(error, halves):
+    def network(some):
+        if len(some) > 1:
+            raise error
+        return some
+
+    batches = Batches(2, "faces")
+    if halves:
+        assert len(batches.over(network, [1, 2])) == 2
+        assert described(error)["message"] == "The GPU's memory is exhausted."
+    else:
+        with pytest.raises(type(error)):
+            batches.over(network, [1, 2])
+
+
+def test_probabilities_are_the_same():
+    model, runtime = checkpoint.load(), settle(ModelOptions(engine="torch"))
+    crops = np.random.default_rng(0).integers(
+        0, 256, (11, *[model.config.crop_px] * 2, 3), np.uint8
+    )
+    whole, halved = (Predictor(model, runtime, 8) for _ in range(2))
+    card = halved._engine = Card(3, halved._engine)
+    np.testing.assert_allclose(halved.probabilities(crops), whole.probabilities(crops), atol=1e-5)
+    assert card.given == [8, 4, 2, 2, 2, 2, 2, 1] and not whole.batches.warnings
+
+
+def test_faces_are_the_same():
+    """Each picture's one face is where its grey value says."""
+
+    def network(pictures_rgb, threshold):
+        places = pictures_rgb[:, 0, 0, 0].astype(np.float32)
+        return [
+            Faces(np.array([[x, 8, x + 40, 60]], np.float32), np.array([0.9], np.float32),
+                  np.full((1, 5, 2), x + 9, np.float32))
+            for x in places
+        ]  # fmt: skip
+
+    info = DetectorInfo("stub", "scrfd", "stub.onnx", "0" * 64, "none", "stub")
+    frames = [np.full((128, 128, 3), value, np.uint8) for value in range(0, 80, 10)]
+    options = FaceOptions(detection_size=128)
+    expected = Detector(info, network, options, batches=True).detect_all(frames)
+    detector = Detector(info, Card(2, network), options, batches=True)
+    for a, b in zip(detector.detect_all(frames), expected, strict=True):
+        np.testing.assert_array_equal(a.boxes_px, b.boxes_px)
+    assert detector.looks.size == 2 and "16 pictures at once" in detector.looks.warnings[0]
+    with pytest.raises(DeviceError) as caught:
+        Detector(info, Card(0, network), options, batches=True).detect(frames[0])
+    assert "--detection-size" in caught.value.hint

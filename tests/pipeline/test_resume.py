@@ -1,0 +1,297 @@
+"""Interrupted and killed runs go on inside the video and end as if nothing had happened."""
+
+import copy
+import dataclasses
+import functools
+import os
+import signal
+import subprocess
+import time
+
+import av
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from conftest import DEMO, JADFER
+from media import damage, make_video, packet_spans
+from tolerances import SAME_MACHINE
+
+from jadfer_cli import run as running
+from jadfer_cli.api import annotate_to
+from jadfer_cli.errors import VideoError
+from jadfer_cli.results import parts
+from jadfer_cli.results.parts import parts_folder
+from jadfer_cli.video import audit, reader
+
+N = 40
+DETECTOR = ("--detector", "centerface")
+# put into every process by PYTHONPATH: a part at each look at a whole frame
+EAGER = "from jadfer_cli.results import parts\nparts.PART_S = 0.0\n"
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """A part at each look at a whole frame, and seeks in short videos, too."""
+    monkeypatch.setattr(parts, "PART_S", 0.0)
+    monkeypatch.setattr(audit, "_SEEK_FROM", 10)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Demo frames 45 to 84: one face, which leaves at 68; small."""
+    with av.open(str(DEMO)) as container:
+        frames = [f for i, f in zip(range(45 + N), container.decode(video=0), strict=False)]
+    return [f.reformat(320, 240).to_ndarray(format="rgb24") for f in frames[45:]]
+
+
+@pytest.fixture(scope="module")
+def clip(pictures, tmp_path_factory):
+    return make_video(tmp_path_factory.mktemp("resume") / "clip.mp4", pictures, gop=6)
+
+
+@pytest.fixture(scope="module")
+def expected(annotator, tmp_path_factory):
+    """The result of an uninterrupted run, once for each clip and set of options."""
+
+    @functools.cache
+    def result(path, its=annotator):
+        out = tmp_path_factory.mktemp("whole") / "c.parquet"
+        annotate_to(its, path, out)
+        return pd.read_parquet(out)
+
+    return result
+
+
+class Cut(KeyboardInterrupt):
+    """Ctrl-C at some frame."""
+
+
+def cut_at(monkeypatch, n):
+    """Interrupts a run after `n` frames were scored."""
+    seen = 0
+    add = running.Counts.add
+
+    def counted(self, frames):
+        nonlocal seen
+        seen += len(frames)
+        if seen > n:
+            raise Cut
+        add(self, frames)
+
+    monkeypatch.setattr(running.Counts, "add", counted)
+    monkeypatch.setattr(running, "_MAX_FRAMES_A_BATCH", 4)
+
+
+def interrupt(annotator, clip, out, n, note=lambda text: None):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut) as cut:
+        cut_at(patch, n)
+        annotate_to(annotator, clip, out, note=note)
+    return cut.value
+
+
+def same(found, wanted):
+    free = [name for name in wanted if name.startswith("p_") or name == "entropy"]
+    pd.testing.assert_frame_equal(found.drop(columns=free), wanted.drop(columns=free),
+                                  check_exact=True)  # fmt: skip
+    difference = (found[free].astype(float) - wanted[free].astype(float)).abs()
+    assert difference.max().max() <= SAME_MACHINE
+    assert (found[free].isna() == wanted[free].isna()).all(axis=None)
+    ours, theirs = found.attrs["jadfer"], wanted.attrs["jadfer"]
+    assert ours["counts"] == theirs["counts"] and ours["warnings"] == theirs["warnings"]
+    assert ours["video"] == theirs["video"] and theirs["taken_up"] == []
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypatch, decoder):
+    if decoder == "pyav":
+        monkeypatch.setattr(reader, "_DECORD_BYTES", 0)
+        whole = expected.__wrapped__(clip)
+    else:
+        whole = expected(clip)
+    assert decoder in whole.attrs["jadfer"]["video"]["decoders"][0]["name"]
+    out, said = tmp_path / "c.parquet", []
+    error = interrupt(annotator, clip, out, 17)
+    assert error.__notes__ == ["Run the same command again: it goes on at 0:01."]
+    interrupt(annotator, clip, out, 14, said.append)
+    assert said == [f"{out} goes on at 0:01, frame 15."]
+
+    judged, looks, shown = [], [], []
+    audited, detect = reader.audit, annotator.detector.detect
+    monkeypatch.setattr(reader, "audit", lambda *a: (judged.append(j) or j for j in audited(*a)))
+    monkeypatch.setattr(
+        annotator.detector, "detect", lambda image: looks.append(1) or detect(image)
+    )
+    metadata = annotate_to(annotator, clip, out, progress=shown.append)
+    same(pd.read_parquet(out), whole)
+    assert metadata["taken_up"] == [15, 23]
+    assert names(tmp_path) == ["c.json", "c.parquet"]
+    # no frame before the last part's end is looked at; PyAV decodes from the key frame before
+    assert judged[0].index == (0 if decoder == "decord" else 18) and judged[-1].index == N - 1
+    assert len(looks) <= 8
+    first = next(p for p in shown if p.stage == "annotating")
+    assert first.frames >= 23 and [p.frames for p in shown if p.stage == "taking up"] == [8, 15, 23]
+
+
+def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expected, eager, tmp_path,
+                                                     monkeypatch):  # fmt: skip
+    stamps = np.cumsum([0, *np.random.default_rng(5).integers(20, 70, N - 1)]).tolist()
+    path = make_video(tmp_path / "vfr.mkv", pictures, pts=stamps, gop=6)
+    spans = sorted(packet_spans(path), key=lambda span: span[2])
+    for i in (20, 33):
+        offset, size, _ = spans[i]
+        damage(path, path, offset + size // 3, b"\xff" * (size // 3))
+    monkeypatch.setattr(reader, "_DECORD_BYTES", 0)
+    whole = expected(path)
+    corrupt = whole.loc[whole["frame_status"] == "corrupt", "frame"]
+    assert {20, 33} <= set(corrupt) and len(corrupt) < 20
+    out = tmp_path / "c.parquet"
+    for n in (22, 12):
+        interrupt(annotator, path, out, n)
+    annotate_to(annotator, path, out)
+    same(pd.read_parquet(out), whole)
+    assert len(pd.read_parquet(out).attrs["jadfer"]["taken_up"]) == 2
+
+
+def test_two_people_with_landmarks_and_max_faces_at_every_whole_frame(
+    annotator, pictures, expected, eager, tmp_path
+):
+    # the second face is there half of the time
+    path = make_video(
+        tmp_path / "two.mp4",
+        [np.hstack([p, p if i < 12 else 0 * p]) for i, p in enumerate(pictures[:24])], gop=6,
+    )  # fmt: skip
+    options = annotator.options
+    faces = dataclasses.replace(options.faces, max_faces=1, tracker="ocsort")
+    limited = copy.copy(annotator)
+    limited.options = dataclasses.replace(options, faces=faces, landmarks=True)
+    limited.redetect_s = 0.0
+    whole = expected(path, limited)
+    assert whole.attrs["jadfer"]["counts"]["tracks_left_out"] == 1
+    out = tmp_path / "c.parquet"
+    interrupt(limited, path, out, 14)
+    annotate_to(limited, path, out)
+    found, points = pd.read_parquet(out), pd.read_parquet(tmp_path / "c.landmarks.parquet")
+    same(found, whole)
+    assert found.attrs["jadfer"]["taken_up"] == [11]
+    assert points["frame"].tolist() == found.loc[found["face_detected"], "frame"].tolist()
+    assert names(tmp_path) == ["c.json", "c.landmarks.parquet", "c.parquet", "two.mp4"]
+
+
+def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path, monkeypatch):
+    out, said = tmp_path / "c.parquet", []
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(clip.read_bytes())
+    os.utime(path, ns=(1, 1))
+    interrupt(annotator, path, out, 17)
+    os.utime(path, ns=(2, 2))  # as if it were another video
+    interrupt(annotator, path, out, 17, said.append)
+    assert said == [
+        f"What an earlier run did for {out} is dropped; since then changed: the video itself."
+    ]
+    # parts whose ids the tracker does not give again, as of another version of `trackers`
+    said.clear()
+    frames_of = running.frames_of
+    monkeypatch.setattr(
+        running, "frames_of",
+        lambda rows: (dataclasses.replace(f, track_ids=f.track_ids + 1) for f in frames_of(rows)),
+    )  # fmt: skip
+    metadata = annotate_to(annotator, path, out, note=said.append)
+    assert said == [f"What an earlier run did for {out} does not fit and is dropped."]
+    assert metadata["taken_up"] == []
+    same_rows = pd.read_parquet(out).drop(columns="video")
+    pd.testing.assert_frame_equal(same_rows, expected(clip).drop(columns="video"), atol=1e-4)
+
+
+def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, eager, tmp_path):
+    from jadfer_cli.batch.plan import Task
+    from jadfer_cli.batch.worker import _compare
+
+    out = tmp_path / "c.parquet"
+    interrupt(annotator, clip, out, 17)
+    kept = tmp_path / "kept"
+    parts_folder(out).rename(kept)
+    annotate_to(annotator, clip, out)
+    kept.rename(parts_folder(out))  # killed before it removed them
+    _compare(annotator, Task(str(clip), out))
+    assert names(tmp_path) == ["c.json", "c.parquet"]
+
+
+def test_a_video_that_breaks_leaves_nothing(annotator, clip, eager, tmp_path, monkeypatch):
+    given = reader.VideoReader._frame
+
+    def breaks(self, judged):
+        if judged.index == 30:
+            raise VideoError("gone")
+        return given(self, judged)
+
+    monkeypatch.setattr(reader.VideoReader, "_frame", breaks)
+    with pytest.raises(VideoError, match="gone"):
+        annotate_to(annotator, clip, tmp_path / "c.parquet")
+    assert names(tmp_path) == []
+
+
+@pytest.fixture
+def eagerly(tmp_path):
+    """The environment in which every process writes a part at each look at a whole frame."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(EAGER)
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def started_until_a_part(command, env, out, n):
+    """The process, once the n-th part of a result is there."""
+    process = subprocess.Popen(
+        command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not (parts_folder(out) / f"{n - 1:06}.part").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.02)
+    return process
+
+
+def test_terminated_then_killed_then_finished(annotator, eagerly, clip, expected, tmp_path):
+    out = tmp_path / "out" / "c.parquet"
+    command = [str(JADFER), "annotate", str(clip), "-o", str(out), *DETECTOR]
+    terminated = started_until_a_part(command, eagerly, out, 1)
+    terminated.send_signal(signal.SIGTERM)
+    text = terminated.communicate(timeout=60)[1]
+    assert terminated.returncode == 143 and "Traceback" not in text
+    assert "Run the same command again: it goes on at 0:0" in text
+    done = len(list(parts_folder(out).glob("*.part")))
+    killed = started_until_a_part(command, eagerly, out, done + 1)
+    killed.kill()
+    assert "goes on at 0:0" in killed.communicate(timeout=60)[1]
+    assert killed.returncode == -9 and not out.exists()
+    annotate_to(annotator, str(clip), out)
+    found = pd.read_parquet(out)
+    same(found, expected(clip))
+    assert len(found.attrs["jadfer"]["taken_up"]) == 2
+    assert names(tmp_path / "out") == ["c.json", "c.parquet"]
+
+
+def test_a_batch_killed_as_a_whole_goes_on(jadfer, eagerly, clip, expected, tmp_path):
+    folder, out = tmp_path / "clips", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(clip.read_bytes())
+    command = [str(JADFER), "annotate", str(folder), "-o", str(out), *DETECTOR]
+    batch = started_until_a_part(command, eagerly, out / "a.parquet", 1)
+    family = [psutil.Process(batch.pid), *psutil.Process(batch.pid).children(recursive=True)]
+    os.killpg(batch.pid, signal.SIGKILL)
+    batch.communicate(timeout=60)
+    assert not psutil.wait_procs(family, timeout=30)[1]
+    again = jadfer(*command[1:], "--skip-existing")
+    assert again.returncode == 0 and "goes on at 0:0" in again.stderr, again.stderr
+    found = pd.read_parquet(out / "a.parquet")
+    assert len(found.attrs["jadfer"]["taken_up"]) == 1
+    wanted = expected(clip)
+    pd.testing.assert_frame_equal(
+        found.drop(columns="video"), wanted.drop(columns="video"), atol=SAME_MACHINE
+    )
+    assert names(out) == ["a.json", "a.parquet"]

@@ -1,0 +1,62 @@
+"""Workers without networks, for tests of their supervision: they do what a video's name says.
+
+    ok           done
+    segv         dies at it, as by a fault in a library
+    then dies    done, and the worker dies while it waits for the next
+    hang         says nothing more
+    unwritable   fails for the disk
+    else         fails when it is read
+
+How the n-th worker loads is line n of the file that the environment variable STUB_LOADS names:
+"ready", "unready" or "dies"; "ready" where the file ends.
+"""
+
+import os
+import signal
+import time
+
+COUNTS = {"frames_analysed": 8, "frames_without_face": 0, "faces": 8, "tracks": 1}
+
+
+def _dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _how_to_load():
+    path = os.environ.get("STUB_LOADS")
+    if not path:
+        return "ready"
+    with open(path, "r+") as file:  # one worker after the other: each takes its line
+        first, _, rest = file.read().partition("\n")
+        file.seek(0)
+        file.truncate()
+        file.write(rest)
+    return first or "ready"
+
+
+def work(pipe, options, existing, number, jobs):
+    how = _how_to_load()
+    if how == "dies":
+        _dies()
+    if how == "unready":
+        pipe.send(("unready", {"error": {"message": "No such weights.", "hint": "Get some."}}))
+        return
+    pipe.send(("ready", {"hint": None, "warnings": []}))
+    while (task := pipe.recv()) is not None:
+        pipe.send(("taken", {}))
+        name = os.path.basename(task.video).partition(".")[0].rstrip("0123456789")
+        pipe.send(("begun", {"frames": 8}))
+        if name == "segv":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif name == "hang":
+            time.sleep(1000)
+        elif name in ("ok", "then dies"):
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+            task.target.write_bytes(b"rows")
+            pipe.send(("done", {"counts": COUNTS, "wall_s": 0.1, "warnings": []}))
+            if name == "then dies":
+                _dies()
+        else:
+            stage = "write" if name == "unwritable" else "read"
+            error = {"stage": stage, "message": f"{name} it is.", "hint": "Mend it."}
+            pipe.send(("failed", {"error": error}))
