@@ -32,7 +32,7 @@ def _jsonl(table: pd.DataFrame, path: Path) -> None:
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:
     marked = table.copy(deep=False)
-    marked.attrs = {TABLE_KEY: True}  # so that it is not taken for a damaged result
+    marked.attrs = {**table.attrs, TABLE_KEY: True}  # so that it is not taken for a damaged result
     marked.to_parquet(path, index=False)
 
 
