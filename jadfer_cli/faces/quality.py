@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 # The rule for `usable` follows measured error: share of right answers on FER+ validation with a
-# majority, the preview weights of 0.1.0, tests/bench/usable.py (87.3 % of 2,978 as they are).
-MIN_INTEROCULAR_PX = 12.0  # 85.9 % at 14 px, 84.6 at 12, 82.9 at 10, 79.9 at 8, 71.1 at 6
-MAX_BLUR = 0.75  # 85.2 % at 0.65-0.70, 83.7 at 0.70-0.75, 79.4 at 0.75-0.80, 72.3 at 0.80-0.85
-MAX_YAW_DEG = 45.0  # 85.4 % at 30-40 degrees, 81.3 at 40-50, 71.1 beyond
-MAX_PITCH_DEG = 25.0  # 88.0 % up to 10 degrees, 81.7 at 10-20; 22 faces beyond, 59 %
+# majority, jadfer-compact, tests/bench/usable.py (88.8 % of 3,057 as they are).
+MIN_INTEROCULAR_PX = 12.0  # 88.3 % at 14 px, 87.9 at 12, 86.4 at 10, 83.3 at 8, 72.6 at 6
+MAX_BLUR = 0.75  # 88.0 % at 0.65-0.70, 86.3 at 0.70-0.75, 83.2 at 0.75-0.80, 78.2 at 0.80-0.85
+MAX_YAW_DEG = 45.0  # 84.5 % at 30-40 degrees, 88.9 at 40-50 (72 faces), 75.3 beyond
+MAX_PITCH_DEG = 25.0  # 89.4 % up to 10 degrees, 84.0 at 10-20; 21 faces beyond, 67 %
 MIN_SCORE = 0.5  # the detectors' default threshold; matters where it was lowered
 MIN_VISIBLE = 0.8  # share of the crop inside the frame: less, and mouth or brows are cut
 
