@@ -38,6 +38,8 @@ def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
         OutputError: There is something else, or it cannot be written.
     """
     with explained(out):
+        if folder:
+            _take_back(out)
         if folder and out.is_dir():
             files = [path for path in out.rglob("*") if not path.is_dir()]
             ours, there = all(map(is_collected, files)), bool(files)
@@ -93,12 +95,13 @@ def write_folder(agreed: Agreed, out: Path, each: Each = iter) -> int:
     All files have the same columns, so that a folder reads as one table. Arguments, result and
     errors are those of `write_file`.
     """
-    part, old = (out.with_name(out.name + suffix) for suffix in (".part", ".old"))
+    making = _making(out)
+    part, old = making / "new", making / "old"
     head, width = _Head(agreed), len(str(len(agreed.sources)))
     n_rows = 0
     try:
         with explained(out):
-            shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+            _take_back(out)
             part.mkdir(parents=True)
             for i, source in enumerate(each(agreed.sources), 1):
                 # numbered: names of several folders stay apart, and by name is in order
@@ -111,14 +114,27 @@ def write_folder(agreed: Agreed, out: Path, each: Each = iter) -> int:
             if out.exists():
                 out.rename(old)
             part.rename(out)
-            shutil.rmtree(old, ignore_errors=True)
+            shutil.rmtree(making, ignore_errors=True)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        if old.exists() and not out.exists():
-            with contextlib.suppress(OSError):
-                old.rename(out)
+        with contextlib.suppress(OSError):
+            _take_back(out)
         raise
     return n_rows
+
+
+def _making(out: Path) -> Path:
+    """Where a folder is written, and what it replaces is put aside: a name that is only ours."""
+    return out.with_name(f".{out.name}.collecting")
+
+
+def _take_back(out: Path) -> None:
+    """Removes what a run left that did not end; the dataset that it put aside comes back."""
+    making = _making(out)
+    old = making / "old"
+    if old.exists() and not out.exists():
+        old.rename(out)
+    if making.exists():
+        shutil.rmtree(making)
 
 
 class _Head:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -28,7 +29,9 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.common import explained
 from jadfer_cli.errors import BusyError
+from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.places import landmark_path, sidecar_path
+from jadfer_cli.results.schema import landmark_schema
 
 # A kill costs at most so much work, and the frames since the last look at a whole one.
 PART_S = 5.0
@@ -38,6 +41,11 @@ _LOCK, _KEY, _PUBLISHING = "lock", "key.json", "publishing"
 _FACTS = b"jadfer_part"
 # Somebody who only asks whether the lock is held holds it for a moment himself.
 _TRY_AGAIN_S = (0.02, 0.05, 0.1)
+# How network disks say that they cannot lock files, or make names in a folder outlast all.
+_NOT_HERE = {
+    errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF,
+    errno.EACCES, errno.EPERM,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -263,15 +271,29 @@ def half_published(out: Path) -> bool:
     return (parts_folder(out) / _PUBLISHING).exists()
 
 
+def remove_landmarks(out: Path) -> None:
+    """Removes the landmarks beside a result; a file of that name but of somebody else stays."""
+    path = landmark_path(out)
+    with contextlib.suppress(OSError, pa.ArrowException):
+        schema = pq.read_schema(path)
+        ours = json.loads((schema.metadata or {}).get(ATTRS_KEY, b"{}"))
+        if "jadfer" in ours and schema.names == landmark_schema().names:
+            path.unlink()
+
+
 def fsync_folder(folder: Path) -> None:
     """Makes new names in a folder outlast a power cut, where the system can."""
     if os.name == "nt":  # where folders cannot be opened
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:  # network disks often have no such thing
+        if error.errno not in _NOT_HERE:
+            raise
 
 
 def _hold(out: Path) -> BinaryIO:
@@ -300,8 +322,12 @@ def _locked(file: BinaryIO, path: Path) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # its last owner may have removed it since it was opened
         return os.fstat(file.fileno()).st_ino == path.stat().st_ino
-    except (BlockingIOError, FileNotFoundError):
-        return False
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.ENOENT):  # EACCES: held, on SMB
+            return False
+        if error.errno in _NOT_HERE:  # as without fcntl
+            return True
+        raise
 
 
 def _let_go(folder: Path, lock: BinaryIO) -> None:
@@ -319,8 +345,8 @@ def _take_back(out: Path) -> None:
     """Removes what a killed run published beside a result that did not get its name any more."""
     if half_published(out):
         if not out.exists():
-            for path in (sidecar_path(out), landmark_path(out)):
-                path.unlink(missing_ok=True)
+            sidecar_path(out).unlink(missing_ok=True)
+            remove_landmarks(out)
         (parts_folder(out) / _PUBLISHING).unlink()
 
 

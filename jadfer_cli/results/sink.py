@@ -16,14 +16,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jadfer_cli.common import clock, explained
 from jadfer_cli.errors import BusyError, JadferError, OptionError, OutputError, VideoError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
-from jadfer_cli.results.parquet import ATTRS_KEY, ParquetFile
-from jadfer_cli.results.parts import Facts, Part, Parts, fsync_folder, half_published
+from jadfer_cli.results.parquet import ParquetFile
+from jadfer_cli.results.parts import (
+    Facts,
+    Part,
+    Parts,
+    fsync_folder,
+    half_published,
+    remove_landmarks,
+)
 from jadfer_cli.results.places import landmark_path, sidecar_path
 from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
@@ -211,7 +217,7 @@ class ResultSink:
         self._publish(metadata)
         self._committed = True
         if not self._landmarks:
-            _remove_old_landmarks(landmark_path(self.out))
+            remove_landmarks(self.out)  # of other rows, and nobody asked for them again
         self._parts.close(keep=False)
 
     def _publish(self, metadata: Mapping[str, Any]) -> None:
@@ -323,10 +329,3 @@ def _make_folders(folder: Path) -> list[Path]:
         if not folder.is_dir():
             raise OutputError(f"{folder} is not a folder.", "Choose another place with -o.")
     return made
-
-
-def _remove_old_landmarks(path: Path) -> None:
-    """Landmarks of an earlier run belong to other rows now, and nobody asked for them again."""
-    with contextlib.suppress(OSError, pa.ArrowException):
-        if path.is_file() and ATTRS_KEY in (pq.read_schema(path).metadata or {}):
-            path.unlink()

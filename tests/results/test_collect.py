@@ -261,3 +261,25 @@ def test_the_command_on_a_terminal_less_run(jadfer, three, tmp_path):
     result = jadfer("collect", folder, "-o", tmp_path / "all.parquet")
     assert result.returncode == 0 and result.stdout == ""
     assert result.stderr.strip().endswith("all.parquet: 3 videos, 22 rows")
+
+
+def test_folders_beside_the_dataset_that_are_not_ours_stay(three, collect, tmp_path):
+    kept = [tmp_path / name / "notes.txt" for name in ("all.old", "all.part")]
+    for file in kept:
+        file.parent.mkdir()
+        file.write_text("a week of work")
+    collect(three[0], "-o", tmp_path / "all")
+    collect(three[0], "-o", tmp_path / "all", "--overwrite")
+    assert all(file.read_text() == "a week of work" for file in kept)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["all", "all.old", "all.part", "results"]
+
+
+def test_a_dataset_that_a_killed_run_had_put_aside_comes_back(three, collect, tmp_path):
+    out = tmp_path / "all"
+    collect(three[0], "-o", out)
+    aside = tmp_path / ".all.collecting"
+    aside.mkdir()
+    out.rename(aside / "old")
+    assert "exists already" in collect(three[0], "-o", out, code=2)
+    assert len(list(out.iterdir())) == 3
+    assert not aside.exists()

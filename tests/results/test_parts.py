@@ -1,9 +1,11 @@
 """Parts of a result: killed at any step, damaged, of other settings, wanted by two runs."""
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
+import stat
 import threading
 
 import numpy as np
@@ -298,3 +300,37 @@ def test_row_groups_hold_whole_frames_and_are_bounded(tmp_path, monkeypatch):
     assert sorted({i for group in groups for i in group}) == list(range(10))
     assert sum(len(set(group)) for group in groups) == 10
     assert json.loads((tmp_path / "c.json").read_text())["jadfer"] == {}
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_locks_takes_results(tmp_path, monkeypatch, number):
+    fcntl = pytest.importorskip("fcntl")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    out = make(tmp_path / "clip.parquet")
+    assert names(tmp_path) == ["clip.json", "clip.parquet"]
+    assert len(pd.read_parquet(tmp_path / "clip.parquet")), out
+
+
+def test_a_disk_that_cannot_sync_folders_keeps_the_result(tmp_path, monkeypatch):
+    synced = os.fsync
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))  # as SMB does
+        synced(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    make(tmp_path / "clip.parquet")
+    assert names(tmp_path) == ["clip.json", "clip.parquet"]
+
+
+def test_files_of_others_named_like_landmarks_stay(tmp_path):
+    other = pd.DataFrame({"x": [1.0]})
+    other.attrs = {"made": "by hand"}
+    other.to_parquet(tmp_path / "clip.landmarks.parquet")
+    make(tmp_path / "clip.parquet")
+    assert pd.read_parquet(tmp_path / "clip.landmarks.parquet").equals(other)
