@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,9 @@ def _annotate_into(
                 sink.write(frames, run.told)
         if progress:
             counts = run.counts
-            progress(Progress("checking", counts.frames, counts.frames, counts.faces))
+            checking = Progress("checking", counts.frames, counts.frames, counts.faces)
+            progress(checking)
+            run.hashed(partial(progress, checking))
         kept = run.kept_tracks()
         metadata = run.metadata(None if kept is None else sink.keep(kept))
         sink.commit(metadata, run.indices)

@@ -33,6 +33,7 @@ _MAX_FRAMES_A_BATCH = 128
 _FRAMES_AHEAD = 16
 _BYTES_AHEAD = 64 << 20
 _BATCHES_AHEAD = 2
+_WAKE_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -288,6 +289,16 @@ class Run:
         if limit is None or len(self.counts.tracks) <= limit:
             return None
         return {old: new for new, old in enumerate(sorted(lasting_tracks(self.stats, limit)))}
+
+    def hashed(self, waiting: Callable[[], None] = lambda: None) -> None:
+        """Waits for the video's sha256, which a slow disk may give long after the last frame.
+
+        Args:
+            waiting: Called some times a second, so that nobody takes the run for stuck.
+        """
+        while self._hashing.is_alive():
+            self._hashing.join(_WAKE_S)
+            waiting()
 
     def metadata(self, kept: Mapping[str, int] | None = None) -> dict[str, Any]:
         """All metadata of the finished run, JSON-ready; inside the `with` of the run.

@@ -79,8 +79,8 @@ class Failures:
                 kept = [line for line in old if _result_of(line) not in gone]
                 new = list(self._pending.values())
                 if kept + new == old:
-                    return
-                if kept or new:
+                    pass
+                elif kept or new:
                     with written_whole(file) as part:
                         part.write_bytes(b"".join(line + b"\n" for line in kept + new))
                 else:

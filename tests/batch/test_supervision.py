@@ -232,3 +232,11 @@ def test_the_closing_table_says_what_was_not_tried_and_not_listed():
     lines = shown(outcome)
     assert "failed 25 out/failures.jsonl could not be written" in lines
     assert sum("No room." in line for line in lines) == 25
+
+
+def test_a_failure_that_is_listed_already_is_listed(tmp_path, monkeypatch):
+    monkeypatch.setattr(lists.time, "strftime", lambda form: "now")
+    lines = Failures(tmp_path / "failures.jsonl")
+    for _ in range(2):
+        lines.add(Task("a.mp4", tmp_path / "a.parquet"), {"stage": "read"})
+    assert lines.complete and len(listed(tmp_path)) == 1

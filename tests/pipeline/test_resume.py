@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import subprocess
+import threading
 import time
 
 import av
@@ -295,3 +296,20 @@ def test_a_batch_killed_as_a_whole_goes_on(jadfer, eagerly, clip, expected, tmp_
         found.drop(columns="video"), wanted.drop(columns="video"), atol=SAME_MACHINE
     )
     assert names(out) == ["a.json", "a.parquet"]
+
+
+def test_a_slow_disk_is_no_stall(annotator, clip, tmp_path, monkeypatch):
+    told, enough = [], threading.Event()
+
+    def hashed(path, stop):
+        assert enough.wait(60)
+        return "0" * 64
+
+    def progress(p):
+        told.append(p.stage)
+        if told.count("checking") > 2:
+            enough.set()
+
+    monkeypatch.setattr(running, "file_sha256", hashed)
+    made = annotate_to(annotator, clip, tmp_path / "a.parquet", progress=progress)
+    assert enough.is_set() and made["video"]["sha256"] == "0" * 64
