@@ -16,9 +16,9 @@ from jadfer_cli.common import check_writable, explained, written_whole
 from jadfer_cli.errors import OptionError, OutputError, ResultError
 from jadfer_cli.results.agree import Agreed, Source, model_name
 from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, is_collected, is_result
+from jadfer_cli.results.parquet import ATTRS_KEY
 
 _ROWS_A_GROUP = 50_000  # as in single results: some 5 MB in memory
-_ATTRS_KEY = b"PANDAS_ATTRS"
 _PANDAS_KEY = b"pandas"
 _OF_ONE_VIDEO = ("video", "counts", "warnings", "created", "wall_s", "frames_per_s")
 _MODEL_COLUMN = "model"
@@ -165,7 +165,7 @@ class _Head:
         """The schema of a file that stores some sources, with its metadata."""
         stored = {"sources": [_described(source, self._differs) for source in sources]}
         attrs = json.dumps({"jadfer": self._shared | stored}, ensure_ascii=False).encode()
-        return self._columns.with_metadata({**self._columns.metadata, _ATTRS_KEY: attrs})
+        return self._columns.with_metadata({**self._columns.metadata, ATTRS_KEY: attrs})
 
 
 def _columns(results: Sequence[Result]) -> pa.Schema:

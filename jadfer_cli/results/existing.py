@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
+from jadfer_cli.results.parquet import ATTRS_KEY
 
-_ATTRS_KEY = b"PANDAS_ATTRS"
 # What does not change scores beyond rounding: where and in how large steps they are computed.
 _MACHINE = ("device", "threads", "batch_size", "engine")
 
@@ -26,7 +26,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
     try:
         entries = pq.read_schema(path).metadata or {}
-        found: dict[str, Any] = json.loads(entries[_ATTRS_KEY])["jadfer"]
+        found: dict[str, Any] = json.loads(entries[ATTRS_KEY])["jadfer"]
         found["video"]  # a dataset of many results has none
     except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
         raise OutputError(

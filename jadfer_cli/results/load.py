@@ -14,12 +14,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
+from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.places import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
-_ATTRS_KEY = b"PANDAS_ATTRS"  # pandas.read_parquet turns its JSON into DataFrame.attrs
 COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
 _NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
 
@@ -83,7 +83,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     try:
-        metadata = json.loads((schema.metadata or {})[_ATTRS_KEY])["jadfer"]
+        metadata = json.loads((schema.metadata or {})[ATTRS_KEY])["jadfer"]
     except (KeyError, ValueError, TypeError) as error:
         raise ResultError(
             f"{path} is no result of jadfer annotate: it holds none of its metadata.",
@@ -193,7 +193,7 @@ def _is_beside_results(path: Path) -> bool:
 def _attrs(path: Path) -> dict[str, Any]:
     """What pandas would give as .attrs; empty where there is nothing of the kind."""
     try:
-        found = json.loads((pq.read_schema(path).metadata or {})[_ATTRS_KEY])
+        found = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
     except (OSError, KeyError, ValueError, TypeError):  # pyarrow's errors are ValueErrors
         return {}
     return found if isinstance(found, dict) else {}

@@ -102,8 +102,8 @@ class ResultSink:
             raise BusyError(
                 f"Another run of jadfer has just written {out}.", "Look at it."
             ) from error
-        except BaseException:
-            self.__exit__(None, None, None)
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)  # Ctrl-C keeps the parts
             raise
 
     def stored(self) -> Iterator[Part]:
