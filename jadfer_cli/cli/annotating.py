@@ -63,7 +63,15 @@ class Many:
         with batch_progress.reporter(
             console, tasks, quiet=self.quiet, log_json=self.log_json
         ) as report:
-            outcome = self._batch(folder / FAILURES, report).run(tasks)
+            try:
+                outcome = self._batch(folder / FAILURES, report).run(tasks)
+            except KeyboardInterrupt as error:
+                if self.existing != "overwrite":
+                    error.add_note(
+                        "What is finished stays. Run the same command again with --skip-existing: "
+                        "it does the rest."
+                    )
+                raise
         if not (self.quiet or self.log_json):
             seconds = time.monotonic() - began
             show(*batch_progress.summary(outcome, seconds, str(folder / FAILURES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.results.gather import LeftOut
@@ -76,6 +78,12 @@ def collect(
         from jadfer_cli.results.gather import DAMAGED, gather
 
         target, folder = Path(out), datasets.is_folder(out)
+        if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
+            raise OptionError(  # else "all.csv" became a folder of Parquet files
+                f"-o {out} does not end in .parquet.",
+                "Name a .parquet file, or a folder with / at its end. For CSV: "
+                "pandas.read_parquet(...).to_csv(...).",
+            )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
         gathered = gather(inputs, recursive=recursive)
         warned = _tell_left_out(gathered.left_out, quiet=quiet)
@@ -85,7 +93,7 @@ def collect(
         write = datasets.write_folder if folder else datasets.write_file
         n_rows = write(agreed, target, lambda s: reading.each(s, "collecting", quiet=quiet))
         warned += len(agreed.warnings)
-        told = f"{len(agreed.sources):,} videos, {n_rows:,} rows"
+        told = f"{_number(len(agreed.sources), 'video')}, {_number(n_rows, 'row')}"
         reading.wrote(target, told + _counted(warned), quiet=quiet)
         if any(each.kind == DAMAGED for each in gathered.left_out):
             raise typer.Exit(1)
@@ -113,6 +121,10 @@ def _tell_left_out(left_out: tuple[LeftOut, ...], *, quiet: bool) -> int:
 
 def _say(text: str) -> None:
     stderr_console().print(text, markup=False)
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
 def _counted(warned: int) -> str:

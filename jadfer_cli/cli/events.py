@@ -13,6 +13,7 @@ from rich.text import Text
 
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
+from jadfer_cli.cli.show import short_name
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 
@@ -51,11 +52,11 @@ _RULE, _OUTPUT = "What an event is", "Output"
 def events(
     inputs: reading.Inputs,
     recursive: reading.Recursive = False,
-    output: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(
+            "--out",
             "-o",
-            "--output",
             metavar="FILE|FOLDER",
             help=".csv .tsv .json .jsonl .parquet: one table of all results; .eaf (ELAN), "
             ".TextGrid (Praat): one result; a folder: a file a result.",
@@ -112,17 +113,21 @@ def events(
         from jadfer_cli.results.export.tiers import late_starts
 
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
-        if output is None and form is not None:
-            raise OptionError(f"--format {form} needs a place: add -o FILE or -o FOLDER.")
-        kind = None if output is None else export.choose(form, output)
+        kind = None
+        if form is not None:
+            kind = export.named(form)
+            if out is None:
+                raise OptionError(f"--format {form} needs a place: add -o FILE or -o FOLDER.")
+        elif out is not None:
+            kind = export.meant_by(out)
         results = reading.opened(inputs, recursive=recursive)
         names = expression or []
         for result in results:
             wanted(names, result)
-        if kind is None or output is None:
+        if kind is None or out is None:
             _print(_found(results, rule, names, quiet=quiet), quiet=quiet)
             return
-        places = export.places(results, inputs, output, kind)
+        places = export.places(results, inputs, out, kind)
         for path in places:
             kind.check(path, overwrite=overwrite)
         written: list[Found] = []
@@ -173,8 +178,10 @@ def _print(found: Sequence[Found], *, quiet: bool) -> None:
     from jadfer_cli.results.events import joined
 
     if stdout_console().is_terminal:
+        results = [each.result for each in found]
         for each in found:
-            show(title(each.result.name), _table(each) if len(each.events) else Text("no event"))
+            body = _table(each) if len(each.events) else Text("no event")
+            show(title(short_name(each.result, results)), body)
     else:
         joined(found).to_csv(sys.stdout, index=False)
     if not quiet:

@@ -46,7 +46,7 @@ def overlay(
     out: Annotated[
         Path,
         typer.Option(
-            "--output",
+            "--out",
             "-o",
             metavar="FILE",
             help="The new video: .mp4, .mov or .mkv.",

@@ -46,7 +46,7 @@ def plot(
     out: Annotated[
         Path,
         typer.Option(
-            "--output",
+            "--out",
             "-o",
             metavar="FILE|FOLDER",
             help=".png, .svg, .pdf or .html; or a folder.",
@@ -92,7 +92,7 @@ def plot(
             )
         _check_tracks(results, track or [])
         for result in results:
-            timelines.check_expressions(result, expression or [])
+            result.labels_meant(expression or [])  # before the first is drawn
 
         def draw(result: Result) -> Chart:
             return timelines.chart(

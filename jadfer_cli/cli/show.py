@@ -81,7 +81,7 @@ def show_results(
             lines.append(_Line(found, results))
         if out is not None:
             _write(facts, rows, out)
-            reading.wrote(out, f"{len(rows)} results", quiet=quiet)
+            reading.wrote(out, f"{len(rows)} result{'s' * (len(rows) != 1)}", quiet=quiet)
         if as_json:
             typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         elif out is None:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from jadfer_cli.errors import OptionError
-from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.timing import frame_spans, usable_rows
 
@@ -146,17 +145,9 @@ def wanted(names: Sequence[str], result: Result) -> tuple[str, ...]:
     Raises:
         OptionError: The result has no such label.
     """
-    labels = result.labels
     if not names:
-        return tuple(label for label in labels if label != NEUTRAL)
-    meant = {name: BY_NAME.get(name.strip().lower(), name.strip().lower()) for name in names}
-    for name, label in meant.items():
-        if label not in labels:
-            raise OptionError(
-                f"--expression {name}: {result.path} has no such label.",
-                f"It has {', '.join(labels)}.",
-            )
-    return tuple(label for label in labels if label in meant.values())
+        return tuple(label for label in result.labels if label != NEUTRAL)
+    return result.labels_meant(names)
 
 
 def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> Found:
@@ -186,7 +177,7 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> Found:
         events = events.sort_values(["onset_s", "track_id"], kind="stable", ignore_index=True)
     events = events.astype(_COLUMNS)
     events.insert(0, "video", str(result.metadata["video"]["path"]))
-    events.insert(1, "result", result.name)
+    events.insert(1, "result", str(result.path))  # as in summaries
     tracks = tuple(sorted(track_ids.tolist()))
     return Found(result, rule, expressions, tracks, end_s, events)
 

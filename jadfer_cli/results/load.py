@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import glob
 import json
 import os
@@ -13,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 
-from jadfer_cli.errors import ResultError
+from jadfer_cli.errors import OptionError, ResultError
+from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.places import landmark_path
 from jadfer_cli.results.schema import probability_columns
@@ -54,6 +56,35 @@ class Result:
     def name(self) -> str:
         """A short name for tables and pictures: the result's file name without its ending."""
         return self.path.stem
+
+    def labels_meant(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The labels that a user's names mean, in the model's order, each once.
+
+        Args:
+            names: Labels, or words for them such as happy.
+
+        Raises:
+            OptionError: The model has no such label.
+        """
+        meant = set()
+        for name in names:
+            plain = name.strip().lower()
+            label = name if name in self.labels else BY_NAME.get(plain, plain)
+            if label not in self.labels:
+                raise OptionError(
+                    f"--expression {name}: {self.path} has no such label.", self._labels_near(plain)
+                )
+            meant.add(label)
+        return tuple(label for label in self.labels if label in meant)
+
+    def _labels_near(self, name: str) -> str:
+        """What may have been meant, and what there is."""
+        if "," in name:
+            return "Several are given one by one: --expression happy --expression sad."
+        near = difflib.get_close_matches(name, [*self.labels, *BY_NAME], 1)
+        label = BY_NAME.get(near[0], near[0]) if near else None
+        first = f"Did you mean {label}? " if label in self.labels else ""
+        return f"{first}It has {', '.join(self.labels)}."
 
     def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Its rows, sorted by frame and track; all columns, or those named.
@@ -222,6 +253,16 @@ def _hidden(path: Path) -> bool:
 def _unreadable(path: Path, error: Exception) -> ResultError:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ValueError):
         return ResultError(f"{path} cannot be read: {error.strerror}.")
+    if path.is_dir():
+        return ResultError(f"{path} is a folder.", "Name a .parquet file that lies in it.")
+    if path.suffix != SUFFIX:  # mostly the video, or the sidecar of the result
+        beside = path.with_suffix(SUFFIX)
+        return ResultError(
+            f"{path} is no result of jadfer annotate.",
+            f"Did you mean {beside}?"
+            if beside.exists()
+            else f"Of a video, `jadfer annotate {path} -o {beside.name}` makes one.",
+        )
     return ResultError(
         f"{path} is no readable Parquet file.",
         "It may be cut short, or something else; annotate the video again, or copy it again.",

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.errors import OptionError
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.timing import frame_spans, unbroken_runs, usable_rows
 
@@ -93,15 +92,14 @@ def chart(
     Args:
         result: Its rows are read here.
         tracks: Only these, as far as the result has them; all by default.
-        expressions: Only these, in the model's order; all by default.
+        expressions: Only these (or words for them), in the model's order; all by default.
         smooth_s: Width of a moving mean, seconds.
 
     Raises:
         ResultError: The result is damaged.
         OptionError: The model has no such expression.
     """
-    check_expressions(result, expressions)
-    labels = tuple(x for x in result.labels if x in expressions or not expressions)
+    labels = result.labels_meant(expressions) if expressions else result.labels
     columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
     spans = frame_spans(rows, result.metadata)
@@ -127,19 +125,6 @@ def chart(
         end_s=float(spans["end_s"].iloc[-1]) if len(spans) else 0.0,
         notes=tuple(notes),
     )
-
-
-def check_expressions(result: Result, expressions: Sequence[str]) -> None:
-    """Refuses names that the result's model does not know.
-
-    Raises:
-        OptionError: It has no such expression.
-    """
-    for name in expressions:
-        if name not in result.labels:
-            raise OptionError(
-                f"{result.path} has no expression {name}.", f"It has {', '.join(result.labels)}."
-            )
 
 
 def _subtitle(

@@ -45,7 +45,8 @@ def check_file(path: str) -> int:
         raise VideoError(f"{path} cannot be opened: {error}.", "Check the path.") from None
     if stat.S_ISDIR(mode.st_mode):
         raise VideoError(
-            f"{path} is a folder, not a video.", "`jadfer annotate` takes folders: add -r."
+            f"{path} is a folder, not a video.",
+            "Name a video in it; `jadfer annotate` takes folders, too.",
         )
     if not stat.S_ISREG(mode.st_mode):
         # A pipe cannot be read twice, and the timeline is read before the pictures.

@@ -102,6 +102,7 @@ def test_stopped_in_the_middle_nothing_stays(clips, short_clip, tmp_path, number
     assert not processes(mark)
     if number != signal.SIGKILL:
         assert not leftovers(out)
+        assert "--skip-existing" in json.loads(rest.splitlines()[-1])["hint"]
     finished = list(out.rglob("*.parquet"))
     assert 1 <= len(finished) < 8
     for path in finished:

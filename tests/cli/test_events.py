@@ -86,7 +86,15 @@ def test_boris_takes_all_results_in_one_file(results, run, tmp_path):
     again = run(*args)
     assert again.exit_code == 2 and "exists already" in again.stderr
     assert run(*args, "--overwrite").exit_code == 0
-    assert pd.read_csv(out)["Observation id"].tolist() == ["smile", "smile"]
+    ids = pd.read_csv(out)["Observation id"].tolist()
+    assert ids == [str(results / "day 1" / "smile"), str(results / "smile")]
+
+
+def test_results_of_one_name_stay_apart(results, run, tmp_path):
+    out = tmp_path / "events.csv"
+    assert run(results, "-r", "-o", out).exit_code == 0
+    of = [str(results / "day 1" / "smile.parquet"), str(results / "smile.parquet")]
+    assert pd.read_csv(out)["result"].tolist() == of
 
 
 def test_a_bids_file_is_named_as_bids_wants_it(results, run, tmp_path):
@@ -118,6 +126,9 @@ def test_options_reach_the_rule(results, run):
         (("--on", "0.3"), 2, "0 < off <= on <= 1"),
         (("--merge-gap", "-1"), 2, "--merge-gap takes seconds"),
         (("--expression", "grin"), 2, "It has neutral, happiness"),
+        (("--expression", "hapyness"), 2, "Did you mean happiness?"),
+        (("--expression", "happy,sad"), 2, "--expression happy --expression sad"),
+        (("--format", "elan"), 2, "ELAN reads eaf"),
         (("--format", "eaf"), 2, "needs a place"),
         (("-o", "x.doc"), 2, "Known are .eaf, .TextGrid, .csv"),
         (("-o", "x.txt", "--format", "boris"), 2, "ends in .csv"),

@@ -54,6 +54,15 @@ def concatenated(paths):
     return pd.concat([plain(pd.read_parquet(path)) for path in paths], ignore_index=True)
 
 
+def test_another_ending_is_no_folder(three, collect, tmp_path):
+    folder, _ = three
+    told = collect(folder, "-o", tmp_path / "all.csv", code=2)
+    assert "does not end in .parquet" in told and "to_csv" in told
+    assert not (tmp_path / "all.csv").exists()
+    assert "3 videos" in collect(folder, "-o", f"{tmp_path / 'study.1'}/")
+    assert "3 videos" in collect(folder, "-o", tmp_path / "study.1", "--overwrite")
+
+
 def test_a_file_has_the_rows_of_concat_and_the_types_of_one_result(three, collect, tmp_path):
     folder, paths = three
     out = tmp_path / "all.parquet"
@@ -148,7 +157,7 @@ def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     told = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)
     assert "there is no result of jadfer annotate" in told
     told = collect(folder, "--no-recursive", "-o", tmp_path / "x.parquet", code=1)
-    assert "1 videos, 7 rows" in told
+    assert "1 video, 7 rows" in told
 
 
 def test_a_result_cut_short_behind_its_footer_leaves_no_dataset(three, collect, tmp_path):

@@ -46,7 +46,7 @@ def test_one_smile_by_hand(tmp_path):
     ]  # fmt: skip
     assert tuple(found.events.columns) == COLUMNS
     assert found.events["video"].tolist() == ["clips/clip.mp4"]
-    assert found.events["result"].tolist() == ["clip"]
+    assert found.events["result"].tolist() == [str(tmp_path / "clip.parquet")]
     assert found.tracks == (0,) and found.end_s == pytest.approx(0.4)
 
 

@@ -49,6 +49,8 @@ def test_files_folders_and_patterns_mean_results_and_nothing_else(tmp_path):
     [
         ("missing.parquet", "There is no file"),
         ("a.mp4", "Did you mean"),
+        ("a.json", "Did you mean"),
+        ("video.mp4", "makes one"),
         ("table.parquet", "no result of jadfer annotate"),
         ("broken.parquet", "no readable Parquet"),
         ("a.landmarks.parquet", "name the result beside it"),
@@ -62,6 +64,7 @@ def test_what_is_no_result_is_said(tmp_path, name, says):
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "table.parquet")
     whole = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "broken.parquet").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "video.mp4").write_bytes(b"no Parquet")
     (tmp_path / "empty").mkdir()
     (tmp_path / "top" / "deep").mkdir(parents=True)
     shutil.copy(tmp_path / "a.parquet", tmp_path / "top" / "deep" / "b.parquet")

@@ -240,7 +240,7 @@ def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
         (["-o", "x.gif"], "Known are .png"),
         (["-o", "x.png", "--smooth", "0"], "--smooth must be"),
         (["-o", "x.png", "--track", "9"], "There is no track 9. Hint:  Tracks found: 0."),
-        (["-o", "x.png", "--expression", "joy"], "no expression joy"),
+        (["-o", "x.png", "--expression", "smile"], "--expression smile: "),
         (["-o", "there.png"], "--overwrite"),
     ],
 )
@@ -255,6 +255,12 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch, options, says):
         "Hint: ", "Hint:  "
     )
     assert not (tmp_path / "x.png").exists()
+
+
+def test_expressions_may_be_named_in_other_words(tmp_path):
+    path = Made([Track(0, [0, 1], "happiness")], n_frames=3).write(tmp_path / "a.parquet")
+    drawn = timelines.chart(load(path), expressions=["Sad", "joy"])
+    assert drawn.labels == ("happiness", "sadness")
 
 
 def test_plot_as_a_user_starts_it(jadfer, tmp_path):

@@ -85,16 +85,26 @@ _TABLES = [_table_format(ending) for ending in table_endings()]
 FORMATS = {kind.name: kind for kind in (*_TABLES, *_OURS)}
 
 
-def choose(name: str | None, out: Path) -> Format:
-    """The format that --format names or the ending of -o means.
+def named(name: str) -> Format:
+    """The format that --format names.
 
     Raises:
-        OptionError: There is no such format, or the ending says nothing.
+        OptionError: There is no such format.
     """
-    if name is not None:
-        if name.lower() not in FORMATS:
-            raise OptionError(f"--format must be one of {', '.join(FORMATS)}, not {name}.")
-        return FORMATS[name.lower()]
+    if name.lower() not in FORMATS:
+        raise OptionError(
+            f"--format must be one of {', '.join(FORMATS)}, not {name}.",
+            "ELAN reads eaf, Praat textgrid.",
+        )
+    return FORMATS[name.lower()]
+
+
+def meant_by(out: Path) -> Format:
+    """The format that the ending of -o means.
+
+    Raises:
+        OptionError: The ending says nothing.
+    """
     if is_folder(out):
         raise OptionError(
             f"-o {out} is a folder: which format its files have must be said.",

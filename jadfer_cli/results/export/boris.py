@@ -6,6 +6,7 @@ stop. BORIS itself reads observations from its own projects and spreadsheets onl
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,18 +35,24 @@ def write(found: Sequence[Found], out: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    rows = [row for each in found for row in _rows(each)]
+    named = Counter(each.result.name for each in found)
+    rows = []
+    for each in found:
+        # R and pandas group by it: two results must not share one
+        alone = named[each.result.name] == 1
+        name = each.result.name if alone else str(each.result.path.with_suffix(""))
+        rows += _rows(each, name)
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 
-def _rows(found: Found) -> list[tuple[object, ...]]:
-    """A result's rows, in BORIS's order: by subject, behaviour and start."""
+def _rows(found: Found, name: str) -> list[tuple[object, ...]]:
+    """A result's rows under its name, in BORIS's order: by subject, behaviour and start."""
     metadata = found.result.metadata
     source = metadata["video"]
     duration = f"{found.end_s:.3f}"
     fps = source.get("nominal_fps")
     observation = (
-        found.result.name,
+        name,
         str(metadata.get("created", _MISSING)).replace("T", " ")[:19],
         "",
         "Media file",
