@@ -33,6 +33,10 @@ SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)), w the frames' times, V1 their sum,
 their squares. An episode is an unbroken run of analysed frames in which the track is there, \
 counts, and has the same top expression; a transition is an episode followed at once by another.
 
+Of the columns, seconds_seen is the time with the track in the picture, face_s the same with each \
+face counted by itself (more where a video's tracks are pooled), counted_s the part of it from \
+which means and shares are taken.
+
 Examples:
 
   jadfer summary results/ -r
