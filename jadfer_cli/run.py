@@ -138,8 +138,11 @@ class Run:
         Returns:
             False where they are not the beginning of this run: drop them, and start a new `Run`.
         """
-        tracker = FaceTracker(self.annotator.options.faces, self._analysed_fps())
         for part in parts:
+            # loads its library, which a run from the beginning does beside reading
+            tracker = self._tracker or FaceTracker(
+                self.annotator.options.faces, self._analysed_fps()
+            )
             facts, frames = part.facts, list(frames_of(part.rows))
             end = self._begin + len(frames)
             done = [frame.index for frame in frames] + [facts.end]

@@ -257,6 +257,16 @@ class Crew(ABC, Generic[W]):
             self._said.add(text)
             self.report.note(text, kind=kind)
 
+    def _stalled(self, worker: W) -> bool:
+        """Gives a worker up that says nothing at its video for too long; whether it did so."""
+        if worker.task is None or time.monotonic() - worker.heard_s <= self.stall_s:
+            return False
+        self._lost(
+            worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
+            "The decoder hangs, or the machine is very slow: see --stall.",
+        )  # fmt: skip
+        return True
+
     def _lost(self, worker: W, stage: str, message: str, hint: str) -> None:
         from jadfer_cli.results.parts import remove_leftovers
 

@@ -215,14 +215,7 @@ class RayBatch(Crew[_RayWorker]):
             return False
         if worker.unready is not None:
             return False
-        silent_s = time.monotonic() - worker.heard_s
-        if worker.task is not None and silent_s > self.stall_s:
-            self._lost(
-                worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
-                "The decoder hangs, or the machine is very slow: see --stall.",
-            )  # fmt: skip
-            return False
-        return True
+        return not self._stalled(worker)
 
 
 def slots_here(model: ModelOptions, node: dict[str, float], jobs: int) -> Slots:

@@ -93,10 +93,4 @@ class Batch(Crew[_Process]):
             worker.process.kill()
             worker.unready = JadferError(f"A worker did not load the networks in {silent_s:.0f} s.")
             return False
-        if worker.task is not None and silent_s > self.stall_s:
-            self._lost(
-                worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
-                "The decoder hangs, or the machine is very slow: see --stall.",
-            )  # fmt: skip
-            return False
-        return True
+        return not self._stalled(worker)

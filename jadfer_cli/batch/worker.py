@@ -116,7 +116,9 @@ def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
     """Annotates one video, or keeps its result, and tells what came of it."""
     try:
         if existing == "skip" and task.target.exists():
-            _compare(annotator, task)
+            from jadfer_cli.results.existing import keep
+
+            keep(task.target, task.video, annotator.metadata())
             pipe.send(("skipped", {}))
         else:
             pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
@@ -156,20 +158,6 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> di
         pipe.send(("warning", {"message": text}))
     kept = ("counts", "wall_s", "warnings")
     return {key: metadata[key] for key in kept}
-
-
-def _compare(annotator: Any, task: Task) -> None:
-    """Raises an OutputError unless the result that exists is the one wanted."""
-    from jadfer_cli.results.existing import differences
-    from jadfer_cli.results.parts import remove_leftovers
-
-    names = differences(task.target, task.video, annotator.metadata())
-    if names:
-        raise OutputError(
-            f"{task.target} was made with other settings: {', '.join(names)}.",
-            "--overwrite replaces it; another -o keeps it.",
-        )
-    remove_leftovers(task.target, parts=True)
 
 
 def described(error: Exception) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.progress import Reporter
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
-from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.stopping import raise_if_stopped
 
@@ -124,8 +124,7 @@ def annotate_one(
     Raises:
         JadferError: It cannot be annotated.
     """
-    from jadfer_cli.results.existing import differences
-    from jadfer_cli.results.parts import remove_leftovers
+    from jadfer_cli.results.existing import keep
     from jadfer_cli.results.places import landmark_path, sidecar_path
     from jadfer_cli.results.sink import refuse_existing
 
@@ -150,13 +149,7 @@ def annotate_one(
 
     annotator = Annotator(options)
     if existing == "skip" and target.exists():
-        names = differences(target, video, annotator.metadata())
-        if names:
-            raise OutputError(
-                f"{target} was made with other settings: {', '.join(names)}.",
-                "--overwrite replaces it; another -o keeps it.",
-            )
-        remove_leftovers(target, parts=True)
+        keep(target, video, annotator.metadata())
         report.note(f"{target} is kept: the same settings made it.", kind="hint")
         return
     if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":

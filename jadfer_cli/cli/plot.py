@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -122,6 +121,8 @@ def _places(inputs: Sequence[str], results: Sequence[Result], out: Path, format:
     Raises:
         OptionError: Several results in one picture, or two of one name.
     """
+    from jadfer_cli.results.places import below_inputs
+
     if out.suffix and not out.is_dir():
         if len(results) > 1 and out.suffix != ".html":
             raise OptionError(
@@ -129,12 +130,9 @@ def _places(inputs: Sequence[str], results: Sequence[Result], out: Path, format:
                 "Name a folder for a picture each, or an .html file for one page of them all.",
             )
         return [out] * len(results)
-    folders = [Path(os.path.abspath(text)) for text in inputs if os.path.isdir(text)]
     places: dict[Path, Path] = {}
     for result in results:
-        path = Path(os.path.abspath(result.path))
-        within = next((f for f in folders if path.is_relative_to(f)), path.parent)
-        place = out / path.relative_to(within).with_suffix(f".{format}")
+        place = out / below_inputs(result.path, inputs).with_suffix(f".{format}")
         if place in places:
             raise OptionError(
                 f"{places[place]} and {result.path} would both be drawn into {place}.",

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
 
 _MOST_TRACKS = 20
 _PIPE_WIDTH, _LEAST_WIDTH = 80, 40
-# after Okabe and Ito (2008), told apart by most colour-blind people, too
-_STYLES = {
-    "neutral": "black on grey70",
-    "happiness": "black on #f0e442",
-    "surprise": "black on #56b4e9",
-    "sadness": "white on #0072b2",
-    "anger": "black on #d55e00",
-    "disgust": "black on #009e73",
-    "fear": "black on #cc79a7",
-    "contempt": "black on #e69f00",
-}
 _LETTERS = {"surprise": "U"}  # S is for sadness
 _STEPS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)
 
@@ -92,8 +81,18 @@ def _block(state: int, labels: Sequence[str], marks: dict[str, str]) -> Text:
 
     if state >= 0:
         label = labels[state]
-        return Text(marks[label], style=_STYLES.get(label, "black on white"))
+        return Text(marks[label], style=_style(label, labels))
     return Text("x", style="dim") if state == UNUSABLE else Text("-" if state == NO_FACE else " ")
+
+
+def _style(label: str, labels: Sequence[str]) -> str:
+    """The colour that plots give it, behind black or white, whichever reads better."""
+    from jadfer_cli.results.colours import colours_of
+
+    colour = colours_of(labels)[label]
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    light = 0.299 * red + 0.587 * green + 0.114 * blue > 110
+    return f"{'black' if light else 'white'} on {colour}"
 
 
 def _axis(drawn: Strips, n_columns: int) -> str:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.parts import remove_leftovers
 
 # What does not change scores beyond rounding: where and in how large steps they are computed.
 _MACHINE = ("device", "threads", "batch_size", "engine")
@@ -77,6 +78,23 @@ def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
         "the versions of jadfer and its libraries": metadata["versions"],
         **fingerprint(metadata),
     }
+
+
+def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> None:
+    """Keeps a result for --skip-existing: what a killed run left beside it goes.
+
+    Args: as of `differences`.
+
+    Raises:
+        OutputError: It was made with other settings, or cannot be read.
+    """
+    names = differences(path, video, wanted)
+    if names:
+        raise OutputError(
+            f"{path} was made with other settings: {', '.join(names)}.",
+            "--overwrite replaces it; another -o keeps it.",
+        )
+    remove_leftovers(path, parts=True)
 
 
 def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ from jadfer_cli.results.parts import (
     half_published,
     remove_landmarks,
 )
-from jadfer_cli.results.places import landmark_path, sidecar_path
+from jadfer_cli.results.places import is_sidecar, landmark_path, sidecar_path
 from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
     landmark_schema,
@@ -295,7 +295,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
                 raise OutputError(
                     f"{path} exists and is no regular file.", "Choose a file with -o."
                 )
-            if path.suffix == ".json" and path.exists() and not _is_sidecar(path):
+            if path.suffix == ".json" and path.exists() and not is_sidecar(path):
                 raise OutputError(
                     f"{path} exists and was not written by jadfer, so it is not replaced.",
                     "The result's sidecar would have that name; choose another -o.",
@@ -309,13 +309,6 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
                     f"{path} exists already.",
                     "Add --overwrite to replace it, or choose another -o.",
                 )
-
-
-def _is_sidecar(path: Path) -> bool:
-    try:
-        return "jadfer" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
 
 
 def _make_folders(folder: Path) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import pandas as pd
 from jadfer_cli.common import check_writable, written_whole
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.load import TABLE_KEY, is_result
+from jadfer_cli.results.places import is_sidecar
 
 
 def _csv(table: pd.DataFrame, path: Path) -> None:
@@ -66,7 +66,7 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
             f"Known are {', '.join(endings)}.",
         )
     check_writable(out)
-    if is_result(out) or _is_sidecar(out):
+    if is_result(out) or is_sidecar(out):
         raise OutputError(
             f"{out} is a result of jadfer annotate, so it is not replaced.",
             "Choose another name with -o.",
@@ -94,14 +94,3 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
 def table_endings() -> tuple[str, ...]:
     """The endings that `write_table` knows."""
     return tuple(_WRITERS)
-
-
-def _is_sidecar(path: Path) -> bool:
-    """Whether a JSON file is that of a result, which says what its columns mean."""
-    if path.suffix != ".json" or not path.is_file():
-        return False
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "jadfer" in found

@@ -209,8 +209,7 @@ def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path
 
 
 def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, eager, tmp_path):
-    from jadfer_cli.batch.plan import Task
-    from jadfer_cli.batch.worker import _compare
+    from jadfer_cli.results.existing import keep
 
     out = tmp_path / "c.parquet"
     interrupt(annotator, clip, out, 17)
@@ -218,7 +217,7 @@ def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, e
     parts_folder(out).rename(kept)
     annotate_to(annotator, clip, out)
     kept.rename(parts_folder(out))  # killed before it removed them
-    _compare(annotator, Task(str(clip), out))
+    keep(out, str(clip), annotator.metadata())
     assert names(tmp_path) == ["c.json", "c.parquet"]
 
 

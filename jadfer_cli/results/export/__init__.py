@@ -6,7 +6,6 @@ of them take several videos in one file.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.results.events import Found, joined
 from jadfer_cli.results.export import bids, boris, elan, praat
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.places import below_inputs
 from jadfer_cli.results.tabular import check_target, table_endings, write_table
 
 
@@ -148,7 +148,7 @@ def places(
         return {out: list(results)}
     found: dict[Path, list[Result]] = {}
     for result in results:
-        below = _below(result.path, inputs)
+        below = below_inputs(result.path, inputs)
         path = out / below.parent / kind.name_for(result.name)
         if path in found:
             raise OptionError(
@@ -157,12 +157,3 @@ def places(
             )
         found[path] = [result]
     return found
-
-
-def _below(path: Path, inputs: Sequence[str]) -> Path:
-    """A result's place below the folder that the user named; its bare name if a file was."""
-    for text in inputs:
-        folder = os.path.abspath(text)
-        if os.path.isdir(folder) and Path(os.path.abspath(path)).is_relative_to(folder):
-            return Path(os.path.relpath(path, folder))
-    return Path(path.name)
