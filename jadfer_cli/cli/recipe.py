@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # what is no part of TrainOptions, with its type in TOML
 PLACES: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
-    "teacher": str,
+    "teacher": list,
 }  # fmt: skip
 
 
@@ -63,6 +63,8 @@ def assemble(
         if not isinstance(target, dict):
             raise OptionError(f"--set {key}: {inner} is no table of the recipe.")
         target[name] = value
+    if isinstance(recipe.get("teacher"), str):  # recipes up to 0.3 name one
+        recipe["teacher"] = [recipe["teacher"]]
     for key, kind in PLACES.items():
         if not isinstance(recipe.get(key, kind()), kind):
             raise OptionError(

@@ -138,10 +138,10 @@ def train(
         float | None, _recipe("Share spread over all classes.", show_default="0.05")
     ] = None,
     teacher: Annotated[
-        str | None,
+        list[str] | None,
         _recipe(
             "default, a model's name or a .safetensors file: its probabilities, averaged over "
-            "views, are mixed into the labels.",
+            "views, are mixed into the labels. Given several times: the mean of all.",
             show_default="none",
         ),
     ] = None,
@@ -228,7 +228,7 @@ def train(
             "variety": variety,
             "variety_weight": variety_weight,
             "label_smoothing": label_smoothing,
-            "teacher": teacher,
+            "teacher": teacher or None,
             "teacher_weight": teacher_weight,
             "balance": balance,
             "ema": ema,
@@ -260,14 +260,14 @@ def _run(
         keep_freed_memory()
     # what can be refused is refused before the images are looked at
     start = starts.load(places.get("start", starts.SCRATCH))
-    teacher = starts.labelled(places["teacher"]) if "teacher" in places else None
+    teachers = [starts.labelled(name) for name in places.get("teacher", ())]
     options = recipes.options_of(recipe, start)
     check_resumable(out, options)
     check_writable(out / STATE)
     console = stderr_console()
     data = recipes.data_of(places, cache)
     aligner = cli_data.Aligner(data, runtime.threads, console, quiet=quiet)
-    run = _Run(out, places, options, start, teacher, runtime, console, quiet)
+    run = _Run(out, places, options, start, teachers, runtime, console, quiet)
     run.train(aligner)
 
 
@@ -279,7 +279,7 @@ class _Run:
     places: dict[str, Any]
     options: TrainOptions
     start: Start
-    teacher: Checkpoint | None
+    teachers: list[Checkpoint]
     runtime: Runtime
     console: Console
     quiet: bool
@@ -300,8 +300,8 @@ class _Run:
         valid_set = aligner.load("valid", first_only=True)
         train_set = self._without_repeats(aligner.load("train"), valid_set, aligner)
         self._introduce(train_set, valid_set)
-        if self.teacher is not None:
-            train_set = self._taught(train_set, self.teacher)
+        if self.teachers:
+            train_set = self._taught(train_set)
         recipe = {**self.places, **as_table(self.options)}
         with (
             TrainingProgress(self.console, self.options, quiet=self.quiet) as progress,
@@ -327,7 +327,7 @@ class _Run:
             **self.places,
             "data": Path(self.places["data"]).name,
             "start": self.start.name,
-            **({} if self.teacher is None else {"teacher": self.teacher.entry.name}),
+            **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
             "images": len(train_set.labelled()[0]),
             "best_epoch": max(r.epoch for r in self.history if r.best),
             "options": as_table(self.options),
@@ -354,27 +354,27 @@ class _Run:
             )
         return kept
 
-    def _taught(self, train_set: FaceSet, teacher: Checkpoint) -> FaceSet:
-        """The labelled training images with the teacher's probabilities mixed into their labels."""
-        from jadfer_cli.training.teacher import n_views, taught
+    def _taught(self, train_set: FaceSet) -> FaceSet:
+        """The labelled training images with the teachers' mean mixed into their labels."""
+        import numpy as np
+
+        from jadfer_cli.training.teacher import looked_at, n_views, taught
 
         train_set, _ = train_set.labelled()
         views = n_views(train_set)
-        what = f"{teacher.entry.name} looks at {train_set.name}, {views} views"
-        looked = 0
-        with cli_data.counting(
-            self.console, what, views * len(train_set), quiet=self.quiet
-        ) as counted:
-
-            def progress(n: int) -> None:
-                nonlocal looked
-                looked += n
-                counted(looked)
-
-            return taught(
-                train_set, teacher, self.options.teacher_weight, device=self.runtime.device,
-                precision=self.options.precision, keep_in=self.out, progress=progress,
-            )  # fmt: skip
+        looks = []
+        for teacher in self.teachers:
+            what = f"{teacher.entry.name} looks at {train_set.name}, {views} views"
+            with cli_data.counting(
+                self.console, what, views * len(train_set), quiet=self.quiet
+            ) as counted:
+                looks.append(
+                    looked_at(
+                        train_set, teacher, device=self.runtime.device,
+                        precision=self.options.precision, keep_in=self.out, progress=counted,
+                    )
+                )  # fmt: skip
+        return taught(train_set, np.mean(looks, axis=0), self.options.teacher_weight)
 
     def _introduce(self, train_set: FaceSet, valid_set: FaceSet) -> None:
         """What a user should know before hours are spent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ SCRATCH = "scratch"
 
 # What changes neither shapes nor use: a fine-tuning may set it anew.
 _FREE = ("dropout", "drop_path", "jad", "jad_p", "jad_rho", "jad_tau")
+# What only moves positions, which are resized: kept unless the recipe names it.
+_RESIZED = "crop_px"
 
 
 @dataclass(frozen=True)
@@ -51,14 +54,16 @@ class Start:
         """
         if self.config is None:
             return wanted
-        for name in set(named) - set(_FREE):
+        named = set(named)
+        for name in named - {*_FREE, _RESIZED}:
             if getattr(wanted, name) != getattr(self.config, name):
                 raise OptionError(
                     f"network.{name} is {getattr(self.config, name)} in the start weights "
                     f"{self.name}, not {getattr(wanted, name)}.",
                     "Leave it out, or start from scratch or from a stem.",
                 )
-        free = {name: getattr(wanted, name) for name in _FREE}
+        taken = (*_FREE, _RESIZED) if _RESIZED in named else _FREE
+        free = {name: getattr(wanted, name) for name in taken}
         return dataclasses.replace(self.config, **free)
 
     def build(self, config: JadferConfig) -> Jadfer:
@@ -70,7 +75,7 @@ class Start:
         network = Jadfer(config)
         try:
             if self.whole:
-                network.load_state_dict(self.whole)
+                network.load_state_dict(_positions_fitted(self.whole, network.state_dict()))
             elif self.stem:
                 network.stem.load_state_dict(self.stem)
         except RuntimeError as error:
@@ -80,6 +85,27 @@ class Start:
                 "Give the network's sizes as they were, or start from scratch.",
             ) from error
         return network
+
+
+def _positions_fitted(
+    state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Weights whose positions (1, cls + side^2, D) are resized to the wanted network's map.
+
+    A network may so be trained on small crops first, which is faster (progressive resizing:
+    Tan and Le 2021, arXiv 2104.00298), and then on larger ones.
+    """
+    fitted = dict(state)
+    for name, n_cls in (("spatial.position", 0), ("context.position", 1)):
+        if name not in state or name not in wanted or state[name].shape == wanted[name].shape:
+            continue
+        sides = [math.isqrt(tensor.shape[1] - n_cls) for tensor in (state[name], wanted[name])]
+        grid = state[name][:, n_cls:].unflatten(1, (sides[0], sides[0]))  # (1, side, side, D)
+        resized = torch.nn.functional.interpolate(
+            grid.permute(0, 3, 1, 2), (sides[1], sides[1]), mode="bicubic", align_corners=False
+        )  # (1, D, side, side)
+        fitted[name] = torch.cat([state[name][:, :n_cls], resized.flatten(2).transpose(1, 2)], 1)
+    return fitted
 
 
 def labelled(name: str) -> checkpoint.Checkpoint:

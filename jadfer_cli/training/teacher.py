@@ -28,44 +28,51 @@ def n_views(faces: FaceSet) -> int:
     return 2 * (1 if faces.landmarks_px is None else faces.landmarks_px.shape[1])
 
 
-def taught(
+def taught(faces: FaceSet, p: npt.NDArray[np.float32], weight: float) -> FaceSet:
+    """The set with targets (1 - weight) x labels + weight x `p`.
+
+    Args:
+        faces: With label distributions.
+        p: float32 (n, K), the teacher's probabilities, or the mean of several teachers'.
+        weight: From 0 to 1.
+    """
+    targets = (1 - weight) * faces.targets + weight * p
+    return dataclasses.replace(faces, targets=targets.astype(np.float32))
+
+
+def looked_at(
     faces: FaceSet,
     teacher: Checkpoint,
-    weight: float,
     *,
     device: str = "cpu",
     precision: str = "fp32",
     keep_in: Path | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> FaceSet:
-    """The set with targets (1 - weight) x labels + weight x the teacher's probabilities.
-
-    Those are softmax(mean of the views' logits / the teacher's temperature).
+    progress: Callable[[int], None] = lambda n: None,
+) -> npt.NDArray[np.float32]:
+    """A teacher's probabilities (n, K): softmax(mean of its views' logits / its temperature).
 
     Args:
-        faces: Aligned faces with label distributions.
-        teacher: A checkpoint with the labels in the same order.
-        weight: From 0 to 1.
+        faces: Aligned faces.
+        teacher: A checkpoint with the labels in the same order; its crops may have another size.
         device: "cpu" or "cuda:N".
         precision: "fp32" or "bf16".
         keep_in: Folder that keeps the probabilities, for a run that is resumed.
-        progress: Called with the number of images looked at since the last call.
+        progress: Called with the number of images looked at so far, each view counted.
 
     Raises:
         OutputError: They cannot be kept.
     """
     file = None if keep_in is None else keep_in / f"teacher-{_key(faces, teacher)}.npy"
-    p = None
+    p: npt.NDArray[np.float32] | None = None
     if file is not None:
         with contextlib.suppress(OSError, ValueError, EOFError):  # none, or a damaged one
             p = np.load(file, allow_pickle=False)
     if p is None or p.shape != faces.targets.shape:
-        p = _probabilities(faces, teacher, device, precision, progress or (lambda n: None))
+        p = _probabilities(faces, teacher, device, precision, progress)
         if file is not None:
             with written_whole(file) as part, part.open("wb") as out:
                 np.save(out, p)
-    targets = (1 - weight) * faces.targets + weight * p
-    return dataclasses.replace(faces, targets=targets.astype(np.float32))
+    return p
 
 
 def _probabilities(
@@ -83,8 +90,15 @@ def _probabilities(
             dataclasses.replace(faces, landmarks_px=marks[:, k : k + 1])
             for k in range(marks.shape[1])
         ]
+    looked = 0
+
+    def count(n: int) -> None:
+        nonlocal looked
+        looked += n
+        progress(looked)
+
     looks = [
-        logits_of(network, view, precision=precision, mirrored=mirrored, progress=progress)
+        logits_of(network, view, precision=precision, mirrored=mirrored, progress=count)
         for view in views
         for mirrored in (False, True)
     ]

@@ -132,7 +132,7 @@ def test_the_shipped_model_is_fine_tuned(jadfer, faces, tmp_path):
     assert "jadfer-compact looks at folder train, 2 views" in result.stderr
     recipe = tomllib.loads((out / "config.toml").read_text())
     assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
-    assert (recipe["teacher"], recipe["teacher_weight"]) == ("default", 0.25)
+    assert (recipe["teacher"], recipe["teacher_weight"]) == (["default"], 0.25)
     assert len(list(out.glob("teacher-*.npy"))) == 1
 
 

@@ -195,14 +195,17 @@ def test_a_teacher_is_the_mean_of_its_views(tmp_path):
             with torch.no_grad():
                 logits.append(network(images).logits)
     expected = (sum(logits) / 4 / 0.5).softmax(-1).numpy()
-    found = teacher.taught(faces, model, 0.25, keep_in=tmp_path)
+    counts: list[int] = []
+    p = teacher.looked_at(faces, model, keep_in=tmp_path, progress=counts.append)
+    found = teacher.taught(faces, p, 0.25)
     assert teacher.n_views(faces) == 4
+    assert counts == [6, 12, 18, 24]  # every view of every image, counted up
     assert np.allclose(found.targets, 0.75 * faces.targets + 0.25 * expected, atol=1e-5)
     kept = list(tmp_path.glob("teacher-*.npy"))
     assert len(kept) == 1
     np.save(kept[0], np.full((6, 8), 0.125, np.float32))  # what was kept is taken
-    again = teacher.taught(faces, model, 1.0, keep_in=tmp_path)
-    assert np.allclose(again.targets, 0.125)
+    again = teacher.looked_at(faces, model, keep_in=tmp_path)
+    assert np.allclose(teacher.taught(faces, again, 1.0).targets, 0.125)
 
 
 def test_start_weights(tmp_path):
@@ -237,6 +240,31 @@ def test_start_weights(tmp_path):
             starts.load(name if name == "unknown" else str(tmp_path / name))
     assert starts.load("scratch").settle(wanted) == wanted
     assert starts.load("default").whole
+
+
+def test_a_network_goes_on_with_crops_of_another_size(tmp_path):
+    small = dataclasses.replace(SMALL, crop_px=64)  # a map of 4 x 4
+    network = Jadfer(small)
+    ramp = torch.arange(4.0) + 0.5  # what column a place is in, in units of a small place
+    network.spatial.position.data[:] = ramp.repeat(4)[None, :, None]
+    network.context.position.data[:, 1:] = ramp.repeat(4)[None, :, None]
+    network.context.position.data[:, 0] = 7.0
+    path = tmp_path / "small.safetensors"
+    checkpoint.save(path, network)
+    start = starts.load(str(path))
+    assert start.settle(SMALL).crop_px == 64  # as it was, unless the recipe says so
+    settled = start.settle(SMALL, ["crop_px"])
+    assert settled == SMALL
+    larger = start.build(settled)
+    columns = larger.spatial.position.view(7, 7, -1)
+    # in the middle the ramp goes on, 4/7 a place; all rows are equal
+    assert torch.allclose(columns[0, 2:5, 0], (torch.arange(2.0, 5.0) + 0.5) * 4 / 7, atol=0.05)
+    assert torch.allclose(columns, columns[:1].expand(7, 7, -1), atol=1e-5)
+    assert torch.equal(larger.context.position[0, 0], network.context.position[0, 0])
+    assert torch.allclose(larger.context.position[:, 1:], larger.spatial.position, atol=1e-5)
+    assert larger(torch.rand(1, 3, 112, 112)).logits.shape == (1, 8)
+    same = start.build(small).state_dict()
+    assert all(torch.equal(tensor, same[name]) for name, tensor in network.state_dict().items())
 
 
 @pytest.mark.data
