@@ -51,7 +51,9 @@ class FaceOptions:
     """
 
     detector: str = "auto"  # auto, centerface, an InsightFace pack's name, or a path to SCRFD ONNX
-    detection_size: int = 640  # longer side that a frame is scaled to for detection, px
+    detection_size: int = (
+        640  # longer side that a frame is scaled to for detection, px; at most doubled
+    )
     detection_threshold: float = 0.5  # a detection below this score is not a face
     # between looks at the whole frame, where faces are followed in between; None: 0.3 on a CPU
     # and 0, every frame, on a GPU

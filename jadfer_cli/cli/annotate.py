@@ -121,7 +121,7 @@ def annotate(
         int,
         typer.Option(
             help="Longer side of the frame when faces are looked for, px; larger finds "
-            "smaller faces and takes longer.",
+            "smaller faces and takes longer. Small frames are enlarged at most twofold.",
             rich_help_panel=_FACES,
         ),
     ] = _F.detection_size,

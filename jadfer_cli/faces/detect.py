@@ -37,10 +37,12 @@ if TYPE_CHECKING:
 Network = Callable[["ImageArray", float], list[Faces]]
 
 FRAMES_AT_ONCE = 16  # by a network that is faster on several
-REGION_SIDES_PX = (96, 128, 192)  # of the squares around faces that are followed
+REGION_SIDES_PX = (96, 128, 160)  # of the squares around faces that are followed
 _WORTH = 0.7  # looking at regions pays while they have this share of the whole frame's pixels
 
+_EDGE = 0.03  # share of a region's side: a box so near to its edge may be cut
 _SIDE_MULTIPLE = 32
+_MOST_ENLARGED = 2.0
 _OWN_TERMS = "not recorded: a file of the user's own"
 _FETCH_HINT = "`jadfer models fetch buffalo_sc` brings an InsightFace pack."
 _CHOICES = "Give auto, centerface, the name of an installed pack, or a path to an SCRFD .onnx file."
@@ -111,11 +113,11 @@ class Detector:
             margin: Side of the square in longer sides of the box.
 
         Returns:
-            As `detect` gives them, a list entry for each box, marked as followed; None where
-            a look at the whole frame costs no more.
+            As `detect` gives them, a list entry for each box, marked as followed; without
+            those that the square cuts. None where a look at the whole frame costs no more.
         """
         height, width = image_rgb.shape[:2]
-        scale = self._options.detection_size / max(height, width)
+        scale = _scale(width, height, self._options.detection_size)
         sides = np.ceil((boxes_px[:, 2:] - boxes_px[:, :2]).max(axis=1) * margin)
         # seen at least as large as in the whole frame, up to the largest size
         which = np.searchsorted(REGION_SIDES_PX[:-1], sides * scale)
@@ -139,6 +141,7 @@ class Detector:
                     (found.landmarks_px * zoom + corners[i]).astype(np.float32),
                     np.ones(len(found), np.bool_),
                 )
+                moved = moved.take(_whole(moved.boxes_px, corners[i], sides[i], (width, height)))
                 result[i] = tidy(moved, (1.0, 1.0), (width, height), self._options.min_face_px)
         return result
 
@@ -147,6 +150,20 @@ class Detector:
         threshold = self._options.detection_threshold
         found = self.looks.over(lambda some: self._network(np.stack(some), threshold), pictures_rgb)
         return [faces for some in found for faces in some]
+
+
+def _whole(
+    boxes_px: FloatArray, corner: FloatArray, side: float, frame_size: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Which boxes (n, 4) a square does not cut, but for where the frame ends too.
+
+    The landmarks of a face that moved out of its square lie wrong; one near its edge counts as
+    cut, as what is left of a face looks like a smaller one.
+    """
+    margin = _EDGE * side
+    begins = (boxes_px[:, :2] > corner + margin) | (corner <= 0)
+    ends = (boxes_px[:, 2:] < corner + side - margin) | (corner + side >= frame_size)
+    return np.asarray((begins & ends).all(axis=1))
 
 
 def _square(
@@ -173,7 +190,7 @@ def letterbox(
 
     Args:
         image_rgb: uint8 (height, width, 3).
-        longer_px: What the longer side becomes; small frames are enlarged.
+        longer_px: What the longer side becomes; small frames are at most doubled.
         fixed_size: Width and height of the result; None takes the least multiples of 32.
 
     Returns:
@@ -183,7 +200,7 @@ def letterbox(
     import cv2
 
     height, width = image_rgb.shape[:2]
-    scale = longer_px / max(width, height)
+    scale = _scale(width, height, longer_px)
     if fixed_size is not None:
         scale = min(fixed_size[0] / width, fixed_size[1] / height)
     new_w, new_h = max(round(width * scale), 1), max(round(height * scale), 1)
@@ -194,6 +211,14 @@ def letterbox(
     placed = np.zeros((out_h, out_w, 3), np.uint8)
     placed[:new_h, :new_w] = small
     return placed, (new_w / width, new_h / height)
+
+
+def _scale(width: int, height: int, longer_px: int) -> float:
+    """By how much a frame is scaled so that its longer side is `longer_px`.
+
+    Enlarging shows no more than is there: past twice it costs time only.
+    """
+    return min(longer_px / max(width, height), _MOST_ENLARGED)
 
 
 def _round_up(side_px: int) -> int:

@@ -2,8 +2,8 @@
 
 A face that fills its picture is found badly: each picture is scaled and gets a wide margin.
 Small pictures share one canvas, as the detector looks at 640 px anyway. On a face of 48 px
-landmarks scatter by a pixel, so each is the mean of two looks: at the picture and at its
-mirror image.
+landmarks scatter by a pixel, so each is the mean of several looks: at the picture and at its
+mirror image, small pictures in three sizes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class _Tiling(NamedTuple):
 
 
 _MIRRORED = [1, 0, 2, 4, 3]  # eyes, nose and corners of the mouth as a mirror shows them
-_NINE, _ONE, _WHOLE = _Tiling(3, 96), _Tiling(1, 320), _Tiling(1, 640)
+_NINE = (_Tiling(3, 128), _Tiling(3, 144), _Tiling(3, 160))
+_ONE, _WHOLE = _Tiling(1, 320), _Tiling(1, 640)
 
 
 def find_landmarks(
@@ -70,10 +71,10 @@ def find_landmarks(
     n = len(faces)
     found, first = _kept(file, n)
     saved = time.monotonic()
-    step = _NINE.side**2
+    step = _NINE[0].side ** 2
     for begin in range(first, n, step):
         end = min(begin + step, n)
-        found[begin:end] = _looked_twice([faces.image_rgb(i) for i in range(begin, end)], detect)
+        found[begin:end] = _looked_at([faces.image_rgb(i) for i in range(begin, end)], detect)
         if progress:
             progress(end)
         if file is not None and (end == n or time.monotonic() - saved > _SAVE_EVERY_S):
@@ -105,39 +106,42 @@ def _keep(file: Path, found: npt.NDArray[np.float32], done: int) -> None:
             part.unlink(missing_ok=True)
 
 
-def _looked_twice(
+def _looked_at(
     images: list[ImageArray], detect: Callable[[ImageArray], Faces]
 ) -> npt.NDArray[np.float32]:
-    """Landmarks (m, 5, 2) of up to nine pictures, the mean of both looks or the one that is."""
+    """Landmarks (m, 5, 2) of up to nine pictures, the mean of all looks that show a face."""
     plain = _of_group(images, detect)
     mirrored = _of_group([np.ascontiguousarray(image[:, ::-1]) for image in images], detect)
-    mirrored = mirrored[:, _MIRRORED]
+    mirrored = mirrored[:, :, _MIRRORED]
     widths = np.array([image.shape[1] for image in images], np.float32)
     mirrored[..., 0] = widths[:, None] - mirrored[..., 0]
-    both = (plain + mirrored) / 2
-    one = np.where(np.isfinite(plain), plain, mirrored)
-    found: npt.NDArray[np.float32] = np.where(np.isfinite(both), both, one).astype(np.float32)
+    looks = np.concatenate([plain, mirrored])  # (looks, m, 5, 2)
+    n = np.isfinite(looks).sum(0)
+    # nanmean would warn where no look shows a face
+    mean = np.nansum(looks, 0) / np.maximum(n, 1)
+    found: npt.NDArray[np.float32] = np.where(n > 0, mean, np.nan).astype(np.float32)
     return found
 
 
 def _of_group(
     images: list[ImageArray], detect: Callable[[ImageArray], Faces]
 ) -> npt.NDArray[np.float32]:
-    """Landmarks (m, 5, 2) of up to nine pictures: the small ones together, others alone."""
-    found = np.full((len(images), 5, 2), np.nan, np.float32)
+    """Landmarks (looks, m, 5, 2) of up to nine pictures: the small ones together, others alone."""
+    found = np.full((len(_NINE), len(images), 5, 2), np.nan, np.float32)
     small = [i for i, image in enumerate(images) if max(image.shape[:2]) <= _SMALL_PX]
     if small:
-        found[small] = _on_canvas([images[i] for i in small], detect, _NINE)
+        together = [images[i] for i in small]
+        found[:, small] = [_on_canvas(together, detect, tiling) for tiling in _NINE]
     for i in set(range(len(images))) - set(small):
-        found[i] = _on_canvas([images[i]], detect, _ONE)[0]
-        if np.isnan(found[i]).any():
-            found[i] = _on_canvas([images[i]], detect, _WHOLE)[0]
+        found[0, i] = _on_canvas([images[i]], detect, _ONE)[0]
+        if np.isnan(found[0, i]).any():
+            found[0, i] = _on_canvas([images[i]], detect, _WHOLE)[0]
     return found
 
 
 def _key(faces: FaceSet, detector_sha256: str) -> str:
     """A hash of the pictures (of files: path, size and time) and the detector."""
-    digest = hashlib.sha256(f"{detector_sha256} two looks".encode())
+    digest = hashlib.sha256(f"{detector_sha256} {_NINE}".encode())
     for entry in faces.images:
         if isinstance(entry, Path):
             try:

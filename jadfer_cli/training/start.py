@@ -100,7 +100,7 @@ def _positions_fitted(
         if name not in state or name not in wanted or state[name].shape == wanted[name].shape:
             continue
         sides = [math.isqrt(tensor.shape[1] - n_cls) for tensor in (state[name], wanted[name])]
-        grid = state[name][:, n_cls:].unflatten(1, (sides[0], sides[0]))  # (1, side, side, D)
+        grid = state[name][:, n_cls:].reshape(1, sides[0], sides[0], -1)  # (1, side, side, D)
         resized = torch.nn.functional.interpolate(
             grid.permute(0, 3, 1, 2), (sides[1], sides[1]), mode="bicubic", align_corners=False
         )  # (1, D, side, side)

@@ -234,8 +234,8 @@ def test_overlap_by_hand():
 
 def test_regions_give_the_faces_of_the_whole_frame(centerface, six_faces):
     whole = centerface.detect(six_faces)
-    shifted = whole.boxes_px + 0.15 * (whole.boxes_px[:, 2:3] - whole.boxes_px[:, :1])
-    near = centerface.detect_near(six_faces, shifted, 1.6)
+    shifted = whole.boxes_px + 0.08 * (whole.boxes_px[:, 2:3] - whole.boxes_px[:, :1])
+    near = centerface.detect_near(six_faces, shifted, following.REGION)
     size = (whole.boxes_px[:, 2:] - whole.boxes_px[:, :2]).mean(1)
     for i, found in enumerate(near):
         best = int(iou(whole.boxes_px[i : i + 1], found.boxes_px)[0].argmax())
@@ -260,14 +260,34 @@ def test_regions_beyond_the_edges_are_black_there(six_faces):
         np.float32,
     )
     found = detector.detect_near(np.full_like(six_faces, 255), boxes, 1.6)
-    # 160 px of the frame are 80 in a whole look at 640 px, 96 are 48, and 640 are 320
-    assert [images.shape[:2] for images in given] == [(2, 96), (1, 192)]
+    # 160 px of the frame are 80 in a whole look at 640 px, 96 are 48; 640 are 320, the most is 160
+    assert [images.shape[:2] for images in given] == [(2, 96), (1, 160)]
     # a square of 160 px around (30, 40): 50 px of it lie left of the frame, 40 above
     assert (given[0][0, :, :29] == 0).all() and (given[0][0, 25:, 31:] == 255).all()
     assert (given[0][0, :23] == 0).all()
     # the middle half of the square, cut at the frame
     assert found[0].boxes_px.tolist() == [[0, 0, 70, 80]]
     assert found[1].boxes_px.tolist() == [[440, 340, 760, 660]]
+
+
+def test_a_face_that_a_region_cuts_is_not_found_there():
+    """The square around (100, 100, 200, 200) is (85, 85, 215, 215); 3 % of its side are 3.9 px."""
+    boxes = [[90, 110, 190, 190], [86, 110, 190, 190], [110, 110, 190, 213], [110, 90, 190, 210]]
+
+    def network(images, threshold):
+        shown = (np.array(boxes, np.float32) - 85) * images.shape[1] / 130
+        return [faces_at(shown)] * len(images)
+
+    detector = Detector(INFO, network, FaceOptions())
+    found = detector.detect_near(
+        np.zeros((360, 640, 3), np.uint8), np.array([[100, 100, 200, 200.0]]), 1.3
+    )
+    assert sorted(found[0].boxes_px.round().tolist()) == [boxes[0], boxes[3]]
+    # where the frame ends with the square, the face ends there as well
+    at_edge = detector.detect_near(
+        np.zeros((215, 640, 3), np.uint8), np.array([[100, 100, 200, 200.0]]), 1.3
+    )
+    assert sorted(at_edge[0].boxes_px.round().tolist()) == [boxes[0], boxes[3], boxes[2]]
 
 
 def test_regions_are_declined_where_they_cost_more():

@@ -46,32 +46,32 @@ def test_landmarks_of_small_pictures_come_back_to_their_own(tmp_path):
         assert np.abs(found[i, 0] - (12, 10 + i)).max() <= 1
         assert np.abs(found[i, 4] - (36, 30 + i)).max() <= 1
     again = find_landmarks(set_of(images), bright_squares(calls), "abc", tmp_path)
-    assert (
-        np.array_equal(found, again, equal_nan=True) and len(calls) == 4
-    )  # 9 + 2 pictures, two looks
+    assert np.array_equal(found, again, equal_nan=True)
+    assert len(calls) == 12  # 9 + 2 pictures, in three sizes, as they are and mirrored
     find_landmarks(set_of(images), bright_squares(calls), "other detector", tmp_path)
-    assert len(calls) == 8
+    assert len(calls) == 24
 
 
-def test_two_looks_are_averaged_and_one_is_enough():
+def test_looks_are_averaged_and_one_is_enough():
     images = np.zeros((2, 48, 48), np.uint8)
     images[:, 10:30, 8:24] = 255
     plain = bright_squares([])
     looks = []
 
     def detect(canvas: np.ndarray) -> Faces:
-        """Sees everything 4 px (of the canvas) too far right, and the first look misses one."""
+        """Sees everything 4 px (of the canvas) too far right; only the last look has the second."""
         faces = plain(canvas)
         looks.append(len(faces.boxes_px))
-        keep = slice(0, 1) if len(looks) == 1 else slice(None)
+        keep = slice(0, 1) if len(looks) < 6 else slice(None)
         marks = faces.landmarks_px[keep] + np.array([4, 0], np.float32)
         return Faces(faces.boxes_px[keep], faces.scores[keep], marks)
 
     found = find_landmarks(set_of(images), detect, "abc", None)
-    assert looks == [2, 2]
-    # the canvas shows 48 px as 96: the mean of +2 px and, mirrored, -2 px is right
+    assert looks == [2] * 6
+    # in each size the mean of too far right and, mirrored, too far left is right
     assert np.abs(found[0, [0, 1, 3, 4]] - [(8, 10), (24, 10), (8, 30), (24, 30)]).max() <= 0.5
-    assert np.abs(found[1, [0, 1, 3, 4], 0] - np.array([8, 24, 8, 24]) + 2).max() <= 0.5
+    # the last look is mirrored and shows 48 px as 160: 4 px are 1.2
+    assert np.abs(found[1, [0, 1, 3, 4], 0] - np.array([8, 24, 8, 24]) + 1.2).max() <= 0.5
 
 
 def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
@@ -84,7 +84,7 @@ def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
     monkeypatch.setattr(landmarks, "_SAVE_EVERY_S", 0)
 
     def breaks(canvas):
-        if len(calls) == 6:
+        if len(calls) == 18:
             raise KeyboardInterrupt
         return plain(canvas)
 
@@ -92,12 +92,12 @@ def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
         find_landmarks(faces, breaks, "abc", tmp_path)
     calls.clear()
     found = find_landmarks(faces, plain, "abc", tmp_path)
-    assert len(calls) == 4 and np.isfinite(found).all()  # 10 looks in all, 6 were kept
+    assert len(calls) == 12 and np.isfinite(found).all()  # 30 looks in all, 18 were kept
     for file in tmp_path.iterdir():
         file.write_bytes(b"broken")
     calls.clear()
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path), found)
-    assert len(calls) == 10
+    assert len(calls) == 30
     (tmp_path / "file").write_bytes(b"")  # a cache that cannot be written costs time only
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path / "file"), found)
 
