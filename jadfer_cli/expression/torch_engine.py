@@ -67,7 +67,11 @@ def in_torch(
     scorer = _scorer(checkpoint)
     device, dtype = torch.device(runtime.device), _DTYPES.get(runtime.precision)
     if dtype is not None and (device.type == "cuda" if half_weights is None else half_weights):
-        scorer, dtype = scorer.to(dtype), None
+        scorer.to(dtype)
+        for layer in scorer.modules():
+            if isinstance(layer, nn.BatchNorm2d):  # not folded: variances may exceed float16
+                layer.float()
+        dtype = None
     scorer.to(device)
     # faster than the default layout for these convolutions
     scorer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -7,9 +7,9 @@ once and only its faces come back. Equal to them within the rounding to whole gr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -110,11 +110,13 @@ def _resampled(
     """Weighted means of pixels (n, H, W, 3) along an axis; float32."""
     shape = [1] * pixels.ndim
     shape[axis] = -1
-    total: Any = 0
-    for index, weight in zip(*taps, strict=True):  # not all taps at once: several times the frame
-        total = total + pixels.index_select(axis, index) * weight.view(shape)
-    result: torch.Tensor = total
-    return result
+    # not all taps at once, which would take several times the frame
+    parts = (
+        pixels.index_select(axis, index) * weight.view(shape)
+        for index, weight in zip(*taps, strict=True)
+    )
+    total: torch.Tensor = reduce(torch.Tensor.add_, parts)
+    return total
 
 
 def warp(

@@ -254,12 +254,19 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     assert after == 0 if stem == "mobilefacenet" else 0 < after < before
 
 
-def test_half_weights_give_the_scores_of_float32_and_take_tensors(monkeypatch):
+@pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
+def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monkeypatch, stem):
     """As on CUDA; on the CPU, where PyTorch knows the same operations in float16."""
     model = checkpoint.load()
+    if model.config.stem != stem:
+        torch.manual_seed(0)
+        network = Jadfer(JadferConfig(stem=stem, **SMALL))
+        checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.1)
+        model = checkpoint.load(str(tmp_path / "m.safetensors"))
     picture = face_picture()
     landmarks = load_detector(FaceOptions(detector="centerface"), 1).detect(picture).landmarks_px
     crops = np.concatenate([align.crop(picture, landmarks + shift) for shift in (-4, 0, 4)])
+    crops = crops[::6] if stem == "ir50" else crops  # slow on a CPU
     wanted = Predictor(model, Runtime("cpu", "CPU", "fp32", 2), 8).probabilities(crops)
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)
@@ -269,7 +276,9 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(monkeypatch):
         monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
         found = predictor.probabilities(torch.from_numpy(crops))
         monkeypatch.undo()
-        assert types == {dtype}
+        # IR-50 has norms that no convolution comes before
+        others = {torch.float32, torch.int64} if stem == "ir50" else set()
+        assert types == {dtype} | others
         differ = np.abs(found - wanted)
         assert differ.mean() < HALF_MEAN and differ.max() < HALF_MAX
         np.testing.assert_array_equal(predictor.probabilities(crops), found)
