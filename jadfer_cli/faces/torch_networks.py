@@ -133,10 +133,11 @@ class TorchScrfd(_InTorch):
         """Centres (m, 2) and strides (m,) of all anchors, in the order of the outputs."""
         centres, strides = [], []
         for stride in self._strides:
-            y, x = torch.meshgrid(
-                torch.arange(height // stride), torch.arange(width // stride), indexing="ij"
+            rows, columns = (
+                torch.arange(side // stride, device=self.device) for side in (height, width)
             )
+            y, x = torch.meshgrid(rows, columns, indexing="ij")
             cells = torch.stack([x, y], -1).reshape(-1, 2).repeat_interleave(self._anchors, 0)
             centres.append(cells.float() * stride)
-            strides.append(torch.full((len(cells),), float(stride)))
-        return torch.cat(centres).to(self.device), torch.cat(strides).to(self.device)
+            strides.append(torch.full((len(cells),), float(stride), device=self.device))
+        return torch.cat(centres), torch.cat(strides)
