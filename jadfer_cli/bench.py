@@ -251,6 +251,7 @@ def _setting(annotator: Annotator) -> dict[str, Any]:
         "model": annotator.model.entry.name,
         "detector": detector.name,
         "provider": detector.provider,
+        "crops": annotator.crops_by,
         "options": dataclasses.asdict(annotator.options),
     }
 

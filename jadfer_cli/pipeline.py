@@ -25,6 +25,8 @@ class Annotator:
 
     Args:
         options: All options; the defaults are those of the command line.
+        in_torch: Whether frames are held, looked at and cropped by PyTorch; None: on CUDA. On
+            the CPU it is for tests, which see there what a GPU would do.
 
     Attributes:
         runtime: Device, precision and threads in use.
@@ -37,23 +39,47 @@ class Annotator:
         ModelError: Weights or detector are missing or damaged.
     """
 
-    def __init__(self, options: AnnotateOptions | None = None) -> None:
+    def __init__(
+        self, options: AnnotateOptions | None = None, *, in_torch: bool | None = None
+    ) -> None:
         self.options = options or AnnotateOptions()
         preload()
         self.runtime: Runtime = settle(self.options.model)
         self.model = checkpoint.load(self.options.model.model)
         self.labels = self.model.labels
         self.predictor = Predictor(self.model, self.runtime, self.options.model.batch_size)
-        self.detector = load_detector(self.options.faces, self.runtime.threads, self.runtime.device)
+        self.detector = load_detector(
+            self.options.faces, self.runtime.threads, self.runtime.device, in_torch=in_torch
+        )
         asked_s = self.options.faces.redetect_s
-        on_gpu = self.runtime.device != "cpu"
-        self.redetect_s = (0.0 if on_gpu else _REDETECT_S) if asked_s is None else asked_s
+        cheap = self.detector.device is not None
+        self.redetect_s = (0.0 if cheap else _REDETECT_S) if asked_s is None else asked_s
         self.warnings: list[str] = []
         if self.model.entry.preview:
             self.warnings.append(
                 f"The model {self.model.entry.name} is a preview, trained briefly; "
                 "do not publish its scores."
             )
+
+    @property
+    def crops_in_torch(self) -> bool:
+        """Whether crops are taken where the detector has the frames: only of whole frames."""
+        return self.detector.device is not None and not self.redetect_s
+
+    @property
+    def crops_by(self) -> str:
+        """What takes the crops, for the metadata."""
+        return f"PyTorch on {self.detector.device}" if self.crops_in_torch else "OpenCV on cpu"
+
+    @property
+    def hint(self) -> str | None:
+        """What the user may want to know of the set-up, in one line: on a GPU what runs there."""
+        told = [self.detector.info.hint] if self.detector.info.hint else []
+        if self.runtime.device != "cpu":
+            where = f"{self.runtime.device} ({self.runtime.device_name}), {self.runtime.precision}"
+            what = "Detector, crops" if self.crops_in_torch else "Detector"
+            told.append(f"{what} and expression network run on {where}.")
+        return " ".join(told) or None
 
     def open(self, video: str | os.PathLike[str] | VideoInfo) -> Run:
         """Prepares the annotation of a video.
@@ -80,4 +106,4 @@ class Annotator:
         found = sidecar.run_metadata(
             self.options, self.runtime, self.detector.info, model, self.labels
         )
-        return found | {"redetect_s": self.redetect_s}
+        return found | {"redetect_s": self.redetect_s, "crops": self.crops_by}

@@ -151,8 +151,12 @@ class Faces:
 
     def left_to_right(self) -> Faces:
         """The faces in an order that their boxes alone decide."""
+        return self.take(self.order())
+
+    def order(self) -> npt.NDArray[np.intp]:
+        """Indices of the faces from left to right."""
         x1, y1, x2, y2 = self.boxes_px.T
-        return self.take(np.lexsort((self.scores, y2, x2, y1, x1)))
+        return np.lexsort((self.scores, y2, x2, y1, x1))
 
     @classmethod
     def join(cls, parts: Sequence[Faces]) -> Faces:
@@ -171,6 +175,43 @@ class Faces:
         return cls(
             np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
         )
+
+
+@dataclass(frozen=True)
+class Crops:
+    """Aligned crops of n faces.
+
+    Attributes:
+        rgb: uint8 (n, S, S, 3).
+        on_device: The same as a torch.Tensor, where they were made on a device; else None.
+    """
+
+    rgb: ImageArray
+    on_device: Any = None
+
+    def __post_init__(self) -> None:
+        _check("rgb", self.rgb, (None, None, None, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def take(self, which: npt.NDArray[np.intp]) -> Crops:
+        """The crops at `which` (indices), in that order."""
+        if np.array_equal(which, np.arange(len(self))):  # nearly always; a GPU has less to do
+            return self
+        on_device = None if self.on_device is None else self.on_device[which]
+        return Crops(self.rgb[which], on_device)
+
+    @classmethod
+    def join(cls, parts: Sequence[Crops]) -> Crops:
+        """The crops of several, one after the other; on the device if all are there."""
+        rgb = np.concatenate([part.rgb for part in parts])
+        on_device = [part.on_device for part in parts if len(part)]
+        if not on_device or any(crops is None for crops in on_device):
+            return cls(rgb)
+        import torch  # has made them, so it is loaded
+
+        return cls(rgb, torch.cat(on_device))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jadfer_cli.common import file_sha256
 from jadfer_cli.faces import align, quality
 from jadfer_cli.faces.follow import Found, follow
 from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
-from jadfer_cli.records import AnnotatedFrame, Faces, Frame, ImageArray, IntArray, VideoInfo
+from jadfer_cli.records import AnnotatedFrame, Crops, Faces, Frame, IntArray, VideoInfo
 from jadfer_cli.results import existing, sidecar
 from jadfer_cli.results.parts import Part
 from jadfer_cli.stages import Stages
@@ -60,6 +60,7 @@ class Tracked(NamedTuple):
     faces: Faces
     track_ids: IntArray
     fresh: bool  # see `faces.follow.Found`
+    crops: Crops | None  # where the detector made them
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Seen:
     faces: Faces
     track_ids: IntArray
     fresh: bool
-    crops_rgb: ImageArray  # (n, S, S, 3)
+    crops: Crops
 
 
 class Run:
@@ -214,9 +215,10 @@ class Run:
         )
 
     def find(self, frames: Iterable[Frame]) -> Iterator[Found]:
-        """Detection: the faces of every frame, in order."""
+        """Detection: the faces of every frame, in order; on a GPU with their crops."""
         annotator = self.annotator
-        for found in follow(frames, annotator.detector, annotator.redetect_s):
+        crop_px = annotator.predictor.crop_px if annotator.crops_in_torch else None
+        for found in follow(frames, annotator.detector, annotator.redetect_s, crop_px):
             self._found += 1
             self._faces_found += len(found.faces)
             yield found
@@ -224,19 +226,24 @@ class Run:
     def track(self, found: Iterable[Found]) -> Iterator[Tracked]:
         """Who is who, frame by frame, in order; the faces sorted by track id."""
         tracker = self._tracker or FaceTracker(self.annotator.options.faces, self._analysed_fps())
-        for frame, faces, fresh in found:
-            faces = faces.left_to_right()  # the detector's order depends on what was before
+        for frame, faces, fresh, crops in found:
+            placed = faces.order()  # the detector's order depends on what was before
+            faces = faces.take(placed)
             ids = tracker.update(faces, frame.time_s)
             order = np.argsort(ids)
-            yield Tracked(frame, faces.take(order), ids[order], fresh)
+            if crops is not None:
+                crops = crops.take(placed[order])
+            yield Tracked(frame, faces.take(order), ids[order], fresh, crops)
 
     def crop(self, tracked: Iterable[Tracked]) -> Iterator[Seen]:
-        """Aligned crops."""
-        for frame, faces, ids, fresh in tracked:
-            image = frame.image_rgb
-            if image is None:
-                image = np.zeros((1, 1, 3), np.uint8)
-            crops = align.crop(image, faces.landmarks_px, self.annotator.predictor.crop_px)
+        """Aligned crops, of faces that have none yet."""
+        for frame, faces, ids, fresh, crops in tracked:
+            if crops is None:
+                image = frame.image_rgb
+                if image is None:
+                    image = np.zeros((1, 1, 3), np.uint8)
+                crop_px = self.annotator.predictor.crop_px
+                crops = Crops(align.crop(image, faces.landmarks_px, crop_px))
             self.stats.add(ids, faces.boxes_px, frame.duration_s)
             bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
             yield Seen(bare, faces, ids, fresh, crops)
@@ -266,10 +273,11 @@ class Run:
 
     def _score(self, batch: list[Seen]) -> list[AnnotatedFrame]:
         """Probabilities and quality for the faces of several frames at once."""
-        crops = np.concatenate([seen.crops_rgb for seen in batch])  # (m, S, S, 3)
-        scores = self.annotator.predictor.probabilities(crops)  # (m, K)
+        crops = Crops.join([seen.crops for seen in batch])
+        there = crops.rgb if crops.on_device is None else crops.on_device  # (m, S, S, 3)
+        scores = self.annotator.predictor.probabilities(there)  # (m, K)
         faces = Faces.join([seen.faces for seen in batch])
-        judged = quality.assess(crops, faces, (self.info.width_px, self.info.height_px))
+        judged = quality.assess(crops.rgb, faces, (self.info.width_px, self.info.height_px))
         ends = np.cumsum([0, *(len(seen.faces) for seen in batch)])
         return [
             AnnotatedFrame(

@@ -107,8 +107,7 @@ def load(options: AnnotateOptions, pipe: Listener) -> Any:
     except Exception as error:
         pipe.send(("unready", {"error": described(error)}))
         return None
-    hint = annotator.detector.info.hint
-    pipe.send(("ready", {"hint": hint, "warnings": annotator.warnings}))
+    pipe.send(("ready", {"hint": annotator.hint, "warnings": annotator.warnings}))
     return annotator
 
 

@@ -156,8 +156,8 @@ def annotate_one(
         keep_freed_memory()
     for warning in annotator.warnings:
         report.note(warning, kind="warning")
-    if annotator.detector.info.hint:
-        report.note(annotator.detector.info.hint, kind="hint")
+    if annotator.hint:
+        report.note(annotator.hint, kind="hint")
     report.stage("annotating")
 
     def progress(p: Progress) -> None:

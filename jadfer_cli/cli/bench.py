@@ -158,6 +158,7 @@ def _print(found: dict[str, Any], settings: list[str], against: list[str]) -> No
     where = [
         ["device", *(f"{s['device_name']}, {s['precision']}, {s['engine']}" for s in sides)],
         ["detector", *(f"{s['detector']}, {s['provider']}" for s in sides)],
+        ["crops", *(s["crops"] for s in sides)],
         ["model", *(s["model"] for s in sides)],
     ]
     if settings or against:

@@ -21,7 +21,8 @@ from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Runtime, onnx_session_options
 
-Engine = Callable[[ImageArray], FloatArray]  # uint8 (n, S, S, 3) to logits (n, K)
+# uint8 (n, S, S, 3), which PyTorch also takes as a tensor, to logits (n, K)
+Engine = Callable[[Any], FloatArray]
 
 _GRAPHS_KEPT = 4
 _DIGEST = 32  # bytes before the graph

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Batches, Runtime
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Predictor:
@@ -29,11 +34,12 @@ class Predictor:
         self._temperature = checkpoint.temperature
         self._engine = engines.make(checkpoint, runtime)
 
-    def probabilities(self, crops_rgb: ImageArray) -> FloatArray:
+    def probabilities(self, crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
         """Calibrated probabilities.
 
         Args:
-            crops_rgb: uint8 (n, S, S, 3), aligned by `faces.align`.
+            crops_rgb: uint8 (n, S, S, 3), aligned as by `faces.align`; a tensor where they lie
+                on the device already.
 
         Returns:
             float32 (n, K), rows sum to 1, in the order of `labels`.

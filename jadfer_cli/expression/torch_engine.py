@@ -23,7 +23,7 @@ _OPSET = 17
 
 
 class Scorer(nn.Module):
-    """From uint8 crops (n, S, S, 3) to logits (n, K)."""
+    """From uint8 crops (n, S, S, 3) to logits (n, K), in the type of the network's weights."""
 
     def __init__(self, network: Jadfer) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Scorer(nn.Module):
     def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
         """Logits (n, K)."""
         # (n, 3, S, S); its memory stays channels_last
-        images = crops_rgb.permute(0, 3, 1, 2).float() / 255
+        images = crops_rgb.permute(0, 3, 1, 2).to(self.network.mean.dtype) / 255
         logits: torch.Tensor = self.network(images).logits
         return logits
 
@@ -53,17 +53,34 @@ def fold_norms(network: nn.Module) -> None:
                 layers[i], layers[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
 
 
-def in_torch(checkpoint: Checkpoint, runtime: Runtime) -> Callable[[ImageArray], FloatArray]:
-    """Logits (n, K) of uint8 crops (n, S, S, 3), on the runtime's device and in its precision."""
+def in_torch(
+    checkpoint: Checkpoint, runtime: Runtime, *, half_weights: bool | None = None
+) -> Callable[[ImageArray | torch.Tensor], FloatArray]:
+    """Logits (n, K) of uint8 crops (n, S, S, 3), on the runtime's device and in its precision.
+
+    Args:
+        checkpoint: Verified weights.
+        runtime: Device and precision.
+        half_weights: Whether in half precision the weights are, too, so that nothing is converted
+            on the way; else autocast does. None: on CUDA.
+    """
     scorer = _scorer(checkpoint)
     device, dtype = torch.device(runtime.device), _DTYPES.get(runtime.precision)
+    if dtype is not None and (device.type == "cuda" if half_weights is None else half_weights):
+        scorer.to(dtype)
+        for layer in scorer.modules():
+            if isinstance(layer, nn.BatchNorm2d):  # not folded: variances may exceed float16
+                layer.float()
+        dtype = None
     scorer.to(device)
-    # faster than the default layout for these convolutions on a CPU
+    # faster than the default layout for these convolutions
     scorer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @torch.inference_mode()
-    def score(crops_rgb: ImageArray) -> FloatArray:
-        crops = torch.from_numpy(np.ascontiguousarray(crops_rgb)).to(device)
+    def score(crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
+        if not isinstance(crops_rgb, torch.Tensor):
+            crops_rgb = torch.from_numpy(np.ascontiguousarray(crops_rgb))
+        crops = crops_rgb.to(device)  # as it is, if it lies there
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             logits: FloatArray = scorer(crops).float().cpu().numpy()
         return logits

@@ -88,6 +88,13 @@ def mean_placement(width_px: int, height_px: int, size_px: int = CROP_PX) -> Flo
     return np.array([[size_px / width_px, 0, 0], [0, size_px / height_px, 0]], np.float32)
 
 
+def samples(matrix: npt.NDArray[np.float64]) -> int:
+    """How many samples a crop pixel and axis keep a crop under a map (2, 3) from aliasing."""
+    zoom = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    # The tolerance keeps a face at exactly the crop's size from being resampled twice.
+    return min(max(math.ceil(1 / max(zoom, 1e-6) - 1e-3), 1), _MAX_SAMPLES)
+
+
 def warp(image_rgb: ImageArray, matrices: npt.ArrayLike, size_px: int = CROP_PX) -> ImageArray:
     """Crops of one image under given maps, without aliasing.
 
@@ -107,9 +114,7 @@ def warp(image_rgb: ImageArray, matrices: npt.ArrayLike, size_px: int = CROP_PX)
     maps = np.asarray(matrices, np.float64)
     crops = np.empty((len(maps), size_px, size_px, 3), np.uint8)
     for crop_rgb, matrix in zip(crops, maps, strict=True):
-        zoom = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-        # The tolerance keeps a face at exactly the crop's size from being resampled twice.
-        k = min(max(math.ceil(1 / max(zoom, 1e-6) - 1e-3), 1), _MAX_SAMPLES)
+        k = samples(matrix)
         fine = matrix * k
         # OpenCV has pixel centres at whole numbers, these coordinates have them at halves.
         fine[:, 2] += 0.5 * fine[:, :2].sum(axis=1) - 0.5

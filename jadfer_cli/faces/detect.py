@@ -6,14 +6,12 @@ so that its longer side is `detection_size`, padded to multiples of 32 at the ri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from jadfer_cli.common import file_sha256, quiet, require_opencv
 from jadfer_cli.errors import ModelError
@@ -25,7 +23,8 @@ from jadfer_cli.faces.packs import (
     installed_packs,
     packs_folder,
 )
-from jadfer_cli.records import DetectorInfo, Faces
+from jadfer_cli.faces.placing import Placing, letterbox, placing, scale_for, square, tidy, uncut
+from jadfer_cli.records import Crops, DetectorInfo, Faces
 from jadfer_cli.runtime import Batches, onnx_session_options
 
 if TYPE_CHECKING:
@@ -33,16 +32,14 @@ if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
     from jadfer_cli.records import FloatArray, ImageArray
 
-# uint8 RGB (n, H, W, 3) and a threshold to the faces of each, in its pixels
-Network = Callable[["ImageArray", float], list[Faces]]
+# uint8 RGB (n, H, W, 3) and a threshold to the faces of each, in its pixels; a network in
+# PyTorch also takes a tensor
+Network = Callable[[Any, float], list[Faces]]
 
 FRAMES_AT_ONCE = 16  # by a network that is faster on several
 REGION_SIDES_PX = (96, 128, 160)  # of the squares around faces that are followed
 _WORTH = 0.7  # looking at regions pays while they have this share of the whole frame's pixels
 
-_EDGE = 0.03  # share of a region's side: a box so near to its edge may be cut
-_SIDE_MULTIPLE = 32
-_MOST_ENLARGED = 2.0
 _OWN_TERMS = "not recorded: a file of the user's own"
 _FETCH_HINT = "`jadfer models fetch buffalo_sc` brings an InsightFace pack."
 _CHOICES = "Give auto, centerface, the name of an installed pack, or a path to an SCRFD .onnx file."
@@ -53,6 +50,8 @@ class Detector:
 
     Attributes:
         info: Which detector it is, for the metadata.
+        batches: Whether it is faster on several frames at once.
+        device: Where frames go whole, for a network in PyTorch; else None.
         looks: How many pictures are looked at at once, and whether that had to be made less.
     """
 
@@ -64,6 +63,7 @@ class Detector:
         fixed_size: tuple[int, int] | None = None,
         *,
         batches: bool = False,
+        device: str | None = None,
     ) -> None:
         """Wrap a network.
 
@@ -73,9 +73,11 @@ class Detector:
             options: Size, threshold, smallest face.
             fixed_size: Width and height that the network insists on, if it does.
             batches: Whether it is faster on several frames at once.
+            device: PyTorch's name of where frames go whole, are scaled and cropped, if they
+                are; `network` then takes tensors there.
         """
         self.info = info
-        self.batches = batches
+        self.batches, self.device = batches, device
         self.looks = Batches(FRAMES_AT_ONCE, "pictures", "Choose a smaller --detection-size. ")
         self._network = network
         self._options = options
@@ -95,12 +97,50 @@ class Detector:
 
     def detect_all(self, images_rgb: Sequence[ImageArray]) -> list[Faces]:
         """The faces in several frames of one size; see `detect`."""
+        if self.device is not None:
+            return [faces for faces, _ in self.detect_and_crop(images_rgb, None)]
+        place = self._placing(images_rgb)
+        found = self._look([letterbox(image_rgb, place) for image_rgb in images_rgb])
+        return [self._tidy(faces, place) for faces in found]
+
+    def detect_and_crop(
+        self, images_rgb: Sequence[ImageArray], crop_px: int | None
+    ) -> list[tuple[Faces, Crops | None]]:
+        """The faces in several frames of one size and their crops; for a detector with a device.
+
+        Each frame is copied to the device once, and is gone from there when this returns.
+
+        Args:
+            images_rgb: uint8 (height, width, 3) each.
+            crop_px: Side of the crops; None for none.
+
+        Returns:
+            For each frame its faces as of `detect`, and their crops in the same order.
+        """
+        place = self._placing(images_rgb)
+        # copied and cropped in there as well, so that too little memory halves all of it
+        found = self.looks.over(lambda some: self._on_device(some, place, crop_px), images_rgb)
+        return [pair for part in found for pair in part]
+
+    def _on_device(
+        self, images_rgb: Sequence[ImageArray], place: Placing, crop_px: int | None
+    ) -> list[tuple[Faces, Crops | None]]:
+        from jadfer_cli.faces.pictures import Pictures
+
+        pictures = Pictures(images_rgb, str(self.device))
+        found = self._network(pictures.letterboxed(place), self._options.detection_threshold)
+        faces = [self._tidy(some, place) for some in found]
+        if crop_px is None:
+            return [(some, None) for some in faces]
+        crops = pictures.crops([some.landmarks_px for some in faces], crop_px)
+        return list(zip(faces, crops, strict=True))
+
+    def _placing(self, images_rgb: Sequence[ImageArray]) -> Placing:
         height, width = images_rgb[0].shape[:2]
-        o = self._options
-        placed = [letterbox(image, o.detection_size, self._fixed_size) for image in images_rgb]
-        zoom = placed[0][1]
-        found = self._look([picture for picture, _ in placed])
-        return [tidy(faces, zoom, (width, height), o.min_face_px) for faces in found]
+        return placing(width, height, self._options.detection_size, self._fixed_size)
+
+    def _tidy(self, found: Faces, place: Placing) -> Faces:
+        return tidy(found, place.zoom, place.frame_px, self._options.min_face_px)
 
     def detect_near(
         self, image_rgb: ImageArray, boxes_px: FloatArray, margin: float
@@ -117,7 +157,7 @@ class Detector:
             those that the square cuts. None where a look at the whole frame costs no more.
         """
         height, width = image_rgb.shape[:2]
-        scale = _scale(width, height, self._options.detection_size)
+        scale = scale_for(width, height, self._options.detection_size)
         sides = np.ceil((boxes_px[:, 2:] - boxes_px[:, :2]).max(axis=1) * margin)
         # seen at least as large as in the whole frame, up to the largest size
         which = np.searchsorted(REGION_SIDES_PX[:-1], sides * scale)
@@ -130,7 +170,7 @@ class Detector:
         for side_px in np.unique(shown):
             group = np.flatnonzero(shown == side_px)
             squares = [
-                _square(image_rgb, corners[i].astype(int), int(sides[i]), int(side_px))
+                square(image_rgb, corners[i].astype(int), int(sides[i]), int(side_px))
                 for i in group
             ]
             for i, found in zip(group, self._look(squares), strict=True):
@@ -141,7 +181,7 @@ class Detector:
                     (found.landmarks_px * zoom + corners[i]).astype(np.float32),
                     np.ones(len(found), np.bool_),
                 )
-                moved = moved.take(_whole(moved.boxes_px, corners[i], sides[i], (width, height)))
+                moved = moved.take(uncut(moved.boxes_px, corners[i], sides[i], (width, height)))
                 result[i] = tidy(moved, (1.0, 1.0), (width, height), self._options.min_face_px)
         return result
 
@@ -152,112 +192,6 @@ class Detector:
         return [faces for some in found for faces in some]
 
 
-def _whole(
-    boxes_px: FloatArray, corner: FloatArray, side: float, frame_size: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
-    """Which boxes (n, 4) a square does not cut, but for where the frame ends too.
-
-    The landmarks of a face that moved out of its square lie wrong; one near its edge counts as
-    cut, as what is left of a face looks like a smaller one.
-    """
-    margin = _EDGE * side
-    begins = (boxes_px[:, :2] > corner + margin) | (corner <= 0)
-    ends = (boxes_px[:, 2:] < corner + side - margin) | (corner + side >= frame_size)
-    return np.asarray((begins & ends).all(axis=1))
-
-
-def _square(
-    image_rgb: ImageArray, corner: npt.NDArray[np.int_], side: int, shown_px: int
-) -> ImageArray:
-    """A square of the frame, `shown_px` a side, black beyond the frame's edges."""
-    import cv2
-
-    (x, y), (height, width) = corner, image_rgb.shape[:2]
-    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + side, width), min(y + side, height)
-    piece = image_rgb[y0:y1, x0:x1]
-    if piece.shape[:2] != (side, side):
-        piece = cv2.copyMakeBorder(
-            piece, y0 - y, y + side - y1, x0 - x, x + side - x1, cv2.BORDER_CONSTANT
-        )
-    how = cv2.INTER_AREA if side > shown_px else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(piece, (shown_px, shown_px), interpolation=how), np.uint8)
-
-
-def letterbox(
-    image_rgb: ImageArray, longer_px: int, fixed_size: tuple[int, int] | None = None
-) -> tuple[ImageArray, tuple[float, float]]:
-    """Scale a frame for the network and pad it with black at the right and below.
-
-    Args:
-        image_rgb: uint8 (height, width, 3).
-        longer_px: What the longer side becomes; small frames are at most doubled.
-        fixed_size: Width and height of the result; None takes the least multiples of 32.
-
-    Returns:
-        The padded picture, and the zoom in x and y that was applied (they differ by the
-        rounding to whole pixels).
-    """
-    import cv2
-
-    height, width = image_rgb.shape[:2]
-    scale = _scale(width, height, longer_px)
-    if fixed_size is not None:
-        scale = min(fixed_size[0] / width, fixed_size[1] / height)
-    new_w, new_h = max(round(width * scale), 1), max(round(height * scale), 1)
-    # Bilinear sampling would alias a frame that shrinks; the mean over the area does not.
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(image_rgb, (new_w, new_h), interpolation=how) if scale != 1 else image_rgb
-    out_w, out_h = fixed_size or (_round_up(new_w), _round_up(new_h))
-    placed = np.zeros((out_h, out_w, 3), np.uint8)
-    placed[:new_h, :new_w] = small
-    return placed, (new_w / width, new_h / height)
-
-
-def _scale(width: int, height: int, longer_px: int) -> float:
-    """By how much a frame is scaled so that its longer side is `longer_px`.
-
-    Enlarging shows no more than is there: past twice it costs time only.
-    """
-    return min(longer_px / max(width, height), _MOST_ENLARGED)
-
-
-def _round_up(side_px: int) -> int:
-    return math.ceil(side_px / _SIDE_MULTIPLE) * _SIDE_MULTIPLE
-
-
-def tidy(
-    found: Faces, zoom: tuple[float, float], frame_size: tuple[int, int], min_face_px: float
-) -> Faces:
-    """From a network's faces to those of the frame.
-
-    Args:
-        found: In pixels of the network's picture.
-        zoom: Applied to the frame in x and y.
-        frame_size: Width and height of the frame.
-        min_face_px: Boxes whose shorter side inside the frame is below this are left out.
-
-    Returns:
-        Faces in the frame's pixels, best first; equal scores are ordered by place.
-    """
-    by = np.array(zoom, np.float64)
-    boxes = np.clip(found.boxes_px.reshape(-1, 2, 2) / by, 0, frame_size).reshape(-1, 4)
-    faces = Faces(
-        boxes.astype(np.float32),
-        found.scores,
-        (found.landmarks_px / by).astype(np.float32),
-        found.followed,
-    )
-    shorter = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf)
-    finite = (
-        np.isfinite(boxes).all(axis=1)
-        & np.isfinite(faces.landmarks_px).all(axis=(1, 2))
-        & np.isfinite(faces.scores)
-    )
-    faces = faces.take(finite & (shorter >= max(min_face_px, 1e-3)))
-    keys = (faces.boxes_px[:, 1], faces.boxes_px[:, 0], -faces.scores)
-    return faces.take(np.lexsort(keys))
-
-
 @dataclass(frozen=True)
 class _Where:
     """What runs a network: ONNX Runtime on the CPU, or PyTorch."""
@@ -265,6 +199,11 @@ class _Where:
     threads: int
     device: str
     in_torch: bool
+
+    @property
+    def holds(self) -> str | None:
+        """The device that takes whole frames, if there is one."""
+        return self.device if self.in_torch else None
 
 
 def load_detector(
@@ -338,7 +277,7 @@ def _load_centerface(options: FaceOptions, where: _Where, hint: str | None = Non
         provider=network.provider,
         hint=hint,
     )
-    return Detector(info, network, options, batches=where.in_torch)
+    return Detector(info, network, options, batches=where.in_torch, device=where.holds)
 
 
 def _load_scrfd(
@@ -374,7 +313,7 @@ def _load_scrfd(
         terms=terms,
         provider=network.provider,
     )
-    return Detector(info, network, options, fixed_size, batches=where.in_torch)
+    return Detector(info, network, options, fixed_size, batches=where.in_torch, device=where.holds)
 
 
 class _ScrfdNetwork:

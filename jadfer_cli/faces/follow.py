@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jadfer_cli.faces.detect import FRAMES_AT_ONCE, Detector
-from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
+from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
 
 REGION = 1.3  # side of the square around a face, in its longer sides
 SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
@@ -34,11 +34,13 @@ class Found(NamedTuple):
         faces: `faces.followed` says which were found in a region.
         fresh: Nothing before this frame has a part in what is found from it on: whoever begins
             here finds the same as who began earlier.
+        crops: Of `faces`, where the detector made them; else None.
     """
 
     frame: Frame
     faces: Faces
     fresh: bool
+    crops: Crops | None = None
 
 
 @dataclass
@@ -51,7 +53,9 @@ class _Seen:
         return Found(self.frame, self.faces, self.whole)
 
 
-def follow(frames: Iterable[Frame], detector: Detector, redetect_s: float) -> Iterator[Found]:
+def follow(
+    frames: Iterable[Frame], detector: Detector, redetect_s: float, crop_px: int | None = None
+) -> Iterator[Found]:
     """The faces of consecutive frames.
 
     Args:
@@ -60,12 +64,14 @@ def follow(frames: Iterable[Frame], detector: Detector, redetect_s: float) -> It
         redetect_s: The whole frame is looked at in the first frame of every interval of so
             many seconds, counted from the video's first frame, so that a part of a video is
             looked at in the same frames as the whole, but for its first; 0 looks at every frame.
+        crop_px: Side of the crops that a detector with a device makes where it looks at every
+            frame; None for none.
 
     Yields:
         Every frame with its faces, in order, some frames late.
     """
     if not redetect_s:
-        yield from _every_frame(frames, detector)
+        yield from _every_frame(frames, detector, crop_px)
         return
     waiting: list[_Seen] = []  # from the last look at the whole frame on
     looked = -1  # the interval of the video's time in which the whole frame was last looked at
@@ -103,17 +109,24 @@ def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
         _look_back(seen, new, detector)
 
 
-def _every_frame(frames: Iterable[Frame], detector: Detector) -> Iterator[Found]:
+def _every_frame(
+    frames: Iterable[Frame], detector: Detector, crop_px: int | None
+) -> Iterator[Found]:
     """A look at every whole frame, at several at once where that is faster."""
     batch: list[Frame] = []
     n_bytes = 0
 
     def looked() -> Iterator[Found]:
         pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
-        found = iter(detector.detect_all(pictures) if pictures else ())
+        found: Iterator[tuple[Faces, Crops | None]] = iter(())
+        if pictures and crop_px is None:
+            found = ((faces, None) for faces in detector.detect_all(pictures))
+        elif pictures:
+            found = iter(detector.detect_and_crop(pictures, crop_px))
         for i, frame in enumerate(batch):
-            faces = Faces.none() if frame.image_rgb is None else next(found)
-            yield Found(frame, faces, fresh=i == 0)  # whoever begins here has the same batches
+            faces, crops = (Faces.none(), None) if frame.image_rgb is None else next(found)
+            # whoever begins here has the same batches
+            yield Found(frame, faces, fresh=i == 0, crops=crops)
         batch.clear()
 
     for frame in frames:

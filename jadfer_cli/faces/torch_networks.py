@@ -1,7 +1,7 @@
 """CenterFace and SCRFD in PyTorch, for CUDA without ONNX Runtime's CUDA provider.
 
-Called like their ONNX Runtime twins, several pictures at once. What lies below the threshold
-never leaves the device.
+Called like their ONNX Runtime twins, several pictures at once, also with pictures that lie on
+the device already. What lies below the threshold never leaves it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from jadfer_cli.faces.graph import TorchGraph
 from jadfer_cli.records import Faces
 
 if TYPE_CHECKING:
-    from jadfer_cli.records import ImageArray
+    from jadfer_cli.records import FloatArray, ImageArray
+
+    Pictures = ImageArray | torch.Tensor  # uint8 (n, H, W, 3)
 
 
 class _InTorch:
@@ -35,13 +37,23 @@ class _InTorch:
         """What runs it, for the metadata."""
         return f"PyTorch on {self.device}, {str(self.dtype).removeprefix('torch.')}"
 
-    def run(self, images_rgb: ImageArray, scale: float, mean: float) -> dict[str, torch.Tensor]:
+    def run(self, images_rgb: Pictures, scale: float, mean: float) -> dict[str, torch.Tensor]:
         """The outputs for pictures (n, H, W, 3), as (value - mean) x scale."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images_rgb)).to(self.device)
+        pixels = torch.as_tensor(images_rgb).to(self.device)
         # (n, 3, H, W); its memory stays channels_last
         x = (pixels.permute(0, 3, 1, 2).float() - mean) * scale
         outputs: dict[str, torch.Tensor] = self.graph(x.to(self.dtype))
         return outputs
+
+
+def _fetched(*values: torch.Tensor) -> list[FloatArray]:
+    """Values (m,) or (m, k) of the same m places as float32 (m, k), in one copy to the CPU.
+
+    Indices of a grid stay exact in float32.
+    """
+    flat = [(value if value.ndim > 1 else value[:, None]).float() for value in values]
+    together = torch.cat(flat, 1).cpu().numpy()
+    return np.split(together, np.cumsum([value.shape[1] for value in flat])[:-1], axis=1)
 
 
 class TorchCenterFace(_InTorch):
@@ -53,24 +65,23 @@ class TorchCenterFace(_InTorch):
         super().__init__(onnx.load(str(path)), device)
 
     @torch.inference_mode()
-    def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
+    def __call__(self, images_rgb: Pictures, threshold: float) -> list[Faces]:
         """Faces in images (n, H, W, 3) with sides of 32 px times N, in their pixels, best first."""
         outputs = self.run(images_rgb, 1.0, 0.0)
         heat, log_size, offset, marks = (outputs[name].float() for name in centerface.OUTPUTS)
         image, row, column = (heat[:, 0] > threshold).nonzero(as_tuple=True)
-        scores = heat[image, 0, row, column].cpu().numpy()
-        sizes, offsets, points = (
-            values[image, :, row, column].cpu().numpy() for values in (log_size, offset, marks)
-        )
-        cells = torch.stack([row, column], 1).cpu().numpy()
-        of = image.cpu().numpy()
+        of, cells, scores, sizes, offsets, points = _fetched(
+            image, torch.stack([row, column], 1), heat[image, :, row, column],
+            *(values[image, :, row, column] for values in (log_size, offset, marks)),
+        )  # fmt: skip
         shape = tuple(heat.shape[2:])
         return [
             centerface.faces_of_cells(
-                cells[here], scores[here], sizes[here], offsets[here], points[here], shape
+                cells[here].astype(int), scores[here, 0], sizes[here], offsets[here],
+                points[here], shape,
             )
-            for here in (of == i for i in range(len(images_rgb)))
-        ]
+            for here in (of[:, 0] == i for i in range(len(images_rgb)))
+        ]  # fmt: skip
 
 
 class TorchScrfd(_InTorch):
@@ -95,7 +106,7 @@ class TorchScrfd(_InTorch):
         self._anchors = 2 if levels == 3 else 1
 
     @torch.inference_mode()
-    def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
+    def __call__(self, images_rgb: Pictures, threshold: float) -> list[Faces]:
         """Faces in pictures (n, H, W, 3) with sides of 32 px times N, in their pixels."""
         n, height, width = images_rgb.shape[:3]
         outputs = self.run(images_rgb, 1 / 128, 127.5)
@@ -107,14 +118,13 @@ class TorchScrfd(_InTorch):
         image, place = (scores[:, :, 0] >= threshold).nonzero(as_tuple=True)
         centre, stride = centres[place], strides[place, None]
         reach = boxes[image, place] * stride  # left, top, right, bottom of the centre
-        corners = torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], 1).cpu().numpy()
-        points = marks[image, place].reshape(-1, 5, 2) * stride[:, None] + centre[:, None]
-        all_points, all_scores = points.cpu().numpy(), scores[image, place, 0].cpu().numpy()
-        of = image.cpu().numpy()
+        corners = torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], 1)
+        points = (marks[image, place].view(-1, 5, 2) * stride[:, None] + centre[:, None]).flatten(1)
+        of, all_scores, boxes_px, marks_px = _fetched(image, scores[image, place], corners, points)
         result = []
         for i in range(n):
-            here = of == i
-            faces = Faces(corners[here], all_scores[here], all_points[here])
+            here = of[:, 0] == i
+            faces = Faces(boxes_px[here], all_scores[here, 0], marks_px[here].reshape(-1, 5, 2))
             keep = centerface.suppress(faces.boxes_px, faces.scores, centerface.SCRFD_NMS_IOU)
             result.append(faces.take(keep))
         return result
@@ -123,10 +133,11 @@ class TorchScrfd(_InTorch):
         """Centres (m, 2) and strides (m,) of all anchors, in the order of the outputs."""
         centres, strides = [], []
         for stride in self._strides:
-            y, x = torch.meshgrid(
-                torch.arange(height // stride), torch.arange(width // stride), indexing="ij"
+            rows, columns = (
+                torch.arange(side // stride, device=self.device) for side in (height, width)
             )
+            y, x = torch.meshgrid(rows, columns, indexing="ij")
             cells = torch.stack([x, y], -1).reshape(-1, 2).repeat_interleave(self._anchors, 0)
             centres.append(cells.float() * stride)
-            strides.append(torch.full((len(cells),), float(stride)))
-        return torch.cat(centres).to(self.device), torch.cat(strides).to(self.device)
+            strides.append(torch.full((len(cells),), float(stride), device=self.device))
+        return torch.cat(centres), torch.cat(strides)

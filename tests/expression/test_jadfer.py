@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tolerances import SAME_MACHINE
+from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.backbones import MobileFaceNetStem, mobilefacenet_from_public
@@ -13,8 +13,12 @@ from jadfer_cli.expression.config import BRANCHES, JAD_READINGS, JadferConfig
 from jadfer_cli.expression.jadfer import Attention, Jadfer, joint_attention_mask
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
 from jadfer_cli.expression.predict import Predictor
-from jadfer_cli.expression.torch_engine import fold_norms
+from jadfer_cli.expression.torch_engine import fold_norms, in_torch
+from jadfer_cli.faces import align
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.options import FaceOptions
 from jadfer_cli.runtime import Runtime
+from jadfer_cli.selftest import face_picture
 
 SMALL = {"width": 32, "heads": 4, "paths": 2, "map_hidden": 8}
 
@@ -248,3 +252,42 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     fold_norms(folded)
     after = sum(isinstance(m, torch.nn.BatchNorm2d) for m in folded.stem.modules())
     assert after == 0 if stem == "mobilefacenet" else 0 < after < before
+
+
+@pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
+def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monkeypatch, stem):
+    """As on CUDA; on the CPU, where PyTorch knows the same operations in float16."""
+    model = checkpoint.load()
+    if model.config.stem != stem:
+        torch.manual_seed(0)
+        network = Jadfer(JadferConfig(stem=stem, **SMALL))
+        checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.1)
+        model = checkpoint.load(str(tmp_path / "m.safetensors"))
+    picture = face_picture()
+    landmarks = load_detector(FaceOptions(detector="centerface"), 1).detect(picture).landmarks_px
+    crops = np.concatenate([align.crop(picture, landmarks + shift) for shift in (-4, 0, 4)])
+    crops = crops[::6] if stem == "ir50" else crops  # slow on a CPU
+    wanted = Predictor(model, Runtime("cpu", "CPU", "fp32", 2), 8).probabilities(crops)
+    for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
+        runtime = Runtime("cpu", "CPU", precision, 2)
+        predictor = Predictor(model, runtime, 8)
+        predictor._engine = in_torch(model, runtime, half_weights=True)
+        types = set()
+        monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
+        found = predictor.probabilities(torch.from_numpy(crops))
+        monkeypatch.undo()
+        # IR-50 has norms that no convolution comes before
+        others = {torch.float32, torch.int64} if stem == "ir50" else set()
+        assert types == {dtype} | others
+        differ = np.abs(found - wanted)
+        assert differ.mean() < HALF_MEAN and differ.max() < HALF_MAX
+        np.testing.assert_array_equal(predictor.probabilities(crops), found)
+
+
+def noting_types(forward, types):
+    def noted(self, crops):
+        assert not torch.is_autocast_enabled("cpu")
+        types.update({crops.dtype} | {tensor.dtype for tensor in self.state_dict().values()})
+        return forward(self, crops)
+
+    return noted

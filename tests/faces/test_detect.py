@@ -12,8 +12,9 @@ import pytest
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
-from jadfer_cli.faces.detect import Detector, letterbox, load_detector, tidy
+from jadfer_cli.faces.detect import Detector, load_detector
 from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
+from jadfer_cli.faces.placing import letterbox, placing, tidy
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import DetectorInfo, Faces
 
@@ -44,9 +45,10 @@ def some_faces(boxes, scores):
 )
 def test_letterbox_by_hand(frame, longer, fixed, shape, zoom):
     image = np.full((*frame, 3), 255, np.uint8)
-    placed, by = letterbox(image, longer, fixed)
+    place = placing(frame[1], frame[0], longer, fixed)
+    placed = letterbox(image, place)
     assert placed.shape == (*shape, 3)
-    np.testing.assert_allclose(by, zoom)
+    np.testing.assert_allclose(place.zoom, zoom)
     width, height = round(frame[1] * zoom[0]), round(frame[0] * zoom[1])
     assert (placed[:height, :width] == 255).all()
     assert (placed[height:] == 0).all() and (placed[:, width:] == 0).all()

@@ -158,8 +158,8 @@ def test_a_detector_that_likes_batches_gets_them():
     detector = Known(truth, batches=True)
     seen = list(follow(frames_of(20, without=(3, 18)), detector, 0.0))
     assert [frame.index for frame, *_ in seen] == list(range(20))
-    assert [len(faces) for _, faces, _ in seen] == [i not in (3, 18) for i in range(20)]
-    assert all(f.boxes_px.tolist() == truth[i] for i, (_, f, _) in enumerate(seen) if len(f))
+    assert [len(found.faces) for found in seen] == [i not in (3, 18) for i in range(20)]
+    assert all(f.boxes_px.tolist() == truth[i] for i, (_, f, *_) in enumerate(seen) if len(f))
     assert detector.batch_sizes == [15, 3]
 
 
