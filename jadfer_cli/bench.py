@@ -236,7 +236,7 @@ def _stages(
     found = timed("detect", run.find(frames))
     tracked = timed("track", run.track(found))
     seen = timed("align", run.crop(tracked))
-    scored = timed("express", run.score(seen))
+    scored = timed("express", run.score(run.batches(seen)))
     timed("write", written(scored))
     return result, len(indices)
 

@@ -51,9 +51,7 @@ class FaceOptions:
     """
 
     detector: str = "auto"  # auto, centerface, an InsightFace pack's name, or a path to SCRFD ONNX
-    detection_size: int = (
-        640  # longer side that a frame is scaled to for detection, px; at most doubled
-    )
+    detection_size: int = 640  # longer side of frames when looked at, px; at most doubled
     detection_threshold: float = 0.5  # a detection below this score is not a face
     # between looks at the whole frame, where faces are followed in between; None: 0.3 on a CPU
     # and 0, every frame, on a GPU
@@ -99,7 +97,7 @@ class ModelOptions:
     model: str = "default"  # a name from `jadfer models list`, or a path to .safetensors
     device: str = "auto"  # auto, cpu, cuda, cuda:N; auto takes CUDA where there is one
     precision: str = "auto"  # auto: fp32 on the CPU, fp16 on CUDA
-    batch_size: int = 64  # faces scored at once, across frames
+    batch_size: int = 32  # faces scored at once, across frames
     threads: int | None = None  # CPU threads; None: all the cores this process may use
     engine: str = "auto"  # auto: ONNX Runtime for fp32 on the CPU, where it is faster; else torch
 

@@ -76,9 +76,11 @@ class Annotator:
         """What the user may want to know of the set-up, in one line: on a GPU what runs there."""
         told = [self.detector.info.hint] if self.detector.info.hint else []
         if self.runtime.device != "cpu":
-            where = f"{self.runtime.device} ({self.runtime.device_name}), {self.runtime.precision}"
-            what = "Detector, crops" if self.crops_in_torch else "Detector"
-            told.append(f"{what} and expression network run on {where}.")
+            done = "found, cropped" if self.crops_in_torch else "found"
+            told.append(
+                f"Faces are {done} and scored on {self.runtime.device} "
+                f"({self.runtime.device_name}), expressions in {self.runtime.precision}."
+            )
         return " ".join(told) or None
 
     def open(self, video: str | os.PathLike[str] | VideoInfo) -> Run:

@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
 # Frames scored together at most, so that a video without faces is also written bit by bit.
 _MAX_FRAMES_A_BATCH = 128
-# How far one stage may be ahead of the next: pictures, their bytes, and scored batches.
+# How far one stage may be ahead of the next: pictures, their bytes, batches before and after
+# scoring.
 _FRAMES_AHEAD = 16
 _BYTES_AHEAD = 64 << 20
-_BATCHES_AHEAD = 2
+_UNSCORED_AHEAD, _BATCHES_AHEAD = 1, 2
 _WAKE_S = 0.2
 
 
@@ -167,8 +168,8 @@ class Run:
     ) -> Generator[list[AnnotatedFrame], None, None]:
         """Annotates the video, some frames at a time; call once.
 
-        Reading, finding and scoring run at the same time, in threads of their own, which end
-        with the generator.
+        Reading, finding, cropping and scoring run at the same time, in threads of their own,
+        which end with the generator.
 
         Args:
             progress: Called some times a second, in the caller's thread.
@@ -195,9 +196,10 @@ class Run:
             self._reader = reader
             pictures = stages.ahead(reader, kept, "read")
             found = stages.ahead(self.find(pictures), kept, "find")
-            scored = stages.ahead(
-                self.score(self.crop(self.track(found))), _BATCHES_AHEAD, "score", report
-            )
+            # whole batches wait here, so that finding goes on while one is scored
+            crops = self.crop(self.track(found))
+            batches = stages.ahead(self.batches(crops), _UNSCORED_AHEAD, "crop")
+            scored = stages.ahead(self.score(batches), _BATCHES_AHEAD, "score", report)
             for frames in scored:
                 self.counts.add(frames)
                 yield frames
@@ -248,8 +250,8 @@ class Run:
             bare = Frame(frame.index, frame.time_s, frame.duration_s, frame.status, None)
             yield Seen(bare, faces, ids, fresh, crops)
 
-    def score(self, seen: Iterable[Seen]) -> Iterator[list[AnnotatedFrame]]:
-        """Probabilities and quality, for the faces of several frames at once."""
+    def batches(self, seen: Iterable[Seen]) -> Iterator[list[Seen]]:
+        """Consecutive frames that are scored together."""
         batch: list[Seen] = []
         faces = 0
         for one in seen:
@@ -257,10 +259,14 @@ class Run:
             faces += len(one.faces)
             full = faces >= self.annotator.options.model.batch_size
             if full or len(batch) >= _MAX_FRAMES_A_BATCH:
-                yield self._score(batch)
+                yield batch
                 batch, faces = [], 0
         if batch:
-            yield self._score(batch)
+            yield batch
+
+    def score(self, batches: Iterable[list[Seen]]) -> Iterator[list[AnnotatedFrame]]:
+        """Probabilities and quality, for the faces of several frames at once."""
+        return map(self._score, batches)
 
     def _frame_bytes(self) -> int:
         return 3 * self.info.width_px * self.info.height_px

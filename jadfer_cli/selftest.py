@@ -112,11 +112,12 @@ def encode(path: Path, pictures_rgb: list[ImageArray]) -> str:
 def _faces(pictures_rgb: list[ImageArray], found: list[Faces]) -> str:
     """Looks for the six faces with the embedded detector; adds picture and faces to the lists."""
     from jadfer_cli.faces.detect import load_detector
-    from jadfer_cli.options import FaceOptions
-    from jadfer_cli.runtime import usable_cores
+    from jadfer_cli.options import FaceOptions, ModelOptions
+    from jadfer_cli.runtime import settle
 
     picture_rgb = face_picture()
-    detector = load_detector(FaceOptions(detector="centerface"), usable_cores())
+    runtime = settle(ModelOptions())
+    detector = load_detector(FaceOptions(detector="centerface"), runtime.threads, runtime.device)
     started_s = time.perf_counter()
     faces = detector.detect(picture_rgb)
     took_ms = 1000 * (time.perf_counter() - started_s)
@@ -124,7 +125,10 @@ def _faces(pictures_rgb: list[ImageArray], found: list[Faces]) -> str:
         raise ValueError(f"CenterFace found {len(faces)} faces where {_PICTURE_FACES} are")
     pictures_rgb.append(picture_rgb)
     found.append(faces)
-    return f"CenterFace found {len(faces)} of {_PICTURE_FACES} faces in {took_ms:.0f} ms"
+    return (
+        f"CenterFace found {len(faces)} of {_PICTURE_FACES} faces in {took_ms:.0f} ms "
+        f"({detector.info.provider})"
+    )
 
 
 def _expression(picture_rgb: ImageArray, faces: Faces) -> str:

@@ -405,6 +405,12 @@ class _Run:
             f"{self.out}: {self.options.epochs} epochs on {self.runtime.device_name}, "
             f"{self.options.precision}, start {self.start.name}"
         )
+        sides = self.start.resized(self.options.network)
+        if sides:
+            self.say(
+                f"{self.start.name}: positions on a map of {sides[0]} x {sides[0]} are resized to "
+                f"{sides[1]} x {sides[1]}, for crops of {self.options.network.crop_px} px"
+            )
         if self.start.whole and not (self.out / STATE).exists():
             network = self.start.build(self.options.network).to(self.runtime.device)
             found = selection_figures(logits_of(network, valid_set).numpy(), valid_set)

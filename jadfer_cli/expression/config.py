@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-STEM_NAMES = ("mobilefacenet", "ir50")  # as in backbones.STEMS
+STEM_REDUCTIONS = {"mobilefacenet": 16, "ir50": 8}  # crop side over map side, of backbones.STEMS
+STEM_NAMES = tuple(STEM_REDUCTIONS)
 JAD_READINGS = ("none", "heads", "queries", "similar", "random")
 BRANCHES = ("both", "context", "spatial", "pool")
 
@@ -56,6 +57,11 @@ class JadferConfig:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         if self.crop_px < 32 or len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError("crop_px must be at least 32; mean and std have three values")
+        reduction = STEM_REDUCTIONS[self.stem]
+        if self.crop_px % reduction:
+            raise ValueError(
+                f"crop_px must be a multiple of {reduction}, such as 96 or 112, got {self.crop_px}"
+            )
         if self.width % self.heads or self.width % self.paths:
             raise ValueError(
                 f"width {self.width} must divide by heads {self.heads} and paths {self.paths}"

@@ -1,7 +1,8 @@
 """Find faces: InsightFace's SCRFD or the embedded CenterFace, behind one small class.
 
 The only place that imports insightface. Both networks get the same picture: the frame scaled
-so that its longer side is `detection_size`, padded to multiples of 32 at the right and below.
+so that its longer side is `detection_size`, small ones at most doubled, and padded to multiples
+of 32 at the right and below.
 """
 
 from __future__ import annotations

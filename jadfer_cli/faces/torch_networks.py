@@ -20,7 +20,7 @@ from jadfer_cli.records import Faces
 if TYPE_CHECKING:
     from jadfer_cli.records import FloatArray, ImageArray
 
-    Pictures = ImageArray | torch.Tensor  # uint8 (n, H, W, 3)
+    Images = ImageArray | torch.Tensor  # uint8 (n, H, W, 3)
 
 
 class _InTorch:
@@ -37,7 +37,7 @@ class _InTorch:
         """What runs it, for the metadata."""
         return f"PyTorch on {self.device}, {str(self.dtype).removeprefix('torch.')}"
 
-    def run(self, images_rgb: Pictures, scale: float, mean: float) -> dict[str, torch.Tensor]:
+    def run(self, images_rgb: Images, scale: float, mean: float) -> dict[str, torch.Tensor]:
         """The outputs for pictures (n, H, W, 3), as (value - mean) x scale."""
         pixels = torch.as_tensor(images_rgb).to(self.device)
         # (n, 3, H, W); its memory stays channels_last
@@ -65,7 +65,7 @@ class TorchCenterFace(_InTorch):
         super().__init__(onnx.load(str(path)), device)
 
     @torch.inference_mode()
-    def __call__(self, images_rgb: Pictures, threshold: float) -> list[Faces]:
+    def __call__(self, images_rgb: Images, threshold: float) -> list[Faces]:
         """Faces in images (n, H, W, 3) with sides of 32 px times N, in their pixels, best first."""
         outputs = self.run(images_rgb, 1.0, 0.0)
         heat, log_size, offset, marks = (outputs[name].float() for name in centerface.OUTPUTS)
@@ -106,7 +106,7 @@ class TorchScrfd(_InTorch):
         self._anchors = 2 if levels == 3 else 1
 
     @torch.inference_mode()
-    def __call__(self, images_rgb: Pictures, threshold: float) -> list[Faces]:
+    def __call__(self, images_rgb: Images, threshold: float) -> list[Faces]:
         """Faces in pictures (n, H, W, 3) with sides of 32 px times N, in their pixels."""
         n, height, width = images_rgb.shape[:3]
         outputs = self.run(images_rgb, 1 / 128, 127.5)

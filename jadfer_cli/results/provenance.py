@@ -14,12 +14,15 @@ _SHORT = 12  # digits of a sha256 that tell files apart
 
 
 def changed_options(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that differ from this version's defaults: flag to value, e.g. --every to 5."""
+    """The options that differ from this version's defaults: flag to value, e.g. --every to 5.
+
+    Without the batch size, whose default changed and which decides no row.
+    """
     defaults = _flat(dataclasses.asdict(AnnotateOptions()))
     return {
         flag: value
         for flag, value in _flat(metadata.get("options", {})).items()
-        if value != defaults.get(flag)
+        if value != defaults.get(flag) and flag != "--batch-size"
     }
 
 

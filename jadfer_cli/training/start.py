@@ -13,14 +13,15 @@ import torch
 from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.backbones import mobilefacenet_from_public
-from jadfer_cli.expression.config import JadferConfig
+from jadfer_cli.expression.config import STEM_REDUCTIONS, JadferConfig
 from jadfer_cli.expression.jadfer import Jadfer
 
 SCRATCH = "scratch"
 
 # What changes neither shapes nor use: a fine-tuning may set it anew.
 _FREE = ("dropout", "drop_path", "jad", "jad_p", "jad_rho", "jad_tau")
-# What only moves positions, which are resized: kept unless the recipe names it.
+# What only moves positions, which are resized: kept unless the recipe names it, or unknown, as of
+# a bare state dict.
 _RESIZED = "crop_px"
 
 
@@ -65,6 +66,14 @@ class Start:
         taken = (*_FREE, _RESIZED) if _RESIZED in named else _FREE
         free = {name: getattr(wanted, name) for name in taken}
         return dataclasses.replace(self.config, **free)
+
+    def resized(self, config: JadferConfig) -> tuple[int, int] | None:
+        """The side of the start's map and of the wanted one, where they differ."""
+        position = self.whole.get("spatial.position")  # (1, side^2, D)
+        if position is None:
+            return None
+        sides = math.isqrt(position.shape[1]), config.crop_px // STEM_REDUCTIONS[config.stem]
+        return sides if sides[0] != sides[1] else None
 
     def build(self, config: JadferConfig) -> Jadfer:
         """A new network with these weights.

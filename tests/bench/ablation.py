@@ -4,9 +4,9 @@
         --start ../shared/models/mobilefacenet_arcface.pt --out /tmp/ablation
 
 On two CPU cores a whole network per variant would take days, so the stem's convolutions up to
-its 14 x 14 stage stay frozen at the start weights, which have seen no expression and no JADFER,
+its 7 x 7 stage stay frozen at the start weights, which have seen no expression and no JADFER,
 and their outputs are kept on disk for a few augmented views of each image. What follows them -
-the last three blocks, the branches and the head - trains anew for every variant and seed, over
+the last two blocks, the branches and the head - trains anew for every variant and seed, over
 the same views in the same order. Results are appended to OUT/ablation.csv; a run that is
 started again does what is missing. What is measured so far lies beside this file, ablation.csv, by
 `--images 8000 --views 3 --epochs 3` in float32: copy it to OUT to go on.
@@ -38,8 +38,8 @@ from jadfer_cli.training.faceset import FaceSet, without_repeats
 from jadfer_cli.training.run import fingerprint
 
 FULL = JadferConfig()
-FROZEN_BLOCKS = 12  # to 128 x 14 x 14
-SHAPE = (128, 14, 14)
+FROZEN_BLOCKS = 13  # to 128 x 7 x 7
+SHAPE = (128, 7, 7)
 
 # name: the network, the kind of Variety loss
 VARIANTS = {
@@ -72,7 +72,7 @@ class Tail(nn.Module):
 
 @torch.inference_mode()
 def cached(faces: FaceSet, views: int, start: starts.Start, file: Path, bf16: bool) -> np.ndarray:
-    """float16 (views, n, 128, 14, 14): the frozen part's output for augmented views."""
+    """float16 (views, n, 128, 7, 7): the frozen part's output for augmented views."""
     shape = (views, len(faces), *SHAPE)
     if file.exists():
         return np.memmap(file, np.float16, "r", shape=shape)

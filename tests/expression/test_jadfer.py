@@ -8,8 +8,13 @@ from hypothesis import strategies as st
 from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.backbones import MobileFaceNetStem, mobilefacenet_from_public
-from jadfer_cli.expression.config import BRANCHES, JAD_READINGS, JadferConfig
+from jadfer_cli.expression.backbones import STEMS, MobileFaceNetStem, mobilefacenet_from_public
+from jadfer_cli.expression.config import (
+    BRANCHES,
+    JAD_READINGS,
+    STEM_REDUCTIONS,
+    JadferConfig,
+)
 from jadfer_cli.expression.jadfer import Attention, Jadfer, joint_attention_mask
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
 from jadfer_cli.expression.predict import Predictor
@@ -156,6 +161,10 @@ def test_spatial_projection_equals_its_definition():
         ]
         expected = torch.cat(paths, 1).flatten(2).transpose(1, 2) + branch.bias + branch.position
     assert torch.allclose(tokens, expected, atol=1e-5)
+
+
+def test_the_config_knows_how_small_a_stems_map_is():
+    assert {name: stem.reduction for name, stem in STEMS.items()} == STEM_REDUCTIONS
 
 
 def test_config_refuses_what_does_not_fit():

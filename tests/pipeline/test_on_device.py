@@ -93,7 +93,7 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
     given = []
     engine = annotator.predictor._engine
     annotator.predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
-    scored = [frame for part in run.score(iter(seen)) for frame in part]
+    scored = [frame for part in run.score(run.batches(seen)) for frame in part]
     assert all(crops.device.type == device for crops in given)  # no way round by the CPU
     for one, frame in zip(seen, scored, strict=True):
         expected = annotator.predictor.probabilities(one.crops.rgb)
@@ -116,10 +116,10 @@ def test_the_user_is_told_once_what_runs_on_the_gpu():
     annotator.runtime = dataclasses.replace(
         annotator.runtime, device="cuda:0", device_name="NVIDIA L4", precision="fp16"
     )
-    told = "Detector, crops and expression network run on cuda:0 (NVIDIA L4), fp16."
+    told = "Faces are found, cropped and scored on cuda:0 (NVIDIA L4), expressions in fp16."
     assert annotator.hint == told
     annotator.redetect_s = 0.3
-    assert annotator.hint == told.replace(", crops", "")
+    assert annotator.hint == told.replace(", cropped", "")
 
 
 def test_crops_are_joined_on_the_device_only_if_all_are_there():

@@ -253,6 +253,8 @@ def test_a_network_goes_on_with_crops_of_another_size(tmp_path):
     checkpoint.save(path, network)
     start = starts.load(str(path))
     assert start.settle(SMALL).crop_px == 64  # as it was, unless the recipe says so
+    assert start.resized(SMALL) == (4, 7) and start.resized(small) is None
+    assert Start().resized(SMALL) is None
     settled = start.settle(SMALL, ["crop_px"])
     assert settled == SMALL
     larger = start.build(settled)
@@ -301,6 +303,7 @@ def test_the_recipe_goes_through_toml_and_back(tmp_path):
         ({"network": {"jad": "all"}}, "jad must be one of"),
         ({"frozen_blocks": -1}, "frozen_blocks must be zero or more"),
         ({"lr": True}, "lr must be of type float"),
+        ({"network": {"crop_px": 100}}, "crop_px must be a multiple of 16, such as 96 or 112"),
         ({"network": {"heads": 0}}, "heads must be at least 1"),
         ({"network": {"dropout": 2.0}}, "dropout must lie between 0 and 1"),
         ({"network": {"mean": [1.0, 2.0]}}, "mean and std have three values"),
