@@ -8,8 +8,8 @@ its 7 x 7 stage stay frozen at the start weights, which have seen no expression 
 and their outputs are kept on disk for a few augmented views of each image. What follows them -
 the last two blocks, the branches and the head - trains anew for every variant and seed, over
 the same views in the same order. Results are appended to OUT/ablation.csv; a run that is
-started again does what is missing. What is measured so far lies beside this file, ablation.csv, by
-`--images 8000 --views 3 --epochs 3` in float32: copy it to OUT to go on.
+started again does what is missing. What was measured lies beside this file, ablation.csv, by
+`--images 8000 --views 3 --epochs 3 --bf16`.
 """
 
 import argparse
