@@ -5,7 +5,6 @@ import json
 import os
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import stub_workers
@@ -131,7 +130,7 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
 
     class Annotator:
         def __init__(self, options):
-            self.detector, self.warnings = SimpleNamespace(info=SimpleNamespace(hint=None)), []
+            self.hint, self.warnings = None, []
 
     def made_meanwhile(annotator, task, overwrite, pipe):
         task.target.touch()
