@@ -20,7 +20,7 @@ import numpy as np
 from jadfer_cli.faces.detect import FRAMES_AT_ONCE, Detector
 from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
 
-REGION = 1.3  # side of the square around a face, in its longer sides
+REGION = 1.45  # side of the square around a face, in its longer sides
 SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
 _TIME_SLACK_S = 1e-6
 _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
