@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # hospital machines are no place for that; somebody who wants it can set the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.4.0"
+__version__ = "0.4.1"
 __all__ = [
     "AnnotateOptions",
     "FaceOptions",

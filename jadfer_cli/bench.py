@@ -52,7 +52,7 @@ class Side:
         frames, faces: Of a run.
         video_s: How long the analysed part of the video is shown.
         threads: CPU threads.
-        stages: By stage, wall and core milliseconds a frame, each stage alone.
+        stages: By stage, wall and core milliseconds a frame, each stage alone; medians.
         stage_frames: Over how many frames those were taken.
     """
 
@@ -133,12 +133,12 @@ def measure(
     repeats: int,
     progress: Callable[[str], object] = lambda text: None,
 ) -> dict[str, Any]:
-    """Times each side on a clip, in turn (A B A B), after a warm-up; then its stages alone.
+    """Times each side on a clip, in turn (A B A B), after a warm-up; then each stage alone.
 
     Args:
         clip: The video.
         sides: One or more configurations.
-        repeats: Runs of each.
+        repeats: Runs of each, and passes over its stages.
         progress: Told what is being done.
 
     Returns:
@@ -168,10 +168,15 @@ def measure(
                 progress(f"{side.name}: run {run + 1} of {repeats}")
                 _whole(side, annotator, info, out)
         peak_mb = _peak_memory_mb()  # before pictures are kept for the stages
-        for side, annotator in zip(sides, annotators, strict=True):
-            progress(f"{side.name}: each stage alone")
-            settle(side.options.model)
-            side.stages, side.stage_frames = _stages(annotator, info, out, _STAGE_FRAMES)
+        passes: list[list[dict[str, dict[str, float]]]] = [[] for _ in sides]
+        for run in range(repeats):
+            for side, annotator, done in zip(sides, annotators, passes, strict=True):
+                progress(f"{side.name}: each stage alone, {run + 1} of {repeats}")
+                settle(side.options.model)
+                stages, side.stage_frames = _stages(annotator, info, out, _STAGE_FRAMES)
+                done.append(stages)
+        for side, done in zip(sides, passes, strict=True):
+            side.stages = _medians(done)
     return {
         "clip": Path(clip).name,
         "width_px": info.width_px,
@@ -239,6 +244,14 @@ def _stages(
     scored = timed("express", run.score(run.batches(seen)))
     timed("write", written(scored))
     return result, len(indices)
+
+
+def _medians(passes: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of each stage's figures over several passes."""
+    return {
+        name: {unit: statistics.median(p[name][unit] for p in passes) for unit in first}
+        for name, first in passes[0].items()
+    }
 
 
 def _setting(annotator: Annotator) -> dict[str, Any]:

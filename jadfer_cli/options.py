@@ -97,7 +97,7 @@ class ModelOptions:
     model: str = "default"  # a name from `jadfer models list`, or a path to .safetensors
     device: str = "auto"  # auto, cpu, cuda, cuda:N; auto takes CUDA where there is one
     precision: str = "auto"  # auto: fp32 on the CPU, fp16 on CUDA
-    batch_size: int = 32  # faces scored at once, across frames
+    batch_size: int | None = None  # faces scored at once, across frames; None: by the device
     threads: int | None = None  # CPU threads; None: all the cores this process may use
     engine: str = "auto"  # auto: ONNX Runtime for fp32 on the CPU, where it is faster; else torch
 
@@ -113,7 +113,7 @@ class ModelOptions:
             )
         if self.engine not in ENGINES:
             raise OptionError(f"--engine must be one of {', '.join(ENGINES)}, not {self.engine}.")
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise OptionError(f"--batch-size must be at least 1, not {self.batch_size}.")
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"--threads must be at least 1, not {self.threads}.")

@@ -47,7 +47,7 @@ class Annotator:
         self.runtime: Runtime = settle(self.options.model)
         self.model = checkpoint.load(self.options.model.model)
         self.labels = self.model.labels
-        self.predictor = Predictor(self.model, self.runtime, self.options.model.batch_size)
+        self.predictor = Predictor(self.model, self.runtime)
         self.detector = load_detector(
             self.options.faces, self.runtime.threads, self.runtime.device, in_torch=in_torch
         )

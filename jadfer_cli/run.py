@@ -257,7 +257,7 @@ class Run:
         for one in seen:
             batch.append(one)
             faces += len(one.faces)
-            full = faces >= self.annotator.options.model.batch_size
+            full = faces >= self.annotator.runtime.batch_size
             if full or len(batch) >= _MAX_FRAMES_A_BATCH:
                 yield batch
                 batch, faces = [], 0

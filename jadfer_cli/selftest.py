@@ -141,7 +141,7 @@ def _expression(picture_rgb: ImageArray, faces: Faces) -> str:
 
     options = ModelOptions()
     runtime = settle(options)
-    predictor = Predictor(checkpoint.load(options.model), runtime, options.batch_size)
+    predictor = Predictor(checkpoint.load(options.model), runtime)
     crops = align.crop(picture_rgb, faces.landmarks_px, predictor.crop_px)
     scores = predictor.probabilities(crops)  # (n, K)
     if not np.isfinite(scores).all() or np.abs(scores.sum(axis=1) - 1).max() > 1e-3:

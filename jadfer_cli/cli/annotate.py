@@ -187,8 +187,13 @@ def annotate(
         ),
     ] = _M.precision,
     batch_size: Annotated[
-        int, typer.Option(help="Faces scored at once.", rich_help_panel=_MODEL)
-    ] = _M.batch_size,
+        int | None,
+        typer.Option(
+            help="Faces scored at once.",
+            show_default="16 on a CPU, 64 on a GPU",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),

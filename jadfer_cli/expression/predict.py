@@ -20,17 +20,17 @@ class Predictor:
 
     Args:
         checkpoint: Verified weights.
-        runtime: Device, precision and engine.
-        batch_size: Crops scored at once; fewer where the GPU's memory is short.
+        runtime: Device, precision, engine, and crops scored at once; fewer where the GPU's memory
+            is short.
 
     Attributes:
         batches: How many are scored at once, and whether that had to be made less.
     """
 
-    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, batch_size: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, runtime: Runtime) -> None:
         self.labels = checkpoint.labels
         self.crop_px = checkpoint.config.crop_px
-        self.batches = Batches(batch_size, "faces")
+        self.batches = Batches(runtime.batch_size, "faces")
         self._temperature = checkpoint.temperature
         self._engine = engines.make(checkpoint, runtime)
 

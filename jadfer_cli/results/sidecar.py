@@ -89,6 +89,7 @@ def run_metadata(
         "precision": runtime.precision,
         "engine": runtime.engine,
         "threads": runtime.threads,
+        "batch_size": runtime.batch_size,
         "platform": platform.platform(),
         "versions": versions(),
     }

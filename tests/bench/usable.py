@@ -44,8 +44,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1200)
     a = parser.parse_args()
-    runtime = settle(ModelOptions(device="cpu"))
-    predictor = Predictor(checkpoint.load(), runtime, 64)
+    runtime = settle(ModelOptions(device="cpu", batch_size=64))
+    predictor = Predictor(checkpoint.load(), runtime)
     detector = load_detector(
         FaceOptions(detector="centerface", detection_threshold=0.3), runtime.threads
     )

@@ -238,14 +238,14 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
             norm.running_mean.normal_(0, 0.1)
             norm.running_var.uniform_(0.5, 2)
     checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.7)
-    runtime = Runtime("cpu", "CPU", "fp32", 2, engine)
+    runtime = Runtime("cpu", "CPU", "fp32", 2, engine, 2)
     model = checkpoint.load(str(tmp_path / "m.safetensors"))
     crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
     with torch.no_grad():
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         expected = (network.eval()(images).logits / 0.7).softmax(-1).numpy()
     for _ in range(2):  # the second time from what was kept
-        found = Predictor(model, runtime, 2).probabilities(crops)
+        found = Predictor(model, runtime).probabilities(crops)
         assert found.dtype == np.float32 and np.abs(found - expected).max() < SAME_MACHINE
     graphs = list((tmp_path / "jadfer" / "graphs").glob("*.graph"))
     assert len(graphs) == (engine == "onnxruntime")
@@ -254,7 +254,7 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
         changed = bytearray(whole)
         changed[len(whole) // 2] ^= 0x40
         graph.write_bytes(changed)
-        assert np.allclose(Predictor(model, runtime, 2).probabilities(crops), found)
+        assert np.allclose(Predictor(model, runtime).probabilities(crops), found)
         assert graph.read_bytes() == whole
     folded = Jadfer(model.config).eval()
     before = sum(isinstance(m, torch.nn.BatchNorm2d) for m in folded.stem.modules())
@@ -276,10 +276,10 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monk
     landmarks = load_detector(FaceOptions(detector="centerface"), 1).detect(picture).landmarks_px
     crops = np.concatenate([align.crop(picture, landmarks + shift) for shift in (-4, 0, 4)])
     crops = crops[::6] if stem == "ir50" else crops  # slow on a CPU
-    wanted = Predictor(model, Runtime("cpu", "CPU", "fp32", 2), 8).probabilities(crops)
+    wanted = Predictor(model, Runtime("cpu", "CPU", "fp32", 2)).probabilities(crops)
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)
-        predictor = Predictor(model, runtime, 8)
+        predictor = Predictor(model, runtime)
         predictor._engine = in_torch(model, runtime, half_weights=True)
         types = set()
         monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
