@@ -1,6 +1,6 @@
 """The peer `fer` (PyPI) on the same clip and machine, in turn with jadfer.
 
-    python -m venv FER && FER/bin/pip install fer "setuptools<81"
+    python -m venv FER && FER/bin/pip install fer "setuptools<81" "opencv-contrib-python<5"
     python tests/bench/peer_fer.py CLIP --fer FER/bin/python --repeats 5
 
 Each run decodes and scores the whole clip: fer frame by frame with OpenCV, as its examples do,
@@ -61,8 +61,8 @@ def main() -> None:
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
             lines = [line for line in peer.stdout.splitlines() if line.startswith("RESULT ")]
-            if not lines:
-                sys.exit(peer.stderr[-2000:])
+            if peer.returncode:  # a negative one: its libraries do not bear each other
+                sys.exit(f"{peer.stderr[-2000:]}\nfer ended with {peer.returncode}")
             for line in lines:
                 name, *figures = json.loads(line.removeprefix("RESULT "))
                 runs.setdefault(name, []).append(tuple(figures))
