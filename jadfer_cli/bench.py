@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jadfer_cli.api import annotate_to
+from jadfer_cli.common import seconds_of
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.pipeline import Annotator
@@ -119,12 +120,26 @@ def options_of(settings: Sequence[str], base: AnnotateOptions | None = None) -> 
             if "int" in str(kind):
                 number = int(value)
             elif "float" in str(kind):
-                number = float(value)
+                number = seconds_of(value) if name.endswith("_s") else float(value)
         except ValueError as error:
             raise OptionError(f"{text}: {value} is no number.") from error
         changed = dataclasses.replace(inner, **{name: number})
         options = dataclasses.replace(options, **{part: changed})
     return options
+
+
+def settled(options: AnnotateOptions) -> AnnotateOptions:
+    """The options with what this machine makes of device, precision, threads and the like.
+
+    Raises:
+        DeviceError: The device is not there, or cannot compute in the precision.
+    """
+    runtime = settle(options.model)
+    model = dataclasses.replace(
+        options.model, device=runtime.device, precision=runtime.precision,
+        threads=runtime.threads, engine=runtime.engine, batch_size=runtime.batch_size,
+    )  # fmt: skip
+    return dataclasses.replace(options, model=model)
 
 
 def measure(
@@ -230,7 +245,7 @@ def _stages(
     def written(frames: list[Any]) -> Iterator[None]:
         with ResultSink(
             out, run.video, annotator.labels, landmarks=False, overwrite=True
-        ) as sink, run:  # fmt: skip
+        ) as sink:  # fmt: skip
             for some in frames:
                 run.counts.add(some)
                 sink.write(some)
@@ -242,7 +257,9 @@ def _stages(
     tracked = timed("track", run.track(found))
     seen = timed("align", run.crop(tracked))
     scored = timed("express", run.score(run.batches(seen)))
-    timed("write", written(scored))
+    with run:
+        run.hashed()  # the whole file, however few of its frames are written here
+        timed("write", written(scored))
     return result, len(indices)
 
 

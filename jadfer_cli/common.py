@@ -32,6 +32,18 @@ def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
     return digest.hexdigest()
 
 
+def seconds_of(text: str) -> float:
+    """Seconds of "90", "1:30" or "0:01:30.5".
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
 def claim_process() -> None:
     """Says that this process runs nothing but jadfer: a command or a worker, not a notebook.
 

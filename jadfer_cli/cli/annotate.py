@@ -13,6 +13,7 @@ from jadfer_cli.batch.lengths import seconds_of_all
 from jadfer_cli.cli.annotating import Many, annotate_one, check_target, show_plan
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.progress import reporter
+from jadfer_cli.common import seconds_of
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
     DEVICES,
@@ -56,14 +57,11 @@ _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 def _seconds(text: str) -> float:
     """Seconds of "90", "1:30" or "0:01:30.5"."""
     try:
-        seconds = 0.0
-        for part in str(text).split(":"):
-            seconds = 60 * seconds + float(part)
+        return seconds_of(str(text))
     except ValueError:
         raise typer.BadParameter(
             f"{text} is no time; write seconds (90), minutes (1:30) or hours (0:01:30.5)."
         ) from None
-    return seconds
 
 
 def annotate(

@@ -90,7 +90,7 @@ def bench(
         sides = [benches.Side("A" if against else "jadfer", base)]
         if against:
             sides.append(benches.Side("B", benches.options_of(against, base)))
-            if sides[1].options == base:
+            if benches.settled(sides[1].options) == benches.settled(base):
                 raise OptionError("--against changes nothing; there is nothing to compare.")
         console = stderr_console()
         with tempfile.TemporaryDirectory(prefix="jadfer-bench-") as folder:

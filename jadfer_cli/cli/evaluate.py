@@ -153,7 +153,7 @@ def _measure(
     from jadfer_cli.expression import checkpoint as checkpoints
     from jadfer_cli.runtime import settle
     from jadfer_cli.training import calibrate
-    from jadfer_cli.training.evaluate import counted_logits, figures, intervals, scored
+    from jadfer_cli.training.evaluate import figures, intervals, scored
     from jadfer_cli.training.loop import logits_of
 
     console = stderr_console()
@@ -186,8 +186,13 @@ def _measure(
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     if refit:
         valid = aligner.load("valid")
-        kept, classes = counted_logits(score(valid), valid, valid.main_protocol)
-        temperature = calibrate.fit_temperature(kept, classes)
+        which, classes = valid.protocols[valid.main_protocol]
+        if len(classes) < calibrate.FEWEST:
+            raise OptionError(
+                f"--refit-temperature needs {calibrate.FEWEST} labelled validation images; "
+                f"{valid.name} has {len(classes)}."
+            )
+        temperature = calibrate.fit_temperature(score(valid)[which], classes)
         fitted_on = f"{valid.name}, {valid.main_protocol}, {len(classes):,} images"
     logits = score(faces)
     order = [main, *(name for name in faces.protocols if name != main)]
@@ -234,6 +239,15 @@ def _report(found: dict[str, Any]) -> list[Any]:
         [label, *map(str, counts), f"{recall[label]:.1%}" if label in recall else "-"]
         for label, counts in zip(labels, found["confusion"], strict=True)
     ]
+    among: list[Any] = []
+    if len(labels) < len(LABELS):
+        among = [
+            Text(
+                f"Scored among the {len(labels)} of {len(LABELS)} expressions that the data set "
+                f"names: {', '.join(labels)}. Among all, as `jadfer annotate` chooses, accuracy is "
+                f"{found['accuracy_among_all']:.1%} ({found['protocol']})."
+            )
+        ]
     return [
         title(f"{found['model']} on {found['dataset']} {found['split']}"),
         table(
@@ -245,6 +259,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
             f"Temperature {found['temperature']:.3f}, fitted on "
             f"{found['temperature_fitted_on'] or 'an unknown set'}."
         ),
+        *among,
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),
         table(["", *(label[:5] for label in labels), "recall"], confusion),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,6 +88,18 @@ def _setting(text: str) -> tuple[str, Any]:
 def places_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """What the recipe says of data and start."""
     return {key: recipe[key] for key in PLACES if key in recipe}
+
+
+def lasting(places: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with the full path of whatever is a file or folder, for use from anywhere."""
+
+    def full(value: Any) -> Any:
+        if isinstance(value, list):
+            return [full(one) for one in value]
+        return os.path.abspath(value) if isinstance(value, str) and os.path.exists(value) else value
+
+    paths = ("data", "votes", "detectors", "start", "teacher")
+    return {key: full(value) if key in paths else value for key, value in places.items()}
 
 
 def options_of(recipe: Mapping[str, Any], start: Start) -> TrainOptions:

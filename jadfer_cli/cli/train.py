@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -294,18 +294,19 @@ class _Run:
         """Loads the images, trains, writes the model and says what came of it."""
         from jadfer_cli.training import outputs
         from jadfer_cli.training.evaluate import selection_figures
-        from jadfer_cli.training.loop import train
+        from jadfer_cli.training.loop import check_enough, train
         from jadfer_cli.training.options import as_table
 
         valid_set = aligner.load("valid", first_only=True)
         train_set = self._without_repeats(aligner.load("train"), valid_set, aligner)
         self._introduce(train_set, valid_set)
+        check_enough(train_set.labelled()[0], self.options.batch_size)
         if self.teachers:
             train_set = self._taught(train_set)
-        recipe = {**self.places, **as_table(self.options)}
+        recipe = {**recipes.lasting(self.places), **as_table(self.options)}
         with (
             TrainingProgress(self.console, self.options, quiet=self.quiet) as progress,
-            _stop_at_a_step() as stop,
+            _stop_at_a_step(self.say) as stop,
         ):
 
             def on_epoch(record: EpochRecord) -> None:
@@ -323,9 +324,9 @@ class _Run:
                 on_epoch=on_epoch, on_step=progress.step, stop=stop,
                 evaluate=lambda logits, faces: selection_figures(logits.numpy(), faces),
             )  # fmt: skip
-        made = {
-            **self.places,
-            "data": Path(self.places["data"]).name,
+        made = self.places | {
+            **{k: Path(self.places[k]).name for k in {"data", "votes"} & set(self.places)},
+            "detectors": [Path(d).name for d in self.places.get("detectors", ("auto",))],
             "start": self.start.name,
             **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
             "images": len(train_set.labelled()[0]),
@@ -418,7 +419,7 @@ class _Run:
 
 
 @contextmanager
-def _stop_at_a_step() -> Iterator[Any]:
+def _stop_at_a_step(say: Callable[[str], None]) -> Iterator[Any]:
     """Ctrl-C and SIGTERM end the run after its step, saved; a second one ends it at once."""
     wanted = False
 
@@ -427,6 +428,7 @@ def _stop_at_a_step() -> Iterator[Any]:
         if wanted:
             raise KeyboardInterrupt
         wanted = True
+        say("Stopping after this step; once more stops at once and loses what is not saved yet.")
 
     before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

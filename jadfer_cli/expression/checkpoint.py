@@ -80,11 +80,11 @@ class Checkpoint:
 
     @property
     def state(self) -> dict[str, torch.Tensor]:
-        """The tensors; reading them loads PyTorch."""
+        """The tensors by name, in the names' order; reading them loads PyTorch."""
         import safetensors.torch
 
-        state: dict[str, torch.Tensor] = safetensors.torch.load(self.data)
-        return state
+        # safetensors gives them in another order in every process
+        return dict(sorted(safetensors.torch.load(self.data).items()))
 
     def build(self) -> Jadfer:
         """The network with these weights, in eval mode.
@@ -155,7 +155,9 @@ def find(model: str) -> ModelEntry:
     if path.suffix == ".safetensors" or os.sep in model:
         if not path.is_file():
             raise ModelError(f"There is no weights file {model}.", _known(shipped))
-        return ModelEntry(path.stem, path, None, summary="a file of the user's own")
+        # every training leaves a model.safetensors: its run's folder tells it from others
+        name = path.resolve().parent.name if path.stem == "model" else path.stem
+        return ModelEntry(name or path.stem, path, None, summary="a file of the user's own")
     raise ModelError(f"There is no model named {model}.", _known(shipped))
 
 
@@ -208,7 +210,7 @@ def load(model: str = "default") -> Checkpoint:
     except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{entry.path} is not a JADFER checkpoint ({error}).",
-            "Give a .safetensors file written by jadfer, or leave --model out.",
+            "Give a .safetensors file written by jadfer.",
         ) from error
     return Checkpoint(entry, digest, config, labels, temperature, metrics, data)
 

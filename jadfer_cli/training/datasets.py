@@ -67,7 +67,9 @@ def load(
     if classes and dataset not in ("folder", "csv"):
         raise OptionError("--class belongs to --dataset folder or csv.")
     if not data.exists():
-        raise JadferError(f"There is no {data}.", f"Give the place of {dataset} with --data.")
+        raise JadferError(
+            f"There is no folder or file {data}.", "Give the data set's place with --data."
+        )
     if dataset == "ferplus":
         return ferplus.load(data, split, votes)
     try:
@@ -235,6 +237,13 @@ def _folder(data: Path, split: str, classes: Mapping[str, str]) -> Found:
         if folder in below
     }
     notes: list[str] = []
+    if named:
+        other = set(below.values()) - set(named.values())
+        notes += [
+            f"{folder} is none of train, valid and test, and is left out"
+            for folder in sorted(other)
+            if _shown(folder.name)
+        ]
     if not named:
         whole = _classes(data, data, classes, notes)
         rows = [row for row in whole if _hashed_split(row.name) == split]

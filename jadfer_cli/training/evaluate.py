@@ -53,7 +53,8 @@ def figures(
         temperature: Divides the logits.
 
     Returns:
-        JSON-ready figures with the protocol's name, n and the confusion counts.
+        JSON-ready figures with the protocol's name, n and the confusion counts, and the accuracy
+        among all K expressions, as `annotate` chooses.
     """
     p, classes = scored(logits, faces, protocol, temperature)
     labels = [LABELS[i] for i in faces.expressions]
@@ -64,11 +65,17 @@ def figures(
         "protocol": protocol,
         "n": len(classes),
         **_of_counts(counts),
+        "accuracy_among_all": _accuracy_among_all(logits, faces, protocol),
         "ece": expected_calibration_error(p, classes),
         "recall": {labels[i]: float(recall[i]) for i in np.flatnonzero(counts.sum(1))},
         "labels": labels,
         "confusion": counts.tolist(),
     }
+
+
+def _accuracy_among_all(logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str) -> float:
+    which, classes = faces.protocols[protocol]
+    return float((logits[which].argmax(1) == classes).mean()) if len(which) else 0.0
 
 
 def _of_counts(counts: npt.NDArray[np.intp]) -> dict[str, float]:

@@ -56,6 +56,24 @@ def logits_of(
     return torch.cat(parts)
 
 
+def check_enough(labelled: FaceSet, batch_size: int) -> None:
+    """Whether there is one batch to train on.
+
+    Raises:
+        OptionError: The set is smaller.
+    """
+    n = len(labelled)
+    if not n:
+        raise OptionError(
+            f"{labelled.name} has no labelled image that is not a validation or test image too."
+        )
+    if n < batch_size:
+        raise OptionError(
+            f"{labelled.name} has {n} images, fewer than one batch of {batch_size}; give a smaller "
+            "--batch-size."
+        )
+
+
 def train(
     options: TrainOptions,
     train_set: FaceSet,
@@ -100,11 +118,7 @@ def train(
         OutputError: The state cannot be written.
     """
     train_set, classes = train_set.labelled()
-    if len(train_set) < options.batch_size:
-        raise OptionError(
-            f"{train_set.name} has {len(train_set)} images, fewer than one batch of "
-            f"{options.batch_size}; give a smaller --batch-size."
-        )
+    check_enough(train_set, options.batch_size)
     _one_opencv_thread()
     data = fingerprint(train_set, valid_set, start)
     run = Run(options, start, torch.device(device), len(train_set), data)

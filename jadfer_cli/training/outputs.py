@@ -13,7 +13,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.jadfer import Jadfer
 from jadfer_cli.training import calibrate
-from jadfer_cli.training.evaluate import counted_logits, figures
+from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import logits_of
 from jadfer_cli.training.run import EpochRecord
@@ -72,10 +72,11 @@ def finish(
         The file and its metrics, "temperature" among them.
     """
     logits = logits_of(network, valid).numpy()
-    counted, classes = counted_logits(logits, valid, valid.main_protocol)
-    fitted_on = "the start's own, too few validation images to fit one"
+    which, classes = valid.protocols[valid.main_protocol]
+    fitted_on = f"nothing: {len(classes)} validation images are too few ({calibrate.FEWEST})"
     if len(classes) >= calibrate.FEWEST:
-        temperature = calibrate.fit_temperature(counted, classes)
+        # over all expressions, as `annotate` uses it, also where the data set names fewer
+        temperature = calibrate.fit_temperature(logits[which], classes)
         fitted_on = f"{valid.name}, {valid.main_protocol}"
     metrics: dict[str, Any] = {
         "training": history,

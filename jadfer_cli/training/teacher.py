@@ -83,13 +83,16 @@ def _probabilities(
     progress: Callable[[int], None],
 ) -> npt.NDArray[np.float32]:
     network = teacher.build().to(device)
-    views = [faces]
+    views, shown = [faces], np.ones((1, len(faces)), bool)
     if faces.landmarks_px is not None:
-        marks = faces.landmarks_px
+        marks = faces.landmarks_px  # (n, m, 5, 2)
         views = [
             dataclasses.replace(faces, landmarks_px=marks[:, k : k + 1])
             for k in range(marks.shape[1])
         ]
+        # a face that one detector missed is seen as the others found it, as in training
+        found = np.isfinite(marks).all((2, 3)).T
+        shown = np.where(found.any(0), found, True)  # (m, n)
     looked = 0
 
     def count(n: int) -> None:
@@ -97,14 +100,16 @@ def _probabilities(
         looked += n
         progress(looked)
 
-    looks = [
-        logits_of(network, view, precision=precision, mirrored=mirrored, progress=count)
-        for view in views
-        for mirrored in (False, True)
-    ]
-    p: npt.NDArray[np.float32] = (
-        (torch.stack(looks).mean(0) / teacher.temperature).softmax(-1).numpy()
-    )
+    looks = torch.stack(
+        [
+            logits_of(network, view, precision=precision, mirrored=mirrored, progress=count)
+            for view in views
+            for mirrored in (False, True)
+        ]
+    )  # (2 m, n, K)
+    weights = torch.from_numpy(shown).repeat_interleave(2, 0)[..., None].float()  # (2 m, n, 1)
+    mean = (looks * weights).sum(0) / weights.sum(0)
+    p: npt.NDArray[np.float32] = (mean / teacher.temperature).softmax(-1).numpy()
     return p
 
 

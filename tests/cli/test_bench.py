@@ -62,6 +62,8 @@ def test_a_clip_is_repeated_end_to_end(tmp_path):
         (("--set", "speed=9"), 2, "speed=9 is not KEY=VALUE with a known key"),
         (("--set", "redetect"), 2, "redetect is not KEY=VALUE"),
         (("--set", "batch-size=many"), 2, "many is no number"),
+        (("--set", "end=1:x"), 2, "1:x is no number"),
+        (("--against", "batch-size=16", "--set", "device=cpu"), 2, "--against changes nothing"),
         (("--set", "precision=fp8"), 2, "--precision must be one of"),
         (("--against", "threads=2", "--set", "threads=2"), 2, "--against changes nothing"),
         (("missing.mp4",), 1, "missing.mp4 does not exist"),
@@ -78,5 +80,6 @@ def test_every_option_has_a_key():
     options = bench.options_of(["--detection-size=416", "fps=5", "model=x", "track_gap=2"])
     assert options.faces.detection_size == 416 and options.faces.track_gap_s == 2.0
     assert options.video.fps == 5.0 and options.model.model == "x"
+    assert bench.options_of(["end=1:02.5"]).video.end_s == 62.5
     with pytest.raises(OptionError):
         bench.options_of(["landmarks"])

@@ -105,15 +105,22 @@ def test_the_trained_model_annotates_and_is_measured(jadfer, tiny, faces, short_
     assert result.returncode == 0, result.stderr
     assert len(pd.read_parquet(clip)) >= 8
     found = tmp_path / "figures" / "tiny.json"
-    result = jadfer("evaluate", model, "--dataset", "folder", "--data", faces, "--json", found,
-                    "--cache", faces.parent / "cache", "--refit-temperature")  # fmt: skip
+    evaluate = ("evaluate", model, "--dataset", "folder", "--data", faces, "--json", found,
+                "--cache", faces.parent / "cache")  # fmt: skip
+    result = jadfer(*evaluate, "--refit-temperature")
+    assert result.returncode == 2, result.stderr
+    assert "needs 100 labelled validation images; folder valid has 8" in result.stderr
+    result = jadfer(*evaluate)
     assert result.returncode == 0, result.stderr
     figures = json.loads(found.read_text())
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
-    assert np.sum(figures["confusion"]) == 8 and figures["temperature_fitted_on"].startswith(
-        "folder valid, all"
-    )
+    assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
+    assert figures["temperature_fitted_on"] == "nothing: 8 validation images are too few (100)"
+    among_all = figures["accuracy_among_all"]  # happiness and sadness were all it ever saw
+    assert 0 <= among_all <= figures["accuracy"]
+    assert "Scored among the 2 of 8 expressions" in result.stdout
+    assert f"accuracy is {among_all:.1%} (all)" in " ".join(result.stdout.split())
     hits = np.trace(figures["confusion"])
     assert figures["accuracy"] == hits / 8
     assert f"{100 * hits / 8:.1f} % [" in result.stdout
@@ -134,6 +141,32 @@ def test_the_shipped_model_is_fine_tuned(jadfer, faces, tmp_path):
     assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
     assert (recipe["teacher"], recipe["teacher_weight"]) == (["default"], 0.25)
     assert len(list(out.glob("teacher-*.npy"))) == 1
+    # another process reads the start's tensors, and goes on with the run
+    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache")
+    assert again.returncode == 0, again.stderr
+    assert "epoch 1/1" in again.stderr and "before training" not in again.stderr
+
+
+def test_a_run_goes_on_from_another_folder(jadfer, faces, tmp_path):
+    out = tmp_path / "run"
+    result = jadfer("train", "--dataset", "folder", "--data", faces.name, "--out", out, "--cache",
+                    faces.parent / "cache", "--epochs", "1", *TINY, cwd=faces.parent)  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+
+
+def test_nothing_is_left_to_train_on(jadfer, faces, tmp_path):
+    import shutil
+
+    data = tmp_path / "twice"
+    for split in ("train", "vaild", "test"):
+        shutil.copytree(faces / "test", data / split)
+    result = train(jadfer, data, tmp_path / "run", "--teacher", "default", *TINY)
+    assert result.returncode == 2, result.stderr
+    message = " ".join(result.stderr.split())
+    assert "no labelled image that is not a validation or test image too" in message
+    assert "vaild is none of train, valid and test, and is left out" in message
 
 
 def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
@@ -150,6 +183,7 @@ def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
         os.killpg(process.pid, signal.SIGINT)
         message = process.stderr.read()
     assert process.returncode == 130
+    assert "Stopping after this step" in message
     assert "Interrupted." in message and "Give the same command again" in message
     assert (out / "state.pt").exists() and not list(out.glob("*.part"))
     with subprocess.Popen(command, **how) as process:
@@ -171,7 +205,8 @@ def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
     "arguments, code, message",
     [
         (("train", "--out", "r"), 2, "--dataset and --data are needed"),
-        (("train", "--out", "r", "--dataset", "folder", "--data", "nowhere"), 1, "no nowhere"),
+        (("train", "--out", "r", "--dataset", "folder", "--data", "nowhere"), 1,
+         "no folder or file nowhere"),
         (("train", "--out", "r", "--config", "none.toml"), 2, "recipe none.toml cannot be read"),
         (("train", "--out", "r", "--set", "epochs"), 2, "--set epochs is not KEY=VALUE"),
         (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--set", "pace=1"), 2,
