@@ -197,7 +197,9 @@ def train(
     workers: Annotated[
         int | None,
         typer.Option(
-            help="Processes that prepare images.", rich_help_panel=_MODEL, show_default="2"
+            help="Processes that prepare images.",
+            rich_help_panel=_MODEL,
+            show_default="half of the cores, at most 8",
         ),
     ] = None,
     quiet: Annotated[

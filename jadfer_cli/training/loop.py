@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.runtime import usable_cores
 from jadfer_cli.training.crops import Crops, EpochSampler
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
@@ -31,6 +32,7 @@ from jadfer_cli.training.run import (
 from jadfer_cli.training.start import Start
 
 _GRACE_S = 5  # s
+_MOST_WORKERS = 8
 
 
 @torch.no_grad()
@@ -133,7 +135,7 @@ def train(
         sampler.skip = state.step * options.batch_size
         loader = DataLoader(
             crops, options.batch_size, sampler=sampler, drop_last=True,
-            num_workers=options.workers, pin_memory=run.device.type == "cuda",
+            num_workers=_workers(options), pin_memory=run.device.type == "cuda",
             worker_init_fn=_leave_signals_to_the_parent,
         )  # fmt: skip
         run.train_mode()
@@ -172,6 +174,13 @@ def _plain_errors(loader: DataLoader[Any]) -> Iterator[Any]:
     except JadferError as error:
         last = error.message.strip().splitlines()[-1]
         raise JadferError(last.removeprefix(f"{type(error).__module__}.JadferError: ")) from error
+
+
+def _workers(options: TrainOptions) -> int:
+    """Processes that prepare crops: half of the cores, where the recipe does not say."""
+    if options.workers is not None:
+        return options.workers
+    return max(1, min(usable_cores() // 2, _MOST_WORKERS))
 
 
 def _leave_signals_to_the_parent(_: int) -> None:

@@ -48,7 +48,7 @@ class TrainOptions:
     frozen_blocks: int | None = None  # the stem's entry and so many blocks stay as they are
     precision: str = "fp32"  # fp32 or bf16 (autocast)
     seed: int = 0
-    workers: int = 2  # processes that prepare crops
+    workers: int | None = None  # processes that prepare crops; None: by the cores
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -63,7 +63,7 @@ class TrainOptions:
                 )
         at_least = {
             "epochs": 1, "batch_size": 2, "lr": 0, "stem_lr": 0, "weight_decay": 0, "sam_rho": 0,
-            "warmup": 0, "cooldown": 0, "variety_weight": 0, "balance": 0, "seed": 0, "workers": 0,
+            "warmup": 0, "cooldown": 0, "variety_weight": 0, "balance": 0, "seed": 0,
             "label_smoothing": 0, "ema": 0, "teacher_weight": 0,
         }  # fmt: skip
         for name, least in at_least.items():
@@ -79,8 +79,9 @@ class TrainOptions:
             raise OptionError(
                 f"network.n_classes must be {len(LABELS)}, not {self.network.n_classes}."
             )
-        if self.frozen_blocks is not None and self.frozen_blocks < 0:
-            raise OptionError(f"frozen_blocks must be zero or more, not {self.frozen_blocks}.")
+        for name in ("frozen_blocks", "workers"):
+            if (getattr(self, name) or 0) < 0:
+                raise OptionError(f"{name} must be zero or more, not {getattr(self, name)}.")
 
 
 def as_table(options: TrainOptions) -> dict[str, Any]:
