@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 # The rule for `usable` follows measured error: share of right answers on FER+ validation with a
-# majority, jadfer-compact, tests/bench/usable.py (88.8 % of 3,057 as they are).
-MIN_INTEROCULAR_PX = 12.0  # 88.3 % at 14 px, 87.9 at 12, 86.4 at 10, 83.3 at 8, 72.6 at 6
-MAX_BLUR = 0.75  # 88.0 % at 0.65-0.70, 86.3 at 0.70-0.75, 83.2 at 0.75-0.80, 78.2 at 0.80-0.85
-MAX_YAW_DEG = 45.0  # 84.5 % at 30-40 degrees, 88.9 at 40-50 (72 faces), 75.3 beyond
-MAX_PITCH_DEG = 25.0  # 89.4 % up to 10 degrees, 84.0 at 10-20; 21 faces beyond, 67 %
+# majority, jadfer-compact, tests/bench/usable.py (89.1 % of 3,146 as they are).
+MIN_INTEROCULAR_PX = 12.0  # 87.5 % at 14 and 12 px, 85.6 at 10, 83.1 at 8, 73.2 at 6
+MAX_BLUR = 0.75  # 88.0 % at 0.65-0.70, 86.5 at 0.70-0.75, 83.7 at 0.75-0.80, 78.0 at 0.80-0.85
+MAX_YAW_DEG = 45.0  # 87.8 % at 30-40 degrees, 84.3 at 40-50 (83 faces), 77.5 beyond
+MAX_PITCH_DEG = 25.0  # 89.6 % up to 10 degrees, 86.1 at 10-20; 35 faces beyond, 71 %
 MIN_SCORE = 0.5  # the detectors' default threshold; matters where it was lowered
 MIN_VISIBLE = 0.8  # share of the crop inside the frame: less, and mouth or brows are cut
 
