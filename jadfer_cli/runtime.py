@@ -11,13 +11,9 @@ from typing import Any, TypeVar
 
 from jadfer_cli.common import require_opencv
 from jadfer_cli.errors import DeviceError
-from jadfer_cli.options import ModelOptions
+from jadfer_cli.options import BATCH_CPU, BATCH_GPU, ModelOptions
 
 T = TypeVar("T")
-
-# Faces scored at once. On a CPU small batches stay in its caches, where the detector works
-# beside: 8 to 16 gave 8 % more frames a second than 32 (`jadfer bench`, two cores).
-_BATCH_CPU, _BATCH_GPU = 16, 64
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class Runtime:
     precision: str
     threads: int
     engine: str = "torch"
-    batch_size: int = _BATCH_CPU
+    batch_size: int = BATCH_CPU
 
 
 def usable_cores() -> int:
@@ -83,7 +79,7 @@ def settle(options: ModelOptions) -> Runtime:
 
         torch.set_num_threads(threads)
         name = torch.cuda.get_device_name(wanted) if on_cuda else name
-    batch_size = options.batch_size or (_BATCH_GPU if on_cuda else _BATCH_CPU)
+    batch_size = options.batch_size or (BATCH_GPU if on_cuda else BATCH_CPU)
     return Runtime(wanted, name, precision, threads, engine, batch_size)
 
 

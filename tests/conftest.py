@@ -1,6 +1,7 @@
 """Shared fixtures: the command as users start it, the developers' clips, a short video."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,10 @@ DEMO = ROOT / "examples" / "demo.mp4"
 JADFER = Path(sys.executable).with_name("jadfer")
 
 Result = subprocess.CompletedProcess[str]
+
+# A shell lets its background jobs ignore Ctrl-C, and so would every `jadfer` that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,11 @@ from jadfer_cli.batch.inputs import expand, names_one
 from jadfer_cli.batch.lengths import seconds_of_all
 from jadfer_cli.cli.annotating import Many, annotate_one, check_target, show_plan
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.machine import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
 from jadfer_cli.cli.progress import reporter
 from jadfer_cli.common import seconds_of
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
-    DEVICES,
     ENGINES,
     PRECISIONS,
     TRACKERS,
@@ -49,7 +49,7 @@ listed there in failures.jsonl, and the others go on.
 Then in Python:  pandas.read_parquet("clip.parquet")
 """
 
-_VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", "Network and machine", "Output"
+_VIDEO, _FACES, _MODEL, _OUTPUT = "Which frames", "Which faces", MACHINE_PANEL, "Output"
 _MANY = "Many videos"
 _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 
@@ -176,7 +176,7 @@ def annotate(
             rich_help_panel=_MODEL,
         ),
     ] = _M.model,
-    device: Annotated[str, typer.Option(help=f"{DEVICES}.", rich_help_panel=_MODEL)] = _M.device,
+    device: DeviceOption = _M.device,
     precision: Annotated[
         str,
         typer.Option(
@@ -184,18 +184,8 @@ def annotate(
             rich_help_panel=_MODEL,
         ),
     ] = _M.precision,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Faces scored at once.",
-            show_default="16 on a CPU, 64 on a GPU",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),
-    ] = _M.threads,
+    batch_size: BatchSizeOption = _M.batch_size,
+    threads: ThreadsOption = _M.threads,
     engine: Annotated[
         str,
         typer.Option(

@@ -18,10 +18,10 @@ from jadfer_cli.stopping import raise_if_stopped
 HELP = """Measure how fast this machine annotates a video.
 
 After a warm-up the clip is annotated REPEATS times, as `jadfer annotate` does it, and every \
-stage is timed alone. Loading is timed apart. With --against a second configuration runs in \
-turn with the first (A B A B), so that a busy machine slows both alike; look at their ratio. \
-"frames/s if no core waits" is what the cores could do if the stages kept all of them busy, and \
-"the whole reaches" how much of that the real run did.
+stage is timed alone as often. Loading is timed apart. With --against a second configuration \
+runs in turn with the first (A B A B), so that a busy machine slows both alike; look at their \
+ratio. "frames/s if no core waits" is what the cores could do if the stages kept all of them \
+busy, and "the whole reaches" how much of that the real run did.
 
 Examples:
 

@@ -11,11 +11,12 @@ from rich.text import Text
 
 from jadfer_cli.cli import data as cli_data
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.machine import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable, explained, written_whole
 from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.options import DEVICES, ModelOptions
+from jadfer_cli.options import ModelOptions
 
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
 
@@ -34,7 +35,7 @@ Layouts: ferplus, rafdb and affectnet as they are distributed; folder: DATA/test
 csv: columns file and label.
 """
 
-_MODEL, _OUTPUT = "Network and machine", "Output"
+_MODEL, _OUTPUT = MACHINE_PANEL, "Output"
 _M = ModelOptions()
 _NAMES = {
     "accuracy": "accuracy",
@@ -79,19 +80,9 @@ def evaluate(
             rich_help_panel=_MODEL,
         ),
     ] = False,
-    device: Annotated[str, typer.Option(help=f"{DEVICES}.", rich_help_panel=_MODEL)] = _M.device,
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Faces scored at once.",
-            show_default="16 on a CPU, 64 on a GPU",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
+    device: DeviceOption = _M.device,
+    threads: ThreadsOption = _M.threads,
+    batch_size: BatchSizeOption = _M.batch_size,
     json_file: Annotated[
         Path | None,
         typer.Option(

@@ -91,15 +91,24 @@ def places_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def lasting(places: Mapping[str, Any]) -> dict[str, Any]:
-    """The same with the full path of whatever is a file or folder, for use from anywhere."""
+    """The same with full paths, for use from anywhere.
 
-    def full(value: Any) -> Any:
-        if isinstance(value, list):
-            return [full(one) for one in value]
-        return os.path.abspath(value) if isinstance(value, str) and os.path.exists(value) else value
+    A detector, start or teacher is a path if it has an ending and is a file; "scratch" or
+    "default" is none, whatever lies here.
+    """
 
-    paths = ("data", "votes", "detectors", "start", "teacher")
-    return {key: full(value) if key in paths else value for key, value in places.items()}
+    def full(name: Any) -> Any:
+        path = Path(str(name))
+        return os.path.abspath(path) if path.suffix and path.is_file() else name
+
+    found = dict(places)
+    for key in {"data", "votes"} & set(places):
+        found[key] = os.path.abspath(places[key])
+    for key in {"detectors", "teacher"} & set(places):
+        found[key] = [full(name) for name in places[key]]
+    if "start" in places:
+        found["start"] = full(places["start"])
+    return found
 
 
 def options_of(recipe: Mapping[str, Any], start: Start) -> TrainOptions:

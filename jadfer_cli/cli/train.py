@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,12 +17,13 @@ from rich.text import Text
 from jadfer_cli.cli import data as cli_data
 from jadfer_cli.cli import recipe as recipes
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.machine import MACHINE_PANEL, DeviceOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import TrainingProgress, figures_line
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.options import DEVICES, ModelOptions
+from jadfer_cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from jadfer_cli.expression.checkpoint import Checkpoint
@@ -55,7 +56,7 @@ neutral, happiness, surprise, sadness, anger, disgust, fear or contempt. Keep al
 a person or a recording in one split.
 """
 
-_RECIPE, _MODEL, _OUTPUT = "Recipe", "Network and machine", "Output"
+_RECIPE, _MODEL, _OUTPUT = "Recipe", MACHINE_PANEL, "Output"
 _INTERRUPTED = "Give the same command again to go on from the last saved step."
 _FEW = 200  # validation images
 _MANY_MISSING = 0.2
@@ -189,11 +190,8 @@ def train(
             show_default="fp32",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help=f"{DEVICES}.", rich_help_panel=_MODEL)] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(help="CPU threads; all cores by default.", rich_help_panel=_MODEL),
-    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -430,7 +428,8 @@ def _stop_at_a_step(say: Callable[[str], None]) -> Iterator[Any]:
         if wanted:
             raise KeyboardInterrupt
         wanted = True
-        say("Stopping after this step; once more stops at once and loses what is not saved yet.")
+        with suppress(RuntimeError):  # the signal came amid a write to the same stream
+            say("Stopping after this step; once more stops at once and loses what is not saved.")
 
     before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
     try:

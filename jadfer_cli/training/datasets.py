@@ -237,17 +237,15 @@ def _folder(data: Path, split: str, classes: Mapping[str, str]) -> Found:
         if folder in below
     }
     notes: list[str] = []
-    if named:
-        other = set(below.values()) - set(named.values())
-        notes += [
-            f"{folder} is none of train, valid and test, and is left out"
-            for folder in sorted(other)
-            if _shown(folder.name)
-        ]
     if not named:
         whole = _classes(data, data, classes, notes)
         rows = [row for row in whole if _hashed_split(row.name) == split]
         return Found(rows, _named_by(whole), tuple(notes))
+    notes += [
+        f"{folder} is none of train, valid and test, and is left out"
+        for folder in sorted(set(below.values()) - set(named.values()))
+        if _shown(folder.name)
+    ]
     parts = {name: _classes(folder, data, classes, notes) for name, folder in named.items()}
     everything = [row for part in parts.values() for row in part]
     if split == "test" and "test" not in parts:

@@ -21,24 +21,17 @@ def confusion(
     return np.bincount(classes * k + guesses, minlength=k * k).reshape(k, k)
 
 
-def counted_logits(
-    logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str
-) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.intp]]:
-    """Logits (m, K') and classes (m,) of the images that count.
+def scored(
+    logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str, temperature: float = 1.0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
+    """Probabilities (m, K') and classes (m,) of the images that count.
 
     K' are the expressions that the data set can name, in their order; the others are left out
     before the softmax, so that a set without contempt is not scored against it.
     """
-    counted, known = faces.protocols[protocol], np.array(faces.expressions)
-    return logits[counted.which][:, known], np.searchsorted(known, counted.classes)
-
-
-def scored(
-    logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str, temperature: float = 1.0
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
-    """Probabilities (m, K') and classes (m,) of the images that count."""
-    kept, classes = counted_logits(logits, faces, protocol)
-    return softmax(kept, temperature), classes
+    which, classes = faces.protocols[protocol]
+    known = np.array(faces.expressions)
+    return softmax(logits[which][:, known], temperature), np.searchsorted(known, classes)
 
 
 def figures(

@@ -47,11 +47,6 @@ def main() -> None:
     metrics["temperature_fitted_on"] = loaded.metrics["temperature_fitted_on"]
     for protocol, found in test["protocols"].items():
         metrics[f"{found['data']} {protocol}"] = {k: v for k, v in found.items() if k in KEPT}
-    for key in {"data", "start", "votes"} & set(metrics["training"]):
-        metrics["training"][key] = Path(metrics["training"][key]).name  # not this machine's folder
-    metrics["training"]["detectors"] = [
-        Path(name).name for name in metrics["training"].get("detectors", ["auto"])
-    ]
     weights = ROOT / "weights"
     path = weights / f"{a.name}.safetensors"
     sha256 = checkpoint.save(

@@ -149,8 +149,10 @@ def test_the_shipped_model_is_fine_tuned(jadfer, faces, tmp_path):
 
 def test_a_run_goes_on_from_another_folder(jadfer, faces, tmp_path):
     out = tmp_path / "run"
+    (faces.parent / "scratch").mkdir()  # no start weights, though it lies here
     result = jadfer("train", "--dataset", "folder", "--data", faces.name, "--out", out, "--cache",
-                    faces.parent / "cache", "--epochs", "1", *TINY, cwd=faces.parent)  # fmt: skip
+                    faces.parent / "cache", "--epochs", "1", "--start", "scratch", *TINY,
+                    cwd=faces.parent)  # fmt: skip
     assert result.returncode == 0, result.stderr
     again = jadfer("train", "--out", out, "--cache", faces.parent / "cache", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
