@@ -13,17 +13,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from jadfer_cli._version import __version__
 from jadfer_cli.errors import JadferError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 
 if TYPE_CHECKING:
-    from jadfer_cli.api import annotate, iter_annotate
+    from jadfer_cli.pipeline.api import annotate, iter_annotate
 
 # ONNX Runtime reports usage to its maker unless told not to before it is imported. Faces and
 # hospital machines are no place for that; somebody who wants it can set the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.4.1"
 __all__ = [
     "AnnotateOptions",
     "FaceOptions",
@@ -39,7 +39,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # torch and the detector load on first use, so that `jadfer --help` is quick
     if name in ("annotate", "iter_annotate"):
-        from jadfer_cli import api
+        from jadfer_cli.pipeline import api
 
         return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

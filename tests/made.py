@@ -9,7 +9,7 @@ import numpy as np
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.records import OK, AnnotatedFrame, DetectorInfo, Faces, Quality
-from jadfer_cli.results import sidecar
+from jadfer_cli.results import metadata as sidecar
 from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.runtime import Runtime
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jadfer_cli.batch.inputs import Source
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.places import landmark_path, sidecar_path
+from jadfer_cli.results.paths import landmark_path, sidecar_path
 
 SUFFIX = ".parquet"
 

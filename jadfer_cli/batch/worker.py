@@ -32,7 +32,7 @@ from typing import Any, Protocol
 
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.share import share
+from jadfer_cli.batch.worker_options import share
 from jadfer_cli.common import claim_process, explained
 from jadfer_cli.errors import (
     BusyError,
@@ -100,7 +100,7 @@ def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
 
 def load(options: AnnotateOptions, pipe: Listener) -> Any:
     """Loads the networks; gives the `Annotator`, or None, and tells which."""
-    from jadfer_cli.pipeline import Annotator
+    from jadfer_cli.pipeline.annotator import Annotator
 
     try:
         annotator = Annotator(options)
@@ -115,7 +115,7 @@ def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
     """Annotates one video, or keeps its result, and tells what came of it."""
     try:
         if existing == "skip" and task.target.exists():
-            from jadfer_cli.results.existing import keep
+            from jadfer_cli.results.settings import keep
 
             keep(task.target, task.video, annotator.metadata())
             pipe.send(("skipped", {}))
@@ -133,7 +133,7 @@ def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
 
 
 def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> dict[str, Any]:
-    from jadfer_cli.api import annotate_to
+    from jadfer_cli.pipeline.api import annotate_to
     from jadfer_cli.video.timeline import probe, select
 
     info = probe(task.video)

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from jadfer_cli import __version__
+from jadfer_cli._version import __version__
 
 _MAIN, _ROWS = "From video to rows", "From rows to findings"
 _TRAIN, _HERE = "Train and measure", "This installation"
@@ -56,7 +56,7 @@ _FUNCTIONS = {"show": "show_results"}  # where the command's name says something
 
 def load(name: str) -> Any:
     """A command, complete; imports its module."""
-    module = importlib.import_module(f"jadfer_cli.cli.{name}")
+    module = importlib.import_module(f"jadfer_cli.cli.commands.{name}")
     if hasattr(module, "app"):
         command = get_command(module.app)
     else:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jadfer_cli.cli.data import DataOptions
+from jadfer_cli.cli.data_options import DataOptions
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:

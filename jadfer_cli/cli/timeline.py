@@ -10,8 +10,8 @@ from rich.text import Text
 from jadfer_cli.cli.tables import PIPE_WIDTH, room
 
 if TYPE_CHECKING:
-    from jadfer_cli.results.facerows import Annotated
-    from jadfer_cli.results.strips import Strips
+    from jadfer_cli.analysis.face_table import Annotated
+    from jadfer_cli.analysis.plots.terminal import Strips
 
 _MOST_TRACKS = 20
 _PIPE_WIDTH, _LEAST_WIDTH = 80, 40
@@ -49,7 +49,7 @@ def letters(labels: Sequence[str]) -> dict[str, str]:
 
 def timeline(annotated: Annotated) -> list[Text]:
     """The lines of a drawing: a line a track, an axis, a legend; none without a face."""
-    from jadfer_cli.results.strips import strips
+    from jadfer_cli.analysis.plots.terminal import strips
 
     tracks = annotated.faces.by_track()
     if not tracks:
@@ -77,7 +77,7 @@ def _strip(states: list[int], labels: Sequence[str], marks: dict[str, str]) -> T
 
 
 def _block(state: int, labels: Sequence[str], marks: dict[str, str]) -> Text:
-    from jadfer_cli.results.strips import NO_FACE, UNUSABLE
+    from jadfer_cli.analysis.plots.terminal import NO_FACE, UNUSABLE
 
     if state >= 0:
         label = labels[state]
@@ -87,7 +87,7 @@ def _block(state: int, labels: Sequence[str], marks: dict[str, str]) -> Text:
 
 def _style(label: str, labels: Sequence[str]) -> str:
     """The colour that plots give it, behind black or white, whichever reads better."""
-    from jadfer_cli.results.colours import colours_of
+    from jadfer_cli.analysis.plots.colours import colours_of
 
     colour = colours_of(labels)[label]
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -126,7 +126,7 @@ def _ticks(drawn: Strips, step_s: float) -> Iterator[tuple[float, str]]:
 
 def _legend(drawn: Strips, labels: Sequence[str], marks: dict[str, str]) -> list[Text]:
     """What the marks that occur mean, on lines that fit."""
-    from jadfer_cli.results.strips import NO_FACE, UNSEEN, UNUSABLE
+    from jadfer_cli.analysis.plots.terminal import NO_FACE, UNSEEN, UNUSABLE
 
     words = {UNUSABLE: "face not usable", NO_FACE: "no face at all", UNSEEN: "track not seen"}
     lines = [Text()]

@@ -13,7 +13,7 @@ from jadfer_cli.cli.progress import clock
 
 if TYPE_CHECKING:
     from jadfer_cli.training.options import TrainOptions
-    from jadfer_cli.training.run import EpochRecord, StepRecord
+    from jadfer_cli.training.state import EpochRecord, StepRecord
 
 _LINE_EVERY_S = 60.0
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from jadfer_cli.common import file_sha256, written_whole
 from jadfer_cli.errors import ModelError, OutputError
-from jadfer_cli.expression.config import JadferConfig
+from jadfer_cli.expression.networks.config import JadferConfig
 
 if TYPE_CHECKING:
     import torch
 
-    from jadfer_cli.expression.jadfer import Jadfer
+    from jadfer_cli.expression.networks.jadfer import Jadfer
 
 # The order of FER+'s vote columns, and of the probability columns of every result.
 LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -92,7 +92,7 @@ class Checkpoint:
         Raises:
             ModelError: The tensors do not fit the config.
         """
-        from jadfer_cli.expression.jadfer import Jadfer
+        from jadfer_cli.expression.networks.jadfer import Jadfer
 
         network = Jadfer(self.config)
         try:

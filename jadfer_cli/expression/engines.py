@@ -27,7 +27,7 @@ Engine = Callable[[Any], FloatArray]
 _GRAPHS_KEPT = 4
 _DIGEST = 32  # bytes before the graph
 # what makes a graph of the weights
-_SOURCES = ("config.py", "backbones.py", "jadfer.py", "torch_engine.py")
+_SOURCES = ("networks/config.py", "networks/stems.py", "networks/jadfer.py", "torch_engine.py")
 
 
 def make(checkpoint: Checkpoint, runtime: Runtime) -> Engine:
@@ -77,7 +77,7 @@ def _key(checkpoint: Checkpoint) -> str:
     torch_version = importlib.metadata.version("torch")
     digest = hashlib.sha256(f"{checkpoint.sha256} {torch_version}".encode())
     for name in _SOURCES:
-        digest.update(Path(__file__).with_name(name).read_bytes())
+        digest.update((Path(__file__).parent / name).read_bytes())
     return digest.hexdigest()[:16]
 
 

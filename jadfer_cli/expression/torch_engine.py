@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from jadfer_cli.expression.checkpoint import Checkpoint
-from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.expression.networks.jadfer import Jadfer
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Runtime
 

@@ -17,6 +17,7 @@ import numpy as np
 from jadfer_cli.common import file_sha256, quiet, require_opencv
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface
+from jadfer_cli.faces.letterbox import Placing, letterbox, placing, scale_for, square, tidy, uncut
 from jadfer_cli.faces.packs import (
     INSIGHTFACE_TERMS,
     PACKS,
@@ -24,12 +25,11 @@ from jadfer_cli.faces.packs import (
     installed_packs,
     packs_folder,
 )
-from jadfer_cli.faces.placing import Placing, letterbox, placing, scale_for, square, tidy, uncut
 from jadfer_cli.records import Crops, DetectorInfo, Faces
 from jadfer_cli.runtime import Batches, onnx_session_options
 
 if TYPE_CHECKING:
-    from jadfer_cli.faces.torch_networks import TorchCenterFace, TorchScrfd
+    from jadfer_cli.faces.torch.networks import TorchCenterFace, TorchScrfd
     from jadfer_cli.options import FaceOptions
     from jadfer_cli.records import FloatArray, ImageArray
 
@@ -126,7 +126,7 @@ class Detector:
     def _on_device(
         self, images_rgb: Sequence[ImageArray], place: Placing, crop_px: int | None
     ) -> list[tuple[Faces, Crops | None]]:
-        from jadfer_cli.faces.pictures import Pictures
+        from jadfer_cli.faces.torch.pictures import Pictures
 
         pictures = Pictures(images_rgb, str(self.device))
         found = self._network(pictures.letterboxed(place), self._options.detection_threshold)
@@ -264,7 +264,7 @@ def _load_centerface(options: FaceOptions, where: _Where, hint: str | None = Non
     path = centerface.weights_path()
     network: centerface.CenterFaceNetwork | TorchCenterFace
     if where.in_torch:
-        from jadfer_cli.faces.torch_networks import TorchCenterFace
+        from jadfer_cli.faces.torch.networks import TorchCenterFace
 
         network = TorchCenterFace(path, where.device)
     else:
@@ -293,7 +293,7 @@ def _load_scrfd(
     try:
         sha256 = file_sha256(path)
         if where.in_torch:
-            from jadfer_cli.faces.torch_networks import TorchScrfd
+            from jadfer_cli.faces.torch.networks import TorchScrfd
 
             network, fixed_size = TorchScrfd(path, where.device), None
         else:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.parquet import ATTRS_KEY
-from jadfer_cli.results.places import landmark_path
+from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.common import explained
 from jadfer_cli.errors import BusyError
 from jadfer_cli.results.parquet import ATTRS_KEY
-from jadfer_cli.results.places import landmark_path, sidecar_path
+from jadfer_cli.results.paths import landmark_path, sidecar_path
 from jadfer_cli.results.schema import landmark_schema
 
 # A kill costs at most so much work, and the frames since the last look at a whole one.

@@ -30,8 +30,8 @@ from jadfer_cli.results.parts import (
     half_published,
     remove_landmarks,
 )
-from jadfer_cli.results.places import is_sidecar, landmark_path, sidecar_path
-from jadfer_cli.results.rows import check_coverage, count_rows, keep_tracks
+from jadfer_cli.results.paths import is_sidecar, landmark_path, sidecar_path
+from jadfer_cli.results.row_checks import check_coverage, count_rows, keep_tracks
 from jadfer_cli.results.schema import (
     landmark_schema,
     landmarks_of,

@@ -14,12 +14,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from jadfer_cli.errors import JadferError, OptionError
-from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.expression.networks.jadfer import Jadfer
 from jadfer_cli.runtime import usable_cores
 from jadfer_cli.training.crops import Crops, EpochSampler
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
-from jadfer_cli.training.run import (
+from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import (
     BEST,
     EpochRecord,
     Run,
@@ -29,7 +30,6 @@ from jadfer_cli.training.run import (
     pixels_of,
     write_tensors,
 )
-from jadfer_cli.training.start import Start
 
 _GRACE_S = 5  # s
 _MOST_WORKERS = 8

@@ -10,8 +10,8 @@ from typing import Any
 
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.expression.config import JadferConfig
 from jadfer_cli.expression.losses import VARIETY_KINDS
+from jadfer_cli.expression.networks.config import JadferConfig
 from jadfer_cli.training.augment import AugmentOptions
 
 SCHEDULES = ("cosine", "trapezoid")

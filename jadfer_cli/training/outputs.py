@@ -11,12 +11,12 @@ from typing import Any
 from jadfer_cli.common import written_whole
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.expression.networks.jadfer import Jadfer
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import logits_of
-from jadfer_cli.training.run import EpochRecord
+from jadfer_cli.training.state import EpochRecord
 
 CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
 

@@ -12,9 +12,9 @@ import torch
 
 from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.backbones import mobilefacenet_from_public
-from jadfer_cli.expression.config import STEM_REDUCTIONS, JadferConfig
-from jadfer_cli.expression.jadfer import Jadfer
+from jadfer_cli.expression.networks.config import STEM_REDUCTIONS, JadferConfig
+from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression.networks.stems import mobilefacenet_from_public
 
 SCRATCH = "scratch"
 

@@ -35,8 +35,8 @@ import numpy.typing as npt
 
 from jadfer_cli.common import own_process
 from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, VideoInfo
-from jadfer_cli.video.audit import Judged, audit, seeks
 from jadfer_cli.video.container import file_url, open_container
+from jadfer_cli.video.decode_check import Judged, audit, seeks
 
 # Containers with an index, in which decord's rewind to the first frame is exact.
 _DECORD_CONTAINERS = {"mp4", "mov", "matroska", "webm", "avi"}

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from jadfer_cli.errors import VideoError
 from jadfer_cli.options import VideoOptions
 from jadfer_cli.records import TimeArray, VideoInfo
+from jadfer_cli.video.bitstream import PacketInspector
 from jadfer_cli.video.container import check_file, open_container
-from jadfer_cli.video.evidence import PacketInspector
 
 Int64Array = npt.NDArray[np.int64]
 

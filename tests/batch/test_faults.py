@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import JADFER
 
-from jadfer_cli.batch import lengths
+from jadfer_cli.batch import durations as lengths
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces import centerface

@@ -11,7 +11,8 @@ import stub_workers
 from rich.console import Console
 
 from jadfer_cli.batch import failures as lists
-from jadfer_cli.batch import run, worker
+from jadfer_cli.batch import local as run
+from jadfer_cli.batch import worker
 from jadfer_cli.batch.failures import Failures
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
@@ -136,7 +137,7 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
         task.target.touch()
         raise OptionError(f"{task.target} exists already.")
 
-    monkeypatch.setattr("jadfer_cli.pipeline.Annotator", Annotator)
+    monkeypatch.setattr("jadfer_cli.pipeline.annotator.Annotator", Annotator)
     monkeypatch.setattr(worker, "_annotate", made_meanwhile)
     ours, theirs = run.multiprocessing.Pipe()
     ours.send(Task("a.mp4", tmp_path / "a.parquet"))

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.data import Aligner, DataOptions
-from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+from jadfer_cli.cli.data_options import Aligner, DataOptions
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
+from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.runtime import settle
 from jadfer_cli.training import start as starts
@@ -35,7 +35,7 @@ from jadfer_cli.training.calibrate import softmax
 from jadfer_cli.training.crops import Crops, EpochSampler
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet, without_repeats
-from jadfer_cli.training.run import fingerprint
+from jadfer_cli.training.state import fingerprint
 
 FULL = JadferConfig()
 FROZEN_BLOCKS = 13  # to 128 x 7 x 7

@@ -47,8 +47,8 @@ def main() -> None:
     parser.add_argument("--fer", required=True, help="Python with the package fer")
     parser.add_argument("--repeats", type=int, default=5)
     a = parser.parse_args()
-    from jadfer_cli.api import annotate_to
-    from jadfer_cli.pipeline import Annotator
+    from jadfer_cli.pipeline.annotator import Annotator
+    from jadfer_cli.pipeline.api import annotate_to
 
     annotator = Annotator()
     runs: dict[str, list[tuple[int, int, float]]] = {}

@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from jadfer_cli.api import annotate_to
-from jadfer_cli.bench import repeated
-from jadfer_cli.pipeline import Annotator
+from jadfer_cli.installation.bench import repeated
+from jadfer_cli.pipeline.annotator import Annotator
+from jadfer_cli.pipeline.api import annotate_to
 from jadfer_cli.video.timeline import probe
 
 

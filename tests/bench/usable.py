@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jadfer_cli.cli.data import default_cache
+from jadfer_cli.cli.data_options import default_cache
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
@@ -22,7 +22,7 @@ from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.runtime import settle
 from jadfer_cli.training import ferplus
-from jadfer_cli.training.landmarks import find_landmarks
+from jadfer_cli.training.align import find_landmarks
 
 EYES = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0])  # distance in a crop of side 1
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import DEMO
 
-from jadfer_cli import bench
 from jadfer_cli.errors import OptionError
+from jadfer_cli.installation import bench
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.repeat import repeat
 from jadfer_cli.video.timeline import probe

@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from jadfer_cli import diagnose, selftest
 from jadfer_cli.common import file_sha256
-from jadfer_cli.diagnose import OK, PROBLEM, WARNING
 from jadfer_cli.expression import checkpoint
+from jadfer_cli.installation import doctor as diagnose
+from jadfer_cli.installation import selftest
+from jadfer_cli.installation.doctor import OK, PROBLEM, WARNING
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = [
@@ -31,7 +32,7 @@ GROUPS = [
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """A copy of the package with weights of its own, as it lies after an install."""
-    from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+    from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 
     root = tmp_path_factory.mktemp("program")
     unwanted = shutil.ignore_patterns("__pycache__")

@@ -10,8 +10,8 @@ from praatio.utilities.constants import Interval
 from pympi.Elan import Eaf
 from typer.testing import CliRunner
 
+from jadfer_cli.analysis.events import COLUMNS
 from jadfer_cli.cli.app import app
-from jadfer_cli.results.events import COLUMNS
 
 
 @pytest.fixture

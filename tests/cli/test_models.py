@@ -22,8 +22,9 @@ from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.faces import fetch, install
 from jadfer_cli.faces.packs import PACKS
+from jadfer_cli.installation import fetch
+from jadfer_cli.installation import unpack as install
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from jadfer_cli.cli import main; main()"
@@ -92,7 +93,7 @@ def server():
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """A copy of the package with weights of its own, as it lies after an install."""
-    from jadfer_cli.expression.jadfer import Jadfer, JadferConfig
+    from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 
     root = tmp_path_factory.mktemp("program")
     shutil.copytree(

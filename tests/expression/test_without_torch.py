@@ -8,7 +8,7 @@ import sys
 from jadfer_cli.common import claim_process
 claim_process()
 from jadfer_cli.options import AnnotateOptions, ModelOptions
-from jadfer_cli.pipeline import Annotator
+from jadfer_cli.pipeline.annotator import Annotator
 annotator = Annotator(AnnotateOptions(model=ModelOptions(device="cpu", engine=sys.argv[1])))
 import numpy as np
 p = annotator.predictor.probabilities(np.full((1, 112, 112, 3), 99, np.uint8))
@@ -32,7 +32,7 @@ def test_a_graph_that_is_kept_needs_no_torch_and_scores_the_same():
 
 
 def test_stems_of_the_config_are_those_that_there_are():
-    from jadfer_cli.expression.backbones import STEMS
-    from jadfer_cli.expression.config import STEM_NAMES
+    from jadfer_cli.expression.networks.config import STEM_NAMES
+    from jadfer_cli.expression.networks.stems import STEMS
 
     assert set(STEM_NAMES) == set(STEMS)

@@ -13,8 +13,8 @@ from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
 from jadfer_cli.faces.detect import Detector, load_detector
+from jadfer_cli.faces.letterbox import letterbox, placing, tidy
 from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
-from jadfer_cli.faces.placing import letterbox, placing, tidy
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import DetectorInfo, Faces
 

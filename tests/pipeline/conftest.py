@@ -8,7 +8,7 @@ import pytest
 def annotator():
     """With the embedded detector, which is the one on a fresh machine."""
     from jadfer_cli import AnnotateOptions, FaceOptions
-    from jadfer_cli.pipeline import Annotator
+    from jadfer_cli.pipeline.annotator import Annotator
 
     return Annotator(AnnotateOptions(faces=FaceOptions(detector="centerface")))
 

@@ -14,9 +14,9 @@ from tolerances import FASTER_DETECTION_MEAN, HALF_MAX, OTHER_MACHINE, SAME_MACH
 from jadfer_cli import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.faces import align
 from jadfer_cli.faces.follow import iou
-from jadfer_cli.pipeline import Annotator
+from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.records import CORRUPT, OK, Crops, Frame
-from jadfer_cli.selftest import face_picture
 
 PLAIN = AnnotateOptions(
     video=VideoOptions(end_s=2.4),

@@ -18,12 +18,13 @@ from conftest import DEMO, JADFER
 from media import damage, make_video, packet_spans
 from tolerances import SAME_MACHINE
 
-from jadfer_cli import run as running
-from jadfer_cli.api import annotate_to
 from jadfer_cli.errors import VideoError
+from jadfer_cli.pipeline import flow as running
+from jadfer_cli.pipeline.api import annotate_to
 from jadfer_cli.results import parts
 from jadfer_cli.results.parts import parts_folder
-from jadfer_cli.video import audit, reader
+from jadfer_cli.video import decode_check as audit
+from jadfer_cli.video import reader
 
 N = 40
 DETECTOR = ("--detector", "centerface")
@@ -209,7 +210,7 @@ def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path
 
 
 def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, eager, tmp_path):
-    from jadfer_cli.results.existing import keep
+    from jadfer_cli.results.settings import keep
 
     out = tmp_path / "c.parquet"
     interrupt(annotator, clip, out, 17)

@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from made import Made, Track, options
 
+from jadfer_cli.analysis import frame_times as timing
+from jadfer_cli.analysis import tabular
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.results import load, tabular, timing
-from jadfer_cli.results.places import landmark_path
+from jadfer_cli.results import load
+from jadfer_cli.results.paths import landmark_path
 
 
 def made(path, **how):

@@ -18,7 +18,7 @@ from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.results import parquet, parts
 from jadfer_cli.results.parts import is_being_written, parts_folder, remove_leftovers
-from jadfer_cli.results.places import landmark_path
+from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.sink import ResultSink
 
 KEY = {"model": "a", "redetect": 0.3, "fps": None}

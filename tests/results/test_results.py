@@ -14,8 +14,8 @@ from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.records import CORRUPT, OK, AnnotatedFrame, Faces, Quality
 from jadfer_cli.results import schema
 from jadfer_cli.results.columns import column_descriptions
-from jadfer_cli.results.places import landmark_path
-from jadfer_cli.results.rows import check_coverage, keep_tracks
+from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.row_checks import check_coverage, keep_tracks
 from jadfer_cli.results.sink import ResultSink
 
 TYPES = {

@@ -9,11 +9,11 @@ from training.test_ferplus import face_set
 
 from jadfer_cli.errors import JadferError, ModelError, OptionError
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.jadfer import DropPath, Jadfer, JadferConfig
+from jadfer_cli.expression.networks.jadfer import DropPath, Jadfer, JadferConfig
 from jadfer_cli.faces import align
 from jadfer_cli.training import augment, loop, outputs, teacher
-from jadfer_cli.training import run as runs
 from jadfer_cli.training import start as starts
+from jadfer_cli.training import state as runs
 from jadfer_cli.training.options import TrainOptions, as_table, from_table
 from jadfer_cli.training.start import Start
 

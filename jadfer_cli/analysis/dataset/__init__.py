@@ -1,0 +1,1 @@
+"""Many results as one dataset: checked first, then written as a stream."""

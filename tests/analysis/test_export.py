@@ -1,0 +1,258 @@
+"""Events in the files of ELAN, Praat, BORIS and BIDS, read back and checked by their rules."""
+
+import json
+import re
+import xml.etree.ElementTree as etree
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import Made, Track
+from praatio import textgrid
+from pympi.Elan import Eaf
+
+from jadfer_cli.analysis import export
+from jadfer_cli.analysis.events import Rule, find_events
+from jadfer_cli.analysis.export import bids, boris, tiers
+from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.results import load
+
+RULE = Rule(min_duration_s=0.1)
+TRACKS = [
+    Track(0, list(range(20)), ["neutral"] * 5 + ["happiness"] * 5 + ["sadness"] * 5 + ["fear"] * 5),
+    Track(1, list(range(8)), "anger"),
+    Track(2, list(range(12, 20))),
+]
+
+
+def found(tmp_path, tracks=TRACKS, rule=RULE, name="clip", **how):
+    made = Made(tracks, n_frames=20, **how).write(tmp_path / f"{name}.parquet")
+    return find_events(load.load(made), rule)
+
+
+def overlapping():
+    """Happiness in frames 2 to 11, surprise in 8 to 17; never more than 1 together."""
+    p = np.zeros((20, len(LABELS)), np.float32)
+    p[2:12, 1], p[8:18, 2] = 0.45, 0.5
+    p[:, 0] = 1 - p.sum(1)
+    return Track(0, list(range(20)), p)
+
+
+def write(kind, of, path):
+    export.FORMATS[kind].write([of], path)
+    return path
+
+
+def test_an_elan_file_comes_back_with_a_tier_a_track(tmp_path):
+    video = tmp_path / "my clips" / "clip.mp4"
+    video.parent.mkdir()
+    video.touch()
+    of = found(tmp_path, video="my clips/clip.mp4")
+    path = write("eaf", of, tmp_path / "out" / "clip.eaf")
+    eaf = Eaf(path)
+    assert list(eaf.get_tier_names()) == ["track 0", "track 1", "track 2"]
+    assert sorted(eaf.get_annotation_data_for_tier("track 0")) == [
+        (200, 400, "happiness"), (400, 600, "sadness"), (600, 800, "fear"),
+    ]  # fmt: skip
+    assert eaf.get_annotation_data_for_tier("track 1") == [(0, 320, "anger")]
+    assert eaf.get_annotation_data_for_tier("track 2") == []
+    assert eaf.get_parameters_for_tier("track 1")["PARTICIPANT"] == "track 1"
+    (media,) = eaf.get_linked_files()
+    assert media["MEDIA_URL"] == "file://" + video.as_posix()
+    assert media["RELATIVE_MEDIA_URL"] == "../my clips/clip.mp4"
+    assert media["MIME_TYPE"] == "video/mp4"
+    beside = Eaf(write("eaf", of, tmp_path / "clip.eaf")).get_linked_files()[0]
+    assert beside["RELATIVE_MEDIA_URL"] == "./my clips/clip.mp4"
+    (vocabulary,) = eaf.get_controlled_vocabulary_names()
+    entries = eaf.get_cv_entries(vocabulary).values()
+    assert [values[0][0] for values, _ in entries] == list(LABELS)
+    assert dict(eaf.get_properties())["jadfer:on"] == "0.6"
+
+
+def test_an_elan_file_follows_the_rules_of_its_format(tmp_path):
+    of = found(tmp_path, [*TRACKS[1:], overlapping()], Rule(on=0.4, off=0.3))
+    path = write("eaf", of, tmp_path / "clip.eaf")
+    assert path.read_bytes().startswith(b"<?xml version")
+    root = etree.parse(path).getroot()
+    order = ["HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE", "CONSTRAINT",
+             "CONTROLLED_VOCABULARY"]  # fmt: skip
+    places = [order.index(child.tag) for child in root]
+    assert places == sorted(places)
+    times = [int(slot.get("TIME_VALUE")) for slot in root.iter("TIME_SLOT")]
+    assert times == sorted(times) and times[-1] <= 800
+    slots = {
+        slot.get("TIME_SLOT_ID"): int(slot.get("TIME_VALUE")) for slot in root.iter("TIME_SLOT")
+    }
+    types = {kind.get("LINGUISTIC_TYPE_ID"): kind for kind in root.iter("LINGUISTIC_TYPE")}
+    vocabularies = {cv.get("CV_ID") for cv in root.iter("CONTROLLED_VOCABULARY")}
+    languages = {lang.get("LANG_ID") for lang in root.iter("LANGUAGE")}
+    ids = [a.get("ANNOTATION_ID") for a in root.iter("ALIGNABLE_ANNOTATION")]
+    assert len(ids) == len(set(ids)) == len(of.events)
+    last = [p.text for p in root.iter("PROPERTY") if p.get("NAME") == "lastUsedAnnotationId"]
+    assert int(last[0]) >= max(int(i[1:]) for i in ids)
+    for tier in root.iter("TIER"):
+        kind = types[tier.get("LINGUISTIC_TYPE_REF")]
+        assert kind.get("CONTROLLED_VOCABULARY_REF") in vocabularies
+        spans = sorted((slots[a.get("TIME_SLOT_REF1")], slots[a.get("TIME_SLOT_REF2")])
+                       for a in tier.iter("ALIGNABLE_ANNOTATION"))  # fmt: skip
+        assert all(a < b for a, b in spans)
+        assert all(one[1] <= two[0] for one, two in pairwise(spans))
+    assert {value.get("LANG_REF") for value in root.iter("CVE_VALUE")} <= languages
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", root.get("DATE"))
+
+
+def test_expressions_that_overlap_have_tiers_of_their_own(tmp_path):
+    of = found(tmp_path, [overlapping(), *TRACKS[1:]], Rule(on=0.4, off=0.3))
+    path = write("eaf", of, tmp_path / "clip.eaf")
+    eaf = Eaf(path)
+    assert list(eaf.get_tier_names()) == [
+        "track 0 happiness", "track 0 surprise", "track 1", "track 2",
+    ]  # fmt: skip
+    assert eaf.get_annotation_data_for_tier("track 0 surprise") == [(320, 720, "surprise")]
+    assert eaf.get_parameters_for_tier("track 0 surprise")["PARTICIPANT"] == "track 0"
+    grid = textgrid.openTextgrid(
+        str(write("textgrid", of, tmp_path / "clip.TextGrid")), includeEmptyIntervals=False
+    )
+    assert grid.tierNames[:2] == ("track 0 happiness", "track 0 surprise")
+
+
+def test_a_textgrid_comes_back_without_gaps_or_slivers(tmp_path):
+    # times of 1/30000 s steps: none is a whole ms
+    of = found(tmp_path, times_s=np.arange(20) * 1001 / 30000)
+    path = write("textgrid", of, tmp_path / "clip.TextGrid")
+    grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
+    assert grid.tierNames == ("track 0", "track 1", "track 2") and grid.minTimestamp == 0
+    assert grid.maxTimestamp == pytest.approx(0.667)
+    for tier in grid.tiers:
+        entries = tier.entries
+        assert entries[0].start == 0 and entries[-1].end == grid.maxTimestamp
+        assert all(a.end == b.start for a, b in pairwise(entries))
+        assert all(e.end - e.start >= 0.001 - 1e-9 for e in entries)
+    assert [e.label for e in grid.getTier("track 0").entries] == [
+        "",
+        "happiness",
+        "sadness",
+        "fear",
+    ]
+    assert grid.getTier("track 0").entries[1].start == pytest.approx(5 * 1001 / 30000, abs=5e-4)
+    assert [e.label for e in grid.getTier("track 2").entries] == [""]
+
+
+def test_events_of_less_than_a_millisecond_have_no_interval(tmp_path):
+    # a camera of 4000 pictures a second
+    tracks = [Track(0, list(range(20)), ["anger", "neutral"] * 10)]
+    of = found(
+        tmp_path, tracks, Rule(min_duration_s=0, merge_gap_s=0), times_s=np.arange(20) / 4000
+    )
+    assert len(of.events) == 10
+    assert all(s.end_ms > s.start_ms for tier in tiers.tiers(of) for s in tier.spans)
+    write("textgrid", of, tmp_path / "clip.TextGrid")
+
+
+def test_no_interval_ends_after_the_video(tmp_path):
+    # 20 pictures of 33.34 ms: the video ends at 666.8 ms, of which 666 are whole
+    of = found(tmp_path, [Track(0, list(range(20)), "fear")], times_s=np.arange(20) * 0.03334)
+    ((span,),) = (tier.spans for tier in tiers.tiers(of))
+    assert (span.start_ms, span.end_ms, tiers.end_ms(of)) == (0, 666, 666)
+
+
+def test_boris_has_its_own_columns_and_order(tmp_path):
+    path = tmp_path / "boris.csv"
+    export.FORMATS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
+    table = pd.read_csv(path, keep_default_na=False)
+    assert tuple(table.columns) == boris.COLUMNS and len(boris.COLUMNS) == 24
+    assert table["Observation id"].tolist() == ["clip"] * 4 + ["b"]
+    first = table.iloc[1].to_dict()
+    assert first["Subject"] == "track 0" and first["Behavior"] == "sadness"
+    assert first["Behavior type"] == "STATE" and first["Image file path start"] == "NA"
+    assert (first["Start (s)"], first["Stop (s)"], first["Duration (s)"]) == (0.4, 0.6, 0.2)
+    assert first["Observation duration by subject by observation"] == pytest.approx(0.6)
+    assert first["Media duration (s)"] == 0.8 and first["FPS (frame/s)"] == 25
+    assert first["Observation date"] == "2026-11-24 10:00:00"
+    assert first["Comment start"] == "apex 0.400 s, p 0.900"
+    turned = [Track(0, list(range(20)), ["sadness"] * 10 + ["happiness"] * 10)]
+    table_2 = pd.read_csv(write("boris", found(tmp_path, turned, name="c"), tmp_path / "c.csv"))
+    assert table_2["Behavior"].tolist() == ["happiness", "sadness"]  # as in the ethogram
+    assert table["Comment stop"].tolist()[2:4] == ["truncated: end", "truncated: both"]
+
+
+def test_bids_follows_its_rules(tmp_path):
+    of = found(tmp_path, name="sub-01_task-talk_beh")
+    path = write("bids", of, tmp_path / bids.file_name(of.result.name))
+    assert path.name == "sub-01_task-talk_events.tsv"
+    lines = path.read_text("utf-8").splitlines()
+    head = lines[0].split("\t")
+    assert head[:3] == ["onset", "duration", "trial_type"]
+    assert all(len(line.split("\t")) == len(head) and "" not in line.split("\t") for line in lines)
+    table = pd.read_csv(path, sep="\t", na_values="n/a", keep_default_na=False)
+    assert table["onset"].is_monotonic_increasing and (table["duration"] > 0).all()
+    assert table["truncated"].isna().tolist() == [False, True, True, False]
+    assert lines[2].endswith("\tn/a")
+    described = json.loads((tmp_path / "sub-01_task-talk_events.json").read_text("utf-8"))
+    assert set(head) <= set(described)
+    for name in head:
+        assert described[name]["LongName"] and described[name]["Description"]
+    assert set(table["trial_type"]) <= set(described["trial_type"]["Levels"])
+    assert set(table["truncated"].dropna()) <= set(described["truncated"]["Levels"])
+    assert described["onset"]["Units"] == described["duration"]["Units"] == "s"
+    assert described["EventDetection"]["OnThreshold"] == 0.6
+    assert all(re.fullmatch("[A-Z][A-Za-z]*", key) for key in set(described) - set(head))
+
+
+@pytest.mark.parametrize(
+    ("result", "name"),
+    [
+        ("clip", "clip_events.tsv"),
+        ("my_clip", "my_clip_events.tsv"),
+        ("sub-01_ses-2_task-x_video", "sub-01_ses-2_task-x_events.tsv"),
+        ("sub-01_task-x", "sub-01_task-x_events.tsv"),
+        ("sub-01_task-x_events", "sub-01_task-x_events.tsv"),
+        ("sub-01", "sub-01_events.tsv"),
+        ("sub-_x", "sub-_x_events.tsv"),
+    ],
+)
+def test_bids_names(result, name):
+    assert bids.file_name(result) == name
+
+
+def test_without_a_face_or_event_every_file_is_valid(tmp_path):
+    for name, tracks, tier in (("none", [], tiers.NO_TRACK), ("calm", TRACKS[2:], "track 2")):
+        of = found(tmp_path, tracks, name=name)
+        assert len(of.events) == 0
+        eaf = Eaf(write("eaf", of, tmp_path / f"{name}.eaf"))
+        assert list(eaf.get_tier_names()) == [tier]
+        path = write("textgrid", of, tmp_path / f"{name}.TextGrid")
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
+        assert grid.tierNames == (tier,) and grid.maxTimestamp == pytest.approx(0.8)
+        table = pd.read_csv(write("boris", of, tmp_path / f"{name}_boris.csv"))
+        assert tuple(table.columns) == boris.COLUMNS and table.empty
+        table = pd.read_csv(write("bids", of, tmp_path / f"{name}_events.tsv"), sep="\t")
+        assert list(table.columns[:2]) == ["onset", "duration"] and table.empty
+
+
+def test_twenty_tracks_have_twenty_tiers(tmp_path):
+    of = found(tmp_path, [Track(i, list(range(i, 20)), "fear") for i in range(20)])
+    eaf = Eaf(write("eaf", of, tmp_path / "many.eaf"))
+    assert list(eaf.get_tier_names()) == [f"track {i}" for i in range(20)]
+    assert eaf.get_annotation_data_for_tier("track 13") == [(520, 800, "fear")]
+    assert eaf.get_annotation_data_for_tier("track 19") == []  # 0.04 s
+
+
+def test_a_result_and_its_sidecar_are_never_replaced(tmp_path):
+    of = found(tmp_path, name="sub-1_events")
+    for kind, path in (
+        ("parquet", of.result.path), ("json", of.result.path.with_suffix(".json")),
+        ("bids", tmp_path / "sub-1_events.tsv"),  # its sidecar has the name of the result's
+    ):  # fmt: skip
+        with pytest.raises(OutputError, match="is a result of jadfer annotate"):
+            export.FORMATS[kind].check(path, overwrite=True)
+    for kind in ("eaf", "textgrid", "boris", "bids"):
+        path = tmp_path / export.FORMATS[kind].name_for("x")
+        write(kind, of, path)
+        with pytest.raises(OptionError, match="exists already"):
+            export.FORMATS[kind].check(path, overwrite=False)
+        export.FORMATS[kind].check(path, overwrite=True)
+        write(kind, of, path)
+    assert not [p.name for p in tmp_path.iterdir() if p.suffix in (".part", ".bak")]

@@ -1,0 +1,142 @@
+"""The methods paragraph and its BibTeX, from metadata alone."""
+
+import dataclasses
+import re
+
+import pytest
+from made import Made, Track, options
+
+from jadfer_cli.analysis.methods import describe
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.options import AnnotateOptions, FaceOptions
+from jadfer_cli.results import load
+
+FIGURES = {
+    "ferplus test majority": {
+        "accuracy": 0.88134, "mean_class_recall": 0.7372, "ece": 0.0128, "n": 3152,
+        "intervals_95": {"accuracy": [0.8699, 0.8924]},
+    },
+    "ferplus test plurality": {"accuracy": 0.83, "n": 3545},
+    "ferplus valid majority": {"accuracy": 0.99, "n": 3199},
+    "training": {"dataset": "ferplus", "images": 27698},
+}  # fmt: skip
+
+
+def model(**facts):
+    return {
+        "name": "jadfer-compact", "sha256": "e36c12c5bd63" + "0" * 52, "preview": False,
+        "terms": "", "temperature": 1.0, "metrics": FIGURES,
+    } | facts  # fmt: skip
+
+
+def opened(tmp_path, name="a", tracks=None, **how):
+    tracks = [Track(0, [0, 1, 2, 3])] if tracks is None else tracks
+    return load.load(Made(tracks, **how).write(tmp_path / f"{name}.parquet"))
+
+
+def test_one_result(tmp_path):
+    track = Track(0, [0, 1, 2, 3], usable=[True, True, True, False])
+    found = describe([opened(tmp_path, tracks=[track], metadata={"model": model()})])
+    (text,) = found.paragraphs
+    for words in (
+        "annotated with jadfer 0.",
+        "(The jadfer authors, 2026)",
+        "one video of 0.4 s with 25 frames per second, every frame was analysed",
+        "CenterFace (Xu et al., 2020)",
+        "whole frames every 0.3 s",
+        "ByteTrack (Zhang et al., 2022)",
+        "jadfer-compact (sha256 e36c12c5bd63), a reconstruction of JADFER (Gao et al., 2024)",
+        "published neither code nor weights",
+        "trained on FER+ (Barsoum et al., 2016), 27,698 images",
+        "On 3,152 images of FER+ (test split, protocol: majority) it reached accuracy 88.1% "
+        "(95% bootstrap interval 87.0 to 89.2), mean class recall 73.7% and expected calibration "
+        "error 0.013",
+        "40.0% of 10 analysed frames; 75.0% of 4 faces were usable",
+        "fp32 with ONNX Runtime (CPU, 2 threads)",
+        "not what the person feels",
+    ):
+        assert words in text, words
+    assert keys(found) == [
+        "jadfer", "Xu2020", "Zhang2022", "Gao2024", "Barsoum2016", "Crete2007",
+    ]  # fmt: skip
+    assert "doi     = {10.1109/TAFFC.2024.3454988}" in found.bib()
+    assert "emotion" not in text.lower()
+
+
+def keys(found):
+    return [re.match(r"@\w+\{(\w+),", entry).group(1) for entry in found.bibtex]
+
+
+def test_bibtex_is_well_formed(tmp_path):
+    for entry in describe([opened(tmp_path)]).bibtex:
+        assert entry.count("{") == entry.count("}") and entry.endswith("\n}")
+        fields = re.findall(r"^  (\w+)\s+= \{", entry, re.MULTILINE)
+        assert {"author", "title", "year"} <= set(fields) and len(fields) == len(set(fields))
+
+
+def test_many_results_give_ranges(tmp_path):
+    metadata = {"model": model()}
+    found = describe(
+        [
+            opened(tmp_path, "a", metadata=metadata),
+            opened(tmp_path, "b", [], n_frames=600, metadata=metadata),
+            opened(tmp_path, "c", n_frames=8, times_s=[0, 0.1, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8],
+                   metadata=metadata),
+        ]
+    )  # fmt: skip
+    (text,) = found.paragraphs
+    assert "In 3 videos, 25.3 s in all (0.4 s to 24.0 s each)" in text
+    assert "The frame rate varied in 1 of them." in text
+    # 4 of 10, 0 of 600, 4 of 8 frames
+    assert "1.3% of 618 analysed frames (by video 0 to 50%, median 40%)" in text
+    assert "In 1 of the 3 videos no face was found." in text
+
+
+def test_groups_are_named(tmp_path):
+    five = options(every=5, start_s=1.0)
+    found = describe(
+        [
+            opened(tmp_path, "a", model_sha256="7" * 64),
+            opened(tmp_path, "b", [], options=five, frames=[0, 5]),
+            opened(tmp_path, "c", []),
+            opened(tmp_path, "d", []),
+        ]
+    )
+    first, *rest = found.paragraphs
+    assert first == (
+        "The 4 videos were not all processed alike: they form 3 groups that differ in model, "
+        "--every and --start."
+    )
+    assert rest[0].startswith("Group 1 of 3. ") and "In 2 videos" in rest[0]
+    assert any("every 5th frame from 1 s to the end was analysed" in text for text in rest)
+    assert keys(found).count("Gao2024") == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says", "cites"),
+    [
+        ({"detector": {"name": "buffalo_sc", "kind": "scrfd", "sha256": "9" * 64}},
+         "SCRFD (Guo et al., 2021; buffalo_sc), sha256 999999999999", "Guo2021"),
+        ({"model": model(metrics={"training": {"dataset": "rafdb"}})},
+         "trained on RAF-DB (Li et al., 2017). It gives", "Li2017"),
+        ({"model": model(metrics={"training": {"dataset": "folder"}})},
+         "trained on images of the users' own.", None),
+        ({"model": model(metrics={})}, "trained on is not recorded in the results", None),
+        ({"model": model(metrics={})}, "Its accuracy is not recorded", None),
+        ({"model": model(preview=True)}, "is a preview", None),
+        ({"redetect_s": 0}, "in every analysed frame", None),
+        ({"labels": list(LABELS)}, "each of 8 labels (neutral,", None),
+    ],
+)  # fmt: skip
+def test_what_the_metadata_say(tmp_path, metadata, says, cites):
+    found = describe([opened(tmp_path, metadata=metadata)])
+    assert says in found.paragraphs[0]
+    assert cites is None or cites in keys(found)
+
+
+def test_options_and_tracker(tmp_path):
+    faces = FaceOptions(tracker="ocsort", min_face_px=40.0, max_faces=1)
+    how = dataclasses.replace(AnnotateOptions(), faces=faces)
+    found = describe([opened(tmp_path, options=how)])
+    assert "OC-SORT (Cao et al., 2023)" in found.paragraphs[0] and "Cao2023" in keys(found)
+    assert "other than the defaults: --min-face 40.0, --max-faces 1." in found.paragraphs[0]

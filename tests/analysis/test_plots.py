@@ -1,0 +1,274 @@
+"""Timelines: the numbers behind the pictures, and the pictures as files."""
+
+import itertools
+import re
+import struct
+
+import numpy as np
+import pytest
+from made import Made, Track, sure
+from typer.testing import CliRunner
+
+from jadfer_cli.analysis.plots import thinning as curves
+from jadfer_cli.analysis.plots import timelines
+from jadfer_cli.analysis.plots.colours import COLOURS, colours_of
+from jadfer_cli.cli.app import app
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.results.load import load
+
+
+def run(*args):
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def wandering(n, seed=0):
+    z = np.cumsum(np.random.default_rng(seed).normal(0, 0.3, (n, 8)), 0)
+    p = np.exp(z - z.max(1, keepdims=True))
+    return (p / p.sum(1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """12 frames at uneven times; track 3 in frames 2-4 and 7-11, unusable in 4, 7 and 8."""
+    times = np.array([0, 0.04, 0.1, 0.14, 0.3, 0.34, 0.4, 0.5, 0.54, 0.6, 0.7, 0.72])
+    frames = [2, 3, 4, 7, 8, 9, 10, 11]
+    track = Track(3, frames, wandering(8), usable=[f not in (4, 7, 8) for f in frames])
+    return load(Made([track], n_frames=12, times_s=times).write(tmp_path / "uneven.parquet"))
+
+
+def test_spans_and_steps_follow_the_true_times(uneven):
+    chart = timelines.chart(uneven)
+    (track,) = chart.tracks
+    # the last frame lasts as long as the median of the gaps, 0.06 s
+    assert chart.end_s == pytest.approx(0.78)
+    assert track.absent_s.ravel().tolist() == pytest.approx([0, 0.1, 0.34, 0.5])
+    assert track.unusable_s.ravel().tolist() == pytest.approx([0.3, 0.34, 0.5, 0.6])
+    assert track.seen_s == pytest.approx(0.24 + 0.28)
+    assert track.usable_share == pytest.approx((0.2 + 0.18) / 0.52)
+    drawn = curves.curve(track, None, stacked=False)
+    assert drawn.x_s.tolist() == pytest.approx(
+        [0.1, 0.14, 0.3, 0.34, 0.34, 0.5, 0.54, 0.6, 0.7, 0.72, 0.78, 0.78]
+    )
+    assert np.flatnonzero(np.isnan(drawn.y[:, 0])).tolist() == [4, 11]  # nothing across gaps
+    assert drawn.frame.tolist() == [2, 3, 4, -1, -1, 7, 8, 9, 10, 11, -1, -1]
+    assert chart.subtitle == (
+        "jadfer-compact · faces in 8 of 12 frames (67%) · 1 track · 62% of faces usable"
+    )
+
+
+def test_smoothing_equals_a_naive_mean(uneven):
+    (track,) = timelines.chart(uneven).tracks
+    (smooth,) = timelines.chart(uneven, smooth_s=0.2).tracks
+    middle, span = (track.start_s + track.end_s) / 2, track.end_s - track.start_s
+    run_of = [0, 0, 0, 1, 1, 1, 1, 1]
+    for i in range(8):
+        near = [
+            j for j in range(8)
+            if run_of[i] == run_of[j] and track.usable[i] == track.usable[j]
+            and abs(middle[i] - middle[j]) <= 0.1 + 1e-9
+        ]  # fmt: skip
+        mean = sum(span[j] * track.probabilities[j] for j in near) / sum(span[j] for j in near)
+        np.testing.assert_allclose(smooth.probabilities[i], mean)
+
+
+def test_thinning_keeps_extremes_and_sums(tmp_path):
+    n = 6000
+    frames = [i for i in range(n) if not 2000 <= i < 2500]
+    made = Made([Track(0, frames, wandering(len(frames)))], n_frames=n)
+    (track,) = timelines.chart(load(made.write(tmp_path / "long.parquet"))).tracks
+    bin_s = curves.bin_width_s([track], 100)
+    assert bin_s == pytest.approx(len(frames) * 0.04 / 100)
+    lines = curves.curve(track, bin_s, stacked=False)
+    assert len(lines.x_s) < 0.5 * len(frames)
+    kept = dict(zip(lines.frame.tolist(), lines.y, strict=True))
+    position = {frame: i for i, frame in enumerate(track.frame.tolist())}
+    for run in track.runs:
+        bins = np.floor((track.start_s[run] - track.start_s[run][0]) / bin_s)
+        for number in np.unique(bins):
+            here = np.flatnonzero(bins == number) + run.start
+            p = track.probabilities[here]
+            drawn = [f for f in kept if f >= 0 and position[f] in here]
+            values = np.array([kept[f] for f in drawn])
+            np.testing.assert_array_equal(values.max(0), p.max(0))
+            np.testing.assert_array_equal(values.min(0), p.min(0))
+            assert {track.frame[here[0]], track.frame[here[-1]]} <= set(drawn)
+    stack = curves.curve(track, bin_s, stacked=True)
+    solid = ~np.isnan(stack.y[:, 0])
+    np.testing.assert_allclose(stack.y[solid].sum(1), 1, atol=1e-5)
+    first = track.start_s < bin_s - 1e-9
+    np.testing.assert_allclose(stack.y[0], track.probabilities[first].mean(0), atol=1e-5)
+    assert curves.bin_width_s([track], n) is None
+    assert curves.bin_width_s([track], 100, n) is None
+
+
+def test_nearby_spans_are_joined():
+    spans = np.array([[0.0, 1.0], [1.05, 2.0], [3.0, 4.0]])
+    assert curves.joined_spans(spans, 0.1).tolist() == [[0, 2], [3, 4]]
+    assert curves.joined_spans(spans[:0], 0.1).shape == (0, 2)
+
+
+def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
+    tracks = [Track(i, list(range(0, 5 + i))) for i in range(45)]
+    chart = timelines.chart(load(Made(tracks, n_frames=60).write(tmp_path / "a.parquet")))
+    assert [t.track_id for t in chart.tracks] == list(range(5, 45)) and chart.n_tracks == 45
+    assert chart.notes == ("40 of 45 tracks, those seen longest; --track shows others.",)
+
+
+def test_times_read_as_a_clock():
+    assert timelines.clock(12.4) == "0:12" and timelines.clock(3725) == "1:02:05"
+    assert timelines.clock(59.996, decimals=2) == "1:00.00"
+    assert timelines.clock(83.456, decimals=2) == "1:23.46"
+
+
+# Machado et al. 2009, full protanopia, deuteranopia, tritanopia
+CVD = (
+    [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+)
+
+
+def test_colours_are_told_apart_by_colour_blind_people():
+    from skimage.color import rgb2lab
+
+    assert tuple(COLOURS) == LABELS
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS.values()])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    for matrix in CVD:
+        seen = np.clip(linear @ np.array(matrix).T, 0, 1)
+        seen = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
+        lab = rgb2lab(seen[None])[0]
+        for a, b in itertools.combinations(lab, 2):
+            assert np.linalg.norm(a - b) > 14
+    further = colours_of(["calm", "happiness", "awe"])
+    assert further["happiness"] == COLOURS["happiness"] and len(set(further.values())) == 3
+    assert not set(COLOURS.values()) & {further["calm"], further["awe"]}
+
+
+@pytest.mark.parametrize("kind", ["stacked", "lines"])
+def test_pictures_are_written_for_papers(tmp_path, kind, uneven):
+    for ending in ("png", "svg", "pdf"):
+        out = tmp_path / f"p.{ending}"
+        found = run("plot", uneven.path, "-o", out, "--kind", kind, "--smooth", "0.1")
+        assert found.exit_code == 0, found.stderr
+        data = out.read_bytes()
+        if ending == "png":
+            width, height = struct.unpack(">II", data[16:24])
+            assert data.startswith(b"\x89PNG") and width == 1440 and 400 < height < 700
+        elif ending == "svg":
+            assert b"</svg>" in data[-20:]
+        else:
+            assert data.startswith(b"%PDF") and b"%%EOF" in data[-10:]
+    assert not list(tmp_path.glob("*.part"))
+    again = tmp_path / "again.svg"
+    run("plot", uneven.path, "-o", again, "--kind", kind, "--smooth", "0.1")
+    assert again.read_bytes() == (tmp_path / "p.svg").read_bytes()
+
+
+def test_pictures_of_no_face_and_of_twenty(tmp_path):
+    odd = "clips/$x_1$ <b>顔.mp4"
+    none = Made([], n_frames=5, video=odd).write(tmp_path / "none.parquet")
+    tracks = [Track(i, list(range(i, 30)), wandering(30 - i, i)) for i in range(20)]
+    many = Made(tracks, n_frames=30).write(tmp_path / "many.parquet")
+    found = run("plot", none, many, "-o", tmp_path / "figures", "-q")
+    assert found.exit_code == 0 and not found.output, found.output
+    heights = [
+        struct.unpack(">I", (tmp_path / "figures" / f"{name}.png").read_bytes()[20:24])[0]
+        for name in ("none", "many")
+    ]
+    assert heights[0] < 700 and heights[1] > 3000
+    page = tmp_path / "all.html"
+    found = run("plot", none, many, "-o", page)
+    assert found.exit_code == 0 and "2 figures" in found.stderr
+    text = page.read_text()
+    assert "no face was found" in text and "&lt;b&gt;顔.mp4" in text and "<b>顔" not in text
+    assert text.count('class="plotly-graph-div"') == 2
+
+
+@pytest.mark.parametrize("kind", ["stacked", "lines"])
+def test_a_page_needs_no_network_and_shows_frames(tmp_path, uneven, kind):
+    out = tmp_path / "page.html"
+    assert run("plot", uneven.path, "-o", out, "--kind", kind).exit_code == 0
+    text = out.read_text()
+    assert "default-src 'none'" in text
+    assert not re.search(r"""<(?:script|link|img|iframe)[^>]+(?:src|href)\s*=\s*["']?http""", text)
+    assert "sendData" not in text.rsplit("</script>", 2)[1] and '"displaylogo": false' in text
+    assert "frame %{customdata[0]:.0f}" in text and "0:00.14" in text
+
+
+def test_an_hour_of_rows_is_drawn_in_seconds(tmp_path):
+    import time
+
+    from jadfer_cli.analysis.plots import figure as plots
+    from jadfer_cli.analysis.plots import page as pages
+
+    n = 90_000
+    start = np.arange(n) / 25
+    track = timelines.Timeline(
+        0, np.arange(n), start, start + 0.04, wandering(n).astype(float), np.arange(n) % 500 > 50,
+        (slice(0, n),), np.empty((0, 2)), np.empty((0, 2)),
+    )  # fmt: skip
+    chart = timelines.Chart("a", "b", LABELS, (track,), 1, 0.0, 3600.0)
+    begun = time.monotonic()
+    plots.write(chart, tmp_path / "a.pdf", stacked=False)
+    pages.write([chart], tmp_path / "a.html", stacked=False)
+    assert time.monotonic() - begun < 30
+    assert (tmp_path / "a.pdf").stat().st_size < 2e6
+    assert (tmp_path / "a.html").stat().st_size < 12e6
+    assert "lowest and highest values of each 2.4 s" in (tmp_path / "a.html").read_text()
+
+
+def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
+    results = tmp_path / "results"
+    for name in ("a", "day1/a"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        Made([Track(0, [0, 1])], n_frames=3).write(results / f"{name}.parquet")
+    found = run("plot", results, "-r", "-o", tmp_path / "f", "--format", "svg")
+    assert found.exit_code == 0, found.stderr
+    assert sorted(p.relative_to(tmp_path / "f").as_posix() for p in tmp_path.rglob("*.svg")) == [
+        "a.svg", "day1/a.svg",
+    ]  # fmt: skip
+    both = [results / "a.parquet", results / "day1" / "a.parquet"]
+    found = run("plot", *both, "-o", tmp_path / "g")
+    assert found.exit_code == 2 and "would both be drawn into" in found.stderr
+    found = run("plot", *both, "-o", tmp_path / "g.png")
+    assert found.exit_code == 2 and "an .html file for one page of them all" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["-o", "x.gif"], "Known are .png"),
+        (["-o", "x.png", "--smooth", "0"], "--smooth must be"),
+        (["-o", "x.png", "--track", "9"], "There is no track 9. Hint:  Tracks found: 0."),
+        (["-o", "x.png", "--expression", "smile"], "--expression smile: "),
+        (["-o", "there.png"], "--overwrite"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch, options, says):
+    monkeypatch.chdir(tmp_path)
+    path = Made([Track(0, [0, 1], sure("happiness")[None].repeat(2, 0))], n_frames=3).write(
+        tmp_path / "a.parquet"
+    )
+    (tmp_path / "there.png").touch()
+    found = run("plot", path, *options)
+    assert found.exit_code == 2 and says in " ".join(found.stderr.split()).replace(
+        "Hint: ", "Hint:  "
+    )
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_expressions_may_be_named_in_other_words(tmp_path):
+    path = Made([Track(0, [0, 1], "happiness")], n_frames=3).write(tmp_path / "a.parquet")
+    drawn = timelines.chart(load(path), expressions=["Sad", "joy"])
+    assert drawn.labels == ("happiness", "sadness")
+
+
+def test_plot_as_a_user_starts_it(jadfer, tmp_path):
+    path = Made([Track(0, [0, 1, 2], "happiness")], n_frames=5).write(tmp_path / "a.parquet")
+    found = jadfer("plot", path, "-o", tmp_path / "a.png")
+    assert found.returncode == 0 and found.stderr.endswith("a.png: 1 track\n"), found.stderr
+    assert (tmp_path / "a.png").stat().st_size > 10_000 and not found.stdout
+    again = jadfer("plot", path, "-o", tmp_path / "a.png")
+    assert again.returncode == 2 and "exists already" in again.stderr

@@ -1,0 +1,91 @@
+"""The detectors in PyTorch, as CUDA runs them: the same faces as in ONNX Runtime."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import helper
+
+from jadfer_cli.errors import ModelError
+from jadfer_cli.faces.centerface import weights_path
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.torch.graph import TorchGraph
+from jadfer_cli.faces.torch.networks import TorchCenterFace
+from jadfer_cli.options import FaceOptions
+
+
+def same(a, b, px=0.05):
+    assert len(a) == len(b) > 0
+    np.testing.assert_allclose(a.boxes_px, b.boxes_px, atol=px)
+    np.testing.assert_allclose(a.landmarks_px, b.landmarks_px, atol=px)
+    np.testing.assert_allclose(a.scores, b.scores, atol=1e-3)
+
+
+def views(picture):
+    return [picture, np.ascontiguousarray(picture[:, ::-1]), np.roll(picture, 40, axis=1)]
+
+
+def both(name, picture):
+    """By ONNX Runtime one by one, by PyTorch all at once."""
+    options = FaceOptions(detector=name)
+    plain, in_torch = (load_detector(options, 2, in_torch=flag) for flag in (False, True))
+    assert in_torch.batches and not plain.batches
+    assert in_torch.info.provider == "PyTorch on cpu, float32"
+    assert in_torch.info.sha256 == plain.info.sha256
+    images = views(picture)
+    for one, other in zip(map(plain.detect, images), in_torch.detect_all(images), strict=True):
+        same(one, other)
+    near = in_torch.detect_near(picture, plain.detect(picture).boxes_px[:2], 1.6)
+    assert near is not None and all(len(faces) for faces in near)
+
+
+def test_centerface_gives_the_same_faces(home, six_faces):
+    both("centerface", six_faces)
+
+
+def test_no_face_in_a_batch(home):
+    detector = load_detector(FaceOptions(detector="centerface"), 2, in_torch=True)
+    blank = np.full((240, 320, 3), 120, np.uint8)
+    assert [len(faces) for faces in detector.detect_all([blank, blank])] == [0, 0]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["scrfd_500m_kps", "scrfd_2.5g_kps"])
+def test_scrfd_gives_the_same_faces(home, shared, six_faces, name):
+    square = np.zeros((1280, 1280, 3), np.uint8)  # as its file insists on 640 x 640
+    square[: len(six_faces)] = six_faces
+    both(str(shared / "models" / f"{name}.onnx"), square)
+
+
+@pytest.mark.data
+def test_a_recogniser_is_no_detector_in_torch_either(home, shared):
+    path = shared / "models" / "mobilefacenet_arcface.onnx"
+    with pytest.raises(ModelError, match=r"arcface\.onnx|operator"):
+        load_detector(FaceOptions(detector=str(path)), 1, in_torch=True)
+
+
+def test_half_precision_finds_the_same_faces(home, six_faces):
+    options = FaceOptions(detector="centerface", detection_size=320)
+    plain, half = (load_detector(options, 2, in_torch=True) for _ in range(2))
+    half._network.dtype = torch.float16
+    half._network.graph.half()
+    same(plain.detect(six_faces), half.detect(six_faces), px=1.5)
+
+
+def test_an_unknown_operator_and_a_broken_file_are_refused(tmp_path, home):
+    node = helper.make_node("Tan", ["x"], ["y"])
+    value = [helper.make_tensor_value_info(name, 1, [1, 3, 8, 8]) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", value[:1], value[1:]))
+    with pytest.raises(ModelError, match="operator Tan"):
+        TorchGraph(model)
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_detector(FaceOptions(detector=str(tmp_path / "broken.onnx")), 1, in_torch=True)
+
+
+def test_memory_of_a_batch_is_freed_as_the_graph_goes_on():
+    graph = TorchGraph(onnx.load(str(weights_path())))
+    kept = {name for names in graph._done for name in names}
+    made = {output for _, _, output, _ in graph._nodes}
+    assert made - kept == set(graph.output_names)
+    assert TorchCenterFace(weights_path(), "cpu").provider.startswith("PyTorch on cpu")
