@@ -106,7 +106,7 @@ def cache_folder() -> Path:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_os_errors(path: Path) -> Iterator[None]:
     """Turns an OSError about `path` into an OutputError with a hint."""
     try:
         yield
@@ -134,7 +134,7 @@ def check_writable(out: Path) -> None:
     Raises:
         OutputError: Its folder, or the one that would hold it, is not to be written to.
     """
-    with explained(out):
+    with explain_os_errors(out):
         if out.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder")
         folder = next(f for f in (out.parent, *out.parent.resolve().parents) if f.exists())
@@ -145,7 +145,7 @@ def check_writable(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yields a name beside `path` to write to; renamed if all went well, removed if not.
 
     Raises:
@@ -153,7 +153,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     part = path.with_name(path.name + ".part")
     try:
-        with explained(path):
+        with explain_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield part
             os.replace(part, path)

@@ -6,6 +6,8 @@
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
     ├── DeviceError             the device or precision asked for is not available here
     ├── ResultError             a result cannot be read, or is not one
+    ├── TrainingError           a data set or a training run cannot be used
+    │   └── SplitMissing        a data set has no such split
     └── OutputError             the result cannot be written
         └── BusyError           another run is writing it
 
@@ -56,6 +58,14 @@ class DeviceError(JadferError):
 
 class ResultError(JadferError):
     """A result is missing or damaged, or the file is none."""
+
+
+class TrainingError(JadferError):
+    """A data set of labelled faces, or a training run, cannot be used."""
+
+
+class SplitMissing(TrainingError):
+    """The data set has no such split."""
 
 
 class OutputError(JadferError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 from jadfer_cli.errors import OptionError
 
@@ -14,6 +15,14 @@ TRACKERS = ("bytetrack", "ocsort")
 # Faces scored at once. On a CPU small batches stay in its caches, where the detector works
 # beside: 8 to 16 gave 8 % more frames a second than 32 (`jadfer bench`, two cores).
 BATCH_CPU, BATCH_GPU = 16, 64
+
+
+class IfExists(StrEnum):
+    """What to do where a result exists already."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"  # keep it if it was made with the same settings, else fail
+    OVERWRITE = "overwrite"
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def onnx_session_options(threads: int) -> Any:
     return options
 
 
-class Batches:
+class BatchLimiter:
     """Runs a network over many items, some at a time; fewer where the GPU's memory is short.
 
     When it is exhausted, the same items are tried again half at a time, and so are all later

@@ -34,7 +34,7 @@ def _how_to_load():
     return first or "ready"
 
 
-def work(pipe, options, existing, number, jobs):
+def work(pipe, options, if_exists, number, jobs):
     how = _how_to_load()
     if how == "dies":
         _dies()

@@ -105,7 +105,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Found:
+class EventSet:
     """The events of one result.
 
     Attributes:
@@ -150,7 +150,7 @@ def wanted(names: Sequence[str], result: Result) -> tuple[str, ...]:
     return result.labels_meant(names)
 
 
-def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> Found:
+def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventSet:
     """Finds the events of a result.
 
     Args:
@@ -179,7 +179,7 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> Found:
     events.insert(0, "video", str(result.metadata["video"]["path"]))
     events.insert(1, "result", str(result.path))  # as in summaries
     tracks = tuple(sorted(track_ids.tolist()))
-    return Found(result, rule, expressions, tracks, end_s, events)
+    return EventSet(result, rule, expressions, tracks, end_s, events)
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _empty() -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series([], dtype=kind) for name, kind in _COLUMNS.items()})
 
 
-def joined(found: Sequence[Found]) -> pd.DataFrame:
+def joined(found: Sequence[EventSet]) -> pd.DataFrame:
     """The events of all results in one table; the rule is in its `attrs`.
 
     Args:
@@ -292,7 +292,7 @@ def joined(found: Sequence[Found]) -> pd.DataFrame:
     return table
 
 
-def settings(found: Found) -> dict[str, Any]:
+def settings(found: EventSet) -> dict[str, Any]:
     """How events were found, JSON-ready: for files that can say so."""
     rule = found.rule
     return {

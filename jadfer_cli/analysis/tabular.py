@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from jadfer_cli.common import check_writable, written_whole
+from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.load import TABLE_KEY, is_result
 from jadfer_cli.results.paths import is_sidecar
@@ -87,7 +87,7 @@ def write_table(table: pd.DataFrame, out: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    with written_whole(out) as part:
+    with atomic_write(out) as part:
         _WRITERS[out.suffix](table, part)
 
 

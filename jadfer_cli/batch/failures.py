@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.common import explained, written_whole
+from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
 
 FAILURES = "failures.jsonl"
@@ -71,7 +71,7 @@ class Failures:
         file = self.file
         if file is None or not (self._pending or file.is_file()):
             return
-        with explained(file):
+        with explain_os_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             with _alone(file.parent):
                 old = file.read_bytes().splitlines() if file.is_file() else []
@@ -81,7 +81,7 @@ class Failures:
                 if kept + new == old:
                     pass
                 elif kept or new:
-                    with written_whole(file) as part:
+                    with atomic_write(file) as part:
                         part.write_bytes(b"".join(line + b"\n" for line in kept + new))
                 else:
                     file.unlink()
@@ -140,7 +140,7 @@ def why_nothing_can_be_written(tasks: Iterable[Task]) -> OutputError | None:
     }
     for folder in sorted(folders):
         try:
-            with explained(folder), tempfile.TemporaryFile(dir=folder) as file:
+            with explain_os_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
                 file.write(bytes(_PROBE_BYTES))
                 file.flush()
                 os.fsync(file.fileno())

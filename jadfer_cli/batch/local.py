@@ -12,19 +12,21 @@ from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.supervisor import LOAD_S, TICK_S, Crew, Worker
 from jadfer_cli.batch.worker import work
 from jadfer_cli.errors import JadferError
-from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.options import AnnotateOptions, IfExists
 
 
 class _Process(Worker):
     """A worker in a process of its own on this machine."""
 
-    def __init__(self, number: int, options: AnnotateOptions, existing: str, jobs: int) -> None:
+    def __init__(
+        self, number: int, options: AnnotateOptions, if_exists: IfExists, jobs: int
+    ) -> None:
         super().__init__(number)
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
             target=work,
-            args=(theirs, options, existing, number, jobs),
+            args=(theirs, options, if_exists, number, jobs),
             name=f"jadfer-worker-{number}",
         )
         self.process.start()
@@ -68,7 +70,7 @@ class Batch(Crew[_Process]):
     """Annotates many videos in worker processes; arguments as of `Crew`."""
 
     def _new(self, number: int) -> _Process:
-        return _Process(number, self.options, self.existing, self.jobs)
+        return _Process(number, self.options, self.if_exists, self.jobs)
 
     def _wait(self) -> None:
         watched: list[Any] = [w.pipe for w in self._workers]

@@ -185,7 +185,7 @@ class RayBatch(Crew[_RayWorker]):
             max_task_retries=1,
             max_concurrency=2,  # it answers while it annotates
         )
-        return _RayWorker(number, actors.remote(options, self.existing, os.getcwd(), __version__))
+        return _RayWorker(number, actors.remote(options, self.if_exists, os.getcwd(), __version__))
 
     def _wait(self) -> None:
         import ray

@@ -16,7 +16,7 @@ from jadfer_cli._version import __version__
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.worker import described, do, load
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import Stopped
 
 Message = tuple[str, dict[str, Any]]
@@ -27,13 +27,15 @@ class Actor:
 
     Args:
         options: Of every video.
-        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        if_exists: What to do where a result exists already.
         folder: The working folder of the command, which paths are relative to.
         version: That of jadfer where the command runs.
     """
 
-    def __init__(self, options: AnnotateOptions, existing: str, folder: str, version: str) -> None:
-        self._options, self._existing = options, existing
+    def __init__(
+        self, options: AnnotateOptions, if_exists: IfExists, folder: str, version: str
+    ) -> None:
+        self._options, self._if_exists = options, if_exists
         self._folder, self._version = folder, version
         self._annotator: Any = None
         self._messages: list[Message] = []
@@ -57,7 +59,7 @@ class Actor:
                 return [("failed", loaded[-1][1])]
         self.send(("taken", {}))
         try:
-            do(self._annotator, task, self._existing, self)
+            do(self._annotator, task, self._if_exists, self)
         except Stopped:
             self._messages.append(("stopped", {}))
         return self.told()

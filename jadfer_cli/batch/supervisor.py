@@ -15,7 +15,7 @@ from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
 from jadfer_cli.batch.outcome import Outcome, Reporter
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError, OutputError
-from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.options import AnnotateOptions, IfExists
 
 TICK_S = 0.25
 LOAD_S = 300.0  # for a worker to load the networks
@@ -91,7 +91,7 @@ class Crew(ABC, Generic[W]):
         options: Of every video.
         jobs: Workers.
         stall_s: Longest time without a frame.
-        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        if_exists: What to do where a result exists already.
         failures: File of failures, or None.
         report: Told what happens.
     """
@@ -102,12 +102,12 @@ class Crew(ABC, Generic[W]):
         *,
         jobs: int,
         stall_s: float,
-        existing: str,
+        if_exists: IfExists,
         failures: Path | None,
         report: Reporter,
     ) -> None:
         self.options, self.jobs, self.stall_s = options, jobs, stall_s
-        self.existing, self.failures, self.report = existing, Failures(failures), report
+        self.if_exists, self.failures, self.report = if_exists, Failures(failures), report
         self.outcome = Outcome()
         self._said: set[str] = set()
         self._waiting: deque[Task] = deque()
@@ -205,7 +205,9 @@ class Crew(ABC, Generic[W]):
                 task = queue.popleft()
                 if is_being_written(task.target):  # asked first: what ends now exists then
                     self._busy.append(task)
-                elif self.existing == "refuse" and os.path.exists(task.target):  # since the plan
+                elif self.if_exists == IfExists.REFUSE and os.path.exists(
+                    task.target
+                ):  # since the plan
                     self.outcome.elsewhere.append(task)
                     self._ended(task, "elsewhere", {})
                 elif worker.give(task):
@@ -301,7 +303,7 @@ class Crew(ABC, Generic[W]):
         left = [*self._waiting, *self._busy]
         why = why_nothing_can_be_written(left)
         if why is not None:
-            again = "" if self.existing == "overwrite" else " with --skip-existing"
+            again = "" if self.if_exists == IfExists.OVERWRITE else " with --skip-existing"
             self.outcome.stopped = OutputError(
                 f"{why.message} So the batch was stopped; {len(left)} videos were not tried.",
                 f"{why.hint or ''} Then run the command again{again}.".strip(),

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 from jadfer_cli import stopping
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.worker_options import share
-from jadfer_cli.common import claim_process, explained
+from jadfer_cli.common import claim_process, explain_os_errors
 from jadfer_cli.errors import (
     BusyError,
     JadferError,
@@ -42,7 +42,7 @@ from jadfer_cli.errors import (
     OutputError,
     VideoError,
 )
-from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.runtime import gpu_memory_exhausted
 
 _TELL_EVERY_S = 0.2
@@ -66,14 +66,14 @@ class Listener(Protocol):
 
 
 def work(
-    pipe: Connection, options: AnnotateOptions, existing: str, number: int = 1, jobs: int = 1
+    pipe: Connection, options: AnnotateOptions, if_exists: IfExists, number: int = 1, jobs: int = 1
 ) -> None:
     """The life of a worker; the target of its process.
 
     Args:
         pipe: To the parent.
         options: Of every video.
-        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        if_exists: What to do where a result exists already.
         number: Which of the workers it is, from 1.
         jobs: How many workers share the machine.
     """
@@ -82,20 +82,20 @@ def work(
     stopping.install()
     claim_process()
     try:
-        _work(pipe, share(options, number, jobs), existing)
+        _work(pipe, share(options, number, jobs), if_exists)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the interpreter is being taken down
 
 
-def _work(pipe: Connection, options: AnnotateOptions, existing: str) -> None:
+def _work(pipe: Connection, options: AnnotateOptions, if_exists: IfExists) -> None:
     annotator = load(options, pipe)
     if annotator is None:
         return
     while (task := pipe.recv()) is not None:
         pipe.send(("taken", {}))
-        do(annotator, task, existing, pipe)
+        do(annotator, task, if_exists, pipe)
 
 
 def load(options: AnnotateOptions, pipe: Listener) -> Any:
@@ -111,20 +111,20 @@ def load(options: AnnotateOptions, pipe: Listener) -> Any:
     return annotator
 
 
-def do(annotator: Any, task: Task, existing: str, pipe: Listener) -> None:
+def do(annotator: Any, task: Task, if_exists: IfExists, pipe: Listener) -> None:
     """Annotates one video, or keeps its result, and tells what came of it."""
     try:
-        if existing == "skip" and task.target.exists():
+        if if_exists == IfExists.SKIP and task.target.exists():
             from jadfer_cli.results.settings import keep
 
             keep(task.target, task.video, annotator.metadata())
             pipe.send(("skipped", {}))
         else:
-            pipe.send(("done", _annotate(annotator, task, existing == "overwrite", pipe)))
+            pipe.send(("done", _annotate(annotator, task, if_exists == IfExists.OVERWRITE, pipe)))
     except BusyError:
         pipe.send(("busy", {}))
     except OptionError as error:
-        if existing != "overwrite" and os.path.exists(task.target):
+        if if_exists != IfExists.OVERWRITE and os.path.exists(task.target):
             pipe.send(("busy", {}))  # another run made it since the video was handed out
         else:
             pipe.send(("failed", {"error": described(error)}))
@@ -153,7 +153,7 @@ def _annotate(annotator: Any, task: Task, overwrite: bool, pipe: Listener) -> di
     metadata = annotate_to(
         annotator, info, task.target, overwrite=overwrite, progress=progress, note=note
     )
-    for text in (*annotator.predictor.batches.warnings, *annotator.detector.looks.warnings):
+    for text in annotator.memory_warnings():
         pipe.send(("warning", {"message": text}))
     kept = ("counts", "wall_s", "warnings")
     return {key: metadata[key] for key in kept}
@@ -172,7 +172,7 @@ def described(error: Exception) -> dict[str, Any]:
         return {"stage": "annotate", "message": "The machine ran out of memory.", "hint": hint}
     if isinstance(error, OSError) and error.errno in _NO_WRITING:
         try:
-            with explained(Path(error.filename or "A file")):
+            with explain_os_errors(Path(error.filename or "A file")):
                 raise error
         except OutputError as told:
             return described(told)

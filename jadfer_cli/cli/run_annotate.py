@@ -18,7 +18,7 @@ from jadfer_cli.cli.progress import Reporter
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions
+from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import raise_if_stopped
 
 
@@ -29,7 +29,7 @@ class Many:
     Attributes:
         out: The folder of the results.
         options: Of every video.
-        existing: What to do where a result exists: "refuse", "skip" or "overwrite".
+        if_exists: What to do where a result exists already.
         jobs: Videos at the same time; None for the default.
         stall_s: Longest time without a frame.
         ray: Hand the videos to a Ray cluster.
@@ -39,7 +39,7 @@ class Many:
 
     out: str
     options: AnnotateOptions
-    existing: str
+    if_exists: IfExists
     jobs: int | None
     stall_s: float
     ray: bool
@@ -54,7 +54,7 @@ class Many:
             typer.Exit: With 1, if some failed.
             JadferError: The batch had to be stopped.
         """
-        if self.existing == "refuse":
+        if self.if_exists == IfExists.REFUSE:
             _refuse_results([task.target for task in tasks])
         folder = Path(self.out) if plans.is_folder(self.out) else Path(self.out).parent
         check_writable(folder / FAILURES)
@@ -66,7 +66,7 @@ class Many:
             try:
                 outcome = self._batch(folder / FAILURES, report).run(tasks)
             except KeyboardInterrupt as error:
-                if self.existing != "overwrite":
+                if self.if_exists != IfExists.OVERWRITE:
                     error.add_note(
                         "What is finished stays. Run the same command again with --skip-existing: "
                         "it does the rest."
@@ -85,7 +85,7 @@ class Many:
         from jadfer_cli.batch import ray as on_ray
 
         how: dict[str, Any] = {
-            "stall_s": self.stall_s, "existing": self.existing, "failures": failures,
+            "stall_s": self.stall_s, "if_exists": self.if_exists, "failures": failures,
             "report": report,
         }  # fmt: skip
         if self.ray:
@@ -111,7 +111,7 @@ def show_plan(tasks: list[plans.Task]) -> None:
 
 
 def annotate_one(
-    video: str, target: Path, options: AnnotateOptions, report: Reporter, existing: str
+    video: str, target: Path, options: AnnotateOptions, report: Reporter, if_exists: IfExists
 ) -> None:
     """One video, in this process.
 
@@ -120,7 +120,7 @@ def annotate_one(
         target: Its result.
         options: All of them.
         report: Told what happens.
-        existing: As of `Many`.
+        if_exists: As of `Many`.
 
     Raises:
         JadferError: It cannot be annotated.
@@ -131,10 +131,10 @@ def annotate_one(
 
     # what can be refused is refused before the networks load
     finals = [target, sidecar_path(target)]
-    if existing != "skip" or not target.exists():
+    if if_exists != IfExists.SKIP or not target.exists():
         refuse_existing(
             [*finals, *([landmark_path(target)] if options.landmarks else [])],
-            overwrite=existing == "overwrite",
+            overwrite=if_exists == IfExists.OVERWRITE,
         )
     check_writable(target)
     from jadfer_cli.video.timeline import probe, select
@@ -149,7 +149,7 @@ def annotate_one(
     from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
-    if existing == "skip" and target.exists():
+    if if_exists == IfExists.SKIP and target.exists():
         keep(target, video, annotator.metadata())
         report.note(f"{target} is kept: the same settings made it.", kind="hint")
         return
@@ -168,7 +168,7 @@ def annotate_one(
     def note(text: str) -> None:
         report.note(text, kind="hint")
 
-    overwrite = existing == "overwrite"
+    overwrite = if_exists == IfExists.OVERWRITE
     metadata = annotate_to(
         annotator, info, target, overwrite=overwrite, progress=progress, note=note
     )

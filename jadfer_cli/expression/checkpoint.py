@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jadfer_cli.common import file_sha256, written_whole
+from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression.networks.config import JadferConfig
 
@@ -298,7 +298,7 @@ def save(
         header,
         {name: t.reshape(-1).view(torch.uint8).numpy().tobytes() for name, t in state.items()},
     )
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         try:
             save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
         except SafetensorError as error:  # how it says that the disk is full

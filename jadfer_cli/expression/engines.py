@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jadfer_cli.common import cache_folder, written_whole
+from jadfer_cli.common import atomic_write, cache_folder
 from jadfer_cli.errors import OutputError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
@@ -84,7 +84,7 @@ def _key(checkpoint: Checkpoint) -> str:
 def _keep(graph: bytes, file: Path) -> None:
     """Keeps a graph for the next start, and of older ones the latest few."""
     with contextlib.suppress(OSError, OutputError):  # without it the next start takes longer
-        with written_whole(file) as part:
+        with atomic_write(file) as part:
             part.write_bytes(hashlib.sha256(graph).digest() + graph)
         kept = sorted(file.parent.glob("*.graph"), key=lambda f: f.stat().st_mtime)
         for old in kept[:-_GRAPHS_KEPT]:

@@ -9,7 +9,7 @@ import numpy as np
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
-from jadfer_cli.runtime import Batches, Runtime
+from jadfer_cli.runtime import BatchLimiter, Runtime
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, runtime: Runtime) -> None:
         self.labels = checkpoint.labels
         self.crop_px = checkpoint.config.crop_px
-        self.batches = Batches(runtime.batch_size, "faces")
+        self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
         self._temperature = checkpoint.temperature
         self._engine = engines.make(checkpoint, runtime)
 
@@ -49,7 +49,7 @@ class Predictor:
         """
         if not len(crops_rgb):
             return np.empty((0, len(self.labels)), np.float32)
-        logits = np.concatenate(self.batches.over(self._engine, crops_rgb))
+        logits = np.concatenate(self.batch_limiter.over(self._engine, crops_rgb))
         raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
         probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
         return probabilities

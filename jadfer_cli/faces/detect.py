@@ -26,7 +26,7 @@ from jadfer_cli.faces.packs import (
     packs_folder,
 )
 from jadfer_cli.records import Crops, DetectorInfo, Faces
-from jadfer_cli.runtime import Batches, onnx_session_options
+from jadfer_cli.runtime import BatchLimiter, onnx_session_options
 
 if TYPE_CHECKING:
     from jadfer_cli.faces.torch.networks import TorchCenterFace, TorchScrfd
@@ -79,7 +79,9 @@ class Detector:
         """
         self.info = info
         self.batches, self.device = batches, device
-        self.looks = Batches(FRAMES_AT_ONCE, "pictures", "Choose a smaller --detection-size. ")
+        self.batch_limiter = BatchLimiter(
+            FRAMES_AT_ONCE, "pictures", "Choose a smaller --detection-size. "
+        )
         self._network = network
         self._options = options
         self._fixed_size = fixed_size
@@ -120,7 +122,9 @@ class Detector:
         """
         place = self._placing(images_rgb)
         # copied and cropped in there as well, so that too little memory halves all of it
-        found = self.looks.over(lambda some: self._on_device(some, place, crop_px), images_rgb)
+        found = self.batch_limiter.over(
+            lambda some: self._on_device(some, place, crop_px), images_rgb
+        )
         return [pair for part in found for pair in part]
 
     def _on_device(
@@ -189,7 +193,9 @@ class Detector:
     def _look(self, pictures_rgb: Sequence[ImageArray]) -> list[Faces]:
         """The network's faces in pictures of one size, in their pixels."""
         threshold = self._options.detection_threshold
-        found = self.looks.over(lambda some: self._network(np.stack(some), threshold), pictures_rgb)
+        found = self.batch_limiter.over(
+            lambda some: self._network(np.stack(some), threshold), pictures_rgb
+        )
         return [faces for some in found for faces in some]
 
 

@@ -26,7 +26,7 @@ _TIME_SLACK_S = 1e-6
 _WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
 
 
-class Found(NamedTuple):
+class Detections(NamedTuple):
     """One frame and its faces.
 
     Attributes:
@@ -49,13 +49,13 @@ class _Seen:
     faces: Faces
     whole: bool  # the whole frame was looked at
 
-    def found(self) -> Found:
-        return Found(self.frame, self.faces, self.whole)
+    def found(self) -> Detections:
+        return Detections(self.frame, self.faces, self.whole)
 
 
 def follow(
     frames: Iterable[Frame], detector: Detector, redetect_s: float, crop_px: int | None = None
-) -> Iterator[Found]:
+) -> Iterator[Detections]:
     """The faces of consecutive frames.
 
     Args:
@@ -111,12 +111,12 @@ def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
 
 def _every_frame(
     frames: Iterable[Frame], detector: Detector, crop_px: int | None
-) -> Iterator[Found]:
+) -> Iterator[Detections]:
     """A look at every whole frame, at several at once where that is faster."""
     batch: list[Frame] = []
     n_bytes = 0
 
-    def looked() -> Iterator[Found]:
+    def looked() -> Iterator[Detections]:
         pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
         found: Iterator[tuple[Faces, Crops | None]] = iter(())
         if pictures and crop_px is None:
@@ -126,7 +126,7 @@ def _every_frame(
         for i, frame in enumerate(batch):
             faces, crops = (Faces.none(), None) if frame.image_rgb is None else next(found)
             # whoever begins here has the same batches
-            yield Found(frame, faces, fresh=i == 0, crops=crops)
+            yield Detections(frame, faces, fresh=i == 0, crops=crops)
         batch.clear()
 
     for frame in frames:

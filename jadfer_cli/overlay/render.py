@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jadfer_cli.analysis.frame_times import frame_spans, usable_rows
-from jadfer_cli.common import file_sha256, written_whole
+from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ResultError
 from jadfer_cli.options import FaceOptions, OverlayOptions
 from jadfer_cli.overlay import regions
@@ -74,7 +74,7 @@ def draw_over(
     spans = frame_spans(rows, result.metadata)
     scene = _Scene(info, rows, spans, result, options)
     with (
-        written_whole(out) as part,
+        atomic_write(out) as part,
         VideoWriter(info, part, out.suffix, crf=options.crf, metadata=not options.blur) as writer,
         VideoReader(info, np.arange(info.n_frames, dtype=np.int64)) as reader,
     ):

@@ -95,6 +95,11 @@ class Annotator:
         info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
         return Run(self, info, select(info, self.options.video))
 
+    def memory_warnings(self) -> list[str]:
+        """What the user should know of batches that GPU memory made smaller."""
+        limiters = (self.predictor.batch_limiter, self.detector.batch_limiter)
+        return [text for limiter in limiters for text in limiter.warnings]
+
     def metadata(self) -> dict[str, Any]:
         """What ran, JSON-ready; the same for every video."""
         model = {

@@ -15,13 +15,13 @@ import numpy as np
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.faces import align, quality
-from jadfer_cli.faces.follow import Found, follow
+from jadfer_cli.faces.follow import Detections, follow
 from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
 from jadfer_cli.pipeline.resume import Counts, frames_of, replay
 from jadfer_cli.pipeline.threads import Stages
 from jadfer_cli.records import AnnotatedFrame, Crops, Faces, Frame, IntArray, VideoInfo
 from jadfer_cli.results import metadata as sidecar
-from jadfer_cli.results import settings as existing
+from jadfer_cli.results import settings
 from jadfer_cli.results.parts import Part
 from jadfer_cli.video.reader import VideoReader
 
@@ -61,7 +61,7 @@ class Tracked(NamedTuple):
     frame: Frame
     faces: Faces
     track_ids: IntArray
-    fresh: bool  # see `faces.follow.Found`
+    fresh: bool  # see `faces.follow.Detections`
     crops: Crops | None  # where the detector made them
 
 
@@ -127,7 +127,7 @@ class Run:
         Raises:
             VideoError: The video is gone.
         """
-        return existing.key(self.annotator.metadata(), self.info.path)
+        return settings.key(self.annotator.metadata(), self.info.path)
 
     def take_up(
         self, parts: Iterable[Part], progress: Callable[[Progress], None] | None = None
@@ -217,7 +217,7 @@ class Run:
             [(index, text) for index, text in noted if first <= index < end],
         )
 
-    def find(self, frames: Iterable[Frame]) -> Iterator[Found]:
+    def find(self, frames: Iterable[Frame]) -> Iterator[Detections]:
         """Detection: the faces of every frame, in order; on a GPU with their crops."""
         annotator = self.annotator
         crop_px = annotator.predictor.crop_px if annotator.crops_in_torch else None
@@ -226,7 +226,7 @@ class Run:
             self._faces_found += len(found.faces)
             yield found
 
-    def track(self, found: Iterable[Found]) -> Iterator[Tracked]:
+    def track(self, found: Iterable[Detections]) -> Iterator[Tracked]:
         """Who is who, frame by frame, in order; the faces sorted by track id."""
         tracker = self._tracker or FaceTracker(self.annotator.options.faces, self._analysed_fps())
         for frame, faces, fresh, crops in found:
@@ -329,7 +329,7 @@ class Run:
         decoders = [*self._decoders, *decoders]
         warnings = [*self._warnings, *(text for _, text in [*self._noted, *noted])]
         annotator = self.annotator
-        warnings += [*annotator.predictor.batches.warnings, *annotator.detector.looks.warnings]
+        warnings += annotator.memory_warnings()
         if self.counts.corrupt:
             warnings.append(
                 f"{self.counts.corrupt} of {self.counts.frames} frames are corrupt; "

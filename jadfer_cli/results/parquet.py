@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.common import explained
+from jadfer_cli.common import explain_os_errors
 
 _ROWS_A_GROUP = 50_000
 # pandas.read_parquet turns the JSON under this key into DataFrame.attrs
@@ -42,7 +42,7 @@ class ParquetFile:
         self.path = folder / out.name
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
-        with explained(out):
+        with explain_os_errors(out):
             self._file = open(self.path, "wb")
         # the schema is stored by `finish`, when the metadata that belong to it are known
         self._writer = pq.ParquetWriter(
@@ -60,7 +60,7 @@ class ParquetFile:
         if self._pending:
             # a frame never spans two row groups: tables hold whole frames
             table = pa.concat_tables(self._pending).unify_dictionaries()
-            with explained(self.out):
+            with explain_os_errors(self.out):
                 self._writer.write_table(
                     table.replace_schema_metadata(None), row_group_size=max(len(table), 1)
                 )
@@ -75,7 +75,7 @@ class ParquetFile:
         # as Arrow's own writer stores a schema; readers take types and metadata from it
         entries[_ARROW_KEY] = base64.b64encode(stored)
         self._writer.add_key_value_metadata(entries)
-        with explained(self.out):
+        with explain_os_errors(self.out):
             self._writer.close()
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -83,7 +83,7 @@ class ParquetFile:
 
     def publish(self) -> None:
         """Gives the finished file its final name."""
-        with explained(self.out):
+        with explain_os_errors(self.out):
             os.replace(self.path, self.out)
 
     def discard(self) -> None:

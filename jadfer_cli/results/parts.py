@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.common import explained
+from jadfer_cli.common import explain_os_errors
 from jadfer_cli.errors import BusyError
 from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.paths import landmark_path, sidecar_path
@@ -102,7 +102,7 @@ class Parts:
         self.out, self.folder = out, parts_folder(out)
         self.n, self.end, self.end_s = 0, 0, 0.0
         self.discarded: list[str] = []
-        with explained(out):
+        with explain_os_errors(out):
             self._lock = _hold(out)
             try:
                 self._begin(key)
@@ -139,7 +139,7 @@ class Parts:
         for number in range(self.n):
             part = _read(self._path(number))
             if part is None:
-                with explained(self.out):
+                with explain_os_errors(self.out):
                     raise OSError("a part of it could not be read back")
             else:
                 yield part.rows
@@ -155,7 +155,7 @@ class Parts:
             OutputError: It cannot be written.
         """
         entries = {**(rows.schema.metadata or {}), _FACTS: json.dumps(dataclasses.asdict(facts))}
-        with explained(self.out):
+        with explain_os_errors(self.out):
             new = self.folder / "new"
             with new.open("wb") as file:
                 pq.write_table(
@@ -172,7 +172,7 @@ class Parts:
     def start_over(self) -> None:
         """Drops all parts; new ones have the same key."""
         self.n, self.end, self.end_s = 0, 0, 0.0
-        with explained(self.out):
+        with explain_os_errors(self.out):
             self._drop_from(0)
 
     def _clear(self) -> None:
@@ -183,7 +183,7 @@ class Parts:
 
     def publishing(self) -> None:
         """From now on files get their final names; a run after a kill will know."""
-        with explained(self.out):
+        with explain_os_errors(self.out):
             self._write(_PUBLISHING, b"")
 
     def close(self, *, keep: bool) -> None:

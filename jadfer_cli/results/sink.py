@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from jadfer_cli.common import clock, explained
+from jadfer_cli.common import clock, explain_os_errors
 from jadfer_cli.errors import BusyError, JadferError, OptionError, OutputError, VideoError
 from jadfer_cli.records import AnnotatedFrame
 from jadfer_cli.results.columns import column_descriptions
@@ -57,7 +57,7 @@ class ResultSink:
         labels: The model's labels.
         landmarks: Also write a file of landmarks.
         overwrite: Replace files of an earlier run.
-        key: What decides the rows, see `existing.key`; None neither takes up nor leaves parts.
+        key: What decides the rows, see `settings.key`; None neither takes up nor leaves parts.
 
     Attributes:
         discarded: What differs from the settings of parts that were there and are not taken up.
@@ -227,7 +227,7 @@ class ResultSink:
         side = sidecar_path(self.out)
         published: list[Path] = []
         try:
-            with explained(side):
+            with explain_os_errors(side):
                 new = self._parts.folder / side.name
                 new.write_text(text, encoding="utf-8")
                 self._parts.publishing()
@@ -236,7 +236,7 @@ class ResultSink:
             for file in reversed(self._files):
                 file.publish()
                 published.append(file.out)
-            with explained(self.out):
+            with explain_os_errors(self.out):
                 fsync_folder(self.out.parent)  # before the parts go
         except BaseException:
             for path in published:
@@ -290,7 +290,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         OutputError: What exists is no regular file, or a JSON file of somebody else.
     """
     for path in paths:  # what no option helps against comes first
-        with explained(path):
+        with explain_os_errors(path):
             if path.exists() and not path.is_file():
                 raise OutputError(
                     f"{path} exists and is no regular file.", "Choose a file with -o."
@@ -303,7 +303,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
     # what a killed run published beside a result that did not get its name any more
     ours = paths[1:] if half_published(paths[0]) else []
     for path in paths:
-        with explained(path):
+        with explain_os_errors(path):
             if not overwrite and path not in ours and (path.exists() or path.is_symlink()):
                 raise OptionError(
                     f"{path} exists already.",
@@ -315,7 +315,7 @@ def _make_folders(folder: Path) -> list[Path]:
     """Makes a folder and its parents; gives those that were not there, outermost first."""
     missing = [f for f in (folder, *folder.parents) if not f.exists()]
     made: list[Path] = []
-    with explained(folder):
+    with explain_os_errors(folder):
         for f in reversed(missing):
             f.mkdir(exist_ok=True)
             made.append(f)

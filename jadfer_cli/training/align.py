@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import JadferError
+from jadfer_cli.errors import TrainingError
 from jadfer_cli.records import Faces, ImageArray
 from jadfer_cli.training.faceset import FaceSet
 
@@ -147,7 +147,7 @@ def _key(faces: FaceSet, detector_sha256: str) -> str:
             try:
                 status = entry.stat()
             except OSError as error:
-                raise JadferError(f"{entry} cannot be read ({error.strerror}).") from error
+                raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
             digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
         else:
             digest.update(entry.tobytes())

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import JadferError, OptionError
+from jadfer_cli.errors import OptionError, SplitMissing, TrainingError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.labels import BY_NAME
 from jadfer_cli.training import ferplus
-from jadfer_cli.training.faceset import Counted, FaceSet, SplitMissing
+from jadfer_cli.training.faceset import Counted, FaceSet
 
 SPLITS = ("train", "valid", "test")
 DATASETS = ("ferplus", "rafdb", "affectnet7", "affectnet8", "folder", "csv")
@@ -67,7 +67,7 @@ def load(
     if classes and dataset not in ("folder", "csv"):
         raise OptionError("--class belongs to --dataset folder or csv.")
     if not data.exists():
-        raise JadferError(
+        raise TrainingError(
             f"There is no folder or file {data}.", "Give the data set's place with --data."
         )
     if dataset == "ferplus":
@@ -75,7 +75,7 @@ def load(
     try:
         found = _LAYOUTS[dataset](data, split, classes or {})
     except (OSError, UnicodeDecodeError) as error:
-        raise JadferError(f"{data} cannot be read ({error}).", _HINTS[dataset]) from error
+        raise TrainingError(f"{data} cannot be read ({error}).", _HINTS[dataset]) from error
     if not found.rows:
         raise SplitMissing(f"{data} holds no {split} images.", _HINTS[dataset])
     targets = np.stack([row.target for row in found.rows])
@@ -98,7 +98,7 @@ class Row(NamedTuple):
     target: npt.NDArray[np.float32]
 
 
-class Found(NamedTuple):
+class LayoutRows(NamedTuple):
     """What a layout gives for a split.
 
     `expressions` are those that the whole data set can name, whether or not the split has them:
@@ -110,7 +110,7 @@ class Found(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-Layout = Callable[[Path, str, Mapping[str, str]], Found]
+Layout = Callable[[Path, str, Mapping[str, str]], LayoutRows]
 
 
 def _one_hot(expression: str) -> npt.NDArray[np.float32]:
@@ -133,26 +133,26 @@ def _expression(name: str, classes: Mapping[str, str], where: str) -> str:
     """The expression that a data set's class name means."""
     found = classes.get(name, BY_NAME.get(name.strip().lower()))
     if found not in LABELS:
-        raise JadferError(
+        raise TrainingError(
             f"{where}: the class {name!r} is none of the eight expressions ({', '.join(LABELS)}).",
             f"Say what it means with --class {name}=EXPRESSION, or leave its images out.",
         )
     return found
 
 
-def _rafdb(data: Path, split: str, _: Mapping[str, str]) -> Found:
+def _rafdb(data: Path, split: str, _: Mapping[str, str]) -> LayoutRows:
     """Basic set: EmoLabel/list_patition_label.txt (sic) and Image/aligned or Image/original."""
     root = data / "basic" if (data / "basic").is_dir() else data
     lists = sorted((root / "EmoLabel").glob("list_pa*tition_label.txt"))
     if not lists:
-        raise JadferError(f"{root} holds no EmoLabel/list_patition_label.txt.", _HINTS["rafdb"])
+        raise TrainingError(f"{root} holds no EmoLabel/list_patition_label.txt.", _HINTS["rafdb"])
     folders = [
         (root / "Image" / kind, suffix)
         for kind, suffix in (("aligned", "_aligned"), ("original", ""))
         if (root / "Image" / kind).is_dir()
     ]
     if not folders:
-        raise JadferError(f"{root} holds no Image/aligned (or original).", _HINTS["rafdb"])
+        raise TrainingError(f"{root} holds no Image/aligned (or original).", _HINTS["rafdb"])
     folder, suffix = folders[0]
     rows: list[Row] = []
     for number, line in enumerate(lists[0].read_text().splitlines(), 1):
@@ -160,20 +160,20 @@ def _rafdb(data: Path, split: str, _: Mapping[str, str]) -> Found:
             continue
         name, _sep, label = line.strip().partition(" ")
         if not label.strip().isdigit() or not 1 <= int(label) <= len(RAFDB_CLASSES):
-            raise JadferError(f"{lists[0]}, line {number}: {line!r} is not `NAME.jpg 1..7`.")
+            raise TrainingError(f"{lists[0]}, line {number}: {line!r} is not `NAME.jpg 1..7`.")
         if name.startswith("test") != (split == "test"):
             continue
         path = folder / f"{Path(name).stem}{suffix}.jpg"
         if not path.is_file():
-            raise JadferError(f"{path} is listed in {lists[0].name} but missing.")
+            raise TrainingError(f"{path} is listed in {lists[0].name} but missing.")
         rows.append(Row(path, name, _one_hot(RAFDB_CLASSES[int(label) - 1])))
-    return Found(rows if split == "test" else _from_train(split, rows), RAFDB_CLASSES)
+    return LayoutRows(rows if split == "test" else _from_train(split, rows), RAFDB_CLASSES)
 
 
 def _affectnet(n_classes: int) -> Layout:
     """Either release; its validation split is used as the test split, as everybody does."""
 
-    def read(data: Path, split: str, _: Mapping[str, str]) -> Found:
+    def read(data: Path, split: str, _: Mapping[str, str]) -> LayoutRows:
         part = "val_set" if split == "test" else "train_set"
         if (data / part).is_dir():
             labelled = _affectnet_npy(data / part)
@@ -181,7 +181,9 @@ def _affectnet(n_classes: int) -> Layout:
             lists = {"test": "validation.csv"}.get(split, "training.csv")
             found = sorted(data.rglob(lists))
             if not found:
-                raise JadferError(f"{data} holds neither {part}/ nor {lists}.", _HINTS["affectnet"])
+                raise TrainingError(
+                    f"{data} holds neither {part}/ nor {lists}.", _HINTS["affectnet"]
+                )
             labelled = _affectnet_csv(data, found[0])
         rows = [
             Row(path, name, _one_hot(AFFECTNET_CLASSES[label]))
@@ -189,7 +191,7 @@ def _affectnet(n_classes: int) -> Layout:
             if 0 <= label < n_classes
         ]
         kept = rows if split == "test" else _from_train(split, rows)
-        return Found(kept, AFFECTNET_CLASSES[:n_classes])
+        return LayoutRows(kept, AFFECTNET_CLASSES[:n_classes])
 
     return read
 
@@ -202,7 +204,9 @@ def _affectnet_npy(folder: Path) -> Iterable[tuple[Path, str, int]]:
         try:
             yield path, path.name, int(np.load(label, allow_pickle=False))
         except (OSError, ValueError, EOFError, TypeError) as error:
-            raise JadferError(f"{label} cannot be read ({error}).", _HINTS["affectnet"]) from error
+            raise TrainingError(
+                f"{label} cannot be read ({error}).", _HINTS["affectnet"]
+            ) from error
 
 
 def _affectnet_csv(data: Path, table: Path) -> Iterable[tuple[Path, str, int]]:
@@ -214,21 +218,21 @@ def _affectnet_csv(data: Path, table: Path) -> Iterable[tuple[Path, str, int]]:
             try:
                 name, label = row["subDirectory_filePath"], int(row["expression"])
             except (KeyError, TypeError, ValueError) as error:
-                raise JadferError(
+                raise TrainingError(
                     f"{table} has no usable subDirectory_filePath and expression ({error}).",
                     _HINTS["affectnet"],
                 ) from error
             if label >= len(AFFECTNET_CLASSES):
                 continue
             if not (root / name).is_file():
-                raise JadferError(f"{root / name} is listed in {table.name} but missing.")
+                raise TrainingError(f"{root / name} is listed in {table.name} but missing.")
             yield root / name, name, label
 
 
-def _folder(data: Path, split: str, classes: Mapping[str, str]) -> Found:
+def _folder(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
     """SPLIT/CLASS/picture, or CLASS/picture with the splits made by a hash of the name."""
     if not data.is_dir():
-        raise JadferError(f"{data} is not a folder.", _HINTS["folder"])
+        raise TrainingError(f"{data} is not a folder.", _HINTS["folder"])
     below = {path.name.lower(): path for path in sorted(data.iterdir()) if path.is_dir()}
     named = {
         name: below[folder]
@@ -240,7 +244,7 @@ def _folder(data: Path, split: str, classes: Mapping[str, str]) -> Found:
     if not named:
         whole = _classes(data, data, classes, notes)
         rows = [row for row in whole if _hashed_split(row.name) == split]
-        return Found(rows, _named_by(whole), tuple(notes))
+        return LayoutRows(rows, _named_by(whole), tuple(notes))
     notes += [
         f"{folder} is none of train, valid and test, and is left out"
         for folder in sorted(set(below.values()) - set(named.values()))
@@ -253,8 +257,8 @@ def _folder(data: Path, split: str, classes: Mapping[str, str]) -> Found:
     if split != "test" and "train" not in parts and split not in parts:
         raise SplitMissing(f"{data} holds no train folder.", _HINTS["folder"])
     if split != "test" and "valid" not in parts:
-        return Found(_from_train(split, parts["train"]), _named_by(everything), tuple(notes))
-    return Found(parts[split], _named_by(everything), tuple(notes))
+        return LayoutRows(_from_train(split, parts["train"]), _named_by(everything), tuple(notes))
+    return LayoutRows(parts[split], _named_by(everything), tuple(notes))
 
 
 def _named_by(rows: Iterable[Row]) -> set[str]:
@@ -296,7 +300,7 @@ def _shown(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def _csv(data: Path, split: str, classes: Mapping[str, str]) -> Found:
+def _csv(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
     """Columns file and label, or file and a column of votes an expression; split if there."""
     try:
         with data.open(newline="", encoding="utf-8-sig") as file:
@@ -307,22 +311,22 @@ def _csv(data: Path, split: str, classes: Mapping[str, str]) -> Found:
             reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             table, header = list(reader), list(reader.fieldnames)
     except UnicodeDecodeError as error:
-        raise JadferError(f"{data} is not UTF-8 ({error}).", _HINTS["csv"]) from error
+        raise TrainingError(f"{data} is not UTF-8 ({error}).", _HINTS["csv"]) from error
     except (OSError, csv.Error) as error:
-        raise JadferError(f"{data} cannot be read as CSV ({error}).", _HINTS["csv"]) from error
+        raise TrainingError(f"{data} cannot be read as CSV ({error}).", _HINTS["csv"]) from error
     own = {name.lower(): expression for name, expression in classes.items()}
     votes = {name: (BY_NAME | own)[name] for name in header if name in BY_NAME | own}
     if "file" not in header or ("label" not in header and not votes):
-        raise JadferError(f"{data} has the columns {', '.join(header)}.", _HINTS["csv"])
+        raise TrainingError(f"{data} has the columns {', '.join(header)}.", _HINTS["csv"])
     by_split: dict[str, list[Row]] = {name: [] for name in SPLITS}
     known = {alias: name for name, aliases in _SPLIT_FOLDERS.items() for alias in aliases}
     for number, line in enumerate(table, 2):
         where, name = f"{data}, line {number}", line["file"] or ""
         named = (line.get("split") or "").strip().lower()
         if named and named not in known:
-            raise JadferError(f"{where}: the split {named!r} is not train, valid or test.")
+            raise TrainingError(f"{where}: the split {named!r} is not train, valid or test.")
         if not (data.parent / name).is_file():
-            raise JadferError(f"{where}: there is no {data.parent / name}.")
+            raise TrainingError(f"{where}: there is no {data.parent / name}.")
         if "label" in header:
             target = _one_hot(_expression(line["label"] or "", classes, where))
         else:
@@ -331,8 +335,8 @@ def _csv(data: Path, split: str, classes: Mapping[str, str]) -> Found:
         by_split[belongs].append(Row(data.parent / name, name, target))
     expressions = _named_by(row for rows in by_split.values() for row in rows)
     if split != "test" and not by_split["valid"]:
-        return Found(_from_train(split, by_split["train"]), expressions)
-    return Found(by_split[split], expressions)
+        return LayoutRows(_from_train(split, by_split["train"]), expressions)
+    return LayoutRows(by_split[split], expressions)
 
 
 def _from_counts(
@@ -343,9 +347,9 @@ def _from_counts(
         try:
             target[LABELS.index(expression)] += float(line[column] or 0)
         except ValueError as error:
-            raise JadferError(f"{where}: {column} is {line[column]!r}, not a number.") from error
+            raise TrainingError(f"{where}: {column} is {line[column]!r}, not a number.") from error
     if not (np.isfinite(target).all() and (target >= 0).all() and target.sum() > 0):
-        raise JadferError(f"{where}: the votes are not positive numbers.")
+        raise TrainingError(f"{where}: the votes are not positive numbers.")
     shares: npt.NDArray[np.float32] = target / target.sum()
     return shares
 

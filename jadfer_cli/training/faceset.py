@@ -11,13 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import JadferError
+from jadfer_cli.errors import TrainingError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.records import ImageArray
-
-
-class SplitMissing(JadferError):
-    """A data set has no such split."""
 
 
 class Counted(NamedTuple):
@@ -75,10 +71,10 @@ class FaceSet:
         try:
             data = np.frombuffer(entry.read_bytes(), np.uint8)
         except OSError as error:
-            raise JadferError(f"{entry} cannot be read ({error.strerror}).") from error
+            raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if image is None:
-            raise JadferError(
+            raise TrainingError(
                 f"{entry} is not a readable picture.", "Remove it, or convert it to PNG or JPEG."
             )
         return np.ascontiguousarray(image[:, :, ::-1])

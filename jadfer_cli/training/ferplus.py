@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import JadferError
+from jadfer_cli.errors import SplitMissing, TrainingError
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.training.faceset import Counted, FaceSet, SplitMissing
+from jadfer_cli.training.faceset import Counted, FaceSet
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 PROTOCOLS = ("majority", "plurality")
@@ -58,7 +58,7 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
         rows = [row for row in csv.reader(io.StringIO(read(f"{folder}/label.csv").decode())) if row]
         votes = np.array([row[2 : 2 + N_VOTES] for row in rows], np.float32).reshape(-1, N_VOTES)
     except ValueError as error:  # also what is no text
-        raise JadferError(
+        raise TrainingError(
             f"{data}: {folder}/label.csv is not a name, a box and ten votes a line ({error})."
         ) from error
     except _UNREADABLE as error:
@@ -73,10 +73,10 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
         try:
             png = np.frombuffer(read(f"{folder}/{name}"), np.uint8)
         except _UNREADABLE as error:
-            raise JadferError(f"{data}: {folder}/{name} is listed but missing.") from error
+            raise TrainingError(f"{data}: {folder}/{name} is listed but missing.") from error
         image = cv2.imdecode(png, cv2.IMREAD_GRAYSCALE) if len(png) else None
         if image is None:
-            raise JadferError(f"{data}: {folder}/{name} is not a readable image.")
+            raise TrainingError(f"{data}: {folder}/{name} is not a readable image.")
         images.append(np.asarray(image, np.uint8))
     note = "votes of label.csv, as no fer2013new.csv was found; copies of it differ"
     if votes_csv is not None:
@@ -112,7 +112,7 @@ def _archive(data: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(data)
     except (OSError, zipfile.BadZipFile) as error:
-        raise JadferError(f"{data} is neither a folder nor a readable zip file.") from error
+        raise TrainingError(f"{data} is neither a folder nor a readable zip file.") from error
 
 
 def _published_votes(votes_csv: Path, image_names: list[str]) -> npt.NDArray[np.float32]:
@@ -122,10 +122,10 @@ def _published_votes(votes_csv: Path, image_names: list[str]) -> npt.NDArray[np.
             lines = [row for row in csv.reader(file) if len(row) >= 2 + N_VOTES]
         table = {row[1]: [float(v) for v in row[2 : 2 + N_VOTES]] for row in lines[1:]}
     except (OSError, ValueError, csv.Error) as error:
-        raise JadferError(f"The votes {votes_csv} cannot be read ({error}).") from error
+        raise TrainingError(f"The votes {votes_csv} cannot be read ({error}).") from error
     missing = [name for name in image_names if name not in table]
     if missing:
-        raise JadferError(f"{votes_csv} has no votes for {missing[0]} ({len(missing)} in all).")
+        raise TrainingError(f"{votes_csv} has no votes for {missing[0]} ({len(missing)} in all).")
     return np.array([table[name] for name in image_names], np.float32)
 
 

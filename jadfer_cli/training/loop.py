@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from jadfer_cli.errors import JadferError, OptionError
+from jadfer_cli.errors import JadferError, OptionError, TrainingError
 from jadfer_cli.expression.networks.jadfer import Jadfer
 from jadfer_cli.runtime import usable_cores
 from jadfer_cli.training.crops import Crops, EpochSampler
@@ -173,7 +173,7 @@ def _plain_errors(loader: DataLoader[Any]) -> Iterator[Any]:
         yield from loader
     except JadferError as error:
         last = error.message.strip().splitlines()[-1]
-        raise JadferError(last.removeprefix(f"{type(error).__module__}.JadferError: ")) from error
+        raise TrainingError(last.removeprefix(f"{type(error).__module__}.JadferError: ")) from error
 
 
 def _workers(options: TrainOptions) -> int:

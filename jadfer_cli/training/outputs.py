@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.networks.jadfer import Jadfer
@@ -39,7 +39,7 @@ def write_config(table: dict[str, Any], path: Path) -> None:
     """A recipe as TOML."""
     import tomli_w
 
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(tomli_w.dumps(table), "utf-8")
 
 
@@ -48,7 +48,7 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
     names = [name for name in vars(history[0]) if name != "figures"]
     figure_names = list(history[0].figures)
 
-    with written_whole(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*names, *(f"valid_{name}" for name in figure_names)])
         for record in history:

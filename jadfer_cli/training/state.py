@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from jadfer_cli.common import written_whole
-from jadfer_cli.errors import JadferError, OptionError, OutputError
+from jadfer_cli.common import atomic_write
+from jadfer_cli.errors import OptionError, OutputError, TrainingError
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
 from jadfer_cli.expression.networks.jadfer import Jadfer
 from jadfer_cli.training.faceset import FaceSet
@@ -172,7 +172,7 @@ class Run:
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP_NORM)
         value = loss.item()
         if not (math.isfinite(value) and math.isfinite(norm.item())):
-            raise JadferError(
+            raise TrainingError(
                 f"The loss is {value} and its gradient {norm.item()} in epoch {state.epoch + 1}.",
                 "Give a lower --lr, and another --out; the state saved last is sound.",
             )
@@ -270,7 +270,7 @@ def _saved(file: Path) -> dict[str, Any]:
         # on the CPU: AdamW wants its step counts there; load_state_dict moves the rest
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the unpickler raise
-        raise JadferError(
+        raise TrainingError(
             f"{file} cannot be read ({type(error).__name__}).", "Give another --out."
         ) from error
     return saved
@@ -288,7 +288,7 @@ def write_tensors(state: Any, path: Path) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    with written_whole(path) as part:
+    with atomic_write(path) as part:
         try:
             torch.save(state, part)
         except RuntimeError as error:  # how it says that the disk is full

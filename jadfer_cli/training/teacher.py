@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import logits_of
@@ -70,7 +70,7 @@ def looked_at(
     if p is None or p.shape != faces.targets.shape:
         p = _probabilities(faces, teacher, device, precision, progress)
         if file is not None:
-            with written_whole(file) as part, part.open("wb") as out:
+            with atomic_write(file) as part, part.open("wb") as out:
                 np.save(out, p)
     return p
 

@@ -281,5 +281,5 @@ def _even(side_px: int) -> int:
 
 def _unwritable(part: Path, error: Exception) -> OutputError:
     if isinstance(error, OSError) and error.errno:
-        raise error  # a full disk and the like: `written_whole` explains it
+        raise error  # a full disk and the like: `atomic_write` explains it
     return OutputError(f"{part} cannot be written: {error}.")

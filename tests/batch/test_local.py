@@ -1,4 +1,4 @@
-"""Batches as users start them: whatever happens to one video, the others are done."""
+"""BatchLimiter as users start them: whatever happens to one video, the others are done."""
 
 import functools
 import json

@@ -131,7 +131,7 @@ def test_a_cluster_that_is_not_there(tmp_path):
         raise AssertionError
     batch = on_ray.RayBatch(
         AnnotateOptions(model=ModelOptions(device="cuda:1")), address=None, jobs=1, stall_s=1,
-        existing="skip", failures=None, report=None,
+        if_exists="skip", failures=None, report=None,
     )  # fmt: skip
     with pytest.raises(OptionError, match="Ray deals the GPUs out"):
         batch.run([])

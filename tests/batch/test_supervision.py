@@ -51,7 +51,7 @@ def batch(tmp_path, monkeypatch):
         monkeypatch.setenv("STUB_LOADS", str(tmp_path / "loads"))
         notes = Notes()
         tasks = [Task(f"{name}.mp4", tmp_path / "out" / f"{name}.parquet") for name in names]
-        options = {"existing": "skip", "failures": tmp_path / "out" / "failures.jsonl"} | more
+        options = {"if_exists": "skip", "failures": tmp_path / "out" / "failures.jsonl"} | more
         supervisor = run.Batch(
             AnnotateOptions(), jobs=jobs, stall_s=stall_s, report=notes, **options
         )
@@ -98,7 +98,7 @@ def test_it_goes_on_with_fewer_workers_and_ends_without_any():
             pass
 
     notes, good, started = Notes(), Lost(), []
-    batch = run.Batch(AnnotateOptions(), jobs=2, stall_s=1, existing="skip", failures=None,
+    batch = run.Batch(AnnotateOptions(), jobs=2, stall_s=1, if_exists="skip", failures=None,
                       report=notes)  # fmt: skip
     batch._loaded, batch._workers = True, [good, Lost()]
     batch._new = lambda number: started.append(number) or Lost()
@@ -125,8 +125,8 @@ def test_a_worker_that_dies_while_it_waits_costs_no_video():
     assert not dead.give(Task("a.mp4", Path("a.parquet"))) and dead.task is None
 
 
-@pytest.mark.parametrize("existing", ["refuse", "skip"])
-def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, existing):
+@pytest.mark.parametrize("if_exists", ["refuse", "skip"])
+def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, if_exists):
     """It appears between the handing out and the writing; the supervisor asks again then."""
 
     class Annotator:
@@ -142,7 +142,7 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
     ours, theirs = run.multiprocessing.Pipe()
     ours.send(Task("a.mp4", tmp_path / "a.parquet"))
     ours.send(None)
-    worker._work(theirs, AnnotateOptions(), existing)
+    worker._work(theirs, AnnotateOptions(), if_exists)
     assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
 
 

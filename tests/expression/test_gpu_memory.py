@@ -14,7 +14,7 @@ from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import Detector
 from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.records import DetectorInfo, Faces
-from jadfer_cli.runtime import Batches, settle
+from jadfer_cli.runtime import BatchLimiter, settle
 
 
 class Card:
@@ -35,7 +35,7 @@ def joined(parts):
 
 
 def test_halved_for_good_and_said_once():
-    card, batches = Card(5), Batches(16, "faces")
+    card, batches = Card(5), BatchLimiter(16, "faces")
     assert joined(batches.over(card, range(20))) == list(range(20))
     # 16 do not fit, nor 8; 4 do, five times over
     assert card.given == [16, 8, 4, 4, 4, 4, 4] and batches.size == 4
@@ -43,18 +43,20 @@ def test_halved_for_good_and_said_once():
     assert batches.warnings == [
         "The GPU's memory was exhausted by 16 faces at once; 4 at once went on."
     ]
-    assert Batches(16, "faces").warnings == [] and Batches(16, "faces").over(card, []) == []
+    assert (
+        BatchLimiter(16, "faces").warnings == [] and BatchLimiter(16, "faces").over(card, []) == []
+    )
 
 
 def test_fewer_than_a_batch_are_halved_from_their_number():
-    card, batches = Card(2), Batches(64, "faces")
+    card, batches = Card(2), BatchLimiter(64, "faces")
     assert joined(batches.over(card, range(6))) == list(range(6))
     assert card.given == [6, 3, 1] + [1] * 5
 
 
 def test_one_that_does_not_fit_is_an_error():
     with pytest.raises(DeviceError, match="does not suffice for one of the faces") as caught:
-        Batches(4, "faces").over(Card(0), range(8))
+        BatchLimiter(4, "faces").over(Card(0), range(8))
     assert "--device cpu" in caught.value.hint
     assert described(caught.value)["stage"] == "annotate"
 
@@ -74,7 +76,7 @@ def test_other_errors_are_not_taken_for_it(error, halves):
             raise error
         return some
 
-    batches = Batches(2, "faces")
+    batches = BatchLimiter(2, "faces")
     if halves:
         assert len(batches.over(network, [1, 2])) == 2
         assert described(error)["message"] == "The GPU's memory is exhausted."
@@ -91,7 +93,7 @@ def test_probabilities_are_the_same():
     whole, halved = (Predictor(model, runtime) for _ in range(2))
     card = halved._engine = Card(3, halved._engine)
     np.testing.assert_allclose(halved.probabilities(crops), whole.probabilities(crops), atol=1e-5)
-    assert card.given == [8, 4, 2, 2, 2, 2, 2, 1] and not whole.batches.warnings
+    assert card.given == [8, 4, 2, 2, 2, 2, 2, 1] and not whole.batch_limiter.warnings
 
 
 def test_faces_are_the_same():
@@ -112,7 +114,10 @@ def test_faces_are_the_same():
     detector = Detector(info, Card(2, network), options, batches=True)
     for a, b in zip(detector.detect_all(frames), expected, strict=True):
         np.testing.assert_array_equal(a.boxes_px, b.boxes_px)
-    assert detector.looks.size == 2 and "16 pictures at once" in detector.looks.warnings[0]
+    assert (
+        detector.batch_limiter.size == 2
+        and "16 pictures at once" in detector.batch_limiter.warnings[0]
+    )
     with pytest.raises(DeviceError) as caught:
         Detector(info, Card(0, network), options, batches=True).detect(frames[0])
     assert "--detection-size" in caught.value.hint

@@ -128,7 +128,12 @@ def test_a_cut_is_looked_at_at_once():
     truth = [[moved(10)]] * 4 + [[moved(400), moved(200)]] * 4
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 4 + [2] * 4
-    assert detector.looks == [0, 4, 3, 7]  # the frame before too: they might have come in fast
+    assert detector.looks == [
+        0,
+        4,
+        3,
+        7,
+    ]  # the frame before too: they might have come in fast
 
 
 def test_two_regions_that_show_one_face_do_not_double_it():

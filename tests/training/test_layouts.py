@@ -4,11 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from jadfer_cli.errors import JadferError, OptionError
+from jadfer_cli.errors import JadferError, OptionError, SplitMissing
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.training import datasets
 from jadfer_cli.training.datasets import load
-from jadfer_cli.training.faceset import SplitMissing
 
 
 def picture(path, value: int = 100, side: int = 20):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.analysis.dataset.check import Agreed, Source, model_name
-from jadfer_cli.common import check_writable, explained, written_whole
+from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import OptionError, OutputError, ResultError
 from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, is_collected, is_result
 from jadfer_cli.results.parquet import ATTRS_KEY
@@ -37,7 +37,7 @@ def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
         OptionError: There is a dataset, and `overwrite` is off.
         OutputError: There is something else, or it cannot be written.
     """
-    with explained(out):
+    with explain_os_errors(out):
         if folder:
             _take_back(out)
         if folder and out.is_dir():
@@ -75,7 +75,7 @@ def write_file(agreed: Agreed, out: Path, each: Each = iter) -> int:
     schema = _Head(agreed).schema(agreed.sources)
     pending: list[pa.Table] = []
     n_pending = n_rows = 0
-    with written_whole(out) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+    with atomic_write(out) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         for source in each(agreed.sources):
             for table in _tables(source, schema):
                 # a row group never takes a part of a table: filters on `video` skip groups
@@ -100,7 +100,7 @@ def write_folder(agreed: Agreed, out: Path, each: Each = iter) -> int:
     head, width = _Head(agreed), len(str(len(agreed.sources)))
     n_rows = 0
     try:
-        with explained(out):
+        with explain_os_errors(out):
             _take_back(out)
             part.mkdir(parents=True)
             for i, source in enumerate(each(agreed.sources), 1):

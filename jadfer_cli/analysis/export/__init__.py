@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jadfer_cli.analysis.events import Found, joined
+from jadfer_cli.analysis.events import EventSet, joined
 from jadfer_cli.analysis.export import bids, boris, elan, praat
 from jadfer_cli.analysis.tabular import check_target, table_endings, write_table
 from jadfer_cli.errors import OptionError
@@ -36,7 +36,7 @@ class Format:
     ending: str
     together: bool
     name_for: Callable[[str], str]
-    write: Callable[[Sequence[Found], Path], None]
+    write: Callable[[Sequence[EventSet], Path], None]
     beside: Callable[[Path], tuple[Path, ...]] = lambda _: ()
     in_player: bool = False
 
@@ -56,15 +56,15 @@ class Format:
             check_target(path, overwrite=overwrite, endings=(path.suffix,))
 
 
-def _one(write: Callable[[Found, Path], None]) -> Callable[[Sequence[Found], Path], None]:
-    def written(found: Sequence[Found], out: Path) -> None:
+def _one(write: Callable[[EventSet, Path], None]) -> Callable[[Sequence[EventSet], Path], None]:
+    def written(found: Sequence[EventSet], out: Path) -> None:
         (only,) = found
         write(only, out)
 
     return written
 
 
-def _table(found: Sequence[Found], out: Path) -> None:
+def _table(found: Sequence[EventSet], out: Path) -> None:
     write_table(joined(found), out)
 
 

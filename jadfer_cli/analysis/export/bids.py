@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.events import Found
+from jadfer_cli.analysis.events import EventSet
 from jadfer_cli.analysis.tabular import write_table
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 _SUFFIX = "_events"
 # our columns under their names in BIDS, in its order: onset and duration come first
@@ -46,7 +46,7 @@ def sidecar(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def write(found: Found, out: Path) -> None:
+def write(found: EventSet, out: Path) -> None:
     """Writes the events of one result and their sidecar, each whole or not at all.
 
     Raises:
@@ -54,13 +54,13 @@ def write(found: Found, out: Path) -> None:
     """
     table = found.events[list(_NAMES)].rename(columns=_NAMES)
     table["truncated"] = table["truncated"].replace("", None)
-    with written_whole(sidecar(out)) as part:
+    with atomic_write(sidecar(out)) as part:
         text = json.dumps(_described(found), indent=2, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
     write_table(table, out)
 
 
-def _described(found: Found) -> dict[str, Any]:
+def _described(found: EventSet) -> dict[str, Any]:
     rule, model = found.rule, found.result.metadata["model"]
     frame = "0-based index of the frame in the video; other frames count though not analysed"
     return {

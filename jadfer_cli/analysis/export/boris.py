@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from jadfer_cli.analysis.events import Found
+from jadfer_cli.analysis.events import EventSet
 from jadfer_cli.analysis.export.tiers import subject_name
 from jadfer_cli.analysis.tabular import write_table
 
@@ -29,7 +29,7 @@ COLUMNS = (
 _MISSING = "NA"  # as BORIS writes it, and R reads it
 
 
-def write(found: Sequence[Found], out: Path) -> None:
+def write(found: Sequence[EventSet], out: Path) -> None:
     """Writes the events of all results into one CSV, whole or not at all.
 
     Raises:
@@ -45,7 +45,7 @@ def write(found: Sequence[Found], out: Path) -> None:
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 
-def _rows(found: Found, name: str) -> list[tuple[object, ...]]:
+def _rows(found: EventSet, name: str) -> list[tuple[object, ...]]:
     """A result's rows under its name, in BORIS's order: by subject, behaviour and start."""
     metadata = found.result.metadata
     source = metadata["video"]

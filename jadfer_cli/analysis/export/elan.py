@@ -11,9 +11,9 @@ from typing import Any
 from pympi.Elan import Eaf, to_adocument
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.events import Found, settings
+from jadfer_cli.analysis.events import EventSet, settings
 from jadfer_cli.analysis.export.tiers import tiers
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 _VOCABULARY, _TYPE = "jadfer expressions", "expression"
 # the media types that ELAN itself writes
@@ -27,7 +27,7 @@ _MEDIA = {
 _ENGLISH = "eng"
 
 
-def write(found: Found, out: Path) -> None:
+def write(found: EventSet, out: Path) -> None:
     """Writes the events of one result as an ELAN file, whole or not at all.
 
     Times are ms from the first picture. The video is linked by its absolute path and by that
@@ -56,13 +56,13 @@ def write(found: Found, out: Path) -> None:
     _order_times(eaf)
     eaf.properties = [("lastUsedAnnotationId", eaf.maxaid)]
     eaf.properties += [(f"jadfer:{key}", _text(value)) for key, value in settings(found).items()]
-    with written_whole(out) as part:
+    with atomic_write(out) as part:
         # pympi's own writing would rename a file that a killed run left under this name
         tree = etree.ElementTree(to_adocument(eaf))
         tree.write(part, encoding="UTF-8", xml_declaration=True)
 
 
-def _link(eaf: Any, found: Found, out: Path) -> None:
+def _link(eaf: Any, found: EventSet, out: Path) -> None:
     video = _video_file(found)
     # as ELAN writes them: nothing is escaped, and a relative path begins with ./ or ../
     url = "file:///" + video.as_posix().lstrip("/")
@@ -75,7 +75,7 @@ def _link(eaf: Any, found: Found, out: Path) -> None:
     eaf.add_linked_file(url, relative, _MEDIA.get(video.suffix.lower(), "video/*"))
 
 
-def _video_file(found: Found) -> Path:
+def _video_file(found: EventSet) -> Path:
     """The video's absolute path: as given, seen from here or from the result; or beside it."""
     given, folder = Path(found.video), found.result.path.absolute().parent
     for path in (given, folder / given, folder / given.name):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from jadfer_cli.analysis.events import Found
+from jadfer_cli.analysis.events import EventSet
 
 NO_TRACK = "no track"
 
@@ -40,12 +40,12 @@ def subject_name(track: int) -> str:
     return f"track {track}"
 
 
-def end_ms(found: Found) -> int:
+def end_ms(found: EventSet) -> int:
     """The end of the video in whole ms, not beyond it; at least 1."""
     return max(int(found.end_s * 1000 + 1e-6), 1)
 
 
-def tiers(found: Found) -> list[Tier]:
+def tiers(found: EventSet) -> list[Tier]:
     """A tier a track, in which all its expressions stand, as a coder works.
 
     Expressions that overlap cannot stand on one tier: a track that has such gets a tier an
@@ -73,7 +73,7 @@ def tiers(found: Found) -> list[Tier]:
     return made or [Tier(NO_TRACK, "", ())]
 
 
-def late_starts(found: Sequence[Found]) -> str | None:
+def late_starts(found: Sequence[EventSet]) -> str | None:
     """A warning where players may count from another moment than our time 0; else None."""
     starts = {
         each.result.name: float(each.result.metadata["video"].get("start_offset_s") or 0.0)

@@ -19,7 +19,7 @@ from jadfer_cli.analysis.plots.timelines import (
     time_in_clock,
     track_title,
 )
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def write(chart: Chart, out: Path, *, stacked: bool) -> None:
     kind = out.suffix[1:]
     # the same result gives the same file
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with written_whole(out) as part, rc_context(_STYLE), warnings.catch_warnings():
+    with atomic_write(out) as part, rc_context(_STYLE), warnings.catch_warnings():
         # a video's name may hold letters that the font lacks: they become boxes
         warnings.filterwarnings("ignore", message="Glyph")
         draw(chart, stacked=stacked).savefig(part, dpi=_DPI, format=kind, metadata=metadata)

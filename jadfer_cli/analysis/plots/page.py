@@ -26,7 +26,7 @@ from jadfer_cli.analysis.plots.timelines import (
     time_in_clock,
     track_title,
 )
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 ENDINGS = (".html",)
 # What a browser draws without delay, for all tracks of a figure together. A bin of lines keeps
@@ -68,7 +68,7 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
     """
     from plotly.offline import get_plotlyjs
 
-    with written_whole(out) as part, part.open("w", encoding="utf-8") as file:
+    with atomic_write(out) as part, part.open("w", encoding="utf-8") as file:
         file.write(_HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs()))
         for chart in charts:
             bins = _MAX_BINS["stacked" if stacked else "lines"]

@@ -22,6 +22,7 @@ from jadfer_cli.options import (
     TRACKERS,
     AnnotateOptions,
     FaceOptions,
+    IfExists,
     ModelOptions,
     VideoOptions,
 )
@@ -319,7 +320,9 @@ def annotate(
         )
         if overwrite and skip_existing:
             raise OptionError("--overwrite and --skip-existing exclude each other.")
-        existing = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
+        if_exists = (
+            IfExists.OVERWRITE if overwrite else IfExists.SKIP if skip_existing else IfExists.REFUSE
+        )
         part = None if shard is None else plans.Shard.of(shard)
         sources = expand(inputs, recursive=recursive, nul=null, stdin=sys.stdin.buffer)
         many = not names_one(inputs)
@@ -333,10 +336,10 @@ def annotate(
             show_plan(tasks)
         elif many or part is not None or ray or ray_address is not None:
             Many(
-                out, options, existing, jobs, stall, ray or ray_address is not None, ray_address,
+                out, options, if_exists, jobs, stall, ray or ray_address is not None, ray_address,
                 quiet, log_json,
             ).run(tasks)  # fmt: skip
         else:
             video, target = tasks[0].video, tasks[0].target
             with reporter(stderr_console(), video, quiet=quiet, log_json=log_json) as report:
-                annotate_one(video, target, options, report, existing)
+                annotate_one(video, target, options, report, if_exists)

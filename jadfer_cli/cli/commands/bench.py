@@ -11,7 +11,7 @@ import typer
 
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.tables import show, table, title
-from jadfer_cli.common import check_writable, written_whole
+from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError
 from jadfer_cli.stopping import raise_if_stopped
 
@@ -110,7 +110,7 @@ def bench(
         if clip is not None:
             found["clip"] = Path(clip).name
         if json_file is not None:
-            with written_whole(json_file) as part:
+            with atomic_write(json_file) as part:
                 part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         _print(found, [*(settings or [])], [*(against or [])])
 

@@ -13,7 +13,7 @@ from jadfer_cli.cli import data_options as cli_data
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
-from jadfer_cli.common import check_writable, explained, written_whole
+from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import ModelError, OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import ModelOptions
@@ -269,11 +269,11 @@ def _write(
     """Writes the JSON and the PNGs where asked for; gives their paths."""
     written: list[Path] = []
     if json_file is not None:
-        with written_whole(json_file) as part:
+        with atomic_write(json_file) as part:
             part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         written.append(json_file)
     if plots is not None or json_file is not None:
-        with explained(plots or json_file or Path()):
+        with explain_os_errors(plots or json_file or Path()):
             written += _draw(found, charts, json_file, plots)
     return written
 

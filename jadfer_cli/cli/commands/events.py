@@ -18,7 +18,7 @@ from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.events import Found, Rule
+    from jadfer_cli.analysis.events import EventSet, Rule
     from jadfer_cli.results.load import Result
 
 HELP = """Find events: when an expression begins (onset), is strongest (apex) and ends (offset).
@@ -130,7 +130,7 @@ def events(
         places = export.places(results, inputs, out, kind)
         for path in places:
             kind.check(path, overwrite=overwrite)
-        written: list[Found] = []
+        written: list[EventSet] = []
         several = len(places) > 1  # else the bar counts the results
         for path, those in reading.each(list(places.items()), "finding events", quiet=quiet):
             found = _found(those, rule, names, quiet=quiet or several)
@@ -144,7 +144,7 @@ def events(
 
 def _found(
     results: Sequence[Result], rule: Rule, names: Sequence[str], *, quiet: bool
-) -> list[Found]:
+) -> list[EventSet]:
     from jadfer_cli.analysis.events import find_events
 
     return [
@@ -153,7 +153,7 @@ def _found(
     ]
 
 
-def _counted(found: Sequence[Found]) -> str:
+def _counted(found: Sequence[EventSet]) -> str:
     """How many events there are, in words; why there may be none."""
     n = sum(len(each.events) for each in found)
     tracks = sum(len(each.tracks) for each in found)
@@ -173,7 +173,7 @@ def _number(n: int, what: str) -> str:
     return f"{n:,} {what}{'' if n == 1 else 's'}"
 
 
-def _print(found: Sequence[Found], *, quiet: bool) -> None:
+def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
     """The table on a terminal, CSV in a pipe; then how many on stderr."""
     from jadfer_cli.analysis.events import joined
 
@@ -188,7 +188,7 @@ def _print(found: Sequence[Found], *, quiet: bool) -> None:
         stderr_console().print(Text(_counted(found).capitalize()))
 
 
-def _table(found: Found) -> Table:
+def _table(found: EventSet) -> Table:
     head = (
         "track",
         "expression",

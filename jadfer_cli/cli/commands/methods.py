@@ -10,7 +10,7 @@ from rich.text import Text
 
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 HELP = """Write the paragraph for a methods section, and BibTeX, from the metadata of results.
 
@@ -66,7 +66,7 @@ def methods(
             console.print(Text(found.bib().rstrip()), soft_wrap=True)
             return
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
-        with written_whole(out) as part:
+        with atomic_write(out) as part:
             part.write_text(text, "utf-8")
         n = len(results)
         reading.wrote(out, f"from {n} result{'' if n == 1 else 's'}", quiet=quiet)

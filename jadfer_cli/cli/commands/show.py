@@ -13,7 +13,7 @@ from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.tables import Cell, figures, show, table, title
 from jadfer_cli.cli.timeline import clock, timeline
-from jadfer_cli.common import written_whole
+from jadfer_cli.common import atomic_write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ def _write(facts: list[dict[str, Any]], rows: list[dict[str, Any]], out: Path) -
     from jadfer_cli.analysis.tabular import write_table
 
     if out.suffix == ".json":  # nested, with the tracks
-        with written_whole(out) as part:
+        with atomic_write(out) as part:
             part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
     else:
         write_table(pd.DataFrame(rows), out)

@@ -340,7 +340,8 @@ class _Run:
         self, train_set: FaceSet, valid_set: FaceSet, aligner: cli_data.Aligner
     ) -> FaceSet:
         """Training images that are neither validation nor, where there are some, test images."""
-        from jadfer_cli.training.faceset import SplitMissing, without_repeats
+        from jadfer_cli.errors import SplitMissing
+        from jadfer_cli.training.faceset import without_repeats
 
         held_out = [valid_set]
         try:

@@ -196,7 +196,7 @@ def test_too_little_memory_halves_copying_looking_and_cropping(home, six_faces, 
 
     monkeypatch.setattr(Pictures, "crops", short)
     halved = there.detect_and_crop([six_faces] * 5, 112)
-    assert given == [5, 2, 2, 1] and there.looks.size == 2 and there.looks.warnings
+    assert given == [5, 2, 2, 1] and there.batch_limiter.size == 2 and there.batch_limiter.warnings
     for (one, its), (other, others) in zip(whole, halved, strict=True):
         np.testing.assert_allclose(one.boxes_px, other.boxes_px, atol=1e-3)
         near(its.rgb, others.rgb, mean=0.01, most=1)
