@@ -14,7 +14,7 @@ from typing import Any
 
 from jadfer_cli._version import __version__
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.worker import described, do, load
+from jadfer_cli.batch.worker import annotate, error_fields, load
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import Stopped
@@ -43,11 +43,11 @@ class Actor:
         self._stopped = threading.Event()
 
     def load(self) -> list[Message]:
-        """Loads the networks; gives its messages, "ready" or "unready" the last."""
+        """Loads the networks; gives its messages, "ready" or "load_failed" the last."""
         try:
             self._check_machine()
         except OptionError as error:
-            return [("unready", {"error": described(error)})]
+            return [("load_failed", {"error": error_fields(error)})]
         self._annotator = load(self._options, self)
         return self.told()
 
@@ -57,9 +57,9 @@ class Actor:
             loaded = self.load()
             if self._annotator is None:
                 return [("failed", loaded[-1][1])]
-        self.send(("taken", {}))
+        self.send(("received", {}))
         try:
-            do(self._annotator, task, self._if_exists, self)
+            annotate(self._annotator, task, self._if_exists, self)
         except Stopped:
             self._messages.append(("stopped", {}))
         return self.told()

@@ -226,19 +226,18 @@ class Crew(ABC, Generic[W]):
                 self._note(text, "warning")
             if fields["hint"]:
                 self._note(fields["hint"], "hint")
-        elif kind == "unready":
+        elif kind == "load_failed":
             error = fields["error"]
             worker.unready = JadferError(error["message"], error["hint"])
         elif kind == "warning":
             self._note(fields["message"], "warning")
         elif kind == "note":
             self.report.note(fields["text"], kind="hint")
-        elif kind == "taken":
+        elif kind == "received":
             worker.taken = True
-        elif kind == "begun":
-            worker.total = fields["frames"]
         elif kind == "progress":
-            worker.frames, worker.faces = fields["frames"], fields["faces"]
+            worker.frames, worker.total = fields["frames"], fields["total"]
+            worker.faces = fields["faces"]
         elif task is not None and kind == "busy":
             worker.task = None
             self._busy.append(task)

@@ -1,4 +1,4 @@
-"""What a worker gets of a machine that it shares with others."""
+"""The options of one worker: its share of a machine that several workers use."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.runtime import n_gpus, usable_cores
 
 
-def share(options: AnnotateOptions, number: int, jobs: int) -> AnnotateOptions:
+def worker_options(options: AnnotateOptions, number: int, jobs: int) -> AnnotateOptions:
     """The options of one of several workers on this machine.
 
     The cores are dealt out evenly, unless --threads says how many each takes, and the GPUs in

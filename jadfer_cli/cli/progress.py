@@ -86,7 +86,7 @@ class Lines(_Plain):
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Prints a line now and then, and the last one."""
         now = time.monotonic()
-        if stage == "taking up":
+        if stage == "resuming":
             self._before, self._begun_s = done, now
         if now - self._said_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
             return
@@ -136,7 +136,7 @@ class Bar(_Plain):
         """Moves the bar."""
         now = time.monotonic()
         self._begun_s = self._begun_s or now
-        if stage == "taking up":
+        if stage == "resuming":
             self._before, self._begun_s = done, now
         elapsed = now - self._begun_s
         rate = f"  {(done - self._before) / elapsed:.1f} frames/s" if elapsed > 0.5 else ""

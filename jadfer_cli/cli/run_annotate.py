@@ -113,67 +113,51 @@ def show_plan(tasks: list[plans.Task]) -> None:
 def annotate_one(
     video: str, target: Path, options: AnnotateOptions, report: Reporter, if_exists: IfExists
 ) -> None:
-    """One video, in this process.
+    """Annotates one video in this process.
 
     Args:
         video: Its path.
-        target: Its result.
-        options: All of them.
-        report: Told what happens.
-        if_exists: As of `Many`.
+        target: The result file.
+        options: All options.
+        report: Displays progress and messages.
+        if_exists: What to do if the result exists.
 
     Raises:
-        JadferError: It cannot be annotated.
+        JadferError: The video cannot be annotated.
     """
-    from jadfer_cli.results.paths import landmark_path, sidecar_path
-    from jadfer_cli.results.settings import keep
-    from jadfer_cli.results.sink import refuse_existing
+    from jadfer_cli.pipeline.file import check_output
+    from jadfer_cli.pipeline.progress import Progress
+    from jadfer_cli.pipeline.source import open_video
 
-    # what can be refused is refused before the networks load
-    finals = [target, sidecar_path(target)]
-    if if_exists != IfExists.SKIP or not target.exists():
-        refuse_existing(
-            [*finals, *([landmark_path(target)] if options.landmarks else [])],
-            overwrite=if_exists == IfExists.OVERWRITE,
-        )
-    check_writable(target)
-    from jadfer_cli.video.timeline import probe, select
-
+    # refuse what can be refused before the networks load
+    check_output(target, options, if_exists)
     report.stage("reading the timeline")
-    info = probe(video)
-    select(info, options.video)
+    source = open_video(video, options)
     report.stage("loading the networks")
     from jadfer_cli.pipeline.annotator import Annotator
-    from jadfer_cli.pipeline.api import annotate_to
-    from jadfer_cli.pipeline.flow import Progress
-    from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
-    if if_exists == IfExists.SKIP and target.exists():
-        keep(target, video, annotator.metadata())
-        report.note(f"{target} is kept: the same settings made it.", kind="hint")
-        return
-    if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
-        keep_freed_memory()
-    for warning in annotator.warnings:
+    for warning in annotator.networks.warnings:
         report.note(warning, kind="warning")
-    if annotator.hint:
-        report.note(annotator.hint, kind="hint")
+    if annotator.networks.hint:
+        report.note(annotator.networks.hint, kind="hint")
     report.stage("annotating")
 
-    def progress(p: Progress) -> None:
+    def progress(now: Progress) -> None:
         raise_if_stopped()
-        report.frames(p.stage, p.frames, p.frames_total, p.faces)
+        report.frames(now.stage, now.frames, now.frames_total, now.faces)
 
     def note(text: str) -> None:
         report.note(text, kind="hint")
 
-    overwrite = if_exists == IfExists.OVERWRITE
-    metadata = annotate_to(
-        annotator, info, target, overwrite=overwrite, progress=progress, note=note
+    metadata = annotator.annotate_to(
+        source, target, if_exists=if_exists, progress=progress, note=note
     )
+    if metadata is None:
+        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
+        return
     for warning in metadata["warnings"]:
-        if warning not in annotator.warnings:
+        if warning not in annotator.networks.warnings:
             report.note(warning, kind="warning")
     report.done(_summary(target, metadata), metadata)
 

@@ -140,9 +140,11 @@ def test_a_cluster_that_is_not_there(tmp_path):
 def test_machines_of_a_cluster_must_be_alike(tmp_path):
     actor = Actor(AnnotateOptions(), "skip", str(tmp_path / "missing"), on_ray.__version__)
     ((kind, fields),) = actor.load()
-    assert kind == "unready" and f"no folder {tmp_path / 'missing'}" in fields["error"]["message"]
+    assert (
+        kind == "load_failed" and f"no folder {tmp_path / 'missing'}" in fields["error"]["message"]
+    )
     ((kind, fields),) = Actor(AnnotateOptions(), "skip", str(tmp_path), "0.0.1").load()
-    assert kind == "unready" and "this machine 0.0.1" in fields["error"]["message"]
+    assert kind == "load_failed" and "this machine 0.0.1" in fields["error"]["message"]
     assert "same version" in fields["error"]["hint"]
 
 
@@ -192,9 +194,9 @@ def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpu
     monkeypatch.setattr(share, "n_gpus", lambda: n_gpus)
     monkeypatch.setattr(share, "usable_cores", lambda: 10)
     options = AnnotateOptions(model=ModelOptions(**given))
-    shares = [share.share(options, number, 4).model for number in (1, 2, 3, 4)]
+    shares = [share.worker_options(options, number, 4).model for number in (1, 2, 3, 4)]
     assert [model.device for model in shares] == expected
     assert [model.threads for model in shares] == [2] * 4
-    assert share.share(options, 1, 1) == options  # alone: all of the machine
+    assert share.worker_options(options, 1, 1) == options  # alone: all of the machine
     own = dataclasses.replace(options, model=dataclasses.replace(options.model, threads=7))
-    assert share.share(own, 2, 4).model.threads == 7
+    assert share.worker_options(own, 2, 4).model.threads == 7

@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stub_workers
@@ -131,9 +132,9 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
 
     class Annotator:
         def __init__(self, options):
-            self.hint, self.warnings = None, []
+            self.networks = SimpleNamespace(hint=None, warnings=())
 
-    def made_meanwhile(annotator, task, overwrite, pipe):
+    def made_meanwhile(annotator, task, if_exists, pipe):
         task.target.touch()
         raise OptionError(f"{task.target} exists already.")
 
@@ -142,8 +143,8 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
     ours, theirs = run.multiprocessing.Pipe()
     ours.send(Task("a.mp4", tmp_path / "a.parquet"))
     ours.send(None)
-    worker._work(theirs, AnnotateOptions(), if_exists)
-    assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
+    worker.serve(theirs, AnnotateOptions(), if_exists)
+    assert [ours.recv()[0] for _ in range(3)] == ["ready", "received", "busy"]
 
 
 def test_one_line_a_video_also_from_several_runs(tmp_path):
