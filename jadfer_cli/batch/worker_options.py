@@ -9,16 +9,16 @@ from jadfer_cli.runtime import n_gpus, usable_cores
 
 
 def worker_options(options: AnnotateOptions, number: int, jobs: int) -> AnnotateOptions:
-    """The options of one of several workers on this machine.
+    """Returns the options of one of several workers on this machine.
 
-    The cores are dealt out evenly, unless --threads says how many each takes, and the GPUs in
-    turn, unless --device names one. Asked in the worker: looking at the GPUs is left to the
-    processes that use them.
+    Cores are divided evenly unless `--threads` sets how many each worker takes; GPUs are
+    assigned in turn unless `--device` names one. To be called in the worker, so that only
+    processes that use GPUs look for them.
 
     Args:
-        options: Of the batch.
+        options: Options of the batch.
         number: Which worker, from 1.
-        jobs: How many there are.
+        jobs: How many workers there are.
     """
     model = options.model
     if jobs > 1 and model.threads is None:
