@@ -22,7 +22,7 @@ from jadfer_cli.options import AnnotateOptions, FaceOptions, IfExists, ModelOpti
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.file import annotate_to_file
 from jadfer_cli.pipeline.networks import Networks
-from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.pipeline.steps import crop, in_batches, score, track
@@ -256,7 +256,7 @@ def _stages(
             for some in frames:
                 state.add(some)
                 sink.write(some)
-            sink.commit(run_metadata(annotator, source, state, sha256=sha256), indices)
+            sink.commit(result_metadata(annotator, source, state, sha256=sha256), indices)
         yield None
 
     frames = timed("decode", decoded())

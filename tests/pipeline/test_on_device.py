@@ -17,7 +17,7 @@ from jadfer_cli.faces.follow import follow, iou
 from jadfer_cli.installation.selftest import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.flow import annotate_video
-from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.pipeline.steps import crop, in_batches, score, track
@@ -51,7 +51,7 @@ def annotated(annotator):
     state = RunState()
     batches = annotate_video(source, annotator.networks, Frames(), state)
     frames = [frame for batch in batches for frame in batch]
-    return frames, run_metadata(annotator.networks, source, state, sha256=None)
+    return frames, result_metadata(annotator.networks, source, state, sha256=None)
 
 
 class Frames:

@@ -19,6 +19,7 @@ from media import damage, make_video, packet_spans
 from tolerances import SAME_MACHINE
 
 from jadfer_cli.errors import VideoError
+from jadfer_cli.options import VideoOptions
 from jadfer_cli.pipeline import counts, hashing, resume, steps
 from jadfer_cli.results import parts
 from jadfer_cli.results.parts import parts_folder
@@ -155,6 +156,32 @@ def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expect
     annotator.annotate_to(path, out)
     same(pd.read_parquet(out), whole)
     assert len(pd.read_parquet(out).attrs["jadfer"]["taken_up"]) == 2
+
+
+def test_a_note_about_a_skipped_frame_is_neither_lost_nor_repeated(
+    annotator, clip, expected, eager, tmp_path, monkeypatch
+):
+    """decord gives up at frame 21, which is not analysed; the run is interrupted just after it."""
+    from_decord = reader.VideoReader._from_decord
+
+    def gives_up(self, judged):
+        if judged.index == 21 and self._decord is not None:
+            self._drop_decord(21, "as the test wants")
+        return from_decord(self, judged)
+
+    monkeypatch.setattr(reader.VideoReader, "_from_decord", gives_up)
+    sparse = copy.copy(annotator)
+    sparse.options = dataclasses.replace(annotator.options, video=VideoOptions(every=2))
+    sparse.networks = dataclasses.replace(
+        annotator.networks, options=sparse.options, redetect_s=0.0
+    )
+    whole = expected(clip, sparse)
+    warnings = ["PyAV took over from decord at frame 21: as the test wants."]
+    assert whole.attrs["jadfer"]["warnings"] == warnings
+    out = tmp_path / "c.parquet"
+    interrupt(sparse, clip, out, 14)
+    assert sparse.annotate_to(clip, out)["taken_up"] == [22]
+    same(pd.read_parquet(out), whole)
 
 
 def test_two_people_with_landmarks_and_max_faces_at_every_whole_frame(
