@@ -1,4 +1,4 @@
-"""`--ray` as a user starts it: a local cluster does what the plain batch does."""
+"""`--ray` as a user starts it: a local cluster does what a plain batch does."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from jadfer_cli.batch.ray_worker import RayWorker
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, ModelOptions
 
-# put into every process by PYTHONPATH: a library that crashes once, and one that always does
+# injected into every process by PYTHONPATH: a library that crashes once, or always
 CRASHES = """
 import os, signal
 import av
@@ -71,7 +71,7 @@ def test_a_local_cluster_gives_the_same_rows_and_survives_crashes(jadfer, short_
     result = jadfer("annotate", "clips", "-o", "out", "--ray", "--jobs", "2", "--log-json",
                     cwd=tmp_path, env=env, timeout=200)  # fmt: skip
     assert result.returncode == 1, result.stderr
-    events = [json.loads(line) for line in result.stderr.splitlines()]  # and not a word of Ray's
+    events = [json.loads(line) for line in result.stderr.splitlines()]  # and nothing printed by Ray
     ends = {e["video"]: e for e in events if e["event"] in ("done", "failed")}
     assert {video: e["event"] for video, e in ends.items()} == {
         "clips/always.mp4": "failed", "clips/broken.mp4": "failed", "clips/good.mp4": "done",
@@ -154,10 +154,10 @@ CPU, GPU = {"CPU": 8.0}, {"CPU": 16.0, "GPU": 4.0}
 @pytest.mark.parametrize(
     ("model", "nodes", "wanted", "expected"),
     [
-        ({}, [CPU, CPU], None, Slots(16, 1, 0, 1)),  # an actor a CPU
+        ({}, [CPU, CPU], None, Slots(16, 1, 0, 1)),  # one actor per CPU
         ({"threads": 3}, [CPU, CPU], None, Slots(4, 3, 0, 3)),  # 2 of 3 CPUs fit in 8
         ({}, [CPU, CPU], 5, Slots(5, 1, 0, 1)),
-        ({}, [CPU, GPU, GPU], None, Slots(8, 4, 1, 4)),  # a GPU each, with 16 / 4 CPUs
+        ({}, [CPU, GPU, GPU], None, Slots(8, 4, 1, 4)),  # one GPU each, with 16 / 4 CPUs
         ({"threads": 8}, [GPU], None, Slots(4, 4, 1, 8)),
         ({"device": "cpu"}, [CPU, GPU], None, Slots(24, 1, 0, 1)),
     ],
@@ -174,7 +174,7 @@ def test_a_cluster_without_room():
 def test_slots_on_this_machine(monkeypatch):
     monkeypatch.setattr(on_ray, "usable_cores", lambda: 8)
     assert on_ray.slots_here(ModelOptions(), CPU, 3) == Slots(3, 1, 0, 2)
-    # 5 actors on 2 GPUs: 3 on one of them
+    # 5 actors on 2 GPUs: 3 share one
     assert on_ray.slots_here(ModelOptions(), {"GPU": 2.0}, 5) == Slots(5, 1, 0.3333, 1)
     assert on_ray.slots_here(ModelOptions(device="cpu"), {"GPU": 2.0}, 2).gpus == 0
 
@@ -197,6 +197,8 @@ def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpu
     shares = [worker_options.worker_options(options, number, 4).model for number in (1, 2, 3, 4)]
     assert [model.device for model in shares] == expected
     assert [model.threads for model in shares] == [2] * 4
-    assert worker_options.worker_options(options, 1, 1) == options  # alone: all of the machine
+    assert (
+        worker_options.worker_options(options, 1, 1) == options
+    )  # a single worker gets the whole machine
     own = dataclasses.replace(options, model=dataclasses.replace(options.model, threads=7))
     assert worker_options.worker_options(own, 2, 4).model.threads == 7
