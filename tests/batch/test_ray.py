@@ -1,13 +1,16 @@
 """`--ray` as a user starts it: a local cluster does what a plain batch does."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -17,10 +20,11 @@ from tolerances import SAME_MACHINE
 
 from jadfer_cli.batch import ray as on_ray
 from jadfer_cli.batch import worker_options
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.ray import Slots
 from jadfer_cli.batch.ray_worker import RayWorker
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions, ModelOptions
+from jadfer_cli.options import AnnotateOptions, IfExists, ModelOptions
 
 # injected into every process by PYTHONPATH: a library that crashes once, or always
 CRASHES = """
@@ -202,3 +206,83 @@ def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpu
     )  # a single worker gets the whole machine
     own = dataclasses.replace(options, model=dataclasses.replace(options.model, threads=7))
     assert worker_options.worker_options(own, 2, 4).model.threads == 7
+
+
+class FakeRay(SimpleNamespace):
+    """As much of Ray as a batch uses; calls run at once, in this process."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self):
+        super().__init__(killed=[], nodes=lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+
+    def remote(self, kind):
+        def called(method):
+            def remote(*args):
+                try:
+                    return ("value", method(*args))
+                except Exception as error:
+                    return ("error", error)
+
+            call = SimpleNamespace(remote=remote)
+            call.options = lambda **how: call
+            return call
+
+        def made(*args):
+            names = ("load", "annotate", "new_messages", "stop")
+            actor = kind(*args)
+            return SimpleNamespace(**{name: called(getattr(actor, name)) for name in names})
+
+        return SimpleNamespace(options=lambda **how: SimpleNamespace(remote=made))
+
+    def wait(self, calls, timeout):
+        return calls, []
+
+    def get(self, call):
+        how, value = call
+        if how == "error":
+            raise value
+        return value
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+
+class StubWorker(RayWorker):
+    """Annotates nothing: fails at "dies", and is done with the others."""
+
+    def load(self):
+        return [("ready", {"hint": None, "warnings": []})]
+
+    def annotate(self, task):
+        if "dies" in task.video:
+            raise FakeRay.exceptions.RayError("The actor died.\nMore lines.")
+        counts = {"frames_analysed": 8, "faces": 8}
+        return [("received", {}), ("progress", {"frames": 8, "total": 8, "faces": 8}),
+                ("done", {"counts": counts, "wall_s": 0.1, "warnings": []})]  # fmt: skip
+
+
+def test_actors_are_supervised_and_one_that_dies_is_replaced(tmp_path, monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", fake.exceptions)
+    monkeypatch.setattr(on_ray, "_cluster", lambda address, jobs: contextlib.nullcontext())
+    monkeypatch.setattr(on_ray, "RayWorker", StubWorker)
+    progress, ends = [], []
+    report = SimpleNamespace(
+        note=lambda text, kind: None, tick=lambda: None,
+        worker=lambda number, task, done, total, faces: progress.append((done, total)),
+        ended=lambda task, what, fields: ends.append((task.video, what)),
+    )  # fmt: skip
+    batch = on_ray.RayBatch(
+        AnnotateOptions(), address=None, jobs=1, stall_s=30, if_exists=IfExists.SKIP,
+        failures=tmp_path / "failures.jsonl", report=report,
+    )  # fmt: skip
+    tasks = [Task(f"{name}.mp4", tmp_path / f"{name}.parquet") for name in ("a", "dies", "b")]
+    outcome = batch.run(tasks)
+    assert ends == [("a.mp4", "done"), ("dies.mp4", "failed"), ("b.mp4", "done")]
+    ((_, error),) = outcome.failed
+    assert error["stage"] == "crash" and "again when Ray retried" in error["message"]
+    assert (8, 8) in progress and len({id(actor) for actor in fake.killed}) == 2
