@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jadfer_cli.common import seconds_of
+from jadfer_cli.common import parse_seconds
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.pipeline.annotator import Annotator
@@ -120,7 +120,7 @@ def options_of(settings: Sequence[str], base: AnnotateOptions | None = None) -> 
             if "int" in str(kind):
                 number = int(value)
             elif "float" in str(kind):
-                number = seconds_of(value) if name.endswith("_s") else float(value)
+                number = parse_seconds(value) if name.endswith("_s") else float(value)
         except ValueError as error:
             raise OptionError(f"{text}: {value} is no number.") from error
         changed = dataclasses.replace(inner, **{name: number})

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jadfer_cli._version import __version__
-from jadfer_cli.common import quiet
+from jadfer_cli.common import suppressed_output
 from jadfer_cli.errors import JadferError
 from jadfer_cli.runtime import usable_cores
 
@@ -89,7 +89,7 @@ def examine(begin: Callable[[str], None] = lambda group: None) -> Iterator[Findi
     for group, check in groups.items():
         begin(group)
         try:
-            with quiet():
+            with suppressed_output():
                 findings = list(check())
         except Exception as error:  # a check that fails is a finding, too
             findings = [_from_error(group, error)]

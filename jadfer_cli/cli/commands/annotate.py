@@ -14,7 +14,7 @@ from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
 from jadfer_cli.cli.progress import reporter
 from jadfer_cli.cli.run_annotate import Many, annotate_one, check_target, show_plan
-from jadfer_cli.common import seconds_of
+from jadfer_cli.common import parse_seconds
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import (
     ENGINES,
@@ -58,7 +58,7 @@ _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 def _seconds(text: str) -> float:
     """Seconds of "90", "1:30" or "0:01:30.5"."""
     try:
-        return seconds_of(str(text))
+        return parse_seconds(str(text))
     except ValueError:
         raise typer.BadParameter(
             f"{text} is no time; write seconds (90), minutes (1:30) or hours (0:01:30.5)."
