@@ -15,11 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.provenance import detector_text, model_text
+from jadfer_cli.analysis.provenance import compare_settings
 from jadfer_cli.geometry import paired_iou
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
-from jadfer_cli.results.settings import fingerprint
 
 MIN_IOU = 0.5
 TIME_TOLERANCE_S = 1e-6  # float64 times of one container are equal
@@ -159,7 +158,7 @@ def compare(a: Result, b: Result, tolerance: float = 1e-4) -> Comparison:
         a=str(a.path),
         b=str(b.path),
         tolerance=tolerance,
-        settings=tuple(_settings(a, b)),
+        settings=tuple(_differing_settings(a, b)),
         labels_only_a=tuple(label for label in a.labels if label not in labels),
         labels_only_b=tuple(label for label in b.labels if label not in labels),
         frames=len(both),
@@ -248,22 +247,9 @@ def _best(pairs: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(chosen) if chosen else pairs
 
 
-def _settings(a: Result, b: Result) -> list[Setting]:
-    found = []
-    ours, theirs = a.metadata, b.metadata
-    if ours["video"]["sha256"] != theirs["video"]["sha256"]:
-        found.append(
-            Setting("video (other contents)", ours["video"]["path"], theirs["video"]["path"])
-        )
-    prints = fingerprint(ours), fingerprint(theirs)
-    for name in dict.fromkeys([*prints[0], *prints[1]]):
-        values = [each.get(name) for each in prints]
-        if values[0] == values[1]:
-            continue
-        if name in ("model", "detector"):
-            text = model_text if name == "model" else detector_text
-            found.append(Setting(name, text(ours), text(theirs)))
-        else:
-            said = name if name == "schema" else f"--{name}"
-            found.append(Setting(said, *("none" if v is None else str(v) for v in values)))
+def _differing_settings(a: Result, b: Result) -> list[Setting]:
+    video_a, video_b = a.metadata["video"], b.metadata["video"]
+    found = [Setting(name, *values) for name, values in compare_settings([a, b]).items()]
+    if video_a["sha256"] != video_b["sha256"]:
+        found.insert(0, Setting("video (other contents)", video_a["path"], video_b["path"]))
     return found

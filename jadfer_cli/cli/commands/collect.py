@@ -74,7 +74,7 @@ def collect(
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
-        from jadfer_cli.analysis.dataset.check import agree
+        from jadfer_cli.analysis.dataset.check import check_dataset
         from jadfer_cli.analysis.find import SkipReason, find_results
 
         target, folder = Path(out), datasets.is_folder(out)
@@ -87,13 +87,13 @@ def collect(
         datasets.check_out(target, folder=folder, overwrite=overwrite)
         found = find_results(inputs, recursive=recursive, strict=False)
         warned = _tell_left_out(found.skipped, quiet=quiet)
-        agreed = agree(found, mixed=mixed, relative=relative)
-        for warning in agreed.warnings:
+        dataset = check_dataset(found, mixed=mixed, relative=relative)
+        for warning in dataset.warnings:
             _say(f"Warning: {warning}")
         write = datasets.write_folder if folder else datasets.write_file
-        n_rows = write(agreed, target, lambda s: reading.each(s, "collecting", quiet=quiet))
-        warned += len(agreed.warnings)
-        told = f"{_number(len(agreed.sources), 'video')}, {_number(n_rows, 'row')}"
+        n_rows = write(dataset, target, lambda s: reading.each(s, "collecting", quiet=quiet))
+        warned += len(dataset.warnings)
+        told = f"{_number(len(dataset.sources), 'video')}, {_number(n_rows, 'row')}"
         reading.wrote(target, told + _counted(warned), quiet=quiet)
         if any(each.reason is SkipReason.DAMAGED for each in found.skipped):
             raise typer.Exit(1)
