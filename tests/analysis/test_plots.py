@@ -271,4 +271,4 @@ def test_plot_as_a_user_starts_it(jadfer, tmp_path):
     assert found.returncode == 0 and found.stderr.endswith("a.png: 1 track\n"), found.stderr
     assert (tmp_path / "a.png").stat().st_size > 10_000 and not found.stdout
     again = jadfer("plot", path, "-o", tmp_path / "a.png")
-    assert again.returncode == 2 and "exists already" in again.stderr
+    assert again.returncode == 2 and "already exists" in again.stderr

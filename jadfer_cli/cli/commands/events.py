@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from jadfer_cli.analysis import export
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands.show import short_name
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
@@ -58,8 +59,7 @@ def events(
             "--out",
             "-o",
             metavar="FILE|FOLDER",
-            help=".csv .tsv .json .jsonl .parquet: one table of all results; .eaf (ELAN), "
-            ".TextGrid (Praat): one result; a folder: a file a result.",
+            help=export.suffix_help(),
             show_default=False,
             rich_help_panel=_OUTPUT,
         ),
@@ -68,7 +68,7 @@ def events(
         str | None,
         typer.Option(
             "--format",
-            help="csv, tsv, json, jsonl, parquet, eaf, textgrid, boris or bids.",
+            help=f"{export.format_help()}.",
             show_default="by the ending of -o",
             rich_help_panel=_OUTPUT,
         ),
@@ -108,36 +108,36 @@ def events(
 ) -> None:
     """Find events."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.analysis import export
-        from jadfer_cli.analysis.events import Rule, wanted
+        from jadfer_cli.analysis.events import Rule, select_expressions
+        from jadfer_cli.analysis.export.paths import check_output, output_paths
         from jadfer_cli.analysis.export.tiers import late_starts
 
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
-        kind = None
+        exporter = None
         if form is not None:
-            kind = export.named(form)
+            exporter = export.exporter_named(form)
             if out is None:
-                raise OptionError(f"--format {form} needs a place: add -o FILE or -o FOLDER.")
+                raise OptionError(f"--format {form} needs -o FILE or -o FOLDER.")
         elif out is not None:
-            kind = export.meant_by(out)
+            exporter = export.exporter_for(out)
         results = reading.opened(inputs, recursive=recursive)
         names = expression or []
         for result in results:
-            wanted(names, result)
-        if kind is None or out is None:
+            select_expressions(names, result)
+        if exporter is None or out is None:
             _print(_found(results, rule, names, quiet=quiet), quiet=quiet)
             return
-        places = export.places(results, inputs, out, kind)
-        for path in places:
-            kind.check(path, overwrite=overwrite)
+        paths = output_paths(results, inputs, out, exporter)
+        for path in paths:
+            check_output(path, exporter, overwrite=overwrite)
         written: list[EventSet] = []
-        several = len(places) > 1  # else the bar counts the results
-        for path, those in reading.each(list(places.items()), "finding events", quiet=quiet):
+        several = len(paths) > 1  # else the bar counts the results
+        for path, those in reading.each(list(paths.items()), "finding events", quiet=quiet):
             found = _found(those, rule, names, quiet=quiet or several)
-            kind.write(found, path)
+            exporter.write(found, path)
             reading.wrote(path, _counted(found), quiet=quiet)
             written += found
-        note = late_starts(written) if kind.in_player else None
+        note = late_starts(written) if exporter.in_player else None
         if note and not quiet:
             stderr_console().print(f"Note: {note}", markup=False)
 
