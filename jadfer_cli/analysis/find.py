@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import SUFFIX, Result, is_collected, is_landmarks, load
-from jadfer_cli.results.parts import result_of_parts
+from jadfer_cli.results.paths import result_of_parts
 
 DAMAGED, FOREIGN, COLLECTED, UNFINISHED = "damaged", "foreign", "collected", "unfinished"
 
