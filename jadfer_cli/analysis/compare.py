@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jadfer_cli.analysis.provenance import detector_text, model_text
+from jadfer_cli.geometry import paired_iou
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
 from jadfer_cli.results.settings import fingerprint
@@ -227,24 +228,12 @@ def _near(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFrame:
     """Every pair of faces that agree in `on`: their places `i` and `j`, and `iou`."""
-    x1, y1, x2, y2 = BOX_COLUMNS
     wanted = list(dict.fromkeys([*on, *BOX_COLUMNS]))
     pairs = a[wanted].assign(i=a.index).merge(b[wanted].assign(j=b.index), on=on)
-    box = {
-        name + side: pairs[name + side].to_numpy(np.float64)
-        for name in BOX_COLUMNS
-        for side in ("_x", "_y")
-    }
-    width = np.minimum(box[x2 + "_x"], box[x2 + "_y"]) - np.maximum(box[x1 + "_x"], box[x1 + "_y"])
-    height = np.minimum(box[y2 + "_x"], box[y2 + "_y"]) - np.maximum(box[y1 + "_x"], box[y1 + "_y"])
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    area = {
-        side: (box[x2 + side] - box[x1 + side]) * (box[y2 + side] - box[y1 + side])
-        for side in ("_x", "_y")
-    }
-    union = area["_x"] + area["_y"] - common
-    iou = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return pd.DataFrame({"i": pairs["i"], "j": pairs["j"], "iou": iou})
+    boxes_a, boxes_b = (
+        pairs[[name + side for name in BOX_COLUMNS]].to_numpy(np.float64) for side in ("_x", "_y")
+    )
+    return pd.DataFrame({"i": pairs["i"], "j": pairs["j"], "iou": paired_iou(boxes_a, boxes_b)})
 
 
 def _best(pairs: pd.DataFrame) -> pd.DataFrame:

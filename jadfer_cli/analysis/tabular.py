@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from jadfer_cli.analysis.find import TABLE_KEY, is_result
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.results.load import TABLE_KEY, is_result
 from jadfer_cli.results.paths import is_sidecar
 
 

@@ -39,13 +39,14 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     Raises:
         ResultError: One is missing, damaged or no result.
     """
-    from jadfer_cli.results import load
+    from jadfer_cli.analysis.find import SkipReason, find_results
 
-    results = [load.load(path) for path in load.find(inputs, recursive=recursive)]
-    for path in load.damaged(inputs, recursive=recursive):
-        text = f"Warning: {path} is no readable Parquet file; it is left out."
-        stderr_console().print(text, markup=False)
-    return results
+    found = find_results(inputs, recursive=recursive)
+    for file in found.skipped:
+        if file.reason is SkipReason.DAMAGED:
+            text = f"Warning: Skipped {file.path}: {file.reason.value}."
+            stderr_console().print(text, markup=False)
+    return list(found.results)
 
 
 def each(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:

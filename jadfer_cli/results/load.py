@@ -1,9 +1,8 @@
-"""Finished results, found and read: what every command that works on rows begins with."""
+"""Open one result: check that it is one, read its metadata, and its rows on request."""
 
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import os
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
-TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
 COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
 _NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
 
@@ -136,118 +134,6 @@ def load(path: str | os.PathLike[str]) -> Result:
             else "Annotate the video again.",
         )
     return Result(path, metadata, tuple(schema.names), n_rows)
-
-
-def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """The result files that inputs mean, in their order, each once; those of a folder by name.
-
-    Args:
-        inputs: Files, folders and patterns. What a folder or a pattern holds beside results
-            (landmarks, tables, parts, other Parquet) is left out; a file that is named is taken.
-        recursive: Take folders with all below them.
-
-    Raises:
-        ResultError: An input means no result.
-    """
-    found: dict[str, Path] = {}
-    for text in inputs:
-        if os.path.isdir(text):
-            paths = _in_folder(Path(text), recursive)
-        elif glob.has_magic(text) and not os.path.lexists(text):
-            paths = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if is_result(p))
-            if not paths:
-                raise ResultError(f"No result of jadfer annotate matches {text}.")
-        elif not os.path.exists(text):
-            raise ResultError(f"There is no file {text}.", _hint_for_missing(Path(text)))
-        elif len(inputs) > 1 and _is_beside_results(Path(text)):
-            continue  # *.parquet in a shell means landmarks and our tables, too
-        else:
-            paths = [Path(text)]
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def damaged(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """Files in folders that are named like results and cannot be read; `find` leaves them out.
-
-    Args:
-        inputs: As for `find`; only folders among them count.
-        recursive: Take folders with all below them.
-    """
-    return [
-        path
-        for folder in inputs
-        if os.path.isdir(folder)
-        for path in _named_like_results(Path(folder), recursive)
-        if not _is_parquet(path)
-    ]
-
-
-def _is_parquet(path: Path) -> bool:
-    try:
-        pq.read_schema(path)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def is_result(path: Path) -> bool:
-    """Whether a file is a readable result of jadfer annotate."""
-    # macOS leaves "._clip.parquet" beside each file it copies to other disks
-    if path.suffix != SUFFIX or path.name.startswith(".") or not path.is_file():
-        return False
-    try:
-        load(path)
-    except ResultError:
-        return False
-    return True
-
-
-def is_collected(path: Path) -> bool:
-    """Whether a file is one that `jadfer collect` made, of many results."""
-    metadata = _attrs(path).get("jadfer")
-    return isinstance(metadata, dict) and COLLECTED in metadata
-
-
-def is_landmarks(path: Path) -> bool:
-    """Whether this is the file of landmarks that lies beside a result."""
-    result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
-    return path.name.endswith(".landmarks.parquet") and result.exists()
-
-
-def _is_beside_results(path: Path) -> bool:
-    """Whether this is a file of landmarks beside its result, or a table that jadfer wrote."""
-    return is_landmarks(path) or TABLE_KEY in _attrs(path)
-
-
-def _attrs(path: Path) -> dict[str, Any]:
-    """What pandas would give as .attrs; empty where there is nothing of the kind."""
-    try:
-        found = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
-    except (OSError, KeyError, ValueError, TypeError):  # pyarrow's errors are ValueErrors
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _in_folder(folder: Path, recursive: bool) -> list[Path]:
-    paths = [path for path in _named_like_results(folder, recursive) if is_result(path)]
-    if paths:
-        return paths
-    deeper = not recursive and any(is_result(p) for p in folder.rglob("*" + SUFFIX))
-    raise ResultError(
-        f"{folder} holds no result of jadfer annotate.",
-        "Its subfolders do: give -r to take them, too." if deeper else None,
-    )
-
-
-def _named_like_results(folder: Path, recursive: bool) -> list[Path]:
-    inside = folder.rglob("*" + SUFFIX) if recursive else folder.glob("*" + SUFFIX)
-    return [p for p in sorted(inside) if not _hidden(p.relative_to(folder)) and p.is_file()]
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
 
 
 def _unreadable(path: Path, error: Exception) -> ResultError:

@@ -95,7 +95,7 @@ class ResultSink:
             raise
 
     def stored(self) -> Iterator[Part]:
-        """Yield the parts of an earlier run in order; those not consumed before `write` are lost."""
+        """Yield the parts of an earlier run; those not consumed before `write` are lost."""
         for part in self._parts.stored():
             self._taken_up = part.facts.end
             yield part

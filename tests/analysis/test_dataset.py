@@ -9,6 +9,7 @@ import pytest
 from made import Made, Track, options
 from typer.testing import CliRunner
 
+from jadfer_cli.analysis.find import find_results
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import ResultError
 from jadfer_cli.expression.checkpoint import LABELS
@@ -115,7 +116,8 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
     folder, paths = three
     out = folder / "all.parquet"
     collect(folder, "-o", out)
-    assert load.find([str(folder)], recursive=True) == paths
+    found = find_results([str(folder)], recursive=True)
+    assert [result.path for result in found.results] == paths
     with pytest.raises(ResultError, match=r"a dataset of 3 videos, made by `jadfer collect`"):
         load.load(out)
     assert "Add --overwrite" in collect(folder, "-o", out, code=2)
@@ -124,7 +126,7 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
     collect(folder, "-o", folder / "all")
     told = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
     assert told == "" and len(pd.read_parquet(folder / "all")) == 22
-    assert "there is no result" in collect(out, "-o", folder / "x.parquet", code=1)
+    assert "is a dataset of 3 videos" in collect(out, "-o", folder / "x.parquet", code=1)
 
 
 def test_nothing_else_is_ever_replaced(three, collect, tmp_path):
@@ -155,7 +157,7 @@ def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     assert not (tmp_path / "x.parquet").exists()
     (tmp_path / "empty").mkdir()
     told = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)
-    assert "there is no result of jadfer annotate" in told
+    assert "no result of jadfer annotate found" in told
     told = collect(folder, "--no-recursive", "-o", tmp_path / "x.parquet", code=1)
     assert "1 video, 7 rows" in told
 

@@ -133,7 +133,7 @@ def test_damaged_files_in_a_folder_are_named(run, results, tmp_path):
     found = run("summary", tmp_path, width=300)
     assert found.exit_code == 0
     assert found.stderr == (
-        f"Warning: {tmp_path / 'cut.parquet'} is no readable Parquet file; it is left out.\n"
+        f"Warning: Skipped {tmp_path / 'cut.parquet'}: not a readable Parquet file.\n"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jadfer_cli.analysis.find import Gathered
+from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.settings import fingerprint
@@ -49,11 +49,11 @@ class Agreed:
     mixed: bool
 
 
-def agree(gathered: Gathered, *, mixed: bool = False, relative: bool = False) -> Agreed:
+def agree(found: FoundResults, *, mixed: bool = False, relative: bool = False) -> Agreed:
     """Checks that results fit together, and gives each video its name in the dataset.
 
     Args:
-        gathered: The results.
+        found: The results.
         mixed: Take results of several models.
         relative: Name each video by the place of its result below the inputs' folder,
             "day1/clip.mp4"; else as its result does, but where two would be the same.
@@ -62,28 +62,28 @@ def agree(gathered: Gathered, *, mixed: bool = False, relative: bool = False) ->
         ResultError: The schema or, without `mixed`, the model or the columns differ; or two
             results are of the same video.
     """
-    results = gathered.results
+    results = found.results
     models = [model_name(r) for r in results]
     _need_one(results, "schema", [r.metadata["schema_version"] for r in results], _FEWER_AGAIN)
     if not mixed:
         _need_one(results, "model", models, f"{_ONE_MODEL} --mixed takes them all.")
         _need_one(results, "columns", _apart([r.columns for r in results]), _FEWER_AGAIN)
-    found = _videos(results)
+    videos = _videos(results)
     warnings = [_told("model", _by(results, models))] if len(set(models)) > 1 else []
     warnings += _settings(results)
-    warnings += _twice(results, found)
-    names = [_place(gathered, r, video) for r, video in zip(results, found, strict=True)]
+    warnings += _twice(results, videos)
+    names = [_place(found, r, video) for r, video in zip(results, videos, strict=True)]
     if not relative:
-        times = Counter(found)
-        renamed = [n for n, video in zip(names, found, strict=True) if times[video] > 1]
-        names = [n if times[video] > 1 else video for n, video in zip(names, found, strict=True)]
+        times = Counter(videos)
+        renamed = [n for n, video in zip(names, videos, strict=True) if times[video] > 1]
+        names = [n if times[video] > 1 else video for n, video in zip(names, videos, strict=True)]
         if renamed:
             warnings.append(
                 f"{len(renamed):,} results share their name of the video with another; there the "
                 f"column video has the place of the result: {_some(renamed)}."
             )
     _refuse_same_names(results, names)
-    below = [gathered.below(r).as_posix() for r in results]
+    below = [found.relative_path(r).as_posix() for r in results]
     sources = map(Source, results, below, names)
     return Agreed(tuple(sources), tuple(warnings), len(set(models)) > 1)
 
@@ -192,9 +192,9 @@ def _twice(results: Sequence[Result], videos: Sequence[str]) -> list[str]:
     ]
 
 
-def _place(gathered: Gathered, result: Result, video: str) -> str:
+def _place(found: FoundResults, result: Result, video: str) -> str:
     """A video's name by the place of its result: day1/clip.parquet is of day1/clip.mp4."""
-    below = gathered.below(result)
+    below = found.relative_path(result)
     ending = video[video.rfind(".") :] if "." in video.replace("\\", "/").split("/")[-1] else ""
     return below.with_name(below.stem + ending).as_posix()
 

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.analysis.dataset.check import Agreed, Source, model_name
+from jadfer_cli.analysis.find import is_collected, is_result
 from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, is_collected, is_result
+from jadfer_cli.results.load import COLLECTED, SUFFIX, Result
 from jadfer_cli.results.parquet import ATTRS_KEY
 
 _ROWS_A_GROUP = 50_000  # as in single results: some 5 MB in memory

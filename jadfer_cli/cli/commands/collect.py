@@ -14,7 +14,7 @@ from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.find import LeftOut
+    from jadfer_cli.analysis.find import SkippedFile
 
 HELP = """Collect the results of many videos into one dataset.
 
@@ -75,7 +75,7 @@ def collect(
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
         from jadfer_cli.analysis.dataset.check import agree
-        from jadfer_cli.analysis.find import DAMAGED, gather
+        from jadfer_cli.analysis.find import SkipReason, find_results
 
         target, folder = Path(out), datasets.is_folder(out)
         if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
@@ -85,9 +85,9 @@ def collect(
                 "pandas.read_parquet(...).to_csv(...).",
             )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
-        gathered = gather(inputs, recursive=recursive)
-        warned = _tell_left_out(gathered.left_out, quiet=quiet)
-        agreed = agree(gathered, mixed=mixed, relative=relative)
+        found = find_results(inputs, recursive=recursive, strict=False)
+        warned = _tell_left_out(found.skipped, quiet=quiet)
+        agreed = agree(found, mixed=mixed, relative=relative)
         for warning in agreed.warnings:
             _say(f"Warning: {warning}")
         write = datasets.write_folder if folder else datasets.write_file
@@ -95,28 +95,29 @@ def collect(
         warned += len(agreed.warnings)
         told = f"{_number(len(agreed.sources), 'video')}, {_number(n_rows, 'row')}"
         reading.wrote(target, told + _counted(warned), quiet=quiet)
-        if any(each.kind == DAMAGED for each in gathered.left_out):
+        if any(each.reason is SkipReason.DAMAGED for each in found.skipped):
             raise typer.Exit(1)
 
 
-def _tell_left_out(left_out: tuple[LeftOut, ...], *, quiet: bool) -> int:
+def _tell_left_out(left_out: tuple[SkippedFile, ...], *, quiet: bool) -> int:
     """Names the files that are left out, a line a kind; gives the number of warnings."""
-    from jadfer_cli.analysis.find import COLLECTED, DAMAGED, FOREIGN, UNFINISHED
+    from jadfer_cli.analysis.find import SkipReason
 
     said = {
-        DAMAGED: "Warning: Left out as damaged",
-        FOREIGN: "Warning: Left out, as they are no results of jadfer annotate",
-        UNFINISHED: "Warning: Left out as not finished",
-        COLLECTED: "Left out, as they were collected before",  # expected when it is done again
+        SkipReason.DAMAGED: "Warning: Left out as damaged",
+        SkipReason.FOREIGN: "Warning: Left out, as they are no results of jadfer annotate",
+        SkipReason.UNFINISHED: "Warning: Left out as not finished",
+        # expected when the results are collected again
+        SkipReason.COLLECTED: "Left out, as they were collected before",
     }
     paths = defaultdict(list)
     for each in left_out:
-        if each.kind != COLLECTED or not quiet:
-            paths[each.kind].append(str(each.path))
-    for kind, named in paths.items():
+        if each.reason is not SkipReason.COLLECTED or not quiet:
+            paths[each.reason].append(str(each.path))
+    for reason, named in paths.items():
         more = f" and {len(named) - _SHOWN:,} more" if len(named) > _SHOWN else ""
-        _say(f"{said[kind]}: {', '.join(named[:_SHOWN])}{more}.")
-    return len(set(paths) - {COLLECTED})
+        _say(f"{said[reason]}: {', '.join(named[:_SHOWN])}{more}.")
+    return len(set(paths) - {SkipReason.COLLECTED})
 
 
 def _say(text: str) -> None:
