@@ -14,6 +14,14 @@ from pathlib import Path
 
 from jadfer_cli.errors import ModelError, OutputError
 
+# How network disks report that they cannot lock files, or cannot sync folders.
+UNSUPPORTED_ERRNOS = frozenset(
+    {
+        errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF,
+        errno.EACCES, errno.EPERM,
+    }
+)  # fmt: skip
+
 
 def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
     """Return the hexadecimal SHA-256 of a file, read in chunks.
@@ -169,21 +177,53 @@ def check_writable(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(
+    path: Path, *, durable: bool = False, reported_as: Path | None = None
+) -> Iterator[Path]:
     """Yield a temporary path beside `path`, renamed on success and removed on any error.
 
     Missing parent folders are created.
+
+    Args:
+        path: The file to write.
+        durable: Return only when the file would survive a power cut.
+        reported_as: The file that an error names; `path` by default.
 
     Raises:
         OutputError: The file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
-        with explain_os_errors(path):
+        with explain_os_errors(reported_as or path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield part
+            if durable:
+                fsync_file(part)
             os.replace(part, path)
+            if durable:
+                fsync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def fsync_file(path: Path) -> None:
+    """Make the contents of a file survive a power cut."""
+    with path.open("r+b") as file:  # Windows can only flush a file that is open for writing
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power cut, where the system supports that."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED_ERRNOS:
+            raise

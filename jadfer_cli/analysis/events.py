@@ -152,7 +152,7 @@ def select_expressions(names: Sequence[str], result: Result) -> tuple[str, ...]:
     """
     if not names:
         return tuple(label for label in result.labels if label != NEUTRAL)
-    return result.labels_meant(names)
+    return result.resolve_labels(names)
 
 
 def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventSet:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, load
 from jadfer_cli.results.parquet import ATTRS_KEY
-from jadfer_cli.results.parts import result_of_parts
+from jadfer_cli.results.paths import result_of_parts
 
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
 _LANDMARKS_SUFFIX = ".landmarks" + SUFFIX

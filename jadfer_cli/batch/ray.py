@@ -99,7 +99,7 @@ class _RayWorker(Worker):
     def kill(self) -> None:
         import ray
 
-        from jadfer_cli.results.parts import is_being_written
+        from jadfer_cli.results.lock import is_being_written
 
         ray.kill(self.actor)
         # Ray does not wait for the end of its process, which holds the result's lock
@@ -110,7 +110,7 @@ class _RayWorker(Worker):
     def end(self, grace_s: float) -> None:
         import ray
 
-        from jadfer_cli.results.parts import remove_leftovers
+        from jadfer_cli.results.unfinished import remove_leftovers
 
         if self.task is not None and self.doing is not None:
             ray.wait([self.doing], timeout=grace_s)

@@ -198,7 +198,7 @@ class Crew(ABC, Generic[W]):
 
     def _hand_out(self, worker: W) -> None:
         """The next task that nobody else is at."""
-        from jadfer_cli.results.parts import is_being_written
+        from jadfer_cli.results.lock import is_being_written
 
         for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
@@ -270,7 +270,7 @@ class Crew(ABC, Generic[W]):
         return True
 
     def _lost(self, worker: W, stage: str, message: str, hint: str) -> None:
-        from jadfer_cli.results.parts import remove_leftovers
+        from jadfer_cli.results.unfinished import remove_leftovers
 
         task = worker.task
         worker.kill()

@@ -127,7 +127,7 @@ def annotate_one(
     """
     from jadfer_cli.results.paths import landmark_path, sidecar_path
     from jadfer_cli.results.settings import keep
-    from jadfer_cli.results.sink import refuse_existing
+    from jadfer_cli.results.targets import refuse_existing
 
     # what can be refused is refused before the networks load
     finals = [target, sidecar_path(target)]

@@ -157,7 +157,7 @@ class Run:
             self._before_s += facts.wall_s
             self._decoders += facts.decoders
             self._noted += facts.warnings
-            self.taken_up += [] if facts.taken_up is None else [facts.taken_up]
+            self.taken_up += [] if facts.resumed_at is None else [facts.resumed_at]
             self._found, self._faces_found = end, self.counts.faces
             if progress:
                 progress(Progress("taking up", end, len(self.indices), self.counts.faces))

@@ -1,4 +1,4 @@
-"""Open one result: check that it is one, read its metadata, and its rows on request."""
+"""Opens one result: its metadata at once, its rows on request."""
 
 from __future__ import annotations
 
@@ -20,19 +20,27 @@ from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
-COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
-_NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
+COLLECTED = "collected"  # metadata entry that marks a dataset of many videos
+_REQUIRED_COLUMNS = (
+    "video",
+    "frame",
+    "time_s",
+    "duration_s",
+    "face_detected",
+    "track_id",
+    "expression",
+)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One result file: its metadata, and its rows on request.
+    """One result file.
 
     Attributes:
         path: The Parquet file.
         metadata: What is stored under "jadfer".
-        columns: Names of its columns.
-        n_rows: How many rows it has.
+        columns: The names of its columns.
+        n_rows: The number of its rows.
     """
 
     path: Path
@@ -52,56 +60,58 @@ class Result:
 
     @property
     def name(self) -> str:
-        """A short name for tables and pictures: the result's file name without its ending."""
+        """A short name for tables and plots: the file name without its extension."""
         return self.path.stem
 
-    def labels_meant(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The labels that a user's names mean, in the model's order, each once.
+    def resolve_labels(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the labels that a user named, in the model's order and without repeats.
 
         Args:
-            names: Labels, or words for them such as happy.
+            names: Labels, or synonyms such as happy.
 
         Raises:
             OptionError: The model has no such label.
         """
-        meant = set()
+        chosen = set()
         for name in names:
-            plain = name.strip().lower()
-            label = name if name in self.labels else BY_NAME.get(plain, plain)
+            word = name.strip().lower()
+            label = name if name in self.labels else BY_NAME.get(word, word)
             if label not in self.labels:
                 raise OptionError(
-                    f"--expression {name}: {self.path} has no such label.", self._labels_near(plain)
+                    f"--expression {name}: {self.path} has no such label.", self._label_hint(word)
                 )
-            meant.add(label)
-        return tuple(label for label in self.labels if label in meant)
+            chosen.add(label)
+        return tuple(label for label in self.labels if label in chosen)
 
-    def _labels_near(self, name: str) -> str:
-        """What may have been meant, and what there is."""
+    def _label_hint(self, name: str) -> str:
         if "," in name:
-            return "Several are given one by one: --expression happy --expression sad."
+            return "Repeat the option to give several: --expression happy --expression sad."
         near = difflib.get_close_matches(name, [*self.labels, *BY_NAME], 1)
         label = BY_NAME.get(near[0], near[0]) if near else None
         first = f"Did you mean {label}? " if label in self.labels else ""
         return f"{first}It has {', '.join(self.labels)}."
 
     def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Its rows, sorted by frame and track; all columns, or those named.
+        """Read the rows, sorted by frame and track.
+
+        Args:
+            columns: Columns to read; all by default.
 
         Raises:
-            ResultError: The file is damaged or gone.
+            ResultError: The file is damaged or missing.
         """
         try:
-            found = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
+            rows = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(self.path, error) from error
-        return found
+        return rows
 
 
 def load(path: str | os.PathLike[str]) -> Result:
-    """Opens one result and reads its metadata, not its rows.
+    """Open one result and read its metadata, but not its rows.
 
     Raises:
-        ResultError: There is none, it is damaged, or jadfer did not write it.
+        ResultError: The file is missing or damaged, or not a result of `jadfer annotate`.
     """
     path = Path(path)
     try:
@@ -115,21 +125,21 @@ def load(path: str | os.PathLike[str]) -> Result:
         metadata = json.loads((schema.metadata or {})[ATTRS_KEY])["jadfer"]
     except (KeyError, ValueError, TypeError) as error:
         raise ResultError(
-            f"{path} is no result of jadfer annotate: it holds none of its metadata.",
-            "Name files that `jadfer annotate` wrote; other programs that write Parquet anew drop "
-            "the metadata.",
+            f"{path} is not a result of jadfer annotate: it has none of its metadata.",
+            "Name a file that `jadfer annotate` wrote. Other programs drop the metadata when they "
+            "rewrite a Parquet file.",
         ) from error
     if COLLECTED in metadata:
         raise ResultError(
             f"{path} is a dataset of {metadata[COLLECTED]['videos']:,} videos, made by `jadfer "
-            "collect`, not the result of one.",
-            "Name the results that it was made of, or their folder; pandas reads the dataset.",
+            "collect`, and not the result of one video.",
+            "Name the results it was made from, or their folder. pandas can read the dataset.",
         )
-    missing = [name for name in _NEEDED if name not in schema.names]
+    missing = [name for name in _REQUIRED_COLUMNS if name not in schema.names]
     if missing:
         raise ResultError(
-            f"{path} has no rows of jadfer annotate: {', '.join(missing)} are missing.",
-            "A file of landmarks has none; name the result beside it."
+            f"{path} lacks columns of a result: {', '.join(missing)}.",
+            "A file of landmarks does not have them; name the result beside it."
             if path.name.endswith(landmark_path(Path("x.parquet")).name[1:])
             else "Annotate the video again.",
         )
@@ -140,22 +150,22 @@ def _unreadable(path: Path, error: Exception) -> ResultError:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ValueError):
         return ResultError(f"{path} cannot be read: {error.strerror}.")
     if path.is_dir():
-        return ResultError(f"{path} is a folder.", "Name a .parquet file that lies in it.")
-    if path.suffix != SUFFIX:  # mostly the video, or the sidecar of the result
+        return ResultError(f"{path} is a folder.", "Name a .parquet file in it.")
+    if path.suffix != SUFFIX:  # usually the video or the sidecar
         beside = path.with_suffix(SUFFIX)
         return ResultError(
-            f"{path} is no result of jadfer annotate.",
+            f"{path} is not a result of jadfer annotate.",
             f"Did you mean {beside}?"
             if beside.exists()
-            else f"Of a video, `jadfer annotate {path} -o {beside.name}` makes one.",
+            else f"If it is a video, `jadfer annotate {path} -o {beside.name}` creates a result.",
         )
     return ResultError(
-        f"{path} is no readable Parquet file.",
-        "It may be cut short, or something else; annotate the video again, or copy it again.",
+        f"{path} is not a readable Parquet file.",
+        "It may be truncated or damaged: copy it again, or annotate the video again.",
     )
 
 
 def _hint_for_missing(path: Path) -> str | None:
     if path.with_suffix(SUFFIX).exists() and path.suffix != SUFFIX:
         return f"Did you mean {path.with_suffix(SUFFIX)}?"
-    return "Results are the .parquet files that `jadfer annotate` wrote."
+    return "Results are the .parquet files that `jadfer annotate` writes."

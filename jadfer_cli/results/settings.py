@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.results.parquet import ATTRS_KEY
-from jadfer_cli.results.parts import remove_leftovers
+from jadfer_cli.results.unfinished import remove_leftovers
 
 # These decide where and in what batches scores are computed, which changes rounding only.
 _MACHINE_OPTIONS = ("device", "threads", "batch_size", "engine")

@@ -153,7 +153,7 @@ def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     assert "landmarks" not in told and told.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
     named = collect(paths[0], folder / "cut.parquet", "-o", tmp_path / "x.parquet", code=1)
-    assert "cut.parquet is no readable Parquet file" in named
+    assert "cut.parquet is not a readable Parquet file" in named
     assert not (tmp_path / "x.parquet").exists()
     (tmp_path / "empty").mkdir()
     told = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)

@@ -63,9 +63,9 @@ def test_landmarks_and_tables_are_skipped_among_several_files(folder):
     assert paths(a, landmark_path(a), events) == [a]
     with pytest.raises(ResultError, match="name the result beside it"):
         paths(landmark_path(a))
-    with pytest.raises(ResultError, match="is no result"):
+    with pytest.raises(ResultError, match="is not a result"):
         paths(events)
-    with pytest.raises(ResultError, match="is no result"):
+    with pytest.raises(ResultError, match="is not a result"):
         paths(a, folder / "foreign.parquet")
 
 
@@ -73,8 +73,8 @@ def test_landmarks_and_tables_are_skipped_among_several_files(folder):
     ("inputs", "says"),
     [
         (["missing.parquet"], "There is no file missing.parquet"),
-        (["broken.parquet"], "no readable Parquet"),
-        (["a.parquet", "broken.parquet"], "no readable Parquet"),
+        (["broken.parquet"], "not a readable Parquet"),
+        (["a.parquet", "broken.parquet"], "not a readable Parquet"),
         (["empty"], "empty: no result of jadfer annotate found."),
         (["a.parquet", "empty"], "empty: no result of jadfer annotate found."),
         (["top"], "Subfolders hold some: add --recursive."),

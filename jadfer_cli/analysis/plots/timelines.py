@@ -99,7 +99,7 @@ def chart(
         ResultError: The result is damaged.
         OptionError: The model has no such expression.
     """
-    labels = result.labels_meant(expressions) if expressions else result.labels
+    labels = result.resolve_labels(expressions) if expressions else result.labels
     columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
     spans = frame_spans(rows, result.metadata)

@@ -94,7 +94,7 @@ def plot(
             )
         _check_tracks(results, track or [])
         for result in results:
-            result.labels_meant(expression or [])  # before the first is drawn
+            result.resolve_labels(expression or [])  # before the first is drawn
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
