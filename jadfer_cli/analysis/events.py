@@ -16,13 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import frame_spans, usable_rows
+from jadfer_cli.analysis.frame_times import Bools, Floats, Ints, frame_spans, usable_rows
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.load import Result
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 _TOLERANCE_S = 1e-6  # time bases of containers are 1/90000 s or longer; less is rounding
 _DECIMALS = 6
@@ -37,7 +33,7 @@ class Event:
         track_id: The face.
         expression: The label that it shows.
         onset_s: Begin of the first frame.
-        apex_s: Begin of the frame with the highest probability; of the first of several.
+        apex_s: Begin of the frame with the highest probability; if several are equal, of the first.
         offset_s: End of the last frame, that is, of the time for which it stands.
         duration_s: Time from onset to offset.
         onset_frame: Index of the first frame.

@@ -114,12 +114,6 @@ def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
     assert chart.notes == ("40 of 45 tracks, those seen longest; --track shows others.",)
 
 
-def test_times_read_as_a_clock():
-    assert timelines.clock(12.4) == "0:12" and timelines.clock(3725) == "1:02:05"
-    assert timelines.clock(59.996, decimals=2) == "1:00.00"
-    assert timelines.clock(83.456, decimals=2) == "1:23.46"
-
-
 # Machado et al. 2009, full protanopia, deuteranopia, tritanopia
 CVD = (
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]],

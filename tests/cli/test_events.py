@@ -133,7 +133,11 @@ def test_options_reach_the_rule(results, run):
         (("-o", "x.doc"), 2, "Known are .eaf, .TextGrid, .csv"),
         (("-o", "x.txt", "--format", "boris"), 2, "(--format boris) end in .csv"),
         (("-o", "x.json", "--format", "tsv"), 2, "(--format tsv) end in .tsv"),
-        (("-o", "x.csv", "--format", "xls"), 2, "--format must be one of bids, boris, eaf, textgrid, csv, tsv"),
+        (
+            ("-o", "x.csv", "--format", "xls"),
+            2,
+            "--format must be one of bids, boris, eaf, textgrid, csv, tsv",
+        ),
         (("-o", "out"), 2, "Add --format"),
         (("-o", "x.eaf"), 2, "--format eaf is about one video"),
         (("-o", "smile.parquet", "--overwrite"), 1, "is a result of jadfer annotate"),

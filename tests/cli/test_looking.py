@@ -10,7 +10,7 @@ from made import Made, Track, options
 from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
-from jadfer_cli.cli.timeline import clock, letters
+from jadfer_cli.cli.timeline import letters
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import AnnotateOptions
 
@@ -72,8 +72,8 @@ def test_a_user_looks_at_results(jadfer, results):
     ("name", "says"),
     [
         ("nobody", "Warning: No face was found in any of 50 frames."),
-        ("vfr", "Warning: The frame rate varies (20 to 60 ms a frame): use time_s, never"),
-        ("seven", "Warning: Faces are usable in 0% of the time they are seen."),
+        ("vfr", "Warning: The frame rate varies (20 to 60 ms per frame): use time_s, never"),
+        ("seven", "Warning: Faces are usable in only 0% of the time with a face."),
         ("every", "Options      --every 5"),
         ("once", "1 analysed, 1 with a face (100%)"),
         ("crowd", "Faces        20 tracks, 1.60 s"),
@@ -100,9 +100,9 @@ def test_show_puts_warnings_first(run, tmp_path):
     assert [line.removeprefix("Warning: ") for line in lines[1:7]] == [
         "Pixels are not square.",
         "The model try is a preview; do not publish its scores.",
-        "A face was found in 1 of 100 frames only.",
+        "Only 1 of 100 frames have a face.",
         "2 of 100 frames are corrupt; see the column frame_status.",
-        "3 of 100 frames repeat the picture before them.",
+        "3 of 100 frames repeat the previous picture.",
         "--max-faces left out 1 tracks.",
     ]
     assert "Options      --relative-paths" in lines
@@ -149,14 +149,11 @@ def test_show_for_machines(run, results, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == [facts]
 
 
-def test_letters_and_clock():
+def test_every_label_has_a_letter_of_its_own():
     marks = letters(LABELS)
     assert len(set(marks.values())) == 8
     assert [marks[name] for name in ("happiness", "surprise", "sadness")] == ["H", "U", "S"]
     assert len(set(letters(["aa", "ab", "aab", "surprise", "u"]).values())) == 5
-    assert [clock(s) for s in (0, 4.956, 59.999, 65.25, 3599.96, 3725)] == [
-        "0.00 s", "4.96 s", "1:00.0", "1:05.2", "1:00:00", "1:02:05",
-    ]  # fmt: skip
 
 
 def test_summary_on_the_terminal_and_as_files(jadfer, run, results, tmp_path):

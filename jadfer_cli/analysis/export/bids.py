@@ -90,7 +90,7 @@ def _describe_columns(events: EventSet) -> dict[str, Any]:
         ),
         "apex": _seconds(
             "Apex",
-            "When the frame with the highest probability is shown; the first of several",
+            "When the frame with the highest probability is shown; the first if several are equal",
         ),
         "onset_frame": _column("Frame of the onset", _FRAME_INDEX),
         "apex_frame": _column("Frame of the apex", _FRAME_INDEX),

@@ -12,8 +12,8 @@ from rich.text import Text
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.tables import Cell, figures, show, table, title
-from jadfer_cli.cli.timeline import clock, timeline
-from jadfer_cli.common import atomic_write
+from jadfer_cli.cli.timeline import timeline
+from jadfer_cli.common import atomic_write, short_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -126,7 +126,7 @@ def _block(found: Overview) -> list[Any]:
         rows = [
             [
                 str(track.track_id),
-                f"{clock(track.first_seen_s or 0)} - {clock(track.last_seen_s or 0)}",
+                f"{short_time(track.first_seen_s or 0)} - {short_time(track.last_seen_s or 0)}",
                 f"{track.seconds_seen:.2f}",
                 share_text(track.usable_share),
                 shares_text(track.shares),
@@ -152,7 +152,7 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
         ("Video", f"{found.annotated.video}"),
         (
             "",
-            f"{size}, {clock(video['duration_s'])}, {rate}"
+            f"{size}, {short_time(video['duration_s'])}, {rate}"
             f"{' on average' if video['variable_frame_rate'] else ''}, {video['codec']}",
         ),
         ("Model", f"{model_text(m)}, {len(m['labels'])} expressions"),
@@ -166,8 +166,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
         facts += [
             (
                 "Faces",
-                f"{people}, {clock(whole.face_s)}, "
-                f"of which {clock(whole.usable_s)} usable ({share_text(whole.usable_share)})",
+                f"{people}, {short_time(whole.face_s)}, "
+                f"of which {short_time(whole.usable_s)} usable ({share_text(whole.usable_share)})",
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
@@ -208,7 +208,7 @@ def _many(lines: Sequence[_Line]) -> list[Any]:
     rows: list[list[Cell]] = [
         [
             line.name,
-            clock(line.duration_s),
+            short_time(line.duration_s),
             f"{line.n_frames:,}",
             _part(line.whole.frames, line.n_frames),
             str(line.whole.tracks),
@@ -235,7 +235,7 @@ def _total(lines: Sequence[_Line]) -> list[Cell]:
     shares = {label: shown_s[label] / counted_s for label in order} if counted_s else {}
     cells = [
         f"all {len(lines)}",
-        clock(sum(line.duration_s for line in lines)),
+        short_time(sum(line.duration_s for line in lines)),
         f"{n:,}",
         _part(sum(line.whole.frames for line in lines), n),
         str(sum(line.whole.tracks for line in lines)),
