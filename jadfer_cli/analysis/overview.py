@@ -131,11 +131,9 @@ def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> lis
     if not whole.frames:
         warnings.append(f"No face was found in any of {n_frames:,} frames.")
     elif whole.frames < _MIN_WITH_FACE * n_frames:
-        warnings.append(f"Only {whole.frames:,} of {n_frames:,} frames have a face.")
+        warnings.append(f"A face was found in only {whole.frames:,} of {n_frames:,} frames.")
     if whole.usable_share is not None and whole.usable_share < _MIN_USABLE:
-        warnings.append(
-            f"Faces are usable in only {whole.usable_share:.0%} of the time with a face."
-        )
+        warnings.append(f"Only {whole.usable_share:.0%} of the time with a face is usable.")
     if counts["frames_corrupt"] and not any("corrupt" in text for text in warnings):
         warnings.append(
             f"{counts['frames_corrupt']:,} of {n_frames:,} frames are corrupt; "

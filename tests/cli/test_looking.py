@@ -73,7 +73,7 @@ def test_a_user_looks_at_results(jadfer, results):
     [
         ("nobody", "Warning: No face was found in any of 50 frames."),
         ("vfr", "Warning: The frame rate varies (20 to 60 ms per frame): use time_s, never"),
-        ("seven", "Warning: Faces are usable in only 0% of the time with a face."),
+        ("seven", "Warning: Only 0% of the time with a face is usable."),
         ("every", "Options      --every 5"),
         ("once", "1 analysed, 1 with a face (100%)"),
         ("crowd", "Faces        20 tracks, 1.60 s"),
@@ -100,7 +100,7 @@ def test_show_puts_warnings_first(run, tmp_path):
     assert [line.removeprefix("Warning: ") for line in lines[1:7]] == [
         "Pixels are not square.",
         "The model try is a preview; do not publish its scores.",
-        "Only 1 of 100 frames have a face.",
+        "A face was found in only 1 of 100 frames.",
         "2 of 100 frames are corrupt; see the column frame_status.",
         "3 of 100 frames repeat the previous picture.",
         "--max-faces left out 1 tracks.",
