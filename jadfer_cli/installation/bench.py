@@ -300,7 +300,8 @@ def sample_clip(folder: Path) -> Path:
     """A clip of ten seconds, 640x360: one moving face, from a picture that insightface brings."""
     import cv2
 
-    from jadfer_cli.installation.selftest import encode, face_picture
+    from jadfer_cli.installation.samples import face_picture
+    from jadfer_cli.video.encode import encode
 
     picture = face_picture()
     height, width = picture.shape[:2]
