@@ -14,7 +14,13 @@ from typer.main import get_command
 from jadfer_cli._version import __version__
 from jadfer_cli.cli import commands
 
-COMMANDS = tuple(module.name for module in pkgutil.iter_modules(commands.__path__))
+
+def command_names() -> tuple[str, ...]:
+    """The modules in `commands/`, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(commands.__path__)))
+
+
+COMMANDS = command_names()
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from jadfer_cli.cli.options import MACHINE_PANEL, BatchSizeOption, DeviceOption,
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import ModelError, OptionError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 
 PANEL = TRAINING_PANEL

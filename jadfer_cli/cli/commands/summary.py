@@ -31,8 +31,8 @@ it holds mean and SD of the probability, share of time, number of episodes and t
 duration. Only usable faces count. Each frame counts for the time that it is shown, so a variable \
 frame rate causes no bias. A video without any face also has a row, with seconds_seen 0.
 
-SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)), where w are the durations of the frames, V1 is \
-their sum and V2 the sum of their squares. An episode is an unbroken run of analysed frames in \
+SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)); w is the duration of a frame, V1 the sum of w, V2 \
+the sum of w^2. An episode is an unbroken run of analysed frames in \
 which the track is seen, counts, and keeps the same top expression. A transition is an episode \
 that is directly followed by another.
 

@@ -23,7 +23,7 @@ from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import TrainingProgress, figures_line
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 
 if TYPE_CHECKING:
