@@ -128,7 +128,7 @@ def _plan(
         OptionError: The inputs name no video, or -o or --shard does not fit them.
     """
     from jadfer_cli.batch import plan
-    from jadfer_cli.batch.durations import seconds_of_all
+    from jadfer_cli.batch.durations import measure_durations
     from jadfer_cli.batch.inputs import expand, names_one
     from jadfer_cli.cli.run_annotate import check_target
 
@@ -139,6 +139,6 @@ def _plan(
         check_target(out)
     tasks = plan.settle(sources, out, many=several)
     if part is not None:
-        durations_s = seconds_of_all([task.video for task in tasks])
+        durations_s = measure_durations([task.video for task in tasks])
         tasks = plan.shard(tasks, part, durations_s.__getitem__)
     return tasks, several or part is not None
