@@ -96,7 +96,8 @@ def _write(
     with ResultSink(out, source.name, networks.labels, landmarks=False, overwrite=True) as sink:
         for batch in batches:
             state.add(batch)
-            yield sink.write(batch)
+            sink.write(batch)
+            yield
         sink.commit(run_metadata(networks, source, state, sha256=sha256), source.indices)
 
 
