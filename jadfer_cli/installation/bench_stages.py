@@ -13,7 +13,7 @@ from typing import TypeVar
 from jadfer_cli.common import file_sha256
 from jadfer_cli.faces.follow import follow
 from jadfer_cli.pipeline.networks import Networks
-from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import Source, open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.pipeline.steps import crop, in_batches, score, track
@@ -98,7 +98,7 @@ def _write(
             state.add(batch)
             sink.write(batch)
             yield
-        sink.commit(run_metadata(networks, source, state, sha256=sha256), source.indices)
+        sink.commit(result_metadata(networks, source, state, sha256=sha256), source.indices)
 
 
 def medians(passes: Sequence[StageTimes]) -> dict[str, dict[str, float]]:
