@@ -18,9 +18,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from jadfer_cli.cli.app import app
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces.packs import PACKS
 from jadfer_cli.installation import fetch, unpack
@@ -133,12 +131,9 @@ def home(tmp_path, monkeypatch, program):
 
 
 @pytest.fixture
-def invoke(home):
+def invoke(home, invoke):
     """The command in this process: quick, for the many ways in which it can fail."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    yield lambda *args: CliRunner().invoke(app, ["models", *args])
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return lambda *args: invoke("models", *args, width=4000)
 
 
 def jadfer(*args, env=None, **options):
