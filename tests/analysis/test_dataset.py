@@ -128,7 +128,9 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
         load.load(out)
     assert "Add --overwrite" in collect(folder, "-o", out, code=2)
     stderr = collect(*folder.glob("*.parquet"), *paths, "-o", out, "--overwrite")
-    assert "collected before: " in stderr and stderr.endswith("3 videos, 22 rows")
+    assert "datasets of an earlier jadfer collect: " in stderr and stderr.endswith(
+        "3 videos, 22 rows"
+    )
     collect(folder, "-o", folder / "all")
     stderr = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
     assert stderr == "" and len(pd.read_parquet(folder / "all")) == 22
@@ -153,9 +155,12 @@ def test_every_skipped_file_is_reported(three, collect, tmp_path):
     (folder / ".under way.parquet.parts").mkdir()
     pd.DataFrame({"x": [1]}).to_parquet(folder / "day1" / "table.parquet")
     stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)  # as one is damaged
-    assert f"damaged: {folder / 'cut.parquet'}." in stderr
-    assert f"not finished: {folder / 'under way.parquet'}." in stderr
-    assert f"no results of jadfer annotate: {folder / 'day1' / 'table.parquet'}." in stderr
+    assert f"damaged files: {folder / 'cut.parquet'}." in stderr
+    assert f"unfinished results: {folder / 'under way.parquet'}." in stderr
+    assert (
+        f"files that are not results of jadfer annotate: {folder / 'day1' / 'table.parquet'}."
+        in stderr
+    )
     assert "landmarks" not in stderr and stderr.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
     named = collect(paths[0], folder / "cut.parquet", "-o", tmp_path / "x.parquet", code=1)
