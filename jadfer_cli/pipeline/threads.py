@@ -106,7 +106,8 @@ class Stages:
         """Stops all threads and waits for them."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # Ctrl-C may come before a thread has started
+                thread.join()
 
     def __enter__(self) -> Self:
         return self
