@@ -15,7 +15,7 @@ from typing import Any
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
-from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression import checkpoint, networks
 from jadfer_cli.faces import centerface
 from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
 from jadfer_cli.installation.fetch import KNOWN_ZIPS
@@ -209,6 +209,7 @@ def describe(item: Item) -> dict[str, Any]:
         facts |= {"size_bytes": item.path.stat().st_size, "sha256": file_sha256(item.path)}
     if item.kind == WEIGHTS:
         loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
+        network = loaded.build()
         facts |= {
             "size_bytes": loaded.entry.path.stat().st_size,
             "sha256": loaded.sha256,
@@ -216,8 +217,10 @@ def describe(item: Item) -> dict[str, Any]:
             "card": None if item.card is None else str(item.card),
             "labels": list(loaded.labels),
             "temperature": loaded.temperature,
-            "parameters": sum(p.numel() for p in loaded.build().parameters()),
-            "config": dataclasses.asdict(loaded.config),
+            "architecture": loaded.architecture,
+            "network": networks.facts(loaded.architecture),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "config": dataclasses.asdict(network.config),
             "metrics": loaded.metrics,
         }
     if item.kind == PACK:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression import checkpoint, networks
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.track import preload
@@ -107,6 +107,8 @@ class Annotator:
             "sha256": self.model.sha256,
             "preview": self.model.entry.preview,
             "terms": self.model.entry.terms,
+            "architecture": self.model.architecture,
+            "network": networks.facts(self.model.architecture),
             "temperature": self.model.temperature,
             "metrics": self.model.metrics,
         }

@@ -1,4 +1,4 @@
-"""The recipe of a training run: every value with its default, once."""
+"""The options of a training, each with its default, and their form as a TOML table."""
 
 from __future__ import annotations
 
@@ -9,64 +9,62 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jadfer_cli.errors import OptionError
+from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.expression.losses import VARIETY_KINDS
-from jadfer_cli.expression.networks.config import JadferConfig
+from jadfer_cli.expression.networks.base import NetworkConfig
+from jadfer_cli.training import recipes
 from jadfer_cli.training.augment import AugmentOptions
 
 SCHEDULES = ("cosine", "trapezoid")
 OPTIMISERS = ("adamw", "sam")
 TRAIN_PRECISIONS = ("fp32", "bf16")
+_CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": TRAIN_PRECISIONS}
+_MINIMA = {
+    "epochs": 1, "batch_size": 2, "lr": 0, "stem_lr": 0, "weight_decay": 0, "sam_rho": 0,
+    "warmup": 0, "cooldown": 0, "balance": 0, "seed": 0, "label_smoothing": 0, "ema": 0,
+    "teacher_weight": 0,
+}  # fmt: skip
+_TABLES = ("network", "augmentation")
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """One training run.
+    """Everything that decides a training apart from data and start weights; see `defaults`.
 
     Raises:
         OptionError: A value is out of range or unknown.
     """
 
-    network: JadferConfig = field(default_factory=JadferConfig)
+    recipe: str  # a name of `training.recipes`
+    network: NetworkConfig
+    own: Any  # the recipe's own options, of the class `Recipe.options`
     augmentation: AugmentOptions = field(default_factory=AugmentOptions)
     epochs: int = 30
     batch_size: int = 64
-    optimiser: str = "adamw"  # adamw; sam: AdamW on sharpness-aware gradients, twice the time
-    lr: float = 1e-3  # of the new modules, at the peak
+    optimiser: str = "adamw"  # adamw; sam: AdamW on sharpness-aware gradients, at twice the time
+    lr: float = 1e-3  # of the new modules, at its peak
     stem_lr: float = 3e-4
     weight_decay: float = 0.05
     sam_rho: float = 0.05  # radius of sam
-    schedule: str = "cosine"  # cosine; trapezoid: constant, then down in `cooldown` epochs
+    schedule: str = "cosine"  # cosine; trapezoid: constant, then linear to 0 in `cooldown` epochs
     warmup: float = 1.0  # epochs
     cooldown: float = 4.0  # epochs; of trapezoid
-    variety: str = "cosine"  # one of losses.VARIETY_KINDS
-    variety_weight: float = 0.1  # lambda
     label_smoothing: float = 0.05
-    teacher_weight: float = 0.5  # share of the teacher's probabilities in the targets, if any
+    teacher_weight: float = 0.5  # weight of the teachers' probabilities in the targets, if any
     balance: float = 0.25  # an image is drawn with weight (size of its class) ** -balance
-    ema: float = 0.998  # decay of the averaged weights, a step
-    frozen_blocks: int | None = None  # the stem's entry and so many blocks stay as they are
+    ema: float = 0.998  # decay of the averaged weights per step
+    frozen_blocks: int | None = None  # freeze the stem's entry and so many of its blocks
     precision: str = "fp32"  # fp32 or bf16 (autocast)
     seed: int = 0
-    workers: int | None = None  # processes that prepare crops; None: by the cores
+    workers: int | None = None  # processes that prepare crops; None: depends on the cores
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("optimiser", OPTIMISERS),
-            ("schedule", SCHEDULES),
-            ("variety", VARIETY_KINDS),
-            ("precision", TRAIN_PRECISIONS),
-        ):
+        for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise OptionError(
                     f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)}."
                 )
-        at_least = {
-            "epochs": 1, "batch_size": 2, "lr": 0, "stem_lr": 0, "weight_decay": 0, "sam_rho": 0,
-            "warmup": 0, "cooldown": 0, "variety_weight": 0, "balance": 0, "seed": 0,
-            "label_smoothing": 0, "ema": 0, "teacher_weight": 0,
-        }  # fmt: skip
-        for name, least in at_least.items():
+        for name, least in _MINIMA.items():
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= least):
                 raise OptionError(f"{name} must be at least {least}, not {value}.")
@@ -84,8 +82,24 @@ class TrainOptions:
                 raise OptionError(f"{name} must be zero or more, not {getattr(self, name)}.")
 
 
+def defaults(recipe: str = recipes.DEFAULT, *, fine_tuning: bool = False) -> TrainOptions:
+    """The options of a recipe where nothing else is given.
+
+    Args:
+        recipe: A name of `training.recipes`.
+        fine_tuning: Whether training starts from a whole network.
+
+    Raises:
+        OptionError: There is no such recipe.
+    """
+    parts = recipes.load(recipe)
+    changed = {**parts.defaults, **(parts.fine_tuning if fine_tuning else {})}
+    network = networks.load(parts.architecture).config()
+    return TrainOptions(recipe=recipe, network=network, own=parts.options(), **changed)
+
+
 def as_table(options: TrainOptions) -> dict[str, Any]:
-    """The options as nested tables for TOML; what is None is left out."""
+    """The options as nested tables for TOML, without those that are None."""
 
     def clean(table: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -94,38 +108,53 @@ def as_table(options: TrainOptions) -> dict[str, Any]:
             if value is not None
         }
 
-    return clean(dataclasses.asdict(options))
+    return clean(flat(options))
+
+
+def flat(options: TrainOptions) -> dict[str, Any]:
+    """The options by name, the recipe's own beside the others."""
+    table = dataclasses.asdict(options)
+    own: dict[str, Any] = table.pop("own")
+    return table | own
 
 
 def from_table(table: Mapping[str, Any], base: TrainOptions | None = None) -> TrainOptions:
-    """Options from nested tables; what a table does not name stays as in `base`.
+    """Options from nested tables, over those of `base`, or over the recipe's defaults.
 
     Raises:
         OptionError: An unknown name, or a value of the wrong type or range.
     """
-    base = base or TrainOptions()
-    changes: dict[str, Any] = {}
+    base = base or defaults(table.get("recipe", recipes.DEFAULT))
+    own_names = {f.name for f in dataclasses.fields(base.own)}
+    shared: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for key, value in table.items():
-        if key in ("network", "augmentation"):
+        if key not in flat(base):
+            raise _unknown(base.recipe, key, flat(base))
+        if key in _TABLES:
             if not isinstance(value, Mapping):
                 raise OptionError(f"{key} must be a table, not {value!r}.")
-            changes[key] = _replaced(getattr(base, key), value, f"{key}.")
+            shared[key] = _replaced(getattr(base, key), value, base.recipe, f"{key}.")
         else:
-            changes[key] = value
-    options: TrainOptions = _replaced(base, changes, "")
+            (own if key in own_names else shared)[key] = value
+    shared["own"] = _replaced(base.own, own, base.recipe)
+    options: TrainOptions = _replaced(base, shared, base.recipe)
     return options
 
 
-def _replaced(options: Any, changes: Mapping[str, Any], prefix: str) -> Any:
-    types = {f.name: f for f in dataclasses.fields(options)}
+def _unknown(recipe: str, key: str, known: Mapping[str, Any], prefix: str = "") -> OptionError:
+    names = ", ".join(prefix + name for name in known)
+    return OptionError(f"The recipe {recipe} has no {prefix}{key}.", f"It has: {names}.")
+
+
+def _replaced(options: Any, changes: Mapping[str, Any], recipe: str, prefix: str = "") -> Any:
+    """A dataclass with some values replaced, each of the type of the present one."""
+    known = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}
     good = {}
     for key, value in changes.items():
-        if key not in types:
-            raise OptionError(
-                f"The recipe has no {prefix}{key}.",
-                f"It has: {', '.join(prefix + t for t in types)}.",
-            )
-        current = getattr(options, key)
+        if key not in known:
+            raise _unknown(recipe, key, known, prefix)
+        current = known[key]
         if isinstance(current, tuple) and isinstance(value, list):
             value = tuple(value)
         if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):

@@ -43,9 +43,10 @@ def test_one_result(tmp_path):
         "(The jadfer authors, 2026)",
         "one video of 0.4 s with 25 frames per second, every frame was analysed",
         "CenterFace (Xu et al., 2020)",
-        "whole frames every 0.3 s",
+        "full frames every 0.3 s",
         "ByteTrack (Zhang et al., 2022)",
-        "jadfer-compact (sha256 e36c12c5bd63), a reconstruction of JADFER (Gao et al., 2024)",
+        "jadfer-compact (sha256 e36c12c5bd63), of the architecture JADFER (Gao et al., 2024; a "
+        "reconstruction from the abstract",
         "published neither code nor weights",
         "trained on FER+ (Barsoum et al., 2016), 27,698 images",
         "On 3,152 images of FER+ (test split, protocol: majority) it reached accuracy 88.1% "
@@ -104,7 +105,7 @@ def test_groups_are_named(tmp_path):
     )
     first, *rest = found.paragraphs
     assert first == (
-        "The 4 videos were not all processed alike: they form 3 groups that differ in model, "
+        "The 4 videos were not all processed alike: they form 3 groups, which differ in model, "
         "--every and --start."
     )
     assert rest[0].startswith("Group 1 of 3. ") and "In 2 videos" in rest[0]
@@ -120,12 +121,12 @@ def test_groups_are_named(tmp_path):
         ({"model": model(metrics={"training": {"dataset": "rafdb"}})},
          "trained on RAF-DB (Li et al., 2017). It gives", "Li2017"),
         ({"model": model(metrics={"training": {"dataset": "folder"}})},
-         "trained on images of the users' own.", None),
+         "trained on the users' own images.", None),
         ({"model": model(metrics={})}, "trained on is not recorded in the results", None),
         ({"model": model(metrics={})}, "Its accuracy is not recorded", None),
-        ({"model": model(preview=True)}, "is a preview", None),
+        ({"model": model(preview=True)}, "is a briefly trained preview", None),
         ({"redetect_s": 0}, "in every analysed frame", None),
-        ({"labels": list(LABELS)}, "each of 8 labels (neutral,", None),
+        ({"labels": list(LABELS)}, "for each of 8 labels (neutral,", None),
     ],
 )  # fmt: skip
 def test_what_the_metadata_say(tmp_path, metadata, says, cites):

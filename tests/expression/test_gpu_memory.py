@@ -87,9 +87,7 @@ def test_other_errors_are_not_taken_for_it(error, halves):
 
 def test_probabilities_are_the_same():
     model, runtime = checkpoint.load(), settle(ModelOptions(engine="torch", batch_size=8))
-    crops = np.random.default_rng(0).integers(
-        0, 256, (11, *[model.config.crop_px] * 2, 3), np.uint8
-    )
+    crops = np.random.default_rng(0).integers(0, 256, (11, *[model.crop_px] * 2, 3), np.uint8)
     whole, halved = (Predictor(model, runtime) for _ in range(2))
     card = halved._engine = Card(3, halved._engine)
     np.testing.assert_allclose(halved.probabilities(crops), whole.probabilities(crops), atol=1e-5)

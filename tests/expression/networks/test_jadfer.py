@@ -9,13 +9,14 @@ from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
-from jadfer_cli.expression.networks.config import (
+from jadfer_cli.expression.networks.jadfer import (
     BRANCHES,
     JAD_READINGS,
-    STEM_REDUCTIONS,
+    Attention,
+    Jadfer,
     JadferConfig,
+    joint_attention_mask,
 )
-from jadfer_cli.expression.networks.jadfer import Attention, Jadfer, joint_attention_mask
 from jadfer_cli.expression.networks.stems import STEMS, MobileFaceNetStem, mobilefacenet_from_public
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.torch_engine import fold_norms, in_torch
@@ -113,7 +114,7 @@ def test_every_parameter_gets_a_gradient(branches):
     network = Jadfer(JadferConfig(branches=branches)).train()
     output = network(torch.rand(2, 3, 112, 112))
     assert output.logits.shape == (2, 8)
-    (output.logits.square().sum() + variety_loss(output.maps, margin=-1)).backward()
+    (output.logits.square().sum() + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
     without = [
         n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
     ]
@@ -127,13 +128,13 @@ def test_shapes_and_size_are_those_of_the_design():
         features = network.stem(torch.rand(2, 3, 112, 112))
         output = network(torch.rand(2, 3, 112, 112))
     assert features.shape == (2, 512, 7, 7)
-    assert output.maps.shape == (2, 4, 7, 7)
-    assert 0 <= output.maps.min() and output.maps.max() <= 1
+    assert output.auxiliary["maps"].shape == (2, 4, 7, 7)
+    assert 0 <= output.auxiliary["maps"].min() and output.auxiliary["maps"].max() <= 1
     assert sum(p.numel() for p in network.parameters()) < 5_000_000
     large = Jadfer(JadferConfig(stem="ir50")).eval()
     with torch.inference_mode():
         assert large.stem(torch.rand(1, 3, 112, 112)).shape == (1, 256, 14, 14)
-        assert large(torch.rand(1, 3, 112, 112)).maps.shape == (1, 4, 14, 14)
+        assert large(torch.rand(1, 3, 112, 112)).auxiliary["maps"].shape == (1, 4, 14, 14)
 
 
 def test_a_batch_of_two_is_two_batches_of_one():
@@ -163,8 +164,12 @@ def test_spatial_projection_equals_its_definition():
     assert torch.allclose(tokens, expected, atol=1e-5)
 
 
-def test_the_config_knows_how_small_a_stems_map_is():
-    assert {name: stem.reduction for name, stem in STEMS.items()} == STEM_REDUCTIONS
+def test_a_stems_map_is_as_small_as_it_declares():
+    for name, stem in STEMS.items():
+        with torch.inference_mode():
+            features = stem().eval()(torch.rand(1, 3, 64, 64))
+        side = 64 // stem.reduction
+        assert features.shape == (1, stem.channels, side, side), name
 
 
 def test_config_refuses_what_does_not_fit():
