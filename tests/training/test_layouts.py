@@ -6,8 +6,8 @@ import pytest
 
 from jadfer_cli.errors import JadferError, OptionError, SplitMissing
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.training import datasets
 from jadfer_cli.training.datasets import load
+from jadfer_cli.training.layouts import SPLITS
 
 
 def picture(path, value: int = 100, side: int = 20):
@@ -108,7 +108,7 @@ def test_folder_with_split_folders_and_synonyms(tmp_path):
 def test_folder_without_splits_is_split_by_a_hash_of_the_name(tmp_path):
     for i in range(200):
         picture(tmp_path / ("sad" if i % 2 else "neutral") / f"{i}.png", side=4)
-    parts = {split: load("folder", tmp_path, split).image_names for split in datasets.SPLITS}
+    parts = {split: load("folder", tmp_path, split).image_names for split in SPLITS}
     names = [name for part in parts.values() for name in part]
     assert len(names) == len(set(names)) == 200
     assert 140 <= len(parts["train"]) <= 180 and min(map(len, parts.values())) >= 8
@@ -141,7 +141,7 @@ def test_csv_with_labels_and_with_votes(tmp_path):
     for text, message in (
         ("file,Neutral,split\nfaces/3.png,many,test\n", "neutral is 'many', not a number"),
         ("file,Neutral,split\nfaces/3.png,0,test\n", "votes are not positive"),
-        ("file,label,split\nfaces/9.png,sad,test\n", "line 2: there is no"),
+        ("file,label,split\nfaces/9.png,sad,test\n", r"line 2: the file .*9\.png is missing"),
         ("file,label,split\nfaces/3.png,sad,later\n", "'later' is not train, valid or test"),
         ("image,emotion\nfaces/3.png,sad\n", "has the columns image, emotion"),
         ("file,label,split\nfaces/3.png,sad,train\n", "holds no test images"),
@@ -241,11 +241,11 @@ def test_broken_lists_of_ferplus(tmp_path):
     folder = tmp_path / "FER2013Test"
     picture(folder / "a.png")
     (folder / "label.csv").write_text('a.png,"(0, 0, 48, 48)",many,0,0,0,0,0,0,0,0,0\n')
-    with pytest.raises(JadferError, match="not a name, a box and ten votes"):
+    with pytest.raises(JadferError, match="does not have a name, a box and ten votes"):
         load("ferplus", tmp_path, "test")
     (folder / "label.csv").write_text('a.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,1,0\n\n')
     faces = load("ferplus", tmp_path, "test")
-    assert len(faces) == 1 and "votes of label.csv" in faces.notes[0]
+    assert len(faces) == 1 and "votes from label.csv" in faces.notes[0]
     (folder / "a.png").write_bytes(b"")
     with pytest.raises(JadferError, match=r"a\.png is not a readable image"):
         load("ferplus", tmp_path, "test")
