@@ -101,7 +101,7 @@ def test_a_run_leaves_recipe_log_state_and_model(tiny, faces):
 def test_the_same_command_and_out_alone_go_on(here, tiny, faces):
     out, _ = tiny
     before = (out / "model.safetensors").read_bytes()
-    again = here("train", "--out", out, "--cache", faces.parent / "cache")
+    again = here("train", "--out", out, "--cache", faces.parent / "cache", "--threads", "1")
     assert again.exit_code == 0, again.stderr
     assert (out / "model.safetensors").read_bytes() == before
     other = train(here, faces, out, "--epochs", "5", *TINY)
@@ -160,7 +160,7 @@ def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
     out = tmp_path / "mine"
     result = train(here, faces, out, "--start", "default", "--epochs", "1", "--batch-size", "4",
                    "--workers", "0", "--frozen-blocks", "14", "--teacher", "default",
-                   "--teacher-weight", "0.25")  # fmt: skip
+                   "--teacher-weight", "0.25", "--threads", "1")  # fmt: skip
     assert result.exit_code == 0, result.stderr
     assert "before training: validation: all accuracy" in result.stderr
     assert "jadfer-compact scores folder train, 2 views" in result.stderr
@@ -169,7 +169,7 @@ def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
     assert (recipe["teacher"], recipe["teacher_weight"]) == (["default"], 0.25)
     assert len(list(out.glob("teacher-*.npy"))) == 1
     # another process reads the start's tensors, and goes on with the run
-    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache")
+    again = jadfer("train", "--out", out, "--cache", faces.parent / "cache", "--threads", "1")
     assert again.returncode == 0, again.stderr
     assert "epoch 1/1" in again.stderr and "before training" not in again.stderr
 
@@ -224,7 +224,7 @@ def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
         os.killpg(process.pid, signal.SIGTERM)
         process.stderr.read()
     assert process.returncode in (130, 143)
-    assert any(line.startswith("epoch 1/400") for line in seen)  # told again, not done again
+    assert any(line.startswith("epoch 1/400") for line in seen)  # reported again, not trained again
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(r["epoch"]) for r in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 4
