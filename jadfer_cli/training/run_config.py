@@ -62,7 +62,7 @@ def assemble(
         table, _, name = key.rpartition(".")
         target = config.setdefault(table, {}) if table else config
         if not isinstance(target, dict):
-            raise OptionError(f"--set {key}: {table} is not a table of the recipe.")
+            raise OptionError(f"--set {key}: {table} is not a table of the config.")
         target[name] = value
     if isinstance(config.get("teacher"), str):  # config files up to jadfer 0.3 name one
         config["teacher"] = [config["teacher"]]

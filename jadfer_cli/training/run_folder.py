@@ -22,7 +22,7 @@ CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Reads a run's configuration, a recipe file in TOML.
+    """Reads a config file.
 
     Raises:
         OptionError: It is missing or not TOML.
@@ -30,13 +30,13 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise OptionError(f"The recipe {path} cannot be read ({error.strerror}).") from error
+        raise OptionError(f"The config file {path} cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"The recipe {path} is not TOML: {error}.") from error
+        raise OptionError(f"The config file {path} is not TOML: {error}.") from error
 
 
 def write_config(table: dict[str, Any], path: Path) -> None:
-    """Writes a run's configuration as TOML.
+    """Writes a config file.
 
     Raises:
         OutputError: It cannot be written.

@@ -19,7 +19,7 @@ from jadfer_cli.options import ModelOptions
 
 HELP = """Train a model, or fine-tune the shipped one on your own faces.
 
-The run's folder holds recipe (config.toml), log (log.csv), state and, at the end, \
+The run's folder holds options (config.toml), log (log.csv), state and, at the end, \
 model.safetensors with its temperature, for --model of the other commands. To resume a stopped \
 run from its last saved step, give the same command again, or only --out.
 
@@ -30,7 +30,7 @@ Examples:
   jadfer train --dataset ferplus --data FERPlus/data --start mobilefacenet.pt --out runs/ferplus \
 --epochs 18 --schedule trapezoid --balance 0.3
 
-  jadfer train --config recipe.toml --set network.jad=queries --set augmentation.blur=0 --out runs/q
+  jadfer train --config runs/mine/config.toml --set network.jad=queries --out runs/queries
 
   jadfer train --out runs/mine
 
