@@ -114,21 +114,20 @@ def train(
         OutputError: The state cannot be written.
     """
     calls = callbacks or Callbacks()
-    train_set, classes = train_set.labelled()
+    train_set, _ = train_set.labelled()
     check_enough(train_set, options.batch_size)
     _one_opencv_thread()
     data = fingerprint(train_set, valid_set, start)
-    trainer = Trainer(options, start, torch.device(device), classes, data)
+    trainer = Trainer(options, start, torch.device(device), train_set, data)
     state = trainer.restore(out)
     calls.on_begin()
     crops = Crops(train_set, options.network.crop_px, options.augmentation, options.seed)
-    sampler = trainer.recipe.sampler(classes, options)
     for earlier in state.history:
         calls.on_epoch(EpochRecord(**earlier))
     while state.epoch < options.epochs:
-        crops.epoch = sampler.epoch = state.epoch
-        sampler.skip = state.step * options.batch_size
-        _train_epoch(trainer, _loader(crops, sampler, trainer), state, out, calls)
+        crops.epoch = trainer.sampler.epoch = state.epoch
+        trainer.sampler.skip = state.step * options.batch_size
+        _train_epoch(trainer, _loader(crops, trainer), state, out, calls)
         state = _validate(trainer, valid_set, state, out, calls)
     best = torch.load(out / BEST, map_location=trainer.device, weights_only=True)
     trainer.network.load_state_dict(best)
@@ -173,9 +172,9 @@ def _validate(
     return state
 
 
-def _loader(crops: Crops, sampler: Any, trainer: Trainer) -> DataLoader[Any]:
+def _loader(crops: Crops, trainer: Trainer) -> DataLoader[Any]:
     return DataLoader(
-        crops, trainer.options.batch_size, sampler=sampler, drop_last=True,
+        crops, trainer.options.batch_size, sampler=trainer.sampler, drop_last=True,
         num_workers=_workers(trainer.options), pin_memory=trainer.device.type == "cuda",
         worker_init_fn=_leave_signals_to_the_parent,
     )  # fmt: skip

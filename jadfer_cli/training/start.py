@@ -79,7 +79,9 @@ class Start:
             if self.whole:
                 network.load_state_dict(_with_fitted_positions(self.whole, network.state_dict()))
             elif self.stem:
-                network.stem.load_state_dict(self.stem)
+                # a network may use the front part of a stem only
+                used = network.stem.state_dict().keys()
+                network.stem.load_state_dict({k: v for k, v in self.stem.items() if k in used})
         except RuntimeError as error:
             raise ModelError(
                 f"The start weights {self.name} do not fit the network: "

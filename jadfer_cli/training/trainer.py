@@ -7,19 +7,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression.networks.base import Network, Output
 from jadfer_cli.training import recipes
-from jadfer_cli.training.optimisation import (
-    lr_factor,
-    moving_average,
-    running_statistics_kept,
-    shifted,
-)
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.optimisation import moving_average, running_statistics_kept, shifted
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipes import Batch
 from jadfer_cli.training.scoring import pixels_of
@@ -44,7 +38,7 @@ class Trainer:
         options: The recipe and its options.
         start: Weights to start from.
         device: Where the network trains.
-        classes: (n,), the class of each training image.
+        train_set: The labelled training images.
         data: `state.fingerprint` of images and start.
     """
 
@@ -53,7 +47,7 @@ class Trainer:
         options: TrainOptions,
         start: Start,
         device: torch.device,
-        classes: npt.NDArray[np.intp],
+        train_set: FaceSet,
         data: str,
     ) -> None:
         self.options, self.device, self.data = options, device, data
@@ -67,15 +61,16 @@ class Trainer:
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
         )
-        counts = np.bincount(classes, minlength=options.network.n_classes)
-        self.class_counts = torch.from_numpy(counts).to(device)
-        self.steps_per_epoch = len(classes) // options.batch_size
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimiser, lambda step: lr_factor(options, self.steps_per_epoch, step)
-        )
+        statistics = self.recipe.statistics(train_set)
+        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
+        self.sampler = self.recipe.sampler(train_set.labelled()[1], options)
+        self.steps_per_epoch = len(self.sampler) // options.batch_size
+        groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
+        self.optimiser = self.recipe.optimiser(groups, options)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._lr_factor)
+
+    def _lr_factor(self, step: int) -> float:
+        return self.recipe.lr_factor(self.options, self.steps_per_epoch, step)
 
     @property
     def averaged(self) -> Network:
@@ -98,12 +93,11 @@ class Trainer:
     ) -> EpochRecord:
         """Results of the finished epoch."""
         last = self.step_record(state)
-        factor = lr_factor(self.options, self.steps_per_epoch, self.schedule.last_epoch)
         return EpochRecord(
             epoch=last.epoch,
             train_loss=last.loss,
             train_accuracy=last.accuracy,
-            lr=self.options.lr * factor,
+            lr=self.options.lr * self._lr_factor(self.schedule.last_epoch),
             seconds=state.seconds + evaluation_s,
             best=figures["score"] > state.best,
             figures=figures,
@@ -135,7 +129,7 @@ class Trainer:
         o, recipe = self.options, self.recipe
         pixels, targets = pixels_of(images, self.device), targets.to(self.device)
         smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
-        batch = Batch(smooth, indices, self.class_counts, state.epoch, o.epochs)
+        batch = Batch(smooth, indices, self.statistics, state.epoch, o.epochs)
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)

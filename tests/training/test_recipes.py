@@ -4,7 +4,6 @@ import dataclasses
 import importlib
 import sys
 
-import numpy as np
 import pytest
 import torch
 from training.test_ferplus import face_set
@@ -69,14 +68,25 @@ def relabel(output, batch, options):
 def second_view(pixels):
     return pixels.flip(-1)
 
+def statistics(faces):
+    together = torch.from_numpy(faces.targets)
+    return {"covotes": together.T @ together}
+
+def optimiser(groups, options):
+    return torch.optim.SGD(groups, lr=options.lr)
+
+def lr_factor(options, steps_per_epoch, step):
+    return 0.5 ** (step // steps_per_epoch)
+
 def loss(output, batch, options):
-    LOSSES.append((batch.targets, batch.class_counts, output.auxiliary["pooled"].shape))
+    LOSSES.append((batch.targets, batch.statistics["covotes"], output.auxiliary["pooled"].shape))
     apart = (output.logits - batch.second.logits).square().mean()
     return soft_cross_entropy(output.logits, batch.targets) + options.consistency * apart
 
 RECIPE = Recipe(
     architecture="made", loss=loss, options=MadeOptions, defaults={"label_smoothing": 0.0},
     fine_tuning={"epochs": 7}, sampler=sampler, relabel=relabel, second_view=second_view,
+    statistics=statistics, optimiser=optimiser, lr_factor=lr_factor,
 )
 """
 
@@ -103,9 +113,13 @@ def options(**more):
 
 
 def train(folder, **more):
-    calls = loop.Callbacks(evaluate=lambda logits, _: {"score": float(logits.mean())})
-    return loop.train(options(**more), face_set(24), face_set(6, seed=1), folder, start=Start(),
-                      callbacks=calls)  # fmt: skip
+    records = []
+    calls = loop.Callbacks(
+        evaluate=lambda logits, _: {"score": float(logits.mean())}, on_epoch=records.append
+    )
+    network = loop.train(options(**more), face_set(24), face_set(6, seed=1), folder, start=Start(),
+                         callbacks=calls)  # fmt: skip
+    return network, records
 
 
 def test_a_new_file_is_enough_to_be_found(made):
@@ -117,16 +131,25 @@ def test_a_new_file_is_enough_to_be_found(made):
 
 
 def test_the_loop_calls_every_hook(made, tmp_path):
-    network = train(tmp_path)
+    network, records = train(tmp_path)
     assert isinstance(network, Network) and network.config.architecture == "made"
     # the sampler: twice the first eight images, in batches of four
     assert made.RELABELLED == [
         ([0, 1, 2, 3], 0, 2), ([4, 5, 6, 7], 0, 2), ([0, 1, 2, 3], 1, 2), ([4, 5, 6, 7], 1, 2),
     ]  # fmt: skip
-    # the loss: relabelled targets, and the classes of the 16 images that count (4 of each 6)
-    for targets, counts, pooled in made.LOSSES:
+    # the loss: relabelled targets, and the votes of the 16 images that count, 4 times
+    # neutral, neutral 1/2 happiness 1/2, happiness 2/3 surprise 1/3, anger 3/4 disgust 1/4
+    for targets, covotes, pooled in made.LOSSES:
         assert (targets == 1 / 8).all() and pooled == (4, 512)
-        assert counts.tolist() == [8, 4, 0, 0, 4, 0, 0, 0]
+        assert covotes[0, :2].tolist() == pytest.approx([4 + 1, 1])
+        assert covotes[1, 2].item() == pytest.approx(4 * 2 / 9)
+    # the schedule: halved after each epoch of two steps
+    assert [record.lr for record in records] == pytest.approx([1e-3 / 2, 1e-3 / 4])
+
+
+def test_the_recipe_makes_the_optimiser(made):
+    trainer = loop.Trainer(options(), Start(), torch.device("cpu"), face_set(24), "")
+    assert isinstance(trainer.optimiser, torch.optim.SGD)
 
 
 def test_sharpness_aware_steps_relabel_once(made, tmp_path):
@@ -135,7 +158,7 @@ def test_sharpness_aware_steps_relabel_once(made, tmp_path):
 
 
 def test_the_second_view_is_what_the_recipe_makes_of_the_first(made):
-    trainer = loop.Trainer(options(), Start(), torch.device("cpu"), np.zeros(8, np.intp), "")
+    trainer = loop.Trainer(options(), Start(), torch.device("cpu"), face_set(24), "")
     trainer.network.eval().last.weight.data *= 1e3
     half = torch.rand(4, 3, 32, 16)
     gaps = []
