@@ -107,7 +107,7 @@ def cited(bibtex: str) -> str:
     """How the text cites a BibTeX entry: "Gao et al., 2024"."""
     fields = {name: value for name, value in _FIELD.findall(bibtex)}
     names = [_FAMILY_NAME.match(author) for author in re.split(r"\sand\s", fields["author"])]
-    family = [name.group(1) for name in names if name]
+    family = [name.group(1).strip("{}") for name in names if name]
     authors = f"{family[0]} et al." if len(family) > 2 else " and ".join(family)
     return f"{authors}, {fields['year']}"
 
