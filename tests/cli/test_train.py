@@ -72,7 +72,7 @@ def tiny(here, faces, tmp_path_factory):
     return out, result
 
 
-def test_a_run_leaves_recipe_log_state_and_model(tiny, faces):
+def test_a_run_writes_config_log_state_and_model(tiny, faces):
     out, result = tiny
     assert sorted(p.name for p in out.iterdir()) == [
         "best.pt", "config.toml", "log.csv", "model.safetensors", "state.pt"
@@ -98,7 +98,7 @@ def test_a_run_leaves_recipe_log_state_and_model(tiny, faces):
     )
 
 
-def test_the_same_command_and_out_alone_go_on(here, tiny, faces):
+def test_a_run_is_resumed_by_the_same_command_or_by_out_alone(here, tiny, faces):
     out, _ = tiny
     before = (out / "model.safetensors").read_bytes()
     again = here("train", "--out", out, "--cache", faces.parent / "cache", "--threads", "1")
@@ -106,11 +106,13 @@ def test_the_same_command_and_out_alone_go_on(here, tiny, faces):
     assert (out / "model.safetensors").read_bytes() == before
     other = train(here, faces, out, "--epochs", "5", *TINY)
     assert other.exit_code == 2 and "belongs to a run with other options" in other.stderr
-    again = here("train", "--out", out, "--cache", faces.parent / "cache")  # its recipe stays
+    again = here(
+        "train", "--out", out, "--cache", faces.parent / "cache"
+    )  # the config is unchanged
     assert again.exit_code == 0, again.stderr
 
 
-def test_a_recipe_of_one_run_makes_another(here, tiny, faces, tmp_path):
+def test_the_config_of_one_run_starts_another(here, tiny, faces, tmp_path):
     out, _ = tiny
     new = tmp_path / "new"
     result = here("train", "--config", out / "config.toml", "--out", new, "--epochs", "1",
@@ -144,7 +146,7 @@ def test_the_trained_model_annotates_and_is_measured(
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
     assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
     assert figures["temperature_fitted_on"] == "nothing: 8 validation images are too few (100)"
-    among_all = figures["accuracy_among_all"]  # happiness and sadness were all it ever saw
+    among_all = figures["accuracy_among_all"]  # it was trained on happiness and sadness only
     assert 0 <= among_all <= figures["accuracy"]
     assert "Scored among the 2 of 8 expressions" in result.stdout
     assert f"accuracy is {among_all:.1%} (all)" in " ".join(result.stdout.split())
@@ -168,15 +170,15 @@ def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
     assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
     assert (recipe["teacher"], recipe["teacher_weight"]) == (["default"], 0.25)
     assert len(list(out.glob("teacher-*.npy"))) == 1
-    # another process reads the start's tensors, and goes on with the run
+    # another process reads the start's tensors and resumes the run
     again = jadfer("train", "--out", out, "--cache", faces.parent / "cache", "--threads", "1")
     assert again.returncode == 0, again.stderr
     assert "epoch 1/1" in again.stderr and "before training" not in again.stderr
 
 
-def test_a_run_goes_on_from_another_folder(here, faces, tmp_path):
+def test_a_run_is_resumed_from_another_folder(here, faces, tmp_path):
     out = tmp_path / "run"
-    (faces.parent / "scratch").mkdir()  # no start weights, though it lies here
+    (faces.parent / "scratch").mkdir()  # not start weights, although a folder of that name exists
     result = here("train", "--dataset", "folder", "--data", faces.name, "--out", out, "--cache",
                     faces.parent / "cache", "--epochs", "1", "--start", "scratch", *TINY,
                     cwd=faces.parent)  # fmt: skip
@@ -185,7 +187,7 @@ def test_a_run_goes_on_from_another_folder(here, faces, tmp_path):
     assert again.exit_code == 0, again.stderr
 
 
-def test_nothing_is_left_to_train_on(here, faces, tmp_path):
+def test_training_images_that_are_all_held_out_are_refused(here, faces, tmp_path):
     import shutil
 
     data = tmp_path / "twice"
@@ -198,12 +200,12 @@ def test_nothing_is_left_to_train_on(here, faces, tmp_path):
     assert "vaild is none of train, valid and test, and is skipped" in message
 
 
-def test_ctrl_c_keeps_what_was_done(jadfer, tiny, faces, tmp_path):
+def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
     out = tmp_path / "cut"
     arguments = [JADFER, "train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",
                  faces.parent / "cache", "--epochs", "400", *TINY]  # fmt: skip
     command = [os.fspath(a) for a in arguments]
-    command[-1] = "1"  # a worker, which a signal to the whole group must not kill first
+    command[-1] = "1"  # with a worker, which a signal to the process group must not kill first
     how = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, **how) as process:
         for line in process.stderr:

@@ -1,4 +1,4 @@
-"""Cached ONNX graphs: a graph is made again when anything that shaped it has changed."""
+"""Cached ONNX graphs are invalidated by every change of what shaped them."""
 
 import shutil
 from pathlib import Path
@@ -13,7 +13,7 @@ def test_editing_a_networks_source_gives_another_graph(tmp_path, monkeypatch):
     copy = tmp_path / "networks"
     shutil.copytree(Path(networks.__file__).parent, copy)
     monkeypatch.setattr(networks, "__path__", [str(copy)])
-    assert engines.graph_key(model) == before  # the contents count, not the place
+    assert engines.graph_key(model) == before  # contents count, not the path
     for name in (f"{model.architecture}.py", "stems.py", "base.py"):
         text = (copy / name).read_text()
         (copy / name).write_text(text + "\n# edited\n")

@@ -1,4 +1,4 @@
-"""PyTorch is loaded only where it computes: a short run would spend half of its time on that."""
+"""PyTorch is imported only where it computes: that takes half the time of a short run."""
 
 import subprocess
 import sys
@@ -26,8 +26,8 @@ def start(engine: str) -> str:
     return result.stdout.split("TORCH ")[1]
 
 
-def test_a_graph_that_is_kept_needs_no_torch_and_scores_the_same():
-    start("onnxruntime")  # makes the graph, if none is kept
+def test_a_cached_graph_needs_no_torch_and_scores_the_same():
+    start("onnxruntime")  # exports the graph unless it is cached
     with_torch, without = start("torch").split(), start("onnxruntime").split()
     assert (with_torch[0], without[0]) == ("True", "False")
     assert with_torch[1:] == without[1:]

@@ -1,4 +1,4 @@
-"""Small networks train fastest on one thread, above all where other work shares the cores."""
+"""Small networks train fastest on one thread, above all if other processes share the cores."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Data sets by their own layouts: what is read, how it is split, and what is said when not."""
+"""Data sets in their own layouts: what is read, how it is split, and the errors."""
 
 import cv2
 import numpy as np
@@ -71,7 +71,7 @@ def test_affectnet_with_annotations(tmp_path):
 
 def test_affectnet_with_lists(tmp_path):
     lines = ["subDirectory_filePath,face_x,expression"]
-    for i in range(11):  # 8 none, 9 uncertain and 10 no face are left out, and may be missing
+    for i in range(11):  # 8 none, 9 uncertain and 10 no face are skipped, and may be missing
         lines.append(f"{i}/face.jpg,0,{i}")
         if i < 8:
             picture(tmp_path / "Manually_Annotated_Images" / str(i) / "face.jpg")
@@ -112,13 +112,13 @@ def test_folder_without_splits_is_split_by_a_hash_of_the_name(tmp_path):
     names = [name for part in parts.values() for name in part]
     assert len(names) == len(set(names)) == 200
     assert 140 <= len(parts["train"]) <= 180 and min(map(len, parts.values())) >= 8
-    for i in range(200, 220):  # more pictures move none of the others
+    for i in range(200, 220):  # new pictures do not move the others
         picture(tmp_path / "sad" / f"{i}.png", side=4)
     again = load("folder", tmp_path, "test").image_names
     assert [n for n in again if int(n.split("/")[1][:-4]) < 200] == parts["test"]
 
 
-def test_a_train_folder_alone_gives_a_tenth_for_validation(tmp_path):
+def test_a_tenth_of_a_single_train_folder_becomes_validation(tmp_path):
     for i in range(100):
         picture(tmp_path / "train" / "sad" / f"{i}.png", side=4)
     train, valid = load("folder", tmp_path, "train"), load("folder", tmp_path, "valid")
@@ -162,13 +162,13 @@ def test_csv_with_labels_and_with_votes(tmp_path):
         (("ferplus", "test", {"classes": {"1": "fear"}}), "--class belongs to"),
     ],
 )
-def test_options_that_make_no_sense(tmp_path, arguments, message):
+def test_invalid_options_are_refused(tmp_path, arguments, message):
     dataset, split, more = arguments
     with pytest.raises(OptionError, match=message):
         load(dataset, tmp_path, split, **more)
 
 
-def test_missing_place_and_unreadable_picture(tmp_path):
+def test_missing_folder_and_unreadable_picture(tmp_path):
     with pytest.raises(JadferError, match="There is no"):
         load("folder", tmp_path / "nowhere", "test")
     (tmp_path / "test" / "sad").mkdir(parents=True)
@@ -191,7 +191,7 @@ def test_what_a_set_can_name_does_not_depend_on_the_split(tmp_path):
     assert load("csv", tmp_path / "labels.csv", "test").expressions == (1, 3)
 
 
-def test_hidden_files_and_other_types_are_left_out_and_told(tmp_path):
+def test_hidden_files_are_skipped_and_other_types_reported(tmp_path):
     picture(tmp_path / "test" / "sad" / "a.JPG")
     (tmp_path / "test" / "sad" / "._a.jpg").write_bytes(b"Finder")
     picture(tmp_path / "test" / "sad" / ".ipynb_checkpoints" / "a-checkpoint.png")
@@ -206,7 +206,7 @@ def test_hidden_files_and_other_types_are_left_out_and_told(tmp_path):
     assert faces.take([0]).notes == faces.notes
 
 
-def test_csv_as_excel_writes_it_and_votes_under_own_names(tmp_path):
+def test_csv_from_excel_and_votes_under_other_names(tmp_path):
     picture(tmp_path / "a.png")
     table = tmp_path / "labels.csv"
     table.write_bytes("\ufeffFile;Label;Split\na.png;sad;test\n".encode())
@@ -220,7 +220,7 @@ def test_csv_as_excel_writes_it_and_votes_under_own_names(tmp_path):
     assert "CSV UTF-8" in caught.value.hint
 
 
-def test_a_split_that_is_not_there_is_told_apart_from_one_that_is_broken(tmp_path):
+def test_a_missing_split_is_not_confused_with_a_damaged_one(tmp_path):
     picture(tmp_path / "train" / "sad" / "a.png")
     with pytest.raises(SplitMissing):
         load("folder", tmp_path, "test")
