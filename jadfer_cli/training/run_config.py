@@ -13,7 +13,8 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.training import recipes
 from jadfer_cli.training.augment import NO_AUGMENTATION
 from jadfer_cli.training.data import DataOptions
-from jadfer_cli.training.options import TrainOptions, defaults, from_table
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipe_options import defaults, from_table
 from jadfer_cli.training.run_folder import CONFIG, read_config
 from jadfer_cli.training.start import Start
 

@@ -20,7 +20,8 @@ from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet, without_repeats
 from jadfer_cli.training.loop import Callbacks, check_enough, train
-from jadfer_cli.training.options import TrainOptions, as_table
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.reporting import Reporter, figures_line
 from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start

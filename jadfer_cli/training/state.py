@@ -16,7 +16,8 @@ from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, OutputError, TrainingError
 from jadfer_cli.training import recipes
 from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.options import TrainOptions, flat
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipe_options import flat
 from jadfer_cli.training.start import Start
 
 STATE, BEST = "state.pt", "best.pt"

@@ -13,7 +13,7 @@ from jadfer_cli.expression.networks.jadfer import DropPath, Jadfer, JadferConfig
 from jadfer_cli.faces import align
 from jadfer_cli.training import augment, loop, optimisation, run_folder, teacher
 from jadfer_cli.training import start as starts
-from jadfer_cli.training.options import as_table, defaults, from_table
+from jadfer_cli.training.recipe_options import as_table, defaults, from_table
 from jadfer_cli.training.recipes.jadfer import JadferOptions
 from jadfer_cli.training.start import Start
 

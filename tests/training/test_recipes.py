@@ -13,7 +13,7 @@ from jadfer_cli.expression import checkpoint, networks
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.training import loop, recipes
 from jadfer_cli.training import start as starts
-from jadfer_cli.training.options import as_table, defaults, from_table
+from jadfer_cli.training.recipe_options import as_table, defaults, from_table
 from jadfer_cli.training.start import Start
 
 NETWORK_FILE = """
