@@ -111,8 +111,8 @@ def test_dropping_is_drawn_for_each_sample():
 @pytest.mark.parametrize("branches", BRANCHES)
 def test_every_parameter_gets_a_gradient(branches):
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(branches=branches)).train()
-    output = network(torch.rand(2, 3, 112, 112))
+    network = Jadfer(JadferConfig(branches=branches, crop_px=64)).train()
+    output = network(torch.rand(2, 3, 64, 64))
     assert output.logits.shape == (2, 8)
     (output.logits.square().sum() + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
     without = [
@@ -237,7 +237,7 @@ def test_the_public_stem_is_the_public_network(shared):
 def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, engine):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(stem=stem, **SMALL))
+    network = Jadfer(JadferConfig(stem=stem, crop_px=64, **SMALL))
     for norm in network.modules():  # statistics that folding must not lose
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.1)
@@ -245,7 +245,7 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.7)
     runtime = Runtime("cpu", "CPU", "fp32", 2, engine, 2)
     model = checkpoint.load(str(tmp_path / "m.safetensors"))
-    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     with torch.no_grad():
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         expected = (network.eval()(images).logits / 0.7).softmax(-1).numpy()
