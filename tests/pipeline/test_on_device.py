@@ -91,8 +91,8 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
             assert np.abs(one.crops.rgb - theirs).max(initial=0) <= 2
             assert torch.equal(one.crops.on_device.cpu(), torch.from_numpy(one.crops.rgb))
     given = []
-    engine = annotator.predictor._engine
-    annotator.predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
+    engine = annotator.predictor.engine
+    annotator.predictor.engine = lambda crops: (given.append(crops), engine(crops))[1]
     scored = [frame for part in run.score(run.batches(seen)) for frame in part]
     assert all(crops.device.type == device for crops in given)  # no way round by the CPU
     for one, frame in zip(seen, scored, strict=True):

@@ -84,7 +84,7 @@ def test_dropped_rows_still_sum_to_one_and_hold_no_nan(reading):
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad=reading, jad_p=1.0, jad_rho=1.0)).train()
     logits = 100 * torch.randn(2, 4, 5, 10)
-    weights = layer._drop(logits, n_cls=1).softmax(-1)
+    weights = layer.drop(logits, n_cls=1).softmax(-1)
     assert torch.isfinite(weights).all()
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 5))
 
@@ -97,14 +97,14 @@ def test_evaluation_and_rho_zero_are_the_identity():
         (JadferConfig(**SMALL, jad_p=0.0, jad_rho=0.5), True),
     ):
         layer = Attention(config).train(training)
-        assert layer._drop(logits, n_cls=1) is logits
+        assert layer.drop(logits, n_cls=1) is logits
 
 
 def test_dropping_is_drawn_for_each_sample():
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad_p=0.5, jad_rho=0.2)).train()
     logits = torch.randn(200, 4, 5, 10)
-    dropped = torch.isinf(layer._drop(logits, n_cls=1)).flatten(1).any(1)
+    dropped = torch.isinf(layer.drop(logits, n_cls=1)).flatten(1).any(1)
     assert 60 < int(dropped.sum()) < 140  # 100 expected, standard deviation 7
 
 
@@ -285,7 +285,7 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monk
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)
         predictor = Predictor(model, runtime)
-        predictor._engine = in_torch(model, runtime, half_weights=True)
+        predictor.engine = in_torch(model, runtime, half_weights=True)
         types = set()
         monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
         found = predictor.probabilities(torch.from_numpy(crops))
