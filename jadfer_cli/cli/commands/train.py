@@ -17,7 +17,7 @@ from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import ConsoleReporter, TrainingProgress
 from jadfer_cli.options import ModelOptions
 
-HELP = """Train a model, or fine-tune the shipped one on your own faces.
+HELP = """Train a model, or fine-tune the shipped one on faces of your own.
 
 The run's folder holds options (config.toml), log (log.csv), state and, at the end, \
 model.safetensors with its temperature, for --model of the other commands. To resume a stopped \
