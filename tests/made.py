@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.records import OK, AnnotatedFrame, DetectorInfo, Faces, Quality
 from jadfer_cli.results import metadata as sidecar

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import jadfer_cli
 from jadfer_cli.common import file_sha256
-from jadfer_cli.expression.checkpoint import LABELS, registry
+from jadfer_cli.expression.checkpoint import registry
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results.columns import column_descriptions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -109,7 +109,7 @@ def _test_parquet() -> str:
     """Writes and reads the columns of a result, and a few rows of numbers."""
     import pandas as pd
 
-    from jadfer_cli.expression.checkpoint import LABELS
+    from jadfer_cli.labels import LABELS
     from jadfer_cli.results.schema import result_schema
 
     with tempfile.TemporaryDirectory(prefix="jadfer-doctor-") as folder:

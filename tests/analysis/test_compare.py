@@ -8,7 +8,7 @@ from made import Made, Track, options, sure
 
 from jadfer_cli.analysis import compare as comparing
 from jadfer_cli.analysis.compare import compare
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 BOX = (100.0, 80.0, 180.0, 180.0)

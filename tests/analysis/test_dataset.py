@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from jadfer_cli.analysis.find import find_results
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import ResultError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 CATEGORIES = ["video", "frame_status", "face_source", "expression"]

@@ -12,7 +12,7 @@ from made import Made, Track, options
 
 from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, select_expressions
 from jadfer_cli.errors import OptionError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 SMILE = LABELS.index("happiness")

@@ -19,7 +19,7 @@ from jadfer_cli.analysis.export import bids, boris, tiers
 from jadfer_cli.analysis.export.paths import check_output, output_paths
 from jadfer_cli.cli import app
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 RULE = Rule(min_duration_s=0.1)

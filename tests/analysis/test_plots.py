@@ -13,7 +13,7 @@ from jadfer_cli.analysis.plots import thinning as curves
 from jadfer_cli.analysis.plots import timelines
 from jadfer_cli.analysis.plots.colours import COLOURS, colours_of
 from jadfer_cli.cli.app import app
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results.load import load
 
 

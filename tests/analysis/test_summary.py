@@ -7,7 +7,7 @@ from made import Made, Track, options, sure
 
 from jadfer_cli.analysis import frame_times as timing
 from jadfer_cli.analysis import summary
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 SEVEN = LABELS[:-1]

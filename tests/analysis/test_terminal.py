@@ -5,7 +5,7 @@ from made import Made, Track
 
 from jadfer_cli.analysis.face_table import read_faces
 from jadfer_cli.analysis.plots.terminal import NO_FACE, UNSEEN, UNUSABLE, terminal_timeline
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
 HAPPY, SAD = LABELS.index("happiness"), LABELS.index("sadness")

@@ -9,7 +9,7 @@ import pytest
 from made import Made, Track, options
 
 from jadfer_cli.cli.timeline import letters
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import AnnotateOptions
 
 SEVEN = LABELS[:-1]

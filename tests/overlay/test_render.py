@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from jadfer_cli.analysis.frame_times import frame_spans
 from jadfer_cli.cli.app import app
 from jadfer_cli.common import file_sha256
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.overlay import regions
 from jadfer_cli.overlay.painter import DrawnFace, Painter, blur, font_sizes
 from jadfer_cli.results.load import load

@@ -14,7 +14,7 @@ import pytest
 from results.test_results import annotated
 
 from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.records import ReaderNotes
 from jadfer_cli.results import parquet, parts
 from jadfer_cli.results.lock import is_being_written

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.records import CORRUPT, OK, AnnotatedFrame, Faces, Quality
 from jadfer_cli.results import schema
 from jadfer_cli.results.columns import column_descriptions
