@@ -58,7 +58,7 @@ def test_same_faces_other_ids(tmp_path):
     ours = [Track(0, [0, 1, 2], "fear", box_px=BOX), Track(1, [0, 1, 2], "anger", box_px=OTHER)]
     swapped = [dataclasses.replace(ours[1], id=0), dataclasses.replace(ours[0], id=1)]
     found = pair(tmp_path, ours, swapped)
-    assert found.differences == ("same faces, other ids (6 of 6)",)
+    assert found.differences == ("same faces, other IDs (6 of 6)",)
     assert found.ids == {"0 -> 1": 3, "1 -> 0": 3} and found.max_p == 0
     # a track that breaks off and goes on under a new id
     (tmp_path / "b").mkdir()
@@ -111,9 +111,9 @@ def test_settings_explain_and_labels_decide(tmp_path):
     assert other.agree and len(other.settings) == 1
 
 
-@pytest.mark.parametrize("frames_at_once", [5000, 2])
-def test_matching_agrees_with_a_plain_search(tmp_path, monkeypatch, frames_at_once):
-    monkeypatch.setattr(comparing, "_FRAMES_AT_ONCE", frames_at_once)
+@pytest.mark.parametrize("chunk_frames", [5000, 2])
+def test_matching_agrees_with_a_plain_search(tmp_path, monkeypatch, chunk_frames):
+    monkeypatch.setattr(comparing, "_CHUNK_FRAMES", chunk_frames)
     # crowds of boxes that move a little: each face's best counterpart is its own
     rng = np.random.default_rng(0)
     at = np.array([(120 * (i % 5), 120 * (i // 5)) for i in range(20)])

@@ -9,6 +9,7 @@ import pytest
 from made import Made, Track, options
 from typer.testing import CliRunner
 
+from jadfer_cli.analysis.find import find_results
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import ResultError
 from jadfer_cli.expression.checkpoint import LABELS
@@ -115,7 +116,8 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
     folder, paths = three
     out = folder / "all.parquet"
     collect(folder, "-o", out)
-    assert load.find([str(folder)], recursive=True) == paths
+    found = find_results([str(folder)], recursive=True)
+    assert [result.path for result in found.results] == paths
     with pytest.raises(ResultError, match=r"a dataset of 3 videos, made by `jadfer collect`"):
         load.load(out)
     assert "Add --overwrite" in collect(folder, "-o", out, code=2)
@@ -124,7 +126,7 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
     collect(folder, "-o", folder / "all")
     told = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
     assert told == "" and len(pd.read_parquet(folder / "all")) == 22
-    assert "there is no result" in collect(out, "-o", folder / "x.parquet", code=1)
+    assert "is a dataset of 3 videos" in collect(out, "-o", folder / "x.parquet", code=1)
 
 
 def test_nothing_else_is_ever_replaced(three, collect, tmp_path):
@@ -132,10 +134,10 @@ def test_nothing_else_is_ever_replaced(three, collect, tmp_path):
     before = paths[0].read_bytes()
     told = collect(folder, "-o", paths[0], "--overwrite", code=1)
     assert "is a result of jadfer annotate" in told and paths[0].read_bytes() == before
-    assert "no dataset of jadfer collect" in collect(folder, "-o", folder, "--overwrite", code=1)
+    assert "not a dataset" in collect(folder, "-o", folder, "--overwrite", code=1)
     (tmp_path / "table.parquet").write_bytes(b"mine")
     told = collect(folder, "-o", tmp_path / "table.parquet", "--overwrite", code=1)
-    assert "no dataset" in told and (tmp_path / "table.parquet").read_bytes() == b"mine"
+    assert "not a dataset" in told and (tmp_path / "table.parquet").read_bytes() == b"mine"
     assert "file, not a folder" in collect(folder, "-o", tmp_path / "table.parquet" / "x", code=1)
 
 
@@ -151,11 +153,11 @@ def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     assert "landmarks" not in told and told.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
     named = collect(paths[0], folder / "cut.parquet", "-o", tmp_path / "x.parquet", code=1)
-    assert "cut.parquet is no readable Parquet file" in named
+    assert "cut.parquet is not a readable Parquet file" in named
     assert not (tmp_path / "x.parquet").exists()
     (tmp_path / "empty").mkdir()
     told = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)
-    assert "there is no result of jadfer annotate" in told
+    assert "no result of jadfer annotate found" in told
     told = collect(folder, "--no-recursive", "-o", tmp_path / "x.parquet", code=1)
     assert "1 video, 7 rows" in told
 
@@ -178,7 +180,9 @@ def test_different_models_are_refused_or_told_apart(three, collect, tmp_path):
     paths.append(made(folder / "d.parquet", sha256="d", labels=seven, model_sha256="9" * 64))
     told = collect(folder, "-o", tmp_path / "all.parquet", code=1)
     assert "model differs: jadfer-compact 11111111 in 3 results; " in told
-    assert f"jadfer-compact 99999999 in {paths[3]}. " in told and "--mixed" in told
+    assert (
+        f"jadfer-compact 99999999 in {paths[3]}. " in told and "--mixed accepts them all." in told
+    )
     told = collect(folder, "-o", tmp_path / "all.parquet", "--mixed")
     assert "Warning: model differs" in told
     rows = pd.read_parquet(tmp_path / "all.parquet")
@@ -199,9 +203,12 @@ def test_other_settings_are_told_with_their_files(three, collect, tmp_path):
         "precision": "bf16", "detector": {"name": "buffalo_sc", "sha256": "8" * 64},
     }))  # fmt: skip
     told = collect(folder, "-o", tmp_path / "all.parquet")
-    assert f"fps differs: None in 4 results; 5.0 in {paths[3]}." in told
-    assert f"precision differs: fp32 in 4 results; bf16 in {paths[4]}." in told
-    assert "detector differs: centerface 22222222 in 4 results; buffalo_sc 88888888 in " in told
+    assert f"--fps differs: none in 4 results; 5.0 in {paths[3]}." in told
+    assert f"--precision differs: fp32 in 4 results; bf16 in {paths[4]}." in told
+    assert (
+        "detector differs: centerface (222222222222) in 4 results; buffalo_sc (888888888888) in "
+        in told
+    )
     assert told.endswith("5 videos, 36 rows; 3 warnings")
     metadata = pd.read_parquet(tmp_path / "all.parquet").attrs["jadfer"]
     assert "options.video.fps" in metadata["collected"]["differs"]
@@ -226,22 +233,22 @@ def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
         made(folder / day / "x.parquet", sha256=sha256, video="x.mp4")
     made(folder / "y.parquet", sha256="3", video="y.mov")
     told = collect(folder, "-o", tmp_path / "all.parquet")
-    assert "2 results share their name" in told
+    assert "2 results are of videos with the same name" in told
     rows = pd.read_parquet(tmp_path / "all.parquet")
     assert rows["video"].unique().tolist() == ["day1/x.mp4", "day2/x.mp4", "y.mov"]
     assert not rows.duplicated(["video", "frame", "track_id"]).any()
 
     told = collect(folder, "-o", tmp_path / "rel.parquet", "--relative")
-    assert "share" not in told
+    assert "same name" not in told
     rows = pd.read_parquet(tmp_path / "rel.parquet")
     assert rows["video"].unique().tolist() == ["day1/x.mp4", "day2/x.mp4", "y.mov"]
 
     made(folder / "copy of y.parquet", sha256="3", video="z.mov")
     told = collect(folder, "-o", tmp_path / "copies.parquet")
-    assert "The same video (by its sha256) has 2 results under several names" in told
+    assert "The same video (by its sha256) has 2 results under different names" in told
     shutil.copy(folder / "y.parquet", folder / "y2.parquet")
     told = collect(folder, "-o", tmp_path / "twice.parquet", code=1)
-    assert "2 results are of the same video" in told and "leave all but one out" in told
+    assert "2 results are of the same video" in told and "leave out all but one" in told
     assert not (tmp_path / "twice.parquet").exists()
     (folder / "y2.parquet").unlink()
     made(folder / "odd.parquet", sha256="5", video="day1/x.mp4")
@@ -252,7 +259,7 @@ def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
 def test_row_groups_are_joined_and_bounded(collect, tmp_path, monkeypatch):
     from jadfer_cli.analysis.dataset import write as datasets
 
-    monkeypatch.setattr(datasets, "_ROWS_A_GROUP", 20)
+    monkeypatch.setattr(datasets, "_ROWS_PER_GROUP", 20)
     for i in range(9):
         made(tmp_path / "in" / f"{i}.parquet", sha256=str(i), n_frames=5 + 5 * i)
     collect(tmp_path / "in", "-o", tmp_path / "all.parquet")
@@ -289,6 +296,6 @@ def test_a_dataset_that_a_killed_run_had_put_aside_comes_back(three, collect, tm
     aside = tmp_path / ".all.collecting"
     aside.mkdir()
     out.rename(aside / "old")
-    assert "exists already" in collect(three[0], "-o", out, code=2)
+    assert "already exists" in collect(three[0], "-o", out, code=2)
     assert len(list(out.iterdir())) == 3
     assert not aside.exists()

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import Made, Track, options
 
-from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, wanted
+from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, select_expressions
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.results import load
@@ -104,7 +104,7 @@ def test_neutral_comes_on_request_and_what_there_is_not_is_said(tmp_path):
     of = result(tmp_path, Track(0, list(range(10))), labels=labels)
     assert brief(find_events(of, Rule())) == []
     assert brief(find_events(of, Rule(), ["neutral"])) == [(0, "neutral", 0, 0, 9, "both")]
-    assert wanted(["Happy", "joy", "angry"], of) == ("happiness", "anger")
+    assert select_expressions(["Happy", "joy", "angry"], of) == ("happiness", "anger")
     for name in ("contempt", "grin"):
         with pytest.raises(OptionError, match=f"{name}.*It has neutral, happiness"):
             find_events(of, Rule(), [name])

@@ -4,6 +4,7 @@ import json
 import re
 import xml.etree.ElementTree as etree
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from pympi.Elan import Eaf
 from jadfer_cli.analysis import export
 from jadfer_cli.analysis.events import Rule, find_events
 from jadfer_cli.analysis.export import bids, boris, tiers
+from jadfer_cli.analysis.export.paths import check_output, output_paths
+from jadfer_cli.cli import app
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.results import load
@@ -41,7 +44,7 @@ def overlapping():
 
 
 def write(kind, of, path):
-    export.FORMATS[kind].write([of], path)
+    export.EXPORTERS[kind].write([of], path)
     return path
 
 
@@ -147,20 +150,20 @@ def test_events_of_less_than_a_millisecond_have_no_interval(tmp_path):
         tmp_path, tracks, Rule(min_duration_s=0, merge_gap_s=0), times_s=np.arange(20) / 4000
     )
     assert len(of.events) == 10
-    assert all(s.end_ms > s.start_ms for tier in tiers.tiers(of) for s in tier.spans)
+    assert all(s.end_ms > s.start_ms for tier in tiers.tiers(of) for s in tier.intervals)
     write("textgrid", of, tmp_path / "clip.TextGrid")
 
 
 def test_no_interval_ends_after_the_video(tmp_path):
     # 20 pictures of 33.34 ms: the video ends at 666.8 ms, of which 666 are whole
     of = found(tmp_path, [Track(0, list(range(20)), "fear")], times_s=np.arange(20) * 0.03334)
-    ((span,),) = (tier.spans for tier in tiers.tiers(of))
-    assert (span.start_ms, span.end_ms, tiers.end_ms(of)) == (0, 666, 666)
+    ((interval,),) = (tier.intervals for tier in tiers.tiers(of))
+    assert (interval.start_ms, interval.end_ms, tiers.end_ms(of)) == (0, 666, 666)
 
 
 def test_boris_has_its_own_columns_and_order(tmp_path):
     path = tmp_path / "boris.csv"
-    export.FORMATS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
+    export.EXPORTERS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
     table = pd.read_csv(path, keep_default_na=False)
     assert tuple(table.columns) == boris.COLUMNS and len(boris.COLUMNS) == 24
     assert table["Observation id"].tolist() == ["clip"] * 4 + ["b"]
@@ -247,12 +250,66 @@ def test_a_result_and_its_sidecar_are_never_replaced(tmp_path):
         ("bids", tmp_path / "sub-1_events.tsv"),  # its sidecar has the name of the result's
     ):  # fmt: skip
         with pytest.raises(OutputError, match="is a result of jadfer annotate"):
-            export.FORMATS[kind].check(path, overwrite=True)
+            check_output(path, export.EXPORTERS[kind], overwrite=True)
     for kind in ("eaf", "textgrid", "boris", "bids"):
-        path = tmp_path / export.FORMATS[kind].name_for("x")
+        path = tmp_path / export.EXPORTERS[kind].file_name_for("x")
         write(kind, of, path)
-        with pytest.raises(OptionError, match="exists already"):
-            export.FORMATS[kind].check(path, overwrite=False)
-        export.FORMATS[kind].check(path, overwrite=True)
+        with pytest.raises(OptionError, match="already exists"):
+            check_output(path, export.EXPORTERS[kind], overwrite=False)
+        check_output(path, export.EXPORTERS[kind], overwrite=True)
         write(kind, of, path)
     assert not [p.name for p in tmp_path.iterdir() if p.suffix in (".part", ".bak")]
+
+
+EXCLAIM = """
+from jadfer_cli.analysis.export.exporter import Exporter
+
+
+def write(event_sets, out):
+    events = [event for each in event_sets for event in each.records()]
+    lines = [f"{event.expression.upper()}! at {event.onset_s:.2f} s" for event in events]
+    out.write_text("\\n".join(lines))
+
+
+EXPORTERS = (Exporter("exclaim", "Exclaim", (".shout",), "one exclamation per event", write),)
+"""
+
+
+def test_a_format_is_one_file(tmp_path, monkeypatch):
+    """A module put into the package is found, named in the help, and writes."""
+    (tmp_path / "exclaim.py").write_text(EXCLAIM)
+    monkeypatch.setattr(export, "__path__", [*export.__path__, str(tmp_path)])
+    monkeypatch.setattr(export, "EXPORTERS", export.discover())
+    out = tmp_path / "clip.shout"
+    exporter = export.exporter_named("Exclaim")
+    assert export.exporter_for(out) is exporter is export.EXPORTERS["exclaim"]
+    assert "exclaim: one exclamation per event" in export.format_help()
+    assert ".shout" in export.suffix_help()
+    of = found(tmp_path, TRACKS[:2])
+    check_output(out, exporter, overwrite=False)
+    exporter.write([of], out)
+    assert out.read_text().splitlines()[:2] == ["ANGER! at 0.00 s", "HAPPINESS! at 0.20 s"]
+    with pytest.raises(OptionError, match="already exists"):
+        check_output(out, exporter, overwrite=False)
+    with pytest.raises(OptionError, match=r"Exclaim files \(--format exclaim\) end in .shout"):
+        check_output(tmp_path / "x.txt", exporter, overwrite=False)
+    paths = output_paths([of.result], [str(tmp_path)], tmp_path / "folder", exporter)
+    assert paths == {tmp_path / "folder" / "clip.shout": [of.result]}
+    with pytest.raises(OptionError, match="about one video"):
+        output_paths([of.result] * 2, [], out, exporter)
+
+
+def test_every_format_has_a_help_text_and_its_own_name():
+    exporters = list(export.EXPORTERS.values())
+    assert {e.name for e in exporters} == {
+        "csv", "tsv", "json", "jsonl", "parquet", "eaf", "textgrid", "boris", "bids",
+    }  # fmt: skip
+    for each in exporters:
+        assert each.help and each.title and each.name == each.name.lower()
+        assert each.file_name_for("x").endswith(each.suffixes)
+        assert each.help in export.format_help() and each.name in export.format_help()
+        if each.chosen_by_suffix:
+            assert all(suffix in export.suffix_help() for suffix in each.suffixes)
+            assert export.exporter_for(Path("x" + each.suffixes[0])) is each
+    help_of = {option.name: option.help for option in app.load("events").params}
+    assert help_of["form"] == f"{export.format_help()}." and help_of["out"] == export.suffix_help()

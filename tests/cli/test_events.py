@@ -81,7 +81,7 @@ def test_boris_takes_all_results_in_one_file(results, run, tmp_path):
     args = (results, "-r", "-o", out, "--format", "boris")
     assert run(*args).exit_code == 0
     again = run(*args)
-    assert again.exit_code == 2 and "exists already" in again.stderr
+    assert again.exit_code == 2 and "already exists" in again.stderr
     assert run(*args, "--overwrite").exit_code == 0
     ids = pd.read_csv(out)["Observation id"].tolist()
     assert ids == [str(results / "day 1" / "smile"), str(results / "smile")]
@@ -96,7 +96,7 @@ def test_results_of_one_name_stay_apart(results, run, tmp_path):
 
 def test_a_bids_file_is_named_as_bids_wants_it(results, run, tmp_path):
     done = run(results / "smile.parquet", "-o", tmp_path / "x.tsv", "--format", "bids")
-    assert done.exit_code == 2 and "ends in _events.tsv" in done.stderr
+    assert done.exit_code == 2 and "(--format bids) end in _events.tsv" in done.stderr
     assert "E.g. -o x_events.tsv" in done.stderr
 
 
@@ -125,12 +125,16 @@ def test_options_reach_the_rule(results, run):
         (("--expression", "grin"), 2, "It has neutral, happiness"),
         (("--expression", "hapyness"), 2, "Did you mean happiness?"),
         (("--expression", "happy,sad"), 2, "--expression happy --expression sad"),
-        (("--format", "elan"), 2, "ELAN reads eaf"),
-        (("--format", "eaf"), 2, "needs a place"),
+        (("--format", "elan"), 2, "eaf: tiers for ELAN"),
+        (("--format", "eaf"), 2, "--format eaf needs -o FILE"),
         (("-o", "x.doc"), 2, "Known are .eaf, .TextGrid, .csv"),
-        (("-o", "x.txt", "--format", "boris"), 2, "ends in .csv"),
-        (("-o", "x.json", "--format", "tsv"), 2, "ends in .tsv"),
-        (("-o", "x.csv", "--format", "xls"), 2, "--format must be one of csv, tsv"),
+        (("-o", "x.txt", "--format", "boris"), 2, "(--format boris) end in .csv"),
+        (("-o", "x.json", "--format", "tsv"), 2, "(--format tsv) end in .tsv"),
+        (
+            ("-o", "x.csv", "--format", "xls"),
+            2,
+            "--format must be one of bids, boris, eaf, textgrid, csv, tsv",
+        ),
         (("-o", "out"), 2, "Add --format"),
         (("-o", "x.eaf"), 2, "--format eaf is about one video"),
         (("-o", "smile.parquet", "--overwrite"), 1, "is a result of jadfer annotate"),

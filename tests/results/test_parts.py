@@ -18,9 +18,10 @@ from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.records import ReaderNotes
 from jadfer_cli.results import parquet, parts
-from jadfer_cli.results.parts import is_being_written, parts_folder, remove_leftovers
-from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.lock import is_being_written
+from jadfer_cli.results.paths import landmark_path, parts_folder
 from jadfer_cli.results.sink import ResultSink
+from jadfer_cli.results.unfinished import remove_leftovers
 
 KEY = {"model": "a", "redetect": 0.3, "fps": None}
 # two parts of three frames, then four frames; whole looks at 0, 3, 6
@@ -70,7 +71,7 @@ def test_a_stopped_run_goes_on_and_tells_where(tmp_path):
     make(whole, landmarks=True)
     with pytest.raises(KeyboardInterrupt) as stopped:
         make(out, landmarks=True, stop=8)
-    assert stopped.value.__notes__ == ["Run the same command again: it goes on at 0:00."]
+    assert stopped.value.__notes__ == ["Run the same command again: it resumes at 0:00."]
     folder = parts_folder(out)
     assert names(folder) == ["000000.part", "000001.part", "key.json", "lock"]
     assert not is_being_written(out)
@@ -78,7 +79,7 @@ def test_a_stopped_run_goes_on_and_tells_where(tmp_path):
         make(out, landmarks=True, stop=6)
     taken = make(out, landmarks=True)
     assert [facts.end for facts in taken] == [3, 6]
-    assert [facts.taken_up for facts in taken] == [None, None]
+    assert [facts.resumed_at for facts in taken] == [None, None]
     assert [facts.decoders for facts in taken] == [[(0, "decord 3")], []]
     assert [facts.warnings for facts in taken] == [[(1, "frame 1")], [(4, "frame 4")]]
     assert names(out.parent) == ["c.json", "c.landmarks.parquet", "c.parquet"]
@@ -223,7 +224,7 @@ def test_a_full_disk_costs_what_is_not_in_a_part_yet(tmp_path, monkeypatch):
         opened(handle)
 
     monkeypatch.setattr(parquet.os, "fsync", full)
-    with pytest.raises(OutputError, match=r"No space left.*make room.*goes on at 0:00"):
+    with pytest.raises(OutputError, match=r"No space left.*make room.*resumes at 0:00"):
         make(out)
     assert names(parts_folder(out)) == ["000000.part", "000001.part", "key.json", "lock"]
     monkeypatch.setattr(parquet.os, "fsync", opened)
@@ -294,7 +295,7 @@ def test_runs_that_start_together_go_one_after_the_other(tmp_path):
 
 
 def test_row_groups_hold_whole_frames_and_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_ROWS_A_GROUP", 5)
+    monkeypatch.setattr(parquet, "_MAX_GROUP_ROWS", 5)
     out = tmp_path / "c.parquet"
     make(out)
     with pq.ParquetFile(out) as file:
