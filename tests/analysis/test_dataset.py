@@ -122,7 +122,7 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
         load.load(out)
     assert "Add --overwrite" in collect(folder, "-o", out, code=2)
     told = collect(*folder.glob("*.parquet"), *paths, "-o", out, "--overwrite")
-    assert "collected before: " in told and told.endswith("3 videos, 22 rows")
+    assert "datasets of an earlier jadfer collect: " in told and told.endswith("3 videos, 22 rows")
     collect(folder, "-o", folder / "all")
     told = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
     assert told == "" and len(pd.read_parquet(folder / "all")) == 22
@@ -147,9 +147,10 @@ def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
     (folder / ".under way.parquet.parts").mkdir()
     pd.DataFrame({"x": [1]}).to_parquet(folder / "day1" / "table.parquet")
     told = collect(folder, "-o", tmp_path / "all.parquet", code=1)  # as one is damaged
-    assert f"damaged: {folder / 'cut.parquet'}." in told
-    assert f"not finished: {folder / 'under way.parquet'}." in told
-    assert f"no results of jadfer annotate: {folder / 'day1' / 'table.parquet'}." in told
+    assert f"damaged files: {folder / 'cut.parquet'}." in told
+    assert f"unfinished results: {folder / 'under way.parquet'}." in told
+    foreign = folder / "day1" / "table.parquet"
+    assert f"files that are not results of jadfer annotate: {foreign}." in told
     assert "landmarks" not in told and told.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
     named = collect(paths[0], folder / "cut.parquet", "-o", tmp_path / "x.parquet", code=1)

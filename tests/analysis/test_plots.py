@@ -227,7 +227,7 @@ def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
     found = run("plot", *both, "-o", tmp_path / "g")
     assert found.exit_code == 2 and "would both be drawn into" in found.stderr
     found = run("plot", *both, "-o", tmp_path / "g.png")
-    assert found.exit_code == 2 and "an .html file for one page of them all" in found.stderr
+    assert found.exit_code == 2 and "an .html file for one page with all" in found.stderr
 
 
 @pytest.mark.parametrize(
