@@ -1,4 +1,4 @@
-"""What the commands that read results share: opening them, and progress."""
+"""What the commands that read results share: opening results, and progress."""
 
 from __future__ import annotations
 

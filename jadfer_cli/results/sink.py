@@ -71,7 +71,7 @@ class ResultSink:
         self._pending_rows = 0
         self._decoders: list[tuple[int, str]] = []  # reader's notes that no part has stored yet
         self._warnings: list[tuple[int, str]] = []
-        self._taken_up: int | None = None
+        self._resumed_at: int | None = None
         self._since_s = time.monotonic()
         self._kept_tracks: Mapping[int, int] | None = None
         self._files: FinalFiles | None = None
@@ -96,45 +96,45 @@ class ResultSink:
     def stored(self) -> Iterator[Part]:
         """Yield the parts of an earlier run; those not consumed before `write` are lost."""
         for part in self._parts.stored():
-            self._taken_up = part.facts.end
+            self._resumed_at = part.facts.end
             yield part
 
     def start_over(self) -> None:
         """Remove the parts of an earlier run."""
         self._parts.start_over()
-        self._taken_up = None
+        self._resumed_at = None
 
     def write(self, frames: Sequence[AnnotatedFrame]) -> None:
-        """Adds frames, in ascending order; now and then a part of them goes to disk.
+        """Add consecutive frames; from time to time those so far are stored as a part.
 
         Args:
-            frames: Some frames.
+            frames: Frames that follow those of the last call, in ascending order.
 
         Raises:
-            OutputError: They cannot be written.
+            OutputError: A part cannot be written.
         """
         for frame in frames:
             spent_s = time.monotonic() - self._since_s
-            # before the cut: it may carry notes about frames skipped before it
+            # Before the part is stored: the notes may be about frames skipped before this one.
             self._decoders += frame.notes.decoders
             self._warnings += frame.notes.warnings
             if frame.restartable and self._pending and self._parts.due(self._pending_rows, spent_s):
-                self._cut(frame, spent_s)
+                self._store_part(frame, spent_s)
             self._pending.append(frame)
             self._pending_rows += max(len(frame.faces), 1)
 
-    def _cut(self, following: AnnotatedFrame, spent_s: float) -> None:
-        """Stores the frames up to the following one, at which a later run can resume."""
+    def _store_part(self, following: AnnotatedFrame, spent_s: float) -> None:
+        """Store the frames before the following one, at which a later run can resume."""
         end = following.index
         facts = Facts(
-            self._parts.n, end, following.time_s, spent_s, self._taken_up,
+            self._parts.n, end, following.time_s, spent_s, self._resumed_at,
             [note for note in self._decoders if note[0] < end],
             [note for note in self._warnings if note[0] < end],
         )  # fmt: skip
         self._parts.add(self._pending_table(), facts)
         self._decoders = [note for note in self._decoders if note[0] >= end]
         self._warnings = [note for note in self._warnings if note[0] >= end]
-        self._pending, self._pending_rows, self._taken_up = [], 0, None
+        self._pending, self._pending_rows, self._resumed_at = [], 0, None
         self._since_s = time.monotonic()
 
     def _pending_table(self) -> pa.Table:

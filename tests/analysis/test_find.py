@@ -21,17 +21,23 @@ def paths(*inputs, **how):
     return [result.path for result in find_results([*map(str, inputs)], **how).results]
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made_once")
+    made(folder / "a.parquet", landmarks=True)
+    made(folder / "day1" / "b.parquet")
+    made(folder / ".c.parquet")
+    pd.DataFrame({"x": [1]}).to_parquet(folder / "foreign.parquet")
+    (folder / "broken.parquet").write_bytes(b"PAR1 no")
+    (folder / ".unfinished.parquet.parts").mkdir()
+    (folder / "empty").mkdir()
+    return folder
+
+
 @pytest.fixture
-def folder(tmp_path):
+def folder(made_once, tmp_path):
     """A result with landmarks, one in a subfolder, one hidden, and files that are not results."""
-    made(tmp_path / "a.parquet", landmarks=True)
-    made(tmp_path / "day1" / "b.parquet")
-    made(tmp_path / ".c.parquet")
-    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "foreign.parquet")
-    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
-    (tmp_path / ".unfinished.parquet.parts").mkdir()
-    (tmp_path / "empty").mkdir()
-    return tmp_path
+    return shutil.copytree(made_once, tmp_path / "folder")
 
 
 def test_folders_and_patterns_hold_results_and_nothing_else(folder):

@@ -10,7 +10,7 @@ from jadfer_cli.errors import OptionError, OutputError
 
 
 @pytest.mark.parametrize("ending", tabular.table_endings())
-def test_tables_come_back(tmp_path, ending):
+def test_tables_read_back_unchanged(tmp_path, ending):
     table = pd.DataFrame({"name": ["a", "ä"], "n": [1, 2], "x": [0.5, np.nan]})
     out = tmp_path / f"t{ending}"
     tabular.check_target(out, overwrite=False, endings=tabular.table_endings())
@@ -23,7 +23,7 @@ def test_tables_come_back(tmp_path, ending):
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
 
 
-def test_what_may_not_be_written_is_refused_early(tmp_path):
+def test_bad_targets_are_refused_early(tmp_path):
     result = Made().write(tmp_path / "a.parquet")
     endings = tabular.table_endings()
     with pytest.raises(OptionError, match=r"Known are .csv"):
