@@ -41,8 +41,8 @@ class Annotator:
 
     Args:
         options: All options; the defaults are those of the command line.
-        in_torch: True if PyTorch holds the frames, finds faces in them and crops these; None:
-            on CUDA only. On a CPU it is for tests, which see there what a GPU would do.
+        in_torch: True to hold, search and crop frames with PyTorch; None does so on CUDA only.
+            True on a CPU is for tests of what a GPU would do.
 
     Attributes:
         options: As given.
