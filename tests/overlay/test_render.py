@@ -1,4 +1,4 @@
-"""jadfer overlay: a video drawn anew keeps frames, times and sound; blurred faces stay hidden."""
+"""jadfer overlay: frames, times and sound are kept; blurred faces cannot be recognised."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from jadfer_cli.results.load import load
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
-# milliseconds: a varying rate, as phones record
+# milliseconds at a variable rate, as phones record
 UNEVEN_MS = np.cumsum([0] + [33, 33, 67, 20, 40] * 6)[:30]
 
 
@@ -33,7 +33,7 @@ def run(*args):
 
 
 def of_video(video, out, tracks=(), **how):
-    """A result that says it was made of this video."""
+    """Write a result whose metadata name this video."""
     info = probe(str(video))
     noted = {
         "path": str(video), "sha256": file_sha256(video), "bytes": video.stat().st_size,
@@ -51,7 +51,7 @@ def images(path, frames=None):
 
 
 def with_tone(video, out, codec="aac", start_ms=0):
-    """The video and a second of a tone beside it, which begins later."""
+    """Add one second of a tone to the video, starting at `start_ms`."""
     rate = 16000
     tone = np.sin(np.arange(rate) * 2 * np.pi * 440 / rate).astype(np.float32)[None]
     with av.open(str(video)) as source, av.open(str(out), "w") as target:
@@ -160,7 +160,7 @@ def test_turned_odd_and_repeated_stamps(tmp_path):
 
 
 def naive_regions(sightings, analysed, times, last_end, side):
-    """For each frame the boxes of one track, by the rule as the README says it."""
+    """Return the blurred boxes of one track in each frame, following the rule in the help."""
     found = {}
     for frame, t in enumerate(times):
         boxes = []
@@ -225,13 +225,13 @@ def test_boxes_move_between_analysed_frames(tmp_path):
     result = load(made.write(tmp_path / "a.parquet"))
     rows = result.rows().reset_index(drop=True)
     shown = regions.interpolated_boxes(rows, frame_spans(rows, result.metadata), np.arange(16) / 25)
-    # 0 to 4 it moves; 4 to 8 it stays, as frame 8 does not hold it; from 12 on it is there again
+    # it moves from 0 to 4; stays from 4 to 8, because frame 8 lacks the face; and is back from 12
     assert shown.frame.tolist() == [*range(8), *range(12, 16)]
     assert shown.box_px[:5, 0].tolist() == pytest.approx([0, 10, 20, 30, 40])
     assert shown.box_px[5:8, 0].tolist() == [40, 40, 40]
 
 
-def test_a_covered_region_keeps_nothing_finer_than_a_fifth():
+def test_a_blurred_region_keeps_no_detail_finer_than_a_fifth():
     image = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
     before = image.copy()
     blur(image, np.array([[20.0, 20, 80, 80], [-50, -50, -10, -10], [90, 90, 130, 130]]))
@@ -275,7 +275,7 @@ def test_a_damaged_frame_shows_the_blurred_one_before(tmp_path):
     whole = make_video(tmp_path / "w.mov", noise, codec="mjpeg", fps=5)
     offset, size, _ = packet_spans(whole)[6]
     video = damage(whole, tmp_path / "d.mov", offset, b"\0" * size)
-    # the face is gone long before the damage is over
+    # the face was last seen before the damaged frame
     said = blurred(tmp_path, video, [Track(0, [5], box_px=(30, 30, 60, 60))], status={6: 1})
     written = images(tmp_path / "b.mp4")
     assert len(written) == 12 and "without an image of their own show the previous one" in said
@@ -283,7 +283,7 @@ def test_a_damaged_frame_shows_the_blurred_one_before(tmp_path):
     assert np.abs(written[6].astype(int) - written[5]).mean() < 3
 
 
-def test_what_was_not_analysed_is_not_shown(tmp_path):
+def test_frames_outside_the_analysed_part_are_grey(tmp_path):
     video = make_video(tmp_path / "n.mp4", numbered_frames(20))
     said = blurred(
         tmp_path, video, [], frames=range(5, 10), options=options(start_s=0.2, end_s=0.4)
@@ -294,7 +294,7 @@ def test_what_was_not_analysed_is_not_shown(tmp_path):
     assert grey == [not 5 <= f < 10 for f in range(20)]
 
 
-def test_place_and_title_are_dropped_only_when_blurring(tmp_path):
+def test_place_and_title_are_removed_only_when_blurring(tmp_path):
     video = tmp_path / "g.mov"
     plain = make_video(tmp_path / "p.mp4", numbered_frames(6))
     run_ffmpeg(
@@ -376,7 +376,7 @@ def test_a_panel_hides_no_other_face():
         assert (image[y1 + 4 : y2 - 4, x1 + 4 : x2 - 4] == 100).all()
 
 
-def test_letters_suit_small_and_large_pictures():
+def test_font_sizes_suit_small_and_large_images():
     assert font_sizes(np.array([60.0]), (176, 144)) == [9]
     assert font_sizes(np.array([20.0, 900.0]), (3840, 2160)) == [36, 72]
     for size in ((176, 144), (3840, 2160)):
@@ -421,7 +421,7 @@ def inputs(tmp_path_factory):
         (["v.mp4", "few.parquet", "-o", "o.mp4", "--blur"], 1, "(--max-faces 1, --min-face 80)"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(inputs, monkeypatch, arguments, code, says):
+def test_wrong_arguments_are_refused(inputs, monkeypatch, arguments, code, says):
     monkeypatch.chdir(inputs)
     before = {path.name: path.read_bytes() for path in inputs.iterdir()}
     found = run("overlay", *arguments)

@@ -35,7 +35,7 @@ def test_a_result_is_opened_with_its_metadata_and_rows(tmp_path):
         ("folder", "is a folder"),
     ],
 )
-def test_what_is_no_result_is_said(tmp_path, name, says):
+def test_other_files_are_refused_with_a_hint(tmp_path, name, says):
     made(tmp_path / "a.parquet", landmarks=True)
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "table.parquet")
     whole = (tmp_path / "a.parquet").read_bytes()
