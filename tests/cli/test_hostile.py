@@ -229,7 +229,7 @@ def test_files_that_are_no_detector_and_no_weights(invoke, tmp_path, short_clip)
     wrong = tmp_path / "wrong.safetensors"
     wrong.write_text("not tensors")
     result = invoke("annotate", short_clip, "-o", out, "--model", wrong)
-    check(result, 1, "wrong.safetensors is not a JADFER checkpoint")
+    check(result, 1, "wrong.safetensors is not a jadfer checkpoint")
     assert not out.exists()
 
 
