@@ -256,12 +256,14 @@ class DetectorInfo:
 
     Attributes:
         name: e.g. "centerface" or the pack's name or the file's.
-        kind: "centerface" or "scrfd".
+        kind: A key of `faces.detect.DETECTORS`, e.g. "centerface" or "scrfd".
         path: The file that was loaded.
         sha256: Of that file.
         terms: Licence of its weights, in words.
         provider: e.g. "CPUExecutionProvider".
         hint: One line for the user, e.g. how to get another detector; may be None.
+        title: Name in running text, e.g. "SCRFD (InsightFace)"; empty in old results.
+        citation: BibTeX entry of the publication; empty in old results.
     """
 
     name: str
@@ -271,6 +273,8 @@ class DetectorInfo:
     terms: str
     provider: str
     hint: str | None = field(default=None)
+    title: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
+from jadfer_cli.faces.boxes import suppress
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions
 
@@ -80,8 +81,8 @@ def test_suppression_by_hand():
         ([0.8, 0.9, 0.7, 0.6, 0.5], [1, 2, 4]),
         ([0.9, 0.9, 0.6, 0.7, 0.5], [0, 3, 4]),
     ):
-        assert cf.suppress(boxes, np.array(scores, np.float32)).tolist() == keep
-    assert cf.suppress(boxes[:0], np.empty(0, np.float32)).tolist() == []
+        assert suppress(boxes, np.array(scores, np.float32), 0.3).tolist() == keep
+    assert suppress(boxes[:0], np.empty(0, np.float32), 0.3).tolist() == []
 
 
 def test_six_faces_are_found(centerface, six_faces, six_boxes):

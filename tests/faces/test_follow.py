@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jadfer_cli.faces import follow as following
-from jadfer_cli.faces.detect import Detector
-from jadfer_cli.faces.follow import follow, iou
+from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.follow import follow
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import CORRUPT, OK, DetectorInfo, Faces, Frame
 
@@ -26,7 +27,7 @@ class Known:
 
     def __init__(self, truth, regions=True, batches=False):
         self.truth, self.regions, self.looks, self.near = truth, regions, [], []
-        self.batches, self.batch_sizes = batches, []
+        self.prefers_batches, self.batch_sizes = batches, []
 
     def detect(self, image_rgb):
         self.looks.append(int(image_rgb[0, 0, 0]))
@@ -177,7 +178,7 @@ def test_looks_go_by_the_videos_own_time():
 
 
 def test_large_pictures_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr(following, "_WAITING_BYTES", 48)  # four of these pictures
+    monkeypatch.setattr(following, "_MAX_PENDING_BYTES", 48)  # four of these pictures
     detector, _ = run([[moved(10)]] * 12, redetect_s=100)
     assert detector.looks == [0, 4, 8, 11]
 
@@ -201,13 +202,13 @@ def test_who_begins_at_a_fresh_frame_finds_the_same(data, every, batches):
     redetect_s = 0.0 if every else 0.4
     frames = list(frames_of(40, without))
     whole = list(follow(frames, Known(truth, batches=batches), redetect_s))
-    fresh = [i for i, found in enumerate(whole) if found.fresh]
+    fresh = [i for i, found in enumerate(whole) if found.restartable]
     assert len(fresh) >= 3
     begin = data.draw(st.sampled_from(fresh))
     again = list(follow(frames[begin:], Known(truth, batches=batches), redetect_s))
     assert len(again) == 40 - begin
     for one, other in zip(whole[begin:], again, strict=True):
-        assert one.frame.index == other.frame.index and one.fresh == other.fresh
+        assert one.frame.index == other.frame.index and one.restartable == other.restartable
         assert one.faces.boxes_px.tolist() == other.faces.boxes_px.tolist()
         assert one.faces.followed.tolist() == other.faces.followed.tolist()
 
@@ -240,7 +241,7 @@ def test_overlap_by_hand():
 def test_regions_give_the_faces_of_the_whole_frame(centerface, six_faces):
     whole = centerface.detect(six_faces)
     shifted = whole.boxes_px + 0.08 * (whole.boxes_px[:, 2:3] - whole.boxes_px[:, :1])
-    near = centerface.detect_near(six_faces, shifted, following.REGION)
+    near = centerface.detect_near(six_faces, shifted, following.REGION_MARGIN)
     size = (whole.boxes_px[:, 2:] - whole.boxes_px[:, :2]).mean(1)
     for i, found in enumerate(near):
         best = int(iou(whole.boxes_px[i : i + 1], found.boxes_px)[0].argmax())

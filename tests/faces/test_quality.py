@@ -15,7 +15,7 @@ from jadfer_cli.faces.quality import (
     head_pose,
     perceptual_blur,
     usable_rule,
-    visible_share,
+    visible_fraction,
 )
 from jadfer_cli.records import Faces
 
@@ -140,7 +140,7 @@ def test_pose_moves_smoothly_through_front():
 def test_any_landmarks_give_finite_angles(values):
     marks = np.array(values).reshape(1, 5, 2)
     assert np.isfinite(head_pose(marks, (640, 480))).all()
-    assert np.isfinite(visible_share(marks, (640, 480))).all()
+    assert np.isfinite(visible_fraction(marks, (640, 480))).all()
 
 
 def test_equal_and_collinear_landmarks():
@@ -170,10 +170,10 @@ def test_blur_grows_with_blur_and_flat_is_blurred():
     assert perceptual_blur(np.full((1, 112, 112, 3), 90, np.uint8)).tolist() == [1.0]
 
 
-def test_visible_share_by_hand():
+def test_visible_fraction_by_hand():
     # The crop is the landmarks' template square: 100 px here.
     places = np.array([[200, 200], [-50, 200], [-50, -50], [5000, 5000]])
-    shares = visible_share(TEMPLATE * 100 + places[:, None], (640, 480))
+    shares = visible_fraction(TEMPLATE * 100 + places[:, None], (640, 480))
     np.testing.assert_allclose(shares, [1, 0.5, 0.25, 0], atol=1e-3)
 
 

@@ -29,7 +29,7 @@ def both(name, picture):
     """By ONNX Runtime one by one, by PyTorch all at once."""
     options = FaceOptions(detector=name)
     plain, in_torch = (load_detector(options, 2, in_torch=flag) for flag in (False, True))
-    assert in_torch.batches and not plain.batches
+    assert in_torch.prefers_batches and not plain.prefers_batches
     assert in_torch.info.provider == "PyTorch on cpu, float32"
     assert in_torch.info.sha256 == plain.info.sha256
     images = views(picture)
@@ -85,7 +85,7 @@ def test_an_unknown_operator_and_a_broken_file_are_refused(tmp_path, home):
 
 def test_memory_of_a_batch_is_freed_as_the_graph_goes_on():
     graph = TorchGraph(onnx.load(str(weights_path())))
-    kept = {name for names in graph._done for name in names}
+    kept = {name for names in graph._freed for name in names}
     made = {output for _, _, output, _ in graph._nodes}
     assert made - kept == set(graph.output_names)
     assert TorchCenterFace(weights_path(), "cpu").provider.startswith("PyTorch on cpu")

@@ -7,10 +7,10 @@ import torch
 
 from jadfer_cli.faces import align
 from jadfer_cli.faces.detect import load_detector
-from jadfer_cli.faces.follow import iou
-from jadfer_cli.faces.letterbox import letterbox, placing
-from jadfer_cli.faces.torch import pictures
-from jadfer_cli.faces.torch.pictures import Pictures, warp
+from jadfer_cli.faces.letterbox import apply_letterbox, fit_letterbox
+from jadfer_cli.faces.torch import frames as device_frames
+from jadfer_cli.faces.torch.frames import DeviceFrames, warp
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
@@ -50,7 +50,7 @@ def frames(six_faces):
 
 def test_crops_equal_those_of_opencv(frames):
     marks = [np.array(FACES), np.empty((0, 5, 2)), np.array(FACES[::-2])]
-    made = Pictures(frames, "cpu").crops(marks, 112)
+    made = DeviceFrames(frames, "cpu").crops(marks, 112)
     assert [len(crops) for crops in made] == [9, 0, 5]
     for image, its, crops in zip(frames, marks, made, strict=True):
         assert crops.rgb.dtype == np.uint8 and crops.rgb.shape == (len(its), 112, 112, 3)
@@ -62,7 +62,7 @@ def test_crops_equal_those_of_opencv(frames):
 def test_crops_of_the_faces_that_are_found(frames, centerface):
     marks = [centerface.detect(frames[0]).landmarks_px] * 2
     for size_px in (112, 64):
-        for crops in Pictures(frames[:1] * 2, "cpu").crops(marks, size_px):
+        for crops in DeviceFrames(frames[:1] * 2, "cpu").crops(marks, size_px):
             near(crops.rgb, align.crop(frames[0], marks[0], size_px), mean=0.3, most=2)
 
 
@@ -72,25 +72,25 @@ def test_memory_for_samples_is_bounded_and_changes_nothing(frames, monkeypatch):
     stacked = torch.from_numpy(np.stack(frames))
     whole = warp(stacked, frame, maps, 112)
     seen = []
-    sampled = pictures._sampled
+    sampled = device_frames._bilinear
 
     def noted(frames_rgb, which, x, y):
         seen.append(x.numel())
         return sampled(frames_rgb, which, x, y)
 
-    monkeypatch.setattr(pictures, "_SAMPLES_AT_ONCE", 30_000)
-    monkeypatch.setattr(pictures, "_sampled", noted)
+    monkeypatch.setattr(device_frames, "_SAMPLES_PER_STEP", 30_000)
+    monkeypatch.setattr(device_frames, "_bilinear", noted)
     assert torch.equal(warp(stacked, frame, maps, 112), whole)
     assert max(seen) <= 30_000 < sum(seen)
 
 
 def test_a_crop_at_its_own_size_is_the_image_and_the_border_is_repeated():
     image = np.random.default_rng(1).integers(0, 256, (112, 112, 3), np.uint8)
-    (crops,) = Pictures([image], "cpu").crops([align.TEMPLATE[None] * 112], 112)
+    (crops,) = DeviceFrames([image], "cpu").crops([align.TEMPLATE[None] * 112], 112)
     np.testing.assert_array_equal(crops.rgb[0], image)
     edge = np.full((60, 60, 3), 200, np.uint8)
     edge[:, 0] = 90
-    (crops,) = Pictures([edge], "cpu").crops([align.TEMPLATE[None] * 112 - [56, 20]], 112)
+    (crops,) = DeviceFrames([edge], "cpu").crops([align.TEMPLATE[None] * 112 - [56, 20]], 112)
     assert (crops.rgb[0, :, :50] == 90).all()
 
 
@@ -110,11 +110,11 @@ def test_a_crop_at_its_own_size_is_the_image_and_the_border_is_repeated():
 )
 def test_letterboxed_as_by_opencv(frames, size, longer, fixed):
     images = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in frames]
-    place = placing(*size, longer, fixed)
-    ours = Pictures(images, "cpu").letterboxed(place)
+    box = fit_letterbox(*size, longer, fixed)
+    ours = DeviceFrames(images, "cpu").letterboxed(box)
     assert ours.dtype == torch.uint8 and ours.is_contiguous()
     for one, image in zip(ours.numpy(), images, strict=True):
-        theirs = letterbox(image, place)
+        theirs = apply_letterbox(image, box)
         assert one.shape == theirs.shape
         near(one, theirs, mean=0.15, most=1)
 
@@ -172,13 +172,13 @@ def test_frames_are_gone_when_their_faces_are_there(home, six_faces, monkeypatch
     import weakref
 
     there = load_detector(FaceOptions(detector="centerface"), 2, in_torch=True)
-    held, made = [], Pictures.__init__
+    held, made = [], DeviceFrames.__init__
 
     def noted(self, *args):
         made(self, *args)
         held.append(weakref.ref(self.rgb))
 
-    monkeypatch.setattr(Pictures, "__init__", noted)
+    monkeypatch.setattr(DeviceFrames, "__init__", noted)
     found = there.detect_and_crop([six_faces], 112)
     assert len(found[0][1]) == 6 and [one() for one in held] == [None]
 
@@ -186,7 +186,7 @@ def test_frames_are_gone_when_their_faces_are_there(home, six_faces, monkeypatch
 def test_too_little_memory_halves_copying_looking_and_cropping(home, six_faces, monkeypatch):
     there = load_detector(FaceOptions(detector="centerface", detection_size=320), 2, in_torch=True)
     whole = there.detect_and_crop([six_faces] * 5, 112)
-    crops, given = Pictures.crops, []
+    crops, given = DeviceFrames.crops, []
 
     def short(self, landmarks_px, size_px):
         given.append(len(landmarks_px))
@@ -194,7 +194,7 @@ def test_too_little_memory_halves_copying_looking_and_cropping(home, six_faces, 
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
         return crops(self, landmarks_px, size_px)
 
-    monkeypatch.setattr(Pictures, "crops", short)
+    monkeypatch.setattr(DeviceFrames, "crops", short)
     halved = there.detect_and_crop([six_faces] * 5, 112)
     assert given == [5, 2, 2, 1] and there.batch_limiter.size == 2 and there.batch_limiter.warnings
     for (one, its), (other, others) in zip(whole, halved, strict=True):
