@@ -256,13 +256,13 @@ class DetectorInfo:
 
     Attributes:
         name: e.g. "centerface" or the pack's name or the file's.
-        kind: A key of `faces.detect.DETECTORS`, e.g. "centerface" or "scrfd".
+        kind: "centerface" or "scrfd".
         path: The file that was loaded.
         sha256: Of that file.
         terms: Licence of its weights, in words.
         provider: e.g. "CPUExecutionProvider".
         hint: One line for the user, e.g. how to get another detector; may be None.
-        title: Name in running text, e.g. "SCRFD (InsightFace)"; empty in old results.
+        title: Name in running text, e.g. "SCRFD"; empty in old results.
         citation: BibTeX entry of the publication; empty in old results.
     """
 

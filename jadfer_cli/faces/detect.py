@@ -76,7 +76,7 @@ CENTERFACE = DetectorKind(
 )
 SCRFD = DetectorKind(
     name="scrfd",
-    title="SCRFD (InsightFace)",
+    title="SCRFD",
     terms=INSIGHTFACE_TERMS,
     citation=scrfd.CITATION,
     load=scrfd.ScrfdNetwork,

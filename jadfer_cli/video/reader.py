@@ -8,7 +8,7 @@ no setting against it. Only a clip that fits in memory as a whole is safe with i
 
 decord gives pictures in order but says nothing of damage, puts neighbours in the place of
 lost frames, and fails inside some intact files. So PyAV decodes the same frames in
-lockstep (`audit`): its stamps say which picture it is, its errors whether to trust it.
+lockstep (`check_frames`): its stamps say which picture it is, its errors whether to trust it.
 decord's picture is taken as long as every frame so far came out undamaged and in order;
 from the first that did not, PyAV's, which is decoded already.
 
@@ -36,7 +36,7 @@ import numpy.typing as npt
 from jadfer_cli.common import own_process
 from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, VideoInfo
 from jadfer_cli.video.container import file_url, open_container
-from jadfer_cli.video.decode_check import Judged, audit, seeks
+from jadfer_cli.video.decode_check import CheckedFrame, check_frames, seeks
 
 # Containers with an index, in which decord's rewind to the first frame is exact.
 _DECORD_CONTAINERS = {"mp4", "mov", "matroska", "webm", "avi"}
@@ -95,7 +95,7 @@ class VideoReader:
         self._decord: Any = None
         self._frames: Iterator[Frame] | None = None
         # The last frame with a picture, wanted or not, and its RGB image once it is needed.
-        self._shown: Judged | None = None
+        self._shown: CheckedFrame | None = None
         self._image: ImageArray | None = None
         self._image_by = ""
         self.decoders: list[tuple[int, str]] = []
@@ -145,7 +145,7 @@ class VideoReader:
                 self.noted.append((first, "decord cannot open the file; PyAV decodes it."))
         if self._decord is None:
             first = index
-        with _ahead(audit(self._info, first, last)) as judged_frames:
+        with _ahead(check_frames(self._info, first, last)) as judged_frames:
             for judged in judged_frames:
                 decord_image = self._from_decord(judged)
                 if judged.picture is not None:
@@ -174,7 +174,7 @@ class VideoReader:
             announced = stream.frames or seconds * float(stream.average_rate or 0)
             return bool(0 <= announced <= 4 * info.n_packets + 1000)
 
-    def _from_decord(self, judged: Judged) -> ImageArray | None:
+    def _from_decord(self, judged: CheckedFrame) -> ImageArray | None:
         """The picture of this frame by decord; None once it is no longer in step with PyAV."""
         if self._decord is None:
             return None
@@ -200,7 +200,7 @@ class VideoReader:
         self._decord = None
         self.noted.append((index, f"PyAV took over from decord at frame {index}: {why}."))
 
-    def _frame(self, judged: Judged) -> Frame:
+    def _frame(self, judged: CheckedFrame) -> Frame:
         """The record of one wanted frame, counted and attributed."""
         status, image = judged.status, None
         if judged.picture is not None or status == REPEATED:
@@ -232,7 +232,7 @@ class VideoReader:
         if not self.decoders or not self.decoders[-1][1].startswith(decoder):
             self.decoders.append((index, f"{decoder} {_version(decoder)}"))
 
-    def _convert(self, judged: Judged) -> ImageArray | None:
+    def _convert(self, judged: CheckedFrame) -> ImageArray | None:
         """PyAV's picture as displayed, or None where it cannot be converted."""
         width, height = self._info.width_px, self._info.height_px
         if self._info.rotation_deg in (90, 270):
@@ -282,12 +282,12 @@ def _version(decoder: str) -> str:
 
 
 @contextmanager
-def _ahead(judged_frames: Iterator[Judged]) -> Iterator[Iterator[Judged]]:
+def _ahead(judged_frames: Iterator[CheckedFrame]) -> Iterator[Iterator[CheckedFrame]]:
     """Audit one frame ahead in a thread of its own, while decord decodes in its own."""
     with ThreadPoolExecutor(1, "jadfer-audit") as pool:
         pending = pool.submit(next, judged_frames, None)
 
-        def step() -> Iterator[Judged]:
+        def step() -> Iterator[CheckedFrame]:
             nonlocal pending
             while (judged := pending.result()) is not None:
                 pending = pool.submit(next, judged_frames, None)

@@ -123,8 +123,10 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     assert said == [f"{out} goes on at 0:01, frame 15."]
 
     judged, looks, shown = [], [], []
-    audited, detect = reader.audit, annotator.detector.detect
-    monkeypatch.setattr(reader, "audit", lambda *a: (judged.append(j) or j for j in audited(*a)))
+    audited, detect = reader.check_frames, annotator.detector.detect
+    monkeypatch.setattr(
+        reader, "check_frames", lambda *a: (judged.append(j) or j for j in audited(*a))
+    )
     monkeypatch.setattr(
         annotator.detector, "detect", lambda image: looks.append(1) or detect(image)
     )

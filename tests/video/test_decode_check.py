@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jadfer_cli.records import CORRUPT, OK
-from jadfer_cli.video import decode_check as audit_module
-from jadfer_cli.video.decode_check import audit
+from jadfer_cli.video import decode_check
+from jadfer_cli.video.decode_check import check_frames
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
@@ -37,26 +37,26 @@ class _Container:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = [media.numbered_frame(k % 256, 64, 48) for k in range(N)]
-    return media.make_video(tmp_path_factory.mktemp("audit") / "clip.mp4", frames, gop=50)
+    return media.make_video(tmp_path_factory.mktemp("checked") / "clip.mp4", frames, gop=50)
 
 
 @pytest.fixture(params=["raises", "ends"])
 def faulty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = audit_module.open_container
+    honest = decode_check.open_container
 
     @contextmanager
     def opened(path: str) -> Iterator[tuple[Any, Any]]:
         with honest(path) as (container, stream):
             yield _Container(container, request.param), stream
 
-    monkeypatch.setattr(audit_module, "open_container", opened)
+    monkeypatch.setattr(decode_check, "open_container", opened)
 
 
 @pytest.mark.usefixtures("faulty")
 def test_after_a_seek_that_fails_all_is_decoded_from_the_start(clip: Path) -> None:
-    judged = list(audit(probe(str(clip)), 300, 303))
-    assert [j.index for j in judged] == list(range(304))
-    assert all(j.status == OK and j.picture is not None for j in judged)
+    checked = list(check_frames(probe(str(clip)), 300, 303))
+    assert [frame.index for frame in checked] == list(range(304))
+    assert all(frame.status == OK and frame.picture is not None for frame in checked)
 
 
 @pytest.mark.usefixtures("faulty")
@@ -75,9 +75,10 @@ def test_frames_that_never_come_out_are_corrupt_after_a_seek_that_worked(
         if pts >= seen.pts[300]:
             content[offset : offset + size] = bytes(size)
     (tmp_path / "hurt.mp4").write_bytes(content)
-    status = {j.index: j.status for j in audit(probe(str(tmp_path / "hurt.mp4")), 290, N - 1)}
+    hurt = probe(str(tmp_path / "hurt.mp4"))
+    status = {frame.index: frame.status for frame in check_frames(hurt, 290, N - 1)}
     assert status[290] == OK
     assert {status[k] for k in range(302, N)} == {CORRUPT}
     # the key frame sought is lost too: what lies before it is decoded instead
-    judged = list(audit(probe(str(tmp_path / "hurt.mp4")), 305, N - 1))
-    assert [j.status for j in judged if j.index >= 305] == [CORRUPT] * (N - 305)
+    checked = list(check_frames(hurt, 305, N - 1))
+    assert [frame.status for frame in checked if frame.index >= 305] == [CORRUPT] * (N - 305)

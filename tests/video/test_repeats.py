@@ -155,9 +155,9 @@ def test_only_what_is_given_is_converted(gaps: Path, monkeypatch: pytest.MonkeyP
     seen = []
     honest = VideoReader._convert
 
-    def convert(self: VideoReader, judged: Any) -> Any:
-        seen.append(judged.index)
-        return honest(self, judged)
+    def convert(self: VideoReader, frame: Any) -> Any:
+        seen.append(frame.index)
+        return honest(self, frame)
 
     monkeypatch.setattr(VideoReader, "_convert", convert)
     read(gaps, [10, 31, 32, 50])
@@ -171,14 +171,14 @@ def test_a_picture_that_cannot_be_converted_is_warned_of_once(
         def to_ndarray(self, **_: object) -> None:
             raise ValueError
 
-    honest = reader_module.audit
+    honest = reader_module.check_frames
 
-    def audit(*args: Any) -> Any:
-        for judged in honest(*args):
-            hit = judged.index == 29
-            yield reader_module.Judged(29, OK, Unconvertible()) if hit else judged
+    def checked(*args: Any) -> Any:
+        for frame in honest(*args):
+            hit = frame.index == 29
+            yield reader_module.CheckedFrame(29, OK, Unconvertible()) if hit else frame
 
-    monkeypatch.setattr(reader_module, "audit", audit)
+    monkeypatch.setattr(reader_module, "check_frames", checked)
     frames, reader = read(gaps, [29, 30, 31, 33])
     assert [f.status for f in frames] == [CORRUPT, REPEATED, REPEATED, OK]
     assert [f.image_rgb is None for f in frames] == [True, True, True, False]
