@@ -62,7 +62,7 @@ def test_raw_streams_count_their_stated_rate(tmp_path: Path) -> None:
     seen = probe(str(raw))
     assert not seen.stamped
     assert seen.time_s == pytest.approx(np.arange(12) / 25, abs=1e-6)
-    assert "without time stamps" in " ".join(seen.warnings)
+    assert "have no time stamps" in " ".join(seen.warnings)
 
 
 def test_stamps_in_decoding_order_are_not_trusted_to_name_pictures(tmp_path: Path) -> None:
