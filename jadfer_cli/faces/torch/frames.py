@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jadfer_cli.records import FloatArray, ImageArray
 
 # Bilinear samples computed per step; each takes about 150 bytes of temporary memory.
-_SAMPLES_PER_STEP = 1 << 21
+SAMPLES_PER_STEP = 1 << 21
 _MIN_COVERAGE_PX = 1e-3  # source pixels covered less than this do not count, as in OpenCV
 
 
@@ -161,7 +161,7 @@ def _sample_crops(
     """Crops under inverse transforms (g, 7) as in `warp`, each pixel the mean of k x k samples."""
     steps = (torch.arange(size_px * k, device=inverse.device) + 0.5) / k  # (S k,), crop pixels
     n_lines = len(inverse) * size_px
-    lines_per_step = max(_SAMPLES_PER_STEP // (size_px * k * k), 1)
+    lines_per_step = max(SAMPLES_PER_STEP // (size_px * k * k), 1)
     parts = []
     for first in range(0, n_lines, lines_per_step):  # L lines of crops; usually all at once
         line = torch.arange(first, min(first + lines_per_step, n_lines), device=inverse.device)
