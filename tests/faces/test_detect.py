@@ -1,4 +1,4 @@
-"""What both detectors share: geometry, which one is chosen, and every error."""
+"""The choice of a detector, the geometry that all share, the table of kinds, and every error."""
 
 import builtins
 import hashlib
@@ -30,7 +30,7 @@ def some_faces(boxes, scores):
     return Faces(boxes, np.array(scores, np.float32), marks)
 
 
-# ---- geometry shared by both detectors
+# ---- geometry that all detectors share
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_letterbox_by_hand(frame, longer, fixed, shape, zoom):
 def test_faces_are_clipped_scaled_filtered_and_sorted():
     boxes = [[-20, 10, 100, 90], [100, 100, 140, 180], [700, 0, 760, 60], [0, 0, 40, 40]]
     found = some_faces(boxes, [0.6, 0.9, 0.8, 0.9])
-    # At zoom 2 in a frame of 360 x 200: halves; the third lies half outside, 10 px remain.
+    # zoom 2 and a frame of 360 x 200: coordinates halve; 10 px of the third are inside
     faces = to_frame(found, (2.0, 2.0), (360, 200), min_face_px=16)
     assert faces.boxes_px.tolist() == [[0, 0, 20, 20], [50, 50, 70, 90], [0, 5, 50, 45]]
     np.testing.assert_allclose(faces.scores, [0.9, 0.9, 0.6])
@@ -68,7 +68,7 @@ def test_faces_are_clipped_scaled_filtered_and_sorted():
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_no_nan_leaves_the_detector(value):
+def test_the_detector_drops_faces_that_are_not_finite(value):
     found = some_faces([[10, 10, 60, 60], [100, 100, 160, 160]], [0.9, 0.8])
     found.landmarks_px[0, 2, 0] = value
     detector = Detector(INFO, lambda images, threshold: [found], FaceOptions())
@@ -103,7 +103,7 @@ def test_a_pack_left_by_a_broken_unzip_is_not_installed(install_pack):
         assert f"jadfer models fetch {name}" in caught.value.hint
 
 
-def test_a_damaged_pack_is_named_and_stepped_over(install_pack):
+def test_auto_names_a_damaged_pack_and_skips_it(install_pack):
     folder = install_pack("buffalo_sc", det_500m=b"not an onnx file")
     info = load_detector(FaceOptions(), 1).info
     assert info.kind == "centerface" and str(folder / "det_500m.onnx") in info.hint
@@ -133,7 +133,7 @@ def test_unknown_names_and_missing_files(home, name, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"some text", b"\x08\x07" * 50])
-def test_a_file_that_is_no_onnx(home, tmp_path, content, capfd):
+def test_a_file_that_is_not_onnx(home, tmp_path, content, capfd):
     path = tmp_path / "face.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"face\.onnx cannot be loaded"):

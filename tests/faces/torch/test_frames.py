@@ -155,19 +155,17 @@ def test_the_same_faces_in_frames_scaled_on_the_device(home, request, six_faces,
         batches.append(demo_frames(request.config.rootpath))
     for images in batches:
         if name != "centerface":
-            images = [
-                padded_to_square(image) for image in images
-            ]  # SCRFD's files require 640 x 640
-        for image, (ours, crops) in zip(
-            images, on_device.detect_and_crop(images, 112), strict=True
-        ):
+            # SCRFD's files require 640 x 640
+            images = [padded_to_square(image) for image in images]
+        found = on_device.detect_and_crop(images, 112)
+        for image, (ours, crops) in zip(images, found, strict=True):
             near(crops.rgb, align.crop(image, ours.landmarks_px, 112))
             theirs = on_cpu.detect(image)
             overlap = iou(ours.boxes_px, theirs.boxes_px)
             match = overlap.argmax(1)
             assert sorted(match) == list(range(len(theirs))) and len(theirs) > 0
             theirs = theirs.take(match)
-            apart = [np.abs(getattr(ours, name) - getattr(theirs, name)).max() for name in PLACES]
+            apart = [np.abs(getattr(ours, key) - getattr(theirs, key)).max() for key in PLACES]
             jumps.append(max(apart) >= 0.5)
             assert overlap.max(1).min() > (0.9 if jumps[-1] else 0.95)
         # CenterFace's neighbouring cells may have almost equal scores and boxes 3 to 10 px apart.
