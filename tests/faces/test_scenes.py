@@ -8,19 +8,13 @@ from jadfer_cli.faces.align import crop
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.quality import assess
 from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import TRACKERS, FaceOptions
 from jadfer_cli.records import Faces
 
 FPS = 25.0
 N_FRAMES = 40
 SIZE = (1280, 720)
-
-
-def overlap(a, b):
-    """IoU of two boxes."""
-    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
-    shared = np.prod(np.clip(high - low, 0, None))
-    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
 
 
 def camera(i):
@@ -47,13 +41,11 @@ def check_pan(detector, picture, boxes, tracker):
         found = detector.detect(frame)
         ids = follow.update(found, i / FPS)
         extra += max(len(found) - len(boxes), 0)
-        for person, box in enumerate(boxes):
-            reference = box * zoom + np.tile(shift, 2)
-            overlaps = [overlap(reference, b) for b in found.boxes_px.astype(np.float64)]
-            best = int(np.argmax(overlaps)) if overlaps else -1
-            fits.append(best >= 0 and overlaps[best] >= 0.6)
+        overlap = iou(boxes * zoom + np.tile(shift, 2), found.boxes_px)  # (people, faces)
+        for person, its in enumerate(overlap):
+            fits.append(its.max(initial=0) >= 0.6)
             if fits[-1]:
-                ids_of[person].add(int(ids[best]))
+                ids_of[person].add(int(ids[its.argmax()]))
     assert np.mean(fits) >= 0.99
     assert extra == 0
     assert sorted(ids_of, key=min) == [{k} for k in range(6)]
