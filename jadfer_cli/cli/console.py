@@ -16,6 +16,7 @@ from rich.text import Text
 
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
+from jadfer_cli.explain import explain
 
 NOTHING_LEFT = "No half-written file was left; run the command again."
 
@@ -65,32 +66,13 @@ def errors_as_exit_codes(
     except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except MemoryError as error:
-        hint = f"Try a smaller --batch-size. {_notes(error)}".rstrip()
-        say(JadferError("The machine ran out of memory.", hint))
-        raise typer.Exit(1) from None
     except Exception as error:
+        explained = explain(error)
         if debug:
             raise
-        if any(words in str(error) for words in _NO_MEMORY):
-            say(
-                JadferError(
-                    f"Memory ran out: {str(error).splitlines()[0]}",
-                    "Try a smaller --batch-size; in training also --workers 0.",
-                )
-            )
-            raise typer.Exit(1) from None
-        say(
-            JadferError(
-                f"Something unexpected went wrong: {type(error).__name__}: {error}",
-                "This is a mistake in jadfer; run again with --debug and report what it prints.",
-            )
-        )
+        hint = f"{explained.hint or ''} {_notes(error)}".strip()
+        say(JadferError(explained.message, hint or None))
         raise typer.Exit(1) from None
-
-
-# how PyTorch's CUDA and CPU allocators and its workers' shared memory say it
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Bus error", "shared memory (shm)")
 
 
 def _notes(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from jadfer_cli.batch import plan as plans
-from jadfer_cli.batch.durations import seconds_of_all
+from jadfer_cli.batch.durations import measure_durations
 from jadfer_cli.batch.inputs import expand, names_one
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
@@ -330,7 +330,7 @@ def annotate(
             check_target(out)
         tasks = plans.settle(sources, out, many=many)
         if part is not None:
-            lengths = seconds_of_all([task.video for task in tasks])
+            lengths = measure_durations([task.video for task in tasks])
             tasks = plans.shard(tasks, part, lengths.__getitem__)
         if dry_run:
             show_plan(tasks)
