@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jadfer_cli.common import quiet
+from jadfer_cli.common import suppressed_output
 from jadfer_cli.errors import ModelError
 from jadfer_cli.records import Faces
 from jadfer_cli.runtime import onnx_session_options
@@ -37,7 +37,7 @@ class ScrfdNetwork:
         Raises:
             ModelError: It is not a detector with five landmarks.
         """
-        with quiet():
+        with suppressed_output():
             from insightface.model_zoo import get_model
 
             model = get_model(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.common import own_process
+from jadfer_cli.common import owns_process
 from jadfer_cli.faces.tracker_library import LibraryTracker, import_library
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def preload() -> None:
     Only if jadfer owns the process: a notebook may change warning filters in another thread at
     the same time, and that is not thread-safe.
     """
-    if own_process():
+    if owns_process():
         threading.Thread(target=import_library, daemon=True).start()
 
 

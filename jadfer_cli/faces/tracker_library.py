@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jadfer_cli.common import ignored_warnings, own_process
+from jadfer_cli.common import ignored_warnings, owns_process
 
 if TYPE_CHECKING:
     from jadfer_cli.records import Faces, IntArray
@@ -21,7 +21,7 @@ def import_library() -> tuple[Any, Any]:
     """Import the packages `supervision` and `trackers`, and return them."""
     # Importing it raises warnings about its dependencies. jadfer's own processes ignore all
     # warnings already.
-    with contextlib.nullcontext() if own_process() else ignored_warnings():
+    with contextlib.nullcontext() if owns_process() else ignored_warnings():
         import supervision
         import trackers
     return supervision, trackers
