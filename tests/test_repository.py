@@ -33,7 +33,7 @@ def test_libraries_are_imported_in_their_place_only():
     places = {
         "decord": ("video",),
         "av": ("video",),
-        "insightface": ("faces/detect.py",),
+        "insightface": ("faces/scrfd.py",),
         "typer": ("cli",),
         "rich": ("cli",),
         "click": (),
