@@ -1,29 +1,28 @@
 """Every error that jadfer raises on purpose.
 
-    JadferError                 something the user can act on; has a message and a hint
-    ├── OptionError             an option makes no sense, or would replace an older result
+    JadferError                 a problem that the user can act on; has a message and a hint
+    ├── OptionError             an option is invalid, or would replace an existing result
     ├── VideoError              the input cannot be read as a video
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
-    ├── DeviceError             the device or precision asked for is not available here
-    ├── ResultError             a result cannot be read, or is not one
+    ├── DeviceError             the requested device or precision is not available
+    ├── ResultError             a file is missing, damaged, or not a result of jadfer
     ├── TrainingError           a data set or a training run cannot be used
-    │   └── SplitMissing        a data set has no such split
+    │   └── SplitMissing        a data set lacks the requested split
     └── OutputError             the result cannot be written
-        └── BusyError           another run is writing it
+        └── BusyError           another run is writing it now
 
-The command line turns these into one message and an exit code, in
-`jadfer_cli.cli.console.errors_as_exit_codes`: 2 for an OptionError (nothing was tried), 1 for
-the others.
+`jadfer_cli.cli.console.errors_as_exit_codes` turns each into one message and an exit code: 2 for
+an OptionError, which is raised before any work begins, and 1 for the others.
 """
 
 from __future__ import annotations
 
 
 class JadferError(Exception):
-    """An error with a message that says what is wrong and a hint that says what to do.
+    """An error with a message that says what is wrong, and a hint that says what to do about it.
 
     Attributes:
-        message: What is wrong, and with which file or option. One sentence.
+        message: One sentence: what is wrong, with which file or option.
         hint: What to do about it; may be None.
     """
 
@@ -39,13 +38,13 @@ class JadferError(Exception):
 
 
 class OptionError(JadferError):
-    """An option, or a combination of options, makes no sense."""
+    """An option or a combination of options is invalid."""
 
     exit_code = 2
 
 
 class VideoError(JadferError):
-    """The input is missing, unreadable, or holds no video."""
+    """The input is missing, unreadable, or contains no video."""
 
 
 class ModelError(JadferError):
@@ -53,11 +52,11 @@ class ModelError(JadferError):
 
 
 class DeviceError(JadferError):
-    """The device or precision asked for is not available on this machine."""
+    """The requested device or precision is not available on this machine."""
 
 
 class ResultError(JadferError):
-    """A result is missing or damaged, or the file is none."""
+    """A result is missing or damaged, or the file is not a result of jadfer."""
 
 
 class TrainingError(JadferError):
@@ -65,12 +64,12 @@ class TrainingError(JadferError):
 
 
 class SplitMissing(TrainingError):
-    """The data set has no such split."""
+    """The data set lacks the requested split."""
 
 
 class OutputError(JadferError):
-    """The result cannot be written where it was asked for."""
+    """The result cannot be written to the requested place."""
 
 
 class BusyError(OutputError):
-    """Another run is writing the result at this moment."""
+    """Another run is writing the result now."""

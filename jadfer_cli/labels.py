@@ -1,7 +1,9 @@
-"""What expressions are called in data sets and by people."""
+"""The expressions, and what data sets and people call them."""
 
 from __future__ import annotations
 
+# The order of FER+'s vote columns, and of the probability columns of every result.
+LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 _SYNONYMS = {
     "neutral": ("neutrality", "ne"),
     "happiness": ("happy", "joy", "ha"),

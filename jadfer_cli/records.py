@@ -1,7 +1,7 @@
-"""What the stages hand on: arrays that belong together, with their shapes checked.
+"""The records that stages exchange: arrays that belong together, with their shapes checked.
 
-A stage never imports another stage; it takes and gives these records.
-Boxes and landmarks are in pixels of the displayed (rotated) frame, x to the right, y down.
+Stages never import each other; they accept and return these records. Boxes and landmarks are in
+pixels of the displayed (rotated) frame, x to the right, y down.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], ki
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container says of one video, and the time of every frame it shows.
+    """What the container reports about one video, and the time of every frame it shows.
 
     Attributes:
         path: The file, as given.
@@ -45,18 +45,18 @@ class VideoInfo:
         codec: Codec name, e.g. "h264".
         pixel_format: e.g. "yuv420p".
         width_px, height_px: Size of the displayed frame, after rotation.
-        rotation_deg: Clockwise turn that display applies: 0, 90, 180 or 270.
+        rotation_deg: Clockwise rotation applied for display: 0, 90, 180 or 270.
         time_s: float64 (n,), time of every shown frame, 0 at the first, ascending.
-        duration_s: float64 (n,), how long each is shown.
-        pts: int64 (n,), the container's own presentation stamps, ascending.
-        time_base_s: Seconds a tick of `pts`.
+        duration_s: float64 (n,), how long each frame is shown.
+        pts: int64 (n,), the container's own presentation time stamps, ascending.
+        time_base_s: Seconds per tick of `pts`.
         start_offset_s: The container's own time of the first shown frame, seconds.
         n_packets: Packets in the stream, shown or not.
         nominal_fps: The container's average rate; informative only, never used for times.
         file_bytes: Size of the file.
-        warnings: What is odd about the file, for the user.
-        stamped: Whether a picture is known by its stamp; False where the container has none
-            or gives them in decoding order (AVI): then the nth picture out is the nth shown.
+        warnings: Oddities of the file that the user should know about.
+        stamped: True if time stamps identify decoded pictures. False if the container has none
+            or numbers them in decoding order (AVI): the nth decoded picture is then the nth shown.
     """
 
     path: str
@@ -90,6 +90,24 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
+class ReaderNotes:
+    """What the reader noted since the previous frame it returned.
+
+    An index may be that of a frame that was decoded but not analysed (`--every`).
+
+    Attributes:
+        decoders: (index of the first frame, name and version) of each decoder that took over.
+        warnings: (index of the frame, sentence) for everything that went wrong.
+    """
+
+    decoders: tuple[tuple[int, str], ...] = ()
+    warnings: tuple[tuple[int, str], ...] = ()
+
+
+NO_NOTES = ReaderNotes()
+
+
+@dataclass(frozen=True)
 class Frame:
     """One decoded frame.
 
@@ -97,7 +115,9 @@ class Frame:
         index: 0-based index among the source's shown frames.
         time_s, duration_s: From the container's timeline, 0 at the first shown frame.
         status: OK, CORRUPT or REPEATED.
-        image_rgb: uint8 (height, width, 3) as displayed, or None where no picture came out.
+        image_rgb: uint8 (height, width, 3) as displayed; None if no decoder returned a picture,
+            and once the picture is no longer needed.
+        notes: What the reader noted since the previous frame.
     """
 
     index: int
@@ -105,6 +125,7 @@ class Frame:
     duration_s: float
     status: int
     image_rgb: ImageArray | None
+    notes: ReaderNotes = NO_NOTES
 
     def __post_init__(self) -> None:
         if self.image_rgb is not None:
@@ -120,7 +141,8 @@ class Faces:
         scores: float32 (n,), the detector's confidence, 0 to 1.
         landmarks_px: float32 (n, 5, 2): the eye on the image's left, the eye on its right,
             the nose tip, the mouth corner on the left, the mouth corner on the right.
-        followed: bool (n,), found only near where another frame had it; none by default.
+        followed: bool (n,), True if found by searching only near its position in another frame;
+            all False by default.
     """
 
     boxes_px: FloatArray
@@ -141,7 +163,7 @@ class Faces:
         return len(self.scores)
 
     def take(self, which: npt.NDArray[Any]) -> Faces:
-        """The faces at `which` (indices or a mask), in that order."""
+        """Returns the faces at `which` (indices or a mask), in that order."""
         return Faces(
             self.boxes_px[which],
             self.scores[which],
@@ -150,17 +172,17 @@ class Faces:
         )
 
     def left_to_right(self) -> Faces:
-        """The faces in an order that their boxes alone decide."""
+        """Returns the faces in an order that depends on their boxes alone."""
         return self.take(self.order())
 
     def order(self) -> npt.NDArray[np.intp]:
-        """Indices of the faces from left to right."""
+        """Returns the indices of the faces from left to right."""
         x1, y1, x2, y2 = self.boxes_px.T
         return np.lexsort((self.scores, y2, x2, y1, x1))
 
     @classmethod
     def join(cls, parts: Sequence[Faces]) -> Faces:
-        """The faces of several, one after the other."""
+        """Concatenates several records."""
         parts = [cls.none(), *parts]
         return cls(
             np.concatenate([part.boxes_px for part in parts]),
@@ -171,7 +193,7 @@ class Faces:
 
     @classmethod
     def none(cls) -> Faces:
-        """No face."""
+        """Returns a record without faces."""
         return cls(
             np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
         )
@@ -183,7 +205,7 @@ class Crops:
 
     Attributes:
         rgb: uint8 (n, S, S, 3).
-        on_device: The same as a torch.Tensor, where they were made on a device; else None.
+        on_device: The same crops as a torch.Tensor if they were made on a device; else None.
     """
 
     rgb: ImageArray
@@ -196,27 +218,27 @@ class Crops:
         return len(self.rgb)
 
     def take(self, which: npt.NDArray[np.intp]) -> Crops:
-        """The crops at `which` (indices), in that order."""
-        if np.array_equal(which, np.arange(len(self))):  # nearly always; a GPU has less to do
+        """Returns the crops at `which` (indices), in that order."""
+        if np.array_equal(which, np.arange(len(self))):  # the usual case; saves work on a GPU
             return self
         on_device = None if self.on_device is None else self.on_device[which]
         return Crops(self.rgb[which], on_device)
 
     @classmethod
     def join(cls, parts: Sequence[Crops]) -> Crops:
-        """The crops of several, one after the other; on the device if all are there."""
+        """Concatenates several records; the result is on the device only if all parts are."""
         rgb = np.concatenate([part.rgb for part in parts])
         on_device = [part.on_device for part in parts if len(part)]
         if not on_device or any(crops is None for crops in on_device):
             return cls(rgb)
-        import torch  # has made them, so it is loaded
+        import torch  # already loaded: it made the crops
 
         return cls(rgb, torch.cat(on_device))
 
 
 @dataclass(frozen=True)
 class Quality:
-    """How well each of n faces can be judged.
+    """How reliably each of n faces can be scored.
 
     Attributes:
         interocular_px: float32 (n,), distance of the eye landmarks in the source frame.
@@ -239,7 +261,7 @@ class Quality:
         _check("usable", self.usable, (n,), np.bool_)
 
     def take(self, which: slice | npt.NDArray[Any]) -> Quality:
-        """That of the faces at `which`."""
+        """Returns the quality of the faces at `which`."""
         return Quality(
             self.interocular_px[which],
             self.blur[which],
@@ -252,16 +274,16 @@ class Quality:
 
 @dataclass(frozen=True)
 class DetectorInfo:
-    """Which detector ran, for the metadata.
+    """The detector in use, for the metadata.
 
     Attributes:
-        name: e.g. "centerface" or the pack's name or the file's.
+        name: "centerface", the name of the pack, or the file name.
         kind: "centerface" or "scrfd".
         path: The file that was loaded.
-        sha256: Of that file.
+        sha256: SHA-256 of that file.
         terms: Licence of its weights, in words.
         provider: e.g. "CPUExecutionProvider".
-        hint: One line for the user, e.g. how to get another detector; may be None.
+        hint: One line for the user, e.g. how to install another detector; may be None.
     """
 
     name: str
@@ -275,15 +297,16 @@ class DetectorInfo:
 
 @dataclass(frozen=True)
 class AnnotatedFrame:
-    """All that is known of one analysed frame; its picture is gone.
+    """The result for one analysed frame, without its picture.
 
     Attributes:
-        index, time_s, duration_s, status: As in `Frame`.
-        faces: The n faces, sorted by track id.
+        index, time_s, duration_s, status, notes: As in `Frame`.
+        faces: The n faces, sorted by track ID.
         track_ids: int32 (n,), unique within the frame.
-        quality: How well each can be judged.
+        quality: How reliably each face can be scored.
         probabilities: float32 (n, K), calibrated, rows sum to 1, in the model's label order.
-        fresh: A run that begins here finds the same faces from here on; see `faces.follow`.
+        restartable: True if detection from here on does not depend on earlier frames, so an
+            interrupted run may resume here; see `faces.follow`.
     """
 
     index: int
@@ -294,7 +317,8 @@ class AnnotatedFrame:
     track_ids: IntArray
     quality: Quality
     probabilities: FloatArray
-    fresh: bool = False
+    restartable: bool = False
+    notes: ReaderNotes = NO_NOTES
 
     def __post_init__(self) -> None:
         n = len(self.faces)

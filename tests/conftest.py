@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+from typer.testing import Result as Invoked
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "demo.mp4"
@@ -41,6 +43,25 @@ def jadfer(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
         return subprocess.run(command, **(options | how))  # type: ignore[call-overload]
 
     return run
+
+
+@pytest.fixture
+def invoke() -> Iterator[Callable[..., Invoked]]:
+    """Runs `jadfer` in this process: far quicker than `jadfer`, for usage errors and messages.
+
+    Signals, terminals, imports and the end to end of a command need a process of their own.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def run(*args: object, width: int = 80, **how: object) -> Invoked:
+        from jadfer_cli.cli.app import app
+
+        command = [os.fspath(a) if isinstance(a, Path) else str(a) for a in args]
+        return CliRunner().invoke(app, command, env={"COLUMNS": str(width)}, **how)  # type: ignore[arg-type]
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

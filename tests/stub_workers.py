@@ -39,13 +39,13 @@ def work(pipe, options, if_exists, number, jobs):
     if how == "dies":
         _dies()
     if how == "unready":
-        pipe.send(("unready", {"error": {"message": "No such weights.", "hint": "Get some."}}))
+        pipe.send(("load_failed", {"error": {"message": "No such weights.", "hint": "Get some."}}))
         return
     pipe.send(("ready", {"hint": None, "warnings": []}))
     while (task := pipe.recv()) is not None:
-        pipe.send(("taken", {}))
+        pipe.send(("received", {}))
         name = os.path.basename(task.video).partition(".")[0].rstrip("0123456789")
-        pipe.send(("begun", {"frames": 8}))
+        pipe.send(("progress", {"frames": 0, "total": 8, "faces": 0}))
         if name == "segv":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif name == "hang":

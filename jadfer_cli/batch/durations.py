@@ -1,4 +1,4 @@
-"""How long videos say they are, asked where a broken one does no harm."""
+"""Measures how long videos are, in a separate process, where a broken file can do no harm."""
 
 from __future__ import annotations
 
@@ -7,52 +7,56 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
-_START_S = 120.0  # for the process to begin
-_LIMIT_S = 60.0  # for one video
+_START_LIMIT_S = 120.0  # for the process to start
+_VIDEO_LIMIT_S = 60.0  # for one video
 
 
-def seconds_of_all(
-    videos: Sequence[str], tell: Callable[[int], object] = lambda n: None
+def measure_durations(
+    videos: Sequence[str], on_measured: Callable[[int], object] = lambda n: None
 ) -> dict[str, float]:
-    """How long each video says it is, in s; 0 where that cannot be told.
+    """Reads the duration of each video from its container, in seconds; 0 where it is unknown.
 
-    Asked in a process of its own, which is replaced where a broken file crashes or hangs it.
+    A separate process does it, and is replaced if a broken file crashes it or makes it hang.
+
+    Args:
+        videos: Paths.
+        on_measured: Called after each video with the number measured so far.
     """
     found: dict[str, float] = {}
-    asked: _Asked | None = None
+    process: _MeasuringProcess | None = None
     try:
         for video in videos:
-            asked = asked or _Asked()
-            seconds = asked.seconds(video)
+            process = process or _MeasuringProcess()
+            seconds = process.measure(video)
             if seconds is None:
-                asked.end()
-                asked = None
+                process.end()
+                process = None
             found[video] = seconds or 0.0
-            tell(len(found))
+            on_measured(len(found))
     finally:
-        if asked is not None:
-            asked.end()
+        if process is not None:
+            process.end()
     return found
 
 
-class _Asked:
-    """A process that opens videos."""
+class _MeasuringProcess:
+    """A process that opens videos and answers with their durations."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_answer, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
-        self._heard(_START_S)  # it is there
+        self._receive(_START_LIMIT_S)  # its first message says that it has started
 
-    def seconds(self, video: str) -> float | None:
-        """A video's length in s; None if the process died of it, or hangs."""
+    def measure(self, video: str) -> float | None:
+        """Returns a video's duration in seconds; None if the process died or hangs."""
         with contextlib.suppress(OSError):
             self._pipe.send(video)
-        return self._heard(_LIMIT_S)
+        return self._receive(_VIDEO_LIMIT_S)
 
-    def _heard(self, limit_s: float) -> float | None:
+    def _receive(self, limit_s: float) -> float | None:
         with contextlib.suppress(EOFError, OSError):
             if self._pipe.poll(limit_s):
                 return float(self._pipe.recv())
@@ -64,15 +68,15 @@ class _Asked:
         self._pipe.close()
 
 
-def _answer(pipe: Connection) -> None:
-    """The life of that process."""
+def _serve(pipe: Connection) -> None:
+    """Answers until the pipe is closed; runs in the separate process."""
     pipe.send(0.0)
     with contextlib.suppress(EOFError, KeyboardInterrupt):
         while True:
-            pipe.send(_seconds(pipe.recv()))
+            pipe.send(_duration_s(pipe.recv()))
 
 
-def _seconds(video: str) -> float:
+def _duration_s(video: str) -> float:
     from jadfer_cli.video.container import check_file, open_container
 
     try:

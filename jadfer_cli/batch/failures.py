@@ -1,4 +1,4 @@
-"""failures.jsonl: the videos that failed, beside the results of the others."""
+"""failures.jsonl: the list of the videos that failed, beside the results of the others."""
 
 from __future__ import annotations
 
@@ -16,37 +16,34 @@ from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
 
 FAILURES = "failures.jsonl"
-_WAIT_S = 5.0  # for another run that changes the list
-_PROBE_BYTES = 1 << 20  # a disk with less is full for videos
+_LOCK_LIMIT_S = 5.0  # to wait for another run that is changing the list
+_PROBE_BYTES = 1 << 20  # a disk with less free space counts as full
 
 
 class Failures:
-    """The list, which has one line a video, also where several runs write it.
+    """The list of failures, one line per video, even if several runs write to it.
 
-    It is replaced as a whole, so what stood there stays if that fails; what could not be
-    written is tried again with the next change.
+    Each change replaces the file atomically, so earlier lines survive a failure to write. Lines
+    that could not be written are retried with the next change.
 
     Args:
-        file: Where it is, or None to keep none.
-
-    Attributes:
-        complete: Whether all is on disk.
+        file: The file, or None to keep no list.
     """
 
     def __init__(self, file: Path | None) -> None:
         self.file = file
-        self._pending: dict[str, bytes] = {}  # lines by their result
+        self._pending: dict[str, bytes] = {}  # line by its key
 
     @property
     def complete(self) -> bool:
-        """Whether all that was added is on disk."""
+        """True if everything that was added is on disk."""
         return not self._pending
 
     def add(self, task: Task, error: dict[str, Any]) -> None:
-        """Adds a video, in the place of what was said of it before.
+        """Adds a video, and replaces an earlier line about it.
 
         Raises:
-            OutputError: The list cannot be written now.
+            OutputError: The list cannot be written at the moment.
         """
         line = {"video": task.video, "result": str(task.target), **error,
                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}  # fmt: skip
@@ -55,7 +52,7 @@ class Failures:
             self.save()
 
     def forget(self, tasks: Iterable[Task]) -> None:
-        """Drops what was said of these videos; no list stays if that was all.
+        """Removes the lines about these videos, and the file if no line is left.
 
         Raises:
             OutputError: The list cannot be written.
@@ -63,7 +60,7 @@ class Failures:
         self.save({_key(task.target) for task in tasks})
 
     def save(self, dropped: Set[str] = frozenset()) -> None:
-        """Brings the list up to date.
+        """Writes pending lines and removes those whose key is in `dropped`.
 
         Raises:
             OutputError: It cannot be written.
@@ -73,10 +70,10 @@ class Failures:
             return
         with explain_os_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(file.parent):
+            with _locked(file.parent):
                 old = file.read_bytes().splitlines() if file.is_file() else []
-                gone = dropped | self._pending.keys()
-                kept = [line for line in old if _result_of(line) not in gone]
+                obsolete = dropped | self._pending.keys()
+                kept = [line for line in old if _key_of(line) not in obsolete]
                 new = list(self._pending.values())
                 if kept + new == old:
                     pass
@@ -95,12 +92,12 @@ def _key(result: str | Path) -> str:
 def _bytes_of(line: dict[str, Any]) -> bytes:
     try:
         return json.dumps(line, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a file name that is no text
+    except UnicodeEncodeError:  # a file name that is not valid text
         return json.dumps(line).encode()
 
 
-def _result_of(line: bytes) -> str | None:
-    """The result that a line is about; None for lines of somebody else."""
+def _key_of(line: bytes) -> str | None:
+    """Returns the key of a line; None if jadfer did not write it."""
     try:
         return _key(json.loads(line)["result"])
     except (ValueError, TypeError, KeyError):
@@ -108,30 +105,30 @@ def _result_of(line: bytes) -> str | None:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other runs from changing the list meanwhile, where the system has such locks."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs from changing the list, on systems with such locks."""
     with contextlib.ExitStack() as held:
         with contextlib.suppress(ImportError, OSError):
             import fcntl
 
             handle = os.open(folder, os.O_RDONLY)
             held.callback(os.close, handle)
-            until_s = time.monotonic() + _WAIT_S
+            until_s = time.monotonic() + _LOCK_LIMIT_S
             while True:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if time.monotonic() > until_s:  # it was stopped in the middle
+                    if time.monotonic() > until_s:  # its owner was suspended
                         break
                     time.sleep(0.02)
         yield
 
 
 def why_nothing_can_be_written(tasks: Iterable[Task]) -> OutputError | None:
-    """Why no result of these tasks can be written; None if one can, or there are none.
+    """Returns why no result of these tasks can be written; None if one can, or without tasks.
 
-    Some bytes are written, to a file without a name, into the folder of each.
+    Tries it by writing some bytes to an unnamed temporary file in the folder of each task.
     """
     why = None
     folders = {

@@ -1,4 +1,4 @@
-"""Which videos are meant: files, folders, patterns, lists and paths on stdin."""
+"""Expands the inputs of a command to videos: files, folders, patterns, lists, paths on stdin."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from jadfer_cli.errors import OptionError
 
-# What is taken from a folder; a file that is named itself may be called anything.
+# Files of a folder that count as videos; a file given by name may have any suffix.
 VIDEO_SUFFIXES = frozenset(
     ".3gp .asf .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm "
     ".wmv".split()
@@ -25,8 +25,8 @@ class Source:
     """One video.
 
     Attributes:
-        path: As given, or found below what was given.
-        below: Its place in the input tree, which the output tree mirrors.
+        path: As given, or below the folder given.
+        below: Its path in the input tree, which the output tree mirrors.
     """
 
     path: str
@@ -36,17 +36,17 @@ class Source:
 def expand(
     inputs: Sequence[str], *, recursive: bool, nul: bool, stdin: BinaryIO | None = None
 ) -> list[Source]:
-    """The videos that the inputs mean, in their order, each once; those of a folder by name.
+    """Expands inputs to videos, in the order given, each once; those of a folder by name.
 
     Args:
-        inputs: A file, a folder, a pattern, @LIST (a file of paths, one a line), or - (paths
+        inputs: A file, a folder, a pattern, @LIST (a file with one path per line), or - (paths
             on stdin). Paths in a list are relative to the working folder.
-        recursive: Take folders with all that is below them.
-        nul: Paths on stdin and in lists end with a NUL byte, as of `find -print0`.
+        recursive: Include subfolders.
+        nul: Paths on stdin and in lists end with a NUL byte, as from `find -print0`.
         stdin: Where - reads from.
 
     Raises:
-        OptionError: An input means no video, or a list cannot be read.
+        OptionError: An input yields no video, or a list cannot be read.
     """
     found: dict[str, Source] = {}
     for text in inputs:
@@ -66,7 +66,7 @@ def expand(
 
 
 def names_one(inputs: Sequence[str]) -> bool:
-    """Whether the inputs are one file, by name: what -o OUT.parquet can be the result of."""
+    """True if the inputs are a single file given by name, so that -o may name a file too."""
     if len(inputs) != 1:
         return False
     text = inputs[0]
@@ -83,19 +83,19 @@ def _read(path: str) -> bytes:
 
 
 def _listed(data: bytes, nul: bool, name: str) -> list[Source]:
-    """The paths of a list, placed below the folder that they share."""
+    """Returns the paths of a list, relative to their common folder."""
     if nul:
         paths = [os.fsdecode(part) for part in data.split(b"\0") if part]
     else:
         lines = (line.rstrip(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
         paths = [os.fsdecode(line) for line in lines if line.strip() and not line.startswith(b"#")]
     if not paths:
-        raise OptionError(f"There is no path on {name}." if name == "stdin" else
-                          f"The list {name} holds no path.")  # fmt: skip
+        raise OptionError(f"No path was read from {name}." if name == "stdin" else
+                          f"The list {name} contains no path.")  # fmt: skip
     if any("\n" in path and not os.path.exists(path) for path in paths):
         raise OptionError(
-            f"A path on {name} holds line breaks and does not exist.",
-            "With -0 paths end with a NUL byte, as of `find -print0`; leave -0 out for lines.",
+            f"A path on {name} contains line breaks and does not exist.",
+            "With -0, paths end with a NUL byte, as from `find -print0`; omit -0 for lines.",
         )
     return _below_common(paths)
 
@@ -115,7 +115,7 @@ def _is_video(name: str) -> bool:
 
 
 def _in_folder(folder: str, recursive: bool) -> list[Source]:
-    """The videos of a folder, by name; each folder's own before those of its subfolders."""
+    """Returns the videos of a folder by name, each folder's own before its subfolders'."""
     sources, deeper = [], 0
     for place, folders, names in os.walk(folder):
         folders.sort()
@@ -129,19 +129,20 @@ def _in_folder(folder: str, recursive: bool) -> list[Source]:
             sources.append(Source(path, Path(os.path.relpath(path, folder))))
     if not sources and deeper:
         raise OptionError(
-            f"{folder} itself holds no video; its subfolders hold {deeper}.",
-            "Give -r to take them, too.",
+            f"{folder} itself contains no video; its subfolders contain {deeper}.",
+            "Add -r to include subfolders.",
         )
     if not sources:
         raise OptionError(
-            f"{folder} holds no video.",
-            f"Taken are files that end in {' '.join(sorted(VIDEO_SUFFIXES))}; name others.",
+            f"{folder} contains no video.",
+            f"Files that end in {' '.join(sorted(VIDEO_SUFFIXES))} count as videos; give others by "
+            "name.",
         )
     return sources
 
 
 def _matching(pattern: str) -> list[Source]:
-    """The files that a pattern matches, placed below its part without wildcards."""
+    """Returns the files that a pattern matches, relative to its part without wildcards."""
     paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
     if not paths:
         raise OptionError(f"No file matches {pattern}.")

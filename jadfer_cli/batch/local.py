@@ -1,4 +1,4 @@
-"""A batch on this machine: each worker is a process, which its parent watches."""
+"""A batch on this machine: each worker is a process, supervised by its parent."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from multiprocessing import connection
 from typing import Any
 
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.supervisor import LOAD_S, TICK_S, Crew, Worker
+from jadfer_cli.batch.supervisor import LOAD_S, TICK_S, Supervisor, WorkerHandle
 from jadfer_cli.batch.worker import work
 from jadfer_cli.errors import JadferError
 from jadfer_cli.options import AnnotateOptions, IfExists
 
 
-class _Process(Worker):
+class ProcessHandle(WorkerHandle):
     """A worker in a process of its own on this machine."""
 
     def __init__(
@@ -40,24 +40,29 @@ class _Process(Worker):
         return True
 
     def how_it_ended(self) -> str:
+        """Names the signal or exit code."""
         code = self.process.exitcode or 0
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def dismiss(self) -> None:
-        if not self.ready:  # the replacement of one that died at the last video
+        """Lets the process end by itself, or ends it while it still loads."""
+        if not self.ready:  # it replaces one that died at the last video
             self.process.terminate()
             return
         with contextlib.suppress(OSError):
             self.pipe.send(None)
 
     def terminate(self) -> None:
+        """Sends SIGTERM, after which the worker cleans up."""
         self.process.terminate()
 
     def kill(self) -> None:
+        """Sends SIGKILL and waits."""
         self.process.kill()
         self.process.join()
 
     def end(self, grace_s: float) -> None:
+        """Closes the pipe, waits for the process, and kills it after `grace_s`."""
         with contextlib.suppress(OSError):
             self.pipe.close()
         self.process.join(grace_s)
@@ -66,33 +71,36 @@ class _Process(Worker):
         self.process.join()
 
 
-class Batch(Crew[_Process]):
-    """Annotates many videos in worker processes; arguments as of `Crew`."""
+class LocalBatch(Supervisor[ProcessHandle]):
+    """Annotates many videos in worker processes; arguments as of `Supervisor`."""
 
-    def _new(self, number: int) -> _Process:
-        return _Process(number, self.options, self.if_exists, self.jobs)
+    def _start_worker(self, number: int) -> ProcessHandle:
+        return ProcessHandle(number, self.options, self.if_exists, self.jobs)
 
     def _wait(self) -> None:
-        watched: list[Any] = [w.pipe for w in self._workers]
-        connection.wait(watched + [w.process.sentinel for w in self._workers], TICK_S)
+        watched: list[Any] = [w.pipe for w in self.workers]
+        connection.wait(watched + [w.process.sentinel for w in self.workers], TICK_S)
 
-    def _hear(self, worker: _Process) -> bool:
-        alive = worker.process.is_alive()  # asked first: what it says last is heard too
+    def _listen(self, worker: ProcessHandle) -> bool:
+        alive = worker.process.is_alive()  # check first, so that final messages are still read
         with contextlib.suppress(EOFError, OSError):
             while worker.pipe.poll():
-                self._message(worker, *worker.pipe.recv())
+                self._handle(worker, *worker.pipe.recv())
         if not alive:
-            if worker.task is not None and not worker.taken:  # it died while it waited
+            if worker.task is not None and not worker.received:  # it died while it waited
                 self._waiting.appendleft(worker.task)
             elif worker.task is not None:
-                self._lost(
-                    worker, "crash", f"The worker died at this video ({worker.how_it_ended()}).",
-                    "A library crashed on it, or memory ran out; convert it, or try fewer --jobs.",
+                self._give_up(
+                    worker, "crash",
+                    f"The worker died while annotating this video ({worker.how_it_ended()}).",
+                    "A library crashed or memory ran out. Convert the video, or try fewer --jobs.",
                 )  # fmt: skip
             return False
-        silent_s = time.monotonic() - worker.heard_s
+        silent_s = time.monotonic() - worker.last_message_s
         if not worker.ready and silent_s > max(self.stall_s, LOAD_S):
             worker.process.kill()
-            worker.unready = JadferError(f"A worker did not load the networks in {silent_s:.0f} s.")
+            worker.load_error = JadferError(
+                f"A worker did not load the networks within {silent_s:.0f} s."
+            )
             return False
         return not self._stalled(worker)

@@ -1,4 +1,4 @@
-"""What a batch tells while it runs, and what came of it."""
+"""What a batch reports while it runs, and how it ended."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from jadfer_cli.errors import JadferError
 
 @dataclass
 class Outcome:
-    """What came of a batch; lists in the order of their ends."""
+    """How a batch ended; each list is in the order in which the videos ended."""
 
     done: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
     failed: list[tuple[Task, dict[str, Any]]] = field(default_factory=list)
-    skipped: list[Task] = field(default_factory=list)  # had a result of the same settings
-    elsewhere: list[Task] = field(default_factory=list)  # another run did them meanwhile
+    skipped: list[Task] = field(default_factory=list)  # had a result with the same settings
+    elsewhere: list[Task] = field(default_factory=list)  # another run has done them meanwhile
     untried: list[Task] = field(default_factory=list)  # the batch was stopped before
-    stopped: JadferError | None = None  # why
-    listed: bool = True  # every failure is in the list of failures
+    stopped: JadferError | None = None  # why it was stopped
+    listed: bool = True  # every failure is in failures.jsonl
 
 
 class Reporter(Protocol):
-    """How a batch tells what it does."""
+    """Displays what a batch does."""
 
     def note(self, text: str, *, kind: str) -> None:
-        """Something the user should read; kind is "hint" or "warning"."""
+        """Shows a message for the user; kind is "hint" or "warning"."""
 
     def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
-        """What a worker is at; no task while it loads or waits."""
+        """Shows how far a worker is; task is None while it loads or waits."""
 
     def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """A video is done with: "done", "failed", "skipped" or "elsewhere"."""
+        """Shows how a video ended: "done", "failed", "skipped" or "elsewhere"."""
 
     def tick(self) -> None:
-        """Called several times a second."""
+        """Called several times per second."""

@@ -1,4 +1,4 @@
-"""What a batch will do, settled before any work: which result each video gets, and whose it is."""
+"""Plans a batch before any work: the result file of each video, and the part of each job."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ class Task:
 
 
 def is_folder(out: str) -> bool:
-    """Whether -o means a folder: it ends in a separator, is one, or is no .parquet name."""
+    """True if -o names a folder: an existing one, a trailing separator, or not .parquet."""
     return out.endswith(("/", os.sep)) or Path(out).is_dir() or Path(out).suffix != SUFFIX
 
 
 def settle(sources: Sequence[Source], out: str, *, many: bool) -> list[Task]:
-    """A task for each video.
+    """Makes one task per video.
 
     Args:
         sources: The videos.
-        out: -o: a .parquet file for one video, else a folder that mirrors the input tree.
-        many: Several inputs were given, or one that may mean several.
+        out: The value of -o: a .parquet file for one video, otherwise a folder that mirrors the
+            input tree.
+        many: True for several inputs, or one that may expand to several.
 
     Raises:
-        OptionError: Two videos would have the same result, or `out` does not fit.
+        OptionError: Two videos would have the same result, or `out` names a file for many.
     """
     if not many and not is_folder(out):
         return [Task(sources[0].path, Path(out))]
     if Path(out).suffix == SUFFIX and not Path(out).is_dir():
         raise OptionError(
-            f"-o {out} names one file, but the inputs may be several.",
+            f"-o {out} names one file, but there may be several inputs.",
             f"Name a folder: -o {Path(out).with_suffix('')}/",
         )
     tasks = [Task(s.path, Path(out) / s.below.with_suffix(SUFFIX)) for s in sources]
@@ -51,7 +52,7 @@ def settle(sources: Sequence[Source], out: str, *, many: bool) -> list[Task]:
 
 
 def _refuse_collisions(tasks: Sequence[Task]) -> None:
-    """No two videos may write the same file, also where capitals do not count."""
+    """Checks that no two videos write the same file, on case-insensitive disks either."""
     owner: dict[str, str] = {}
     for task in tasks:
         for path in (task.target, sidecar_path(task.target), landmark_path(task.target)):
@@ -59,44 +60,44 @@ def _refuse_collisions(tasks: Sequence[Task]) -> None:
             if other != task.video:
                 raise OptionError(
                     f"{other} and {task.video} would both write {path}.",
-                    "Rename one, or annotate them into two folders.",
+                    "Rename one of them, or annotate them into two folders.",
                 )
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One part of a plan; K of N."""
+    """Part K of N of a plan."""
 
     k: int
     n: int
 
     @classmethod
     def of(cls, text: str) -> Shard:
-        """From "K/N".
+        """Parses "K/N".
 
         Raises:
-            OptionError: It is something else.
+            OptionError: The text has another form.
         """
         k, sep, n = text.partition("/")
         if not (sep and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
             raise OptionError(
                 f"--shard {text} is not K/N with K from 1 to N.",
-                "E.g. --shard 1/8 in the first of eight jobs; Slurm: "
+                "For example --shard 1/8 in the first of eight jobs. Slurm: "
                 "--shard $((SLURM_ARRAY_TASK_ID))/$SLURM_ARRAY_TASK_COUNT with --array=1-8.",
             )
         return cls(int(k), int(n))
 
 
 def shard(tasks: Sequence[Task], part: Shard, seconds_of: Callable[[str], float]) -> list[Task]:
-    """This part's tasks, in their order; all parts together have each task once.
+    """Returns the tasks of one part, in their order; each task is in exactly one part.
 
-    Longest first, each to the part that has least to do so far (Graham 1969): the same parts
-    on every machine that sees the same files.
+    Assigns the longest videos first, each to the part with the least work so far (Graham 1969).
+    Every machine that sees the same files finds the same parts.
 
     Args:
-        tasks: The whole plan.
+        tasks: The complete plan.
         part: Which part.
-        seconds_of: How long a video is; 0 where that cannot be told.
+        seconds_of: Duration of a video; 0 if unknown.
     """
     seconds = [max(seconds_of(task.video), 0.0) for task in tasks]
     order = sorted(range(len(tasks)), key=lambda i: (-seconds[i], str(tasks[i].target)))

@@ -18,26 +18,27 @@ from jadfer_cli import stopping
 from jadfer_cli._version import __version__
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.ray_worker import Actor, Message
-from jadfer_cli.batch.supervisor import TICK_S, Crew, Worker
+from jadfer_cli.batch.ray_worker import RayWorker
+from jadfer_cli.batch.supervisor import TICK_S, Supervisor, WorkerHandle
+from jadfer_cli.batch.worker import Message
 from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.options import AnnotateOptions, ModelOptions
 from jadfer_cli.runtime import usable_cores
 
-_OBJECT_STORE_BYTES = 80 << 20  # about the least that Ray takes; only messages go through it
-_ASK_S = 10.0  # for an actor that is idle to answer, or killed to end
+_OBJECT_STORE_BYTES = 80 << 20  # about the least that Ray accepts; only messages go through it
+_ANSWER_LIMIT_S = 10.0  # for an idle actor to answer, and for a killed one to end
 _HINT = "pip install 'jadfer-cli[ray]'"
 
 
 @dataclass(frozen=True)
 class Slots:
-    """How a cluster is dealt out.
+    """How a cluster is divided among actors.
 
     Attributes:
-        n: Actors.
-        cpus: CPUs that each takes.
-        gpus: GPUs that each takes.
-        threads: CPU threads of each.
+        n: Number of actors.
+        cpus: CPUs per actor.
+        gpus: GPUs per actor; several actors may share one.
+        threads: CPU threads per actor.
     """
 
     n: int
@@ -46,43 +47,43 @@ class Slots:
     threads: int
 
 
-class _RayWorker(Worker):
+class _ActorHandle(WorkerHandle):
     """An actor, wherever it runs. A new process of the same actor is the same worker."""
 
     def __init__(self, number: int, actor: Any) -> None:
         super().__init__(number)
         self.actor = actor
-        self.doing: Any = actor.load.remote()  # what it was told to do last
-        self._asked: Any = None  # a question that is not answered yet
+        self.call: Any = actor.load.remote()  # the last call, until its result is fetched
+        self._request: Any = None  # a pending request for new messages
 
     def _send(self, task: Task) -> bool:
-        self.doing = self.actor.annotate.remote(task)
+        self.call = self.actor.annotate.remote(task)
         return True
 
     def messages(self) -> Iterator[Message]:
-        """What it says.
+        """Yields what the actor has sent.
 
         Raises:
-            ray.exceptions.RayError: It died, also when Ray had tried again.
+            ray.exceptions.RayError: It died, and died again when Ray retried.
         """
         import ray
 
-        if self.doing is None:
+        if self.call is None:
             return
-        ended = bool(ray.wait([self.doing], timeout=0)[0])
+        ended = bool(ray.wait([self.call], timeout=0)[0])
         with contextlib.suppress(ray.exceptions.RayError):  # it is being restarted
             if (
-                self._asked is not None
-                and (ray.wait([self._asked], timeout=_ASK_S if ended else 0)[0])
+                self._request is not None
+                and (ray.wait([self._request], timeout=_ANSWER_LIMIT_S if ended else 0)[0])
             ):
-                asked, self._asked = self._asked, None
-                yield from ray.get(asked)
+                request, self._request = self._request, None
+                yield from ray.get(request)
         if ended:
-            doing, self.doing, self._asked = self.doing, None, None
-            yield from ray.get(doing)
-        elif self.task is not None and self._asked is None:
-            # not asked again of a new process: it would only wait there
-            self._asked = self.actor.told.options(max_task_retries=0).remote()
+            call, self.call, self._request = self.call, None, None
+            yield from ray.get(call)
+        elif self.task is not None and self._request is None:
+            # no retries: in a restarted process the request would only wait
+            self._request = self.actor.new_messages.options(max_task_retries=0).remote()
 
     def how_it_ended(self) -> str:
         return "Ray could not start it"
@@ -102,8 +103,8 @@ class _RayWorker(Worker):
         from jadfer_cli.results.parts import is_being_written
 
         ray.kill(self.actor)
-        # Ray does not wait for the end of its process, which holds the result's lock
-        until_s = time.monotonic() + _ASK_S
+        # Ray does not wait until the process has ended, which holds the lock of the result
+        until_s = time.monotonic() + _ANSWER_LIMIT_S
         while self.task and is_being_written(self.task.target) and time.monotonic() < until_s:
             time.sleep(0.05)
 
@@ -112,23 +113,24 @@ class _RayWorker(Worker):
 
         from jadfer_cli.results.parts import remove_leftovers
 
-        if self.task is not None and self.doing is not None:
-            ray.wait([self.doing], timeout=grace_s)
+        if self.task is not None and self.call is not None:
+            ray.wait([self.call], timeout=grace_s)
         self.kill()
         if self.task is not None:
             with contextlib.suppress(OSError):
                 remove_leftovers(self.task.target)
 
 
-class RayBatch(Crew[_RayWorker]):
-    """Annotates many videos by the actors of a Ray cluster; other arguments as of `Crew`.
+class RayBatch(Supervisor[_ActorHandle]):
+    """Annotates many videos with the actors of a Ray cluster; other arguments as of `Supervisor`.
 
-    An actor that dies is restarted by Ray and its video tried once more; if it dies again,
-    it costs the video.
+    Ray restarts an actor that dies and retries its video once; if the actor dies again, the
+    video has failed.
 
     Args:
-        address: Of the cluster; None starts one on this machine and ends it with the batch.
-        jobs: Actors at most; None takes all that the cluster has room for.
+        address: Address of the cluster; None starts one on this machine and ends it with the
+            batch.
+        jobs: Most actors; None for as many as the cluster has room for.
     """
 
     def __init__(
@@ -139,17 +141,17 @@ class RayBatch(Crew[_RayWorker]):
         self._slots = Slots(1, 1, 0, 1)
 
     def run(self, tasks: Sequence[Task]) -> Outcome:
-        """As of `Crew`, on the cluster.
+        """As `Supervisor.run`, on the cluster.
 
         Raises:
-            OptionError: Ray or the cluster is not there, or has no room.
-            JadferError, OutputError, KeyboardInterrupt: As of `Crew`.
+            OptionError: Ray or the cluster is missing, or the cluster has no room.
+            JadferError, OutputError, KeyboardInterrupt: As `Supervisor.run`.
         """
         _require_ray()
         if self.options.model.device.startswith("cuda:"):
             raise OptionError(
-                f"--device {self.options.model.device} does not go with --ray, as Ray deals the "
-                "GPUs out.",
+                f"--device {self.options.model.device} cannot be combined with --ray, because "
+                "Ray assigns the GPUs.",
                 "Use --device cuda or auto.",
             )
         with _cluster(self.address, self.jobs):
@@ -164,95 +166,104 @@ class RayBatch(Crew[_RayWorker]):
             try:
                 return super().run(tasks)
             except KeyboardInterrupt:
-                stopping.raise_if_stopped()  # Ray raises its own, which has lost the signal
+                stopping.raise_if_stopped()  # Ray's own exception does not name the signal
                 raise
             except ray.exceptions.RayError as error:
                 raise JadferError(
-                    f"The Ray cluster is gone: {_first_line(error)}",
+                    f"The Ray cluster was lost: {_first_line(error)}",
                     "Run the command again with --skip-existing.",
                 ) from error
 
-    def _new(self, number: int) -> _RayWorker:
+    def _start_worker(self, number: int) -> _ActorHandle:
         import ray
 
         slots = self._slots
         model = dataclasses.replace(self.options.model, threads=slots.threads)
         options = dataclasses.replace(self.options, model=model)
-        actors = ray.remote(Actor).options(
+        actors = ray.remote(RayWorker).options(
             num_cpus=slots.cpus,
             num_gpus=slots.gpus,
             max_restarts=-1,
             max_task_retries=1,
-            max_concurrency=2,  # it answers while it annotates
+            max_concurrency=2,  # so that it answers while it annotates
         )
-        return _RayWorker(number, actors.remote(options, self.if_exists, os.getcwd(), __version__))
+        return _ActorHandle(
+            number, actors.remote(options, self.if_exists, os.getcwd(), __version__)
+        )
 
     def _wait(self) -> None:
         import ray
 
-        doing = [worker.doing for worker in self._workers if worker.doing is not None]
-        if doing:
-            ray.wait(doing, timeout=TICK_S)
+        calls = [worker.call for worker in self.workers if worker.call is not None]
+        if calls:
+            ray.wait(calls, timeout=TICK_S)
         else:
             time.sleep(TICK_S)
 
-    def _hear(self, worker: _RayWorker) -> bool:
+    def _listen(self, worker: _ActorHandle) -> bool:
         from ray.exceptions import RayError
 
         try:
             for kind, fields in worker.messages():
-                self._message(worker, kind, fields)
+                self._handle(worker, kind, fields)
         except RayError as error:
             if worker.task is None:
-                worker.unready = JadferError(
-                    f"A Ray actor died while it loaded the networks: {_first_line(error)}",
-                    "`jadfer doctor` on its machine tells what is wrong with the installation.",
+                worker.load_error = JadferError(
+                    f"A Ray actor died while loading the networks: {_first_line(error)}",
+                    "`jadfer doctor` on its machine finds faults of the installation.",
                 )
                 return False
-            self._lost(
-                worker, "crash", "The worker died at this video, also when Ray tried again.",
-                "A library crashed on it, or memory ran out; convert it, or try fewer --jobs.",
+            self._give_up(
+                worker, "crash",
+                "The worker died while annotating this video, and again when Ray retried.",
+                "A library crashed or memory ran out. Convert the video, or try fewer --jobs.",
             )  # fmt: skip
             return False
-        if worker.unready is not None:
+        if worker.load_error is not None:
             return False
         return not self._stalled(worker)
 
 
 def slots_here(model: ModelOptions, node: dict[str, float], jobs: int) -> Slots:
-    """So many actors on this machine, which share its cores and GPUs."""
+    """Divides this machine's cores and GPUs among the actors.
+
+    Args:
+        model: Device and threads.
+        node: Ray's resources of this machine: "CPU", "GPU".
+        jobs: Number of actors.
+    """
     n_gpus = int(node.get("GPU", 0)) if model.device != "cpu" else 0
-    # Ray counts in 1/10,000; a third of a GPU must fit three times
+    # Ray counts in units of 1/10,000; three thirds of a GPU must fit on it
     gpus = math.floor(10_000 / math.ceil(jobs / n_gpus)) / 10_000 if n_gpus else 0
     return Slots(jobs, 1, gpus, model.threads or max(usable_cores() // jobs, 1))
 
 
 def slots_of(model: ModelOptions, nodes: Sequence[dict[str, float]], wanted: int | None) -> Slots:
-    """An actor a GPU, where the cluster has some and may use them, else one a CPU.
+    """Divides a cluster: one actor per GPU, otherwise per CPU.
 
-    An actor on a GPU gets its share of the machine's CPUs; one on CPUs takes --threads.
+    An actor on a GPU gets an equal part of the machine's CPUs, one on CPUs as many as --threads.
 
     Args:
         model: Device and threads.
-        nodes: What each machine has: "CPU", "GPU".
-        wanted: Actors at most.
+        nodes: Ray's resources of each machine: "CPU", "GPU".
+        wanted: Most actors; None for as many as fit.
 
     Raises:
-        OptionError: There is no room for one.
+        OptionError: There is no room for even one actor.
     """
     gpu_nodes = [node for node in nodes if node.get("GPU", 0) >= 1]
     if gpu_nodes and model.device != "cpu":
         n = int(sum(node["GPU"] for node in gpu_nodes))
-        share = min(node.get("CPU", 0) // node["GPU"] for node in gpu_nodes)
-        threads = model.threads or max(int(share), 1)
-        cpus, gpus = int(min(threads, share)), 1
+        cpus_per_gpu = min(node.get("CPU", 0) // node["GPU"] for node in gpu_nodes)
+        threads = model.threads or max(int(cpus_per_gpu), 1)
+        cpus, gpus = int(min(threads, cpus_per_gpu)), 1
     else:
         cpus = threads = model.threads or 1
         n, gpus = int(sum(node.get("CPU", 0) // cpus for node in nodes)), 0
     if n < 1:
         raise OptionError(
             f"The Ray cluster has no room for an actor with {cpus} CPUs.",
-            "Give fewer --threads, or add machines to the cluster.",
+            "Use fewer --threads, or add machines to the cluster.",
         )
     return Slots(min(n, wanted or n), cpus, gpus, threads)
 
@@ -267,11 +278,11 @@ def _require_ray() -> None:
 
 @contextlib.contextmanager
 def _cluster(address: str | None, jobs: int) -> Iterator[None]:
-    """A connection to a cluster; without an address to one that is started, and ended, here.
+    """Connects to a cluster; without an address, starts one here and ends it afterwards.
 
     Raises:
-        OptionError: There is none at the address.
-        JadferError: None can be started.
+        OptionError: There is no cluster at the address.
+        JadferError: No cluster can be started.
     """
     import ray
 
@@ -280,10 +291,10 @@ def _cluster(address: str | None, jobs: int) -> Iterator[None]:
     try:
         try:
             if address is None:
-                # not the system's folder for such: Ray's sockets need a short path
+                # not the system's temporary folder: Ray's sockets need a short path
                 short = "/tmp" if os.path.isdir("/tmp") else None
                 folder = tempfile.mkdtemp(prefix="jadfer-", dir=short)
-                # new versions keep others out by a token, and would leave it in the home folder
+                # new versions require a token, and would write one to the home folder
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
                 ray.init(
                     "local", num_cpus=jobs, include_dashboard=False, _temp_dir=folder,
@@ -295,15 +306,15 @@ def _cluster(address: str | None, jobs: int) -> Iterator[None]:
             if address is None:
                 raise JadferError(
                     f"No Ray cluster could be started here: {_first_line(error)}",
-                    "Leave --ray out; --jobs alone uses this machine as well.",
+                    "Leave out --ray; --jobs alone uses this machine as well.",
                 ) from error
             raise OptionError(
                 f"There is no Ray cluster at {address}: {_first_line(error)}",
-                "`ray status` on its machines shows whether it runs. If it asks for a token (`ray "
-                "get-auth-token`), set RAY_AUTH_MODE=token.",
+                "`ray status` on its machines shows whether it is running. If it requires a token "
+                "(`ray get-auth-token`), set RAY_AUTH_MODE=token.",
             ) from error
         finally:
-            stopping.install()  # Ray takes SIGTERM for itself
+            stopping.install()  # Ray installs its own handler of SIGTERM
         yield
     finally:
         ray.shutdown()

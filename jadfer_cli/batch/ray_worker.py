@@ -1,7 +1,7 @@
-"""A worker as a Ray actor: the same work as `worker`, told to whoever asks.
+"""A worker as a Ray actor: the same work as in `worker`, but its messages are fetched.
 
-Ray restarts an actor that dies and hands it its video once more; the networks are loaded again
-then.
+Ray restarts an actor that dies and gives it the same video once more; the networks are then
+loaded again.
 """
 
 from __future__ import annotations
@@ -10,26 +10,28 @@ import os
 import signal
 import socket
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jadfer_cli._version import __version__
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.worker import described, do, load
+from jadfer_cli.batch.worker import Message, annotate, error_fields, load
+from jadfer_cli.common import claim_process
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import Stopped
 
-Message = tuple[str, dict[str, Any]]
+if TYPE_CHECKING:
+    from jadfer_cli.pipeline.annotator import Annotator
 
 
-class Actor:
-    """Annotates the videos that it is handed; `told` may be asked meanwhile.
+class RayWorker:
+    """Annotates the videos it is given; `new_messages` may be called at the same time.
 
     Args:
-        options: Of every video.
-        if_exists: What to do where a result exists already.
-        folder: The working folder of the command, which paths are relative to.
-        version: That of jadfer where the command runs.
+        options: Options for every video.
+        if_exists: What to do if a result exists.
+        folder: The working folder of the command, to which paths are relative.
+        version: The version of jadfer where the command runs.
     """
 
     def __init__(
@@ -37,52 +39,53 @@ class Actor:
     ) -> None:
         self._options, self._if_exists = options, if_exists
         self._folder, self._version = folder, version
-        self._annotator: Any = None
+        self._annotator: Annotator | None = None
         self._messages: list[Message] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
 
     def load(self) -> list[Message]:
-        """Loads the networks; gives its messages, "ready" or "unready" the last."""
+        """Loads the networks; returns messages, the last of which is "ready" or "load_failed"."""
         try:
             self._check_machine()
         except OptionError as error:
-            return [("unready", {"error": described(error)})]
+            return [("load_failed", {"error": error_fields(error)})]
+        claim_process()
         self._annotator = load(self._options, self)
-        return self.told()
+        return self.new_messages()
 
     def annotate(self, task: Task) -> list[Message]:
-        """Annotates one video; gives the messages that `told` did not, how it ended the last."""
-        if self._annotator is None:  # Ray started this process anew
+        """Annotates one video; returns the messages not fetched yet, the last says how it ended."""
+        if self._annotator is None:  # Ray has restarted this process
             loaded = self.load()
             if self._annotator is None:
                 return [("failed", loaded[-1][1])]
-        self.send(("taken", {}))
+        self.send(("received", {}))
         try:
-            do(self._annotator, task, self._if_exists, self)
+            annotate(self._annotator, task, self._if_exists, self)
         except Stopped:
             self._messages.append(("stopped", {}))
-        return self.told()
+        return self.new_messages()
 
-    def told(self) -> list[Message]:
-        """What was sent since it was asked last."""
+    def new_messages(self) -> list[Message]:
+        """Returns the messages sent since the last call."""
         with self._lock:
             messages, self._messages = self._messages, []
         return messages
 
     def stop(self) -> None:
-        """Ends the video at hand, with everything cleaned up."""
+        """Stops the current video and cleans up."""
         self._stopped.set()
 
     def send(self, message: Message) -> None:
-        """Keeps a message for who asks; see `worker.Listener`."""
+        """Keeps a message until it is fetched; see `worker.Listener`."""
         with self._lock:
             self._messages.append(message)
         if self._stopped.is_set() and message[0] == "progress":
             raise Stopped(signal.SIGTERM)
 
     def _check_machine(self) -> None:
-        """This machine must be like the one where the command runs.
+        """Checks that this machine matches the one where the command runs.
 
         Raises:
             OptionError: It lacks the folder, or has another version of jadfer.

@@ -1,4 +1,4 @@
-"""A batch under way: workers that are handed videos, watched, and replaced where they die."""
+"""Supervises a running batch: hands out videos, watches the workers, replaces those that die."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.options import AnnotateOptions, IfExists
 
 TICK_S = 0.25
-LOAD_S = 300.0  # for a worker to load the networks
-_GRACE_S = 10.0  # for a worker to clean up when the batch is stopped
-_LOADS = 3  # workers in a row that fail to load the networks, before it goes on with fewer
+LOAD_S = 300.0  # limit for a worker to load the networks
+_GRACE_S = 10.0  # limit for a worker to clean up when the batch is stopped
+_MAX_LOAD_FAILURES = 3  # in a row, before the batch continues with fewer workers
 
 
-class Worker(ABC):
-    """Somebody who annotates one video at a time, and what is known of them.
+class WorkerHandle(ABC):
+    """A worker as its supervisor sees it: it annotates one video at a time.
 
     Attributes:
         number: From 1.
-        ready: The networks are loaded.
-        unready: Why they could not be.
-        task: The video at hand.
-        taken: The worker has heard of it.
-        frames, total, faces: How far it is.
-        heard_s: When the worker said something last, by the monotonic clock.
+        ready: True once the networks are loaded.
+        load_error: Why they could not be loaded.
+        task: The current video.
+        received: True once the worker has confirmed that it has the task.
+        frames, total, faces: Progress of the current video.
+        last_message_s: When the worker last sent a message, by the monotonic clock.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.ready = False
-        self.unready: JadferError | None = None
+        self.load_error: JadferError | None = None
         self.task: Task | None = None
-        self.taken = False
+        self.received = False
         self.frames = self.total = self.faces = 0
-        self.heard_s = time.monotonic()
+        self.last_message_s = time.monotonic()
 
     def give(self, task: Task) -> bool:
-        """Hands over a video; False if the worker died while it waited."""
+        """Hands over a video; returns False if the worker died while it waited."""
         if not self._send(task):
             return False
-        self.task, self.taken, self.frames, self.total, self.faces = task, False, 0, 0, 0
-        self.heard_s = time.monotonic()
+        self.task, self.received, self.frames, self.total, self.faces = task, False, 0, 0, 0
+        self.last_message_s = time.monotonic()
         return True
 
     @abstractmethod
@@ -58,42 +58,46 @@ class Worker(ABC):
 
     @abstractmethod
     def how_it_ended(self) -> str:
-        """By which signal or exit code, in words."""
+        """Names the signal or exit code."""
 
     @abstractmethod
     def dismiss(self) -> None:
-        """Nothing is left to do; call `end` then."""
+        """Tells the worker that nothing is left to do; `end` follows."""
 
     @abstractmethod
     def terminate(self) -> None:
-        """Asks for an end in the middle of a video, with everything cleaned up."""
+        """Asks the worker to stop in the middle of a video and clean up."""
 
     @abstractmethod
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends the worker at once."""
 
     @abstractmethod
     def end(self, grace_s: float) -> None:
-        """Waits for its end, and kills it if that takes longer."""
+        """Waits until the worker has ended, and kills it after `grace_s`."""
 
 
-W = TypeVar("W", bound=Worker)
+W = TypeVar("W", bound=WorkerHandle)
 
 
-class Crew(ABC, Generic[W]):
-    """Annotates many videos by some workers; where these run is settled by its children.
+class Supervisor(ABC, Generic[W]):
+    """Annotates many videos with several workers; subclasses decide where these run.
 
-    A worker that dies, or says nothing for `stall_s`, costs the video that it is at and is
-    replaced. The batch ends early where the first worker cannot load the networks, or no
-    later one, and where no result can be written any more.
+    A worker that dies, or sends nothing for `stall_s`, costs its current video and is replaced.
+    The batch ends early if the first worker cannot load the networks, if no later one can, or if
+    no result can be written any more.
 
     Args:
-        options: Of every video.
-        jobs: Workers.
-        stall_s: Longest time without a frame.
-        if_exists: What to do where a result exists already.
-        failures: File of failures, or None.
-        report: Told what happens.
+        options: Options for every video.
+        jobs: Number of workers.
+        stall_s: Longest time without progress on a video.
+        if_exists: What to do if a result exists.
+        failures: The list of failures, or None to keep none.
+        report: Displays what happens.
+
+    Attributes:
+        workers: The handles of the current workers.
+        outcome: How the videos ended so far.
     """
 
     def __init__(
@@ -108,36 +112,36 @@ class Crew(ABC, Generic[W]):
     ) -> None:
         self.options, self.jobs, self.stall_s = options, jobs, stall_s
         self.if_exists, self.failures, self.report = if_exists, Failures(failures), report
+        self.workers: list[W] = []
         self.outcome = Outcome()
-        self._said: set[str] = set()
+        self._noted: set[str] = set()
         self._waiting: deque[Task] = deque()
-        self._busy: deque[Task] = deque()  # another run is at them
-        self._workers: list[W] = []
-        self._loaded = False  # some worker did load the networks
-        self._not_loaded = 0  # workers since then that did not
+        self._busy: deque[Task] = deque()  # another run is working on them
+        self._any_loaded = False  # at least one worker has loaded the networks
+        self._load_failures = 0  # in a row since then
 
     def run(self, tasks: Sequence[Task]) -> Outcome:
-        """Does all tasks; returns when each is done, failed, or done by another run.
+        """Runs all tasks; returns when each is done, failed, or done by another run.
 
         Raises:
             JadferError: The networks cannot be loaded.
             OutputError: The list of failures of an earlier run cannot be changed.
-            KeyboardInterrupt: Stopped; the workers have ended.
+            KeyboardInterrupt: The batch was stopped; all workers have ended.
         """
         self.failures.forget(tasks)
         self._waiting.extend(tasks)
         try:
             for number in range(1, min(self.jobs, len(tasks)) + 1):
-                self._workers.append(self._new(number))
-            self._work()
-            for worker in self._workers:
+                self.workers.append(self._start_worker(number))
+            self._supervise()
+            for worker in self.workers:
                 worker.dismiss()
         except BaseException:
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.terminate()
             raise
         finally:
-            for worker in self._workers:
+            for worker in self.workers:
                 worker.end(_GRACE_S)
         with contextlib.suppress(OutputError):
             self.failures.save()
@@ -145,69 +149,70 @@ class Crew(ABC, Generic[W]):
         return self.outcome
 
     @abstractmethod
-    def _new(self, number: int) -> W:
-        """Another worker."""
+    def _start_worker(self, number: int) -> W:
+        """Starts one more worker."""
 
     @abstractmethod
     def _wait(self) -> None:
-        """Until a worker says something, or for a tick."""
+        """Waits until a worker sends something, at most for a tick."""
 
     @abstractmethod
-    def _hear(self, worker: W) -> bool:
-        """Takes a worker's messages; False if it is gone or stuck."""
+    def _listen(self, worker: W) -> bool:
+        """Handles a worker's messages; returns False if it is dead or stuck."""
 
-    def _work(self) -> None:
+    def _supervise(self) -> None:
         """Hands out videos and watches the workers until nothing is left to do."""
         while True:
-            for worker in self._workers:
+            for worker in self.workers:
                 if worker.ready and worker.task is None:
                     self._hand_out(worker)
                 self.report.worker(
                     worker.number, worker.task, worker.frames, worker.total, worker.faces
                 )
-            if not (self._waiting or self._busy or any(w.task for w in self._workers)):
+            if not (self._waiting or self._busy or any(w.task for w in self.workers)):
                 return
             self.report.tick()
             self._wait()
-            for worker in [w for w in self._workers if not self._hear(w)]:
-                self._replace(worker)
+            for worker in [w for w in self.workers if not self._listen(w)]:
+                self.replace(worker)
 
-    def _replace(self, worker: W) -> None:
-        """Puts a new worker in the place of one that is gone, or goes on with fewer.
+    def replace(self, worker: W) -> None:
+        """Replaces a worker that has died, or continues with fewer.
 
         Raises:
             JadferError: The networks cannot be loaded.
         """
         worker.end(0)
-        place = self._workers.index(worker)
+        place = self.workers.index(worker)
         if worker.ready:
-            self._workers[place] = self._new(worker.number)
+            self.workers[place] = self._start_worker(worker.number)
             return
-        self._not_loaded += 1
-        why = worker.unready or JadferError(
-            f"A worker died while it loaded the networks ({worker.how_it_ended()}).",
-            "Try fewer --jobs; `jadfer doctor` tells what is wrong with the installation.",
+        self._load_failures += 1
+        why = worker.load_error or JadferError(
+            f"A worker died while loading the networks ({worker.how_it_ended()}).",
+            "Try fewer --jobs; `jadfer doctor` finds faults of the installation.",
         )
-        if not self._loaded or (self._not_loaded >= _LOADS and len(self._workers) == 1):
+        many = self._load_failures >= _MAX_LOAD_FAILURES
+        if not self._any_loaded or (many and len(self.workers) == 1):
             raise why
-        if self._not_loaded < _LOADS:
-            self._workers[place] = self._new(worker.number)
+        if many:
+            del self.workers[place]
+            self._note(f"The batch continues with fewer workers: {why.message}", "warning")
         else:
-            del self._workers[place]
-            self._note(f"The batch goes on with fewer workers: {why.message}", "warning")
+            self.workers[place] = self._start_worker(worker.number)
 
     def _hand_out(self, worker: W) -> None:
-        """The next task that nobody else is at."""
+        """Gives a worker the next task that no other run is working on."""
         from jadfer_cli.results.parts import is_being_written
 
         for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
                 task = queue.popleft()
-                if is_being_written(task.target):  # asked first: what ends now exists then
+                # Lock before file: a run that just released the lock has written its result.
+                if is_being_written(task.target):
                     self._busy.append(task)
-                elif self.if_exists == IfExists.REFUSE and os.path.exists(
-                    task.target
-                ):  # since the plan
+                elif self.if_exists == IfExists.REFUSE and os.path.exists(task.target):
+                    # it did not exist when the batch was planned
                     self.outcome.elsewhere.append(task)
                     self._ended(task, "elsewhere", {})
                 elif worker.give(task):
@@ -216,60 +221,63 @@ class Crew(ABC, Generic[W]):
                     queue.appendleft(task)
                     return
 
-    def _message(self, worker: W, kind: str, fields: dict[str, Any]) -> None:
-        worker.heard_s = time.monotonic()
-        task = worker.task
+    def _handle(self, worker: W, kind: str, fields: dict[str, Any]) -> None:
+        """Handles one message; `worker` lists the kinds."""
+        worker.last_message_s = time.monotonic()
         if kind == "ready":
-            worker.ready = self._loaded = True
-            self._not_loaded = 0
+            worker.ready = self._any_loaded = True
+            self._load_failures = 0
             for text in fields["warnings"]:
                 self._note(text, "warning")
             if fields["hint"]:
                 self._note(fields["hint"], "hint")
-        elif kind == "unready":
+        elif kind == "load_failed":
             error = fields["error"]
-            worker.unready = JadferError(error["message"], error["hint"])
+            worker.load_error = JadferError(error["message"], error["hint"])
         elif kind == "warning":
             self._note(fields["message"], "warning")
         elif kind == "note":
             self.report.note(fields["text"], kind="hint")
-        elif kind == "taken":
-            worker.taken = True
-        elif kind == "begun":
-            worker.total = fields["frames"]
+        elif kind == "received":
+            worker.received = True
         elif kind == "progress":
-            worker.frames, worker.faces = fields["frames"], fields["faces"]
-        elif task is not None and kind == "busy":
-            worker.task = None
+            worker.frames, worker.total = fields["frames"], fields["total"]
+            worker.faces = fields["faces"]
+        elif worker.task is not None and kind in ("busy", "done", "skipped", "failed"):
+            task, worker.task = worker.task, None
+            self._handle_end(task, kind, fields)
+
+    def _handle_end(self, task: Task, kind: str, fields: dict[str, Any]) -> None:
+        """Records how a worker says that a video ended."""
+        if kind == "busy":
             self._busy.append(task)
-        elif task is not None and kind == "done":
-            worker.task = None
-            self.outcome.done.append((task, fields))
-            self._ended(task, "done", fields)
-        elif task is not None and kind == "skipped":
-            worker.task = None
-            self.outcome.skipped.append(task)
-            self._ended(task, "skipped", fields)
-        elif task is not None and kind == "failed":
-            worker.task = None
+        elif kind == "failed":
             self._failed(task, fields["error"])
+        else:
+            if kind == "done":
+                self.outcome.done.append((task, fields))
+            else:
+                self.outcome.skipped.append(task)
+            self._ended(task, kind, fields)
 
     def _note(self, text: str, kind: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
+        """Shows a message once, however many workers send it."""
+        if text not in self._noted:
+            self._noted.add(text)
             self.report.note(text, kind=kind)
 
     def _stalled(self, worker: W) -> bool:
-        """Gives a worker up that says nothing at its video for too long; whether it did so."""
-        if worker.task is None or time.monotonic() - worker.heard_s <= self.stall_s:
+        """Gives up on a worker without progress for too long; returns whether it did."""
+        if worker.task is None or time.monotonic() - worker.last_message_s <= self.stall_s:
             return False
-        self._lost(
+        self._give_up(
             worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
             "The decoder hangs, or the machine is very slow: see --stall.",
         )  # fmt: skip
         return True
 
-    def _lost(self, worker: W, stage: str, message: str, hint: str) -> None:
+    def _give_up(self, worker: W, stage: str, message: str, hint: str) -> None:
+        """Kills a worker and records its current video as failed."""
         from jadfer_cli.results.parts import remove_leftovers
 
         task = worker.task
@@ -281,25 +289,27 @@ class Crew(ABC, Generic[W]):
             self._failed(task, {"stage": stage, "message": message, "hint": hint})
 
     def _ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """A video has a result."""
+        """Records that a video has a result."""
         with contextlib.suppress(OutputError):
-            self.failures.forget([task])  # another run that shares the work may have failed on it
+            # another run that shares the work may have listed it as failed
+            self.failures.forget([task])
         self.report.ended(task, what, fields)
 
     def _failed(self, task: Task, error: dict[str, Any]) -> None:
+        """Records a failure, in the list too, and stops the batch if nothing can be written."""
         self.outcome.failed.append((task, error))
         self.report.ended(task, "failed", error)
         try:
             self.failures.add(task, error)
         except OutputError as problem:
             self._note(
-                f"{problem.message} What fails is listed here only, unless that changes.", "warning"
+                f"{problem.message} Unless that changes, failures are listed here only.", "warning"
             )
         if error["stage"] == "write":
             self._stop_if_nothing_can_be_written()
 
     def _stop_if_nothing_can_be_written(self) -> None:
-        """Gives up what waits, where a full disk would fail it all."""
+        """Gives up on the remaining videos if, say, a full disk would fail them all."""
         left = [*self._waiting, *self._busy]
         why = why_nothing_can_be_written(left)
         if why is not None:

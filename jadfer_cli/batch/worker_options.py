@@ -1,4 +1,4 @@
-"""What a worker gets of a machine that it shares with others."""
+"""The options of one worker: its share of a machine that several workers use."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.runtime import n_gpus, usable_cores
 
 
-def share(options: AnnotateOptions, number: int, jobs: int) -> AnnotateOptions:
-    """The options of one of several workers on this machine.
+def worker_options(options: AnnotateOptions, number: int, jobs: int) -> AnnotateOptions:
+    """Returns the options of one of several workers on this machine.
 
-    The cores are dealt out evenly, unless --threads says how many each takes, and the GPUs in
-    turn, unless --device names one. Asked in the worker: looking at the GPUs is left to the
-    processes that use them.
+    Cores are divided evenly unless `--threads` sets how many each worker takes; GPUs are
+    assigned in turn unless `--device` names one. To be called in the worker, so that only
+    processes that use GPUs look for them.
 
     Args:
-        options: Of the batch.
+        options: Options of the batch.
         number: Which worker, from 1.
-        jobs: How many there are.
+        jobs: How many workers there are.
     """
     model = options.model
     if jobs > 1 and model.threads is None:

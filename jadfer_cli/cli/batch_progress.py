@@ -1,4 +1,4 @@
-"""Progress of a batch: a bar a worker and one for all, plain lines in a log, JSON on request."""
+"""Displays the progress of a batch: one bar per worker, plain lines in a log, or JSON lines."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli.progress import clock
 from jadfer_cli.cli.tables import table, title
@@ -25,11 +26,11 @@ _SHOWN_FAILURES = 20
 
 
 class Quiet(AbstractContextManager["Quiet"]):
-    """Counts, and says nothing but warnings and failures; the base of the others.
+    """Shows only warnings and failures (`--quiet`), and counts; the base of the others.
 
     Args:
-        console: stderr.
-        tasks: The plan; the time left is told from the sizes of its files.
+        console: Of stderr.
+        tasks: The plan; the time left is estimated from the sizes of its files.
     """
 
     def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
@@ -37,7 +38,7 @@ class Quiet(AbstractContextManager["Quiet"]):
         self._bytes = {task: _size(task.video) for task in tasks}
         self._all_bytes = max(sum(self._bytes.values()), 1)
         self._done_bytes = 0
-        self._at: dict[int, tuple[Task | None, int, int, int]] = {}
+        self._current: dict[int, tuple[Task | None, int, int, int]] = {}
         self.counts: Counter[str] = Counter()
         self.frames = 0
         self.began_s = time.monotonic()
@@ -56,11 +57,11 @@ class Quiet(AbstractContextManager["Quiet"]):
             self.console.print(f"Warning: {escape(text)}")
 
     def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
-        """Remembers what a worker is at."""
-        self._at[number] = (task, done, total, faces)
+        """Remembers how far a worker is."""
+        self._current[number] = (task, done, total, faces)
 
     def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """Counts, and prints a failure."""
+        """Counts the video, and prints a failure."""
         self.counts[what] += 1
         self.frames += fields.get("counts", {}).get("frames_analysed", 0)
         self._done_bytes += self._bytes.get(task, 0)
@@ -68,66 +69,66 @@ class Quiet(AbstractContextManager["Quiet"]):
             self.console.print(f"[red]Failed:[/] {escape(task.video)}: {escape(fields['message'])}")
 
     def tick(self) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     @property
     def ended_n(self) -> int:
-        """Videos done with, in any way."""
+        """Videos that have ended, in whichever way."""
         return sum(self.counts.values())
 
-    def share(self) -> float:
-        """How much of the files' bytes is done, 0 to 1."""
-        under_way = sum(
+    def fraction(self) -> float:
+        """Returns the fraction of the files' bytes that is done, 0 to 1."""
+        in_progress = sum(
             self._bytes.get(task, 0) * done / total
-            for task, done, total, _ in self._at.values()
+            for task, done, total, _ in self._current.values()
             if task is not None and total
         )
-        return min((self._done_bytes + under_way) / self._all_bytes, 1.0)
+        return min((self._done_bytes + in_progress) / self._all_bytes, 1.0)
 
     def rate(self) -> float:
-        """Frames a second since the beginning, of all workers."""
-        now = sum(done for task, done, _, _ in self._at.values() if task is not None)
+        """Returns frames per second of all workers together, since the start."""
+        now = sum(done for task, done, _, _ in self._current.values() if task is not None)
         return (self.frames + now) / max(time.monotonic() - self.began_s, 1e-9)
 
     def left(self) -> str:
-        """Time left, in words."""
-        share, spent_s = self.share(), time.monotonic() - self.began_s
-        return clock(spent_s * (1 - share) / share) if share > 0 else "?"
+        """Returns the time left, in words."""
+        done, spent_s = self.fraction(), time.monotonic() - self.began_s
+        return clock(spent_s * (1 - done) / done) if done > 0 else "?"
 
 
 class Lines(Quiet):
-    """A line a video, and one for all now and then: for logs and pipes."""
+    """One line per video, and a total from time to time, for logs and pipes."""
 
     def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
         super().__init__(console, tasks)
-        self._said_s = time.monotonic()
+        self._printed_s = time.monotonic()
 
     def note(self, text: str, *, kind: str) -> None:
         """Prints a hint or a warning."""
         self.console.print(f"{kind.capitalize()}: {escape(text)}")
 
     def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
-        """Prints what came of a video."""
+        """Prints how a video ended."""
         super().ended(task, what, fields)
         place = f"[{self.ended_n}/{self.n}]"
         if what == "done":
-            self.console.print(f"{escape(place)} {escape(told(task, fields))}")
+            self.console.print(f"{escape(place)} {escape(summary_line(task, fields))}")
         elif what != "failed":
             self.console.print(f"{escape(place)} {escape(str(task.target))}: {_WHY[what]}")
 
     def tick(self) -> None:
-        """Prints where all stands, at most every half minute."""
+        """Prints the total, at most twice per minute."""
         now = time.monotonic()
-        if now - self._said_s >= _LINE_EVERY_S:
-            self._said_s = now
+        if now - self._printed_s >= _LINE_EVERY_S:
+            self._printed_s = now
             self.console.print(
-                f"{self.ended_n} of {self.n} videos, {self.share():.0%} of the bytes, "
+                f"{self.ended_n} of {self.n} videos, {self.fraction():.0%} of the bytes, "
                 f"{self.rate():.1f} frames/s, {self.left()} left"
             )
 
 
 class Bars(Lines):
-    """A live bar a worker and one for all."""
+    """One live bar per worker, and one for the batch."""
 
     def __init__(self, console: Console, tasks: Sequence[Task]) -> None:
         super().__init__(console, tasks)
@@ -136,31 +137,31 @@ class Bars(Lines):
             TextColumn("{task.fields[count]}"), console=console, transient=True,
         )  # fmt: skip
         self._all = self._bars.add_task("all", total=1.0, count="")
-        self._of: dict[int, Any] = {}
-        self._given: set[int] = set()  # workers that had a video
+        self._bar_of: dict[int, Any] = {}  # by worker
+        self._started: set[int] = set()  # workers that have had a video
 
     def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
         """Moves a worker's bar."""
         super().worker(number, task, done, total, faces)
-        if number not in self._of:
-            self._of[number] = self._bars.add_task("", total=None, count="")
+        if number not in self._bar_of:
+            self._bar_of[number] = self._bars.add_task("", total=None, count="")
         if task is not None:
-            self._given.add(number)
-        waiting = "idle" if number in self._given else "loading"
+            self._started.add(number)
+        waiting = "idle" if number in self._started else "loading"
         name = waiting if task is None else PurePath(task.video).name
         name = name if len(name) <= 32 else "…" + name[-31:]
         total = 0 if task is None else total
         count = f"{done}/{total} frames  {faces} faces" if total else ""
         self._bars.update(
-            self._of[number], description=escape(name), total=total or None, completed=done,
+            self._bar_of[number], description=escape(name), total=total or None, completed=done,
             count=count,
         )  # fmt: skip
 
     def tick(self) -> None:
-        """Moves the bar of all."""
+        """Moves the bar of the batch."""
         self._bars.update(
             self._all,
-            completed=self.share(),
+            completed=self.fraction(),
             count=f"{self.ended_n}/{self.n} videos  {self.rate():.1f} frames/s  {self.left()} left",
         )
 
@@ -178,7 +179,7 @@ class Bars(Lines):
 
 
 class JsonLines(Quiet):
-    """One JSON object a line on stderr, for programs."""
+    """One JSON object per line on stderr, for programs."""
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), **fields}
@@ -196,13 +197,13 @@ class JsonLines(Quiet):
 
 
 _WHY = {
-    "skipped": "kept, the same settings made it",
-    "elsewhere": "another run made it",
+    "skipped": "kept: made with the same settings",
+    "elsewhere": "made by another run",
 }
 
 
 def reporter(console: Console, tasks: Sequence[Task], *, quiet: bool, log_json: bool) -> Quiet:
-    """The reporter that fits the options and the terminal."""
+    """Returns the reporter that suits the options and the terminal."""
     if log_json:
         return JsonLines(console, tasks)
     if quiet:
@@ -210,8 +211,8 @@ def reporter(console: Console, tasks: Sequence[Task], *, quiet: bool, log_json: 
     return Bars(console, tasks) if console.is_terminal else Lines(console, tasks)
 
 
-def told(task: Task, fields: dict[str, Any]) -> str:
-    """What came of one video, in a line."""
+def summary_line(task: Task, fields: dict[str, Any]) -> str:
+    """Summarises the result of one video in one line."""
     counts = fields["counts"]
     frames, faces = counts["frames_analysed"], counts["faces"]
     seen = frames - counts["frames_without_face"]
@@ -220,15 +221,15 @@ def told(task: Task, fields: dict[str, Any]) -> str:
     return f"{task.target}: {found}, tracks: {counts['tracks']}; {rate:.1f} frames/s"
 
 
-def summary(outcome: Any, seconds: float, failures: str | None) -> list[Any]:
-    """The closing table, for stdout."""
+def summary(outcome: Outcome, seconds: float, failures: str | None) -> list[Any]:
+    """Builds the closing tables, for stdout."""
     frames = sum(fields["counts"]["frames_analysed"] for _, fields in outcome.done)
     faces = sum(fields["counts"]["faces"] for _, fields in outcome.done)
-    told = failures or ""
-    listed = told if outcome.listed else f"{told} could not be written"
+    file = failures or ""
+    listed = file if outcome.listed else f"{file} could not be written"
     rows = [
         ["done", f"{len(outcome.done):,}", f"{frames:,} frames, {faces:,} faces"],
-        ["kept", f"{len(outcome.skipped):,}", "had a result of the same settings"],
+        ["kept", f"{len(outcome.skipped):,}", "had a result with the same settings"],
         ["by another run", f"{len(outcome.elsewhere):,}", ""],
         ["failed", f"{len(outcome.failed):,}", listed if outcome.failed else ""],
         ["not tried", f"{len(outcome.untried):,}", ""],

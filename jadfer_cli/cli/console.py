@@ -1,4 +1,4 @@
-"""Messages: data goes to stdout, all else to stderr; errors become exit codes in one place."""
+"""Consoles and messages: data to stdout, everything else to stderr; errors become exit codes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from rich.text import Text
 
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
+from jadfer_cli.explain import explain
 
-NOTHING_LEFT = "No half-written file was left; run the command again."
+NOTHING_LEFT = "No incomplete file was left behind; run the command again."
 
 
 def stdout_console() -> Console:
@@ -26,7 +27,7 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """For progress and messages; in a log a message is one line, on a terminal it is folded."""
+    """For progress and messages, which wrap on a terminal only: in a log each is one line."""
     console = Console(stderr=True, highlight=False)
     console.soft_wrap = not console.is_terminal
     return console
@@ -36,15 +37,15 @@ def stderr_console() -> Console:
 def errors_as_exit_codes(
     *, debug: bool, log_json: bool = False, interrupted: str = NOTHING_LEFT
 ) -> Iterator[None]:
-    """Turns what a command raises into one message on stderr and an exit code.
+    """Turns an exception of a command into one message on stderr and an exit code.
 
     Args:
-        debug: Let the traceback through.
-        log_json: Say it as a JSON line, event "error".
-        interrupted: What to do after Ctrl-C, where the exception has no note that says it.
+        debug: Also show the traceback.
+        log_json: Write the message as a JSON line, event "error".
+        interrupted: The hint after Ctrl-C, unless the exception carries a note of its own.
 
     Raises:
-        typer.Exit: With the code; 130 after Ctrl-C.
+        typer.Exit: With the exit code; 130 after Ctrl-C.
     """
     stopping.install()
     say = _say_json if log_json else say_error
@@ -62,39 +63,20 @@ def errors_as_exit_codes(
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
         say(JadferError(what, _notes(error) or interrupted))
         raise typer.Exit(128 + number) from None
-    except BrokenPipeError:  # `jadfer ... | head`: not an error of ours
+    except BrokenPipeError:  # `jadfer ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-    except MemoryError as error:
-        hint = f"Try a smaller --batch-size. {_notes(error)}".rstrip()
-        say(JadferError("The machine ran out of memory.", hint))
-        raise typer.Exit(1) from None
     except Exception as error:
+        explained = explain(error)
         if debug:
             raise
-        if any(words in str(error) for words in _NO_MEMORY):
-            say(
-                JadferError(
-                    f"Memory ran out: {str(error).splitlines()[0]}",
-                    "Try a smaller --batch-size; in training also --workers 0.",
-                )
-            )
-            raise typer.Exit(1) from None
-        say(
-            JadferError(
-                f"Something unexpected went wrong: {type(error).__name__}: {error}",
-                "This is a mistake in jadfer; run again with --debug and report what it prints.",
-            )
-        )
+        hint = f"{explained.hint or ''} {_notes(error)}".strip()
+        say(JadferError(explained.message, hint or None))
         raise typer.Exit(1) from None
-
-
-# how PyTorch's CUDA and CPU allocators and its workers' shared memory say it
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Bus error", "shared memory (shm)")
 
 
 def _notes(error: BaseException) -> str:
-    """What was added to an exception on its way for the user to read."""
+    """Text for the user that was added to an exception on its way up."""
     return " ".join(getattr(error, "__notes__", []))
 
 
@@ -109,3 +91,18 @@ def say_error(error: JadferError) -> None:
     console.print(Text.assemble(("Error: ", "bold red"), error.message))
     if error.hint:
         console.print(Text.assemble(("Hint:  ", "bold"), error.hint))
+
+
+def warning_text(text: str) -> Text:
+    """A warning as it is printed, on stdout beside tables as on stderr."""
+    return Text.assemble(("Warning: ", "bold yellow"), text)
+
+
+def print_warning(text: str) -> None:
+    """Prints a warning on stderr."""
+    stderr_console().print(warning_text(text))
+
+
+def print_note(text: str) -> None:
+    """Prints a sentence on stderr as it is, without markup."""
+    stderr_console().print(Text(text))

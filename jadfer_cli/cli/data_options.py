@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.stopping import raise_if_stopped
 
 if TYPE_CHECKING:

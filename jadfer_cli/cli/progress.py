@@ -1,4 +1,4 @@
-"""Progress of one video: a live bar on a terminal, plain lines in a log, JSON on request."""
+"""Displays the progress of one video: a live bar, plain lines in a log, or JSON lines."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jadfer_cli.common import clock as clock
 
-# Plain lines come at most this often, so that a night's log stays readable.
+# Plain lines are at least this far apart, so that the log of a night stays readable.
 _LINE_EVERY_S = 10.0
 
 
 class Reporter(Protocol):
-    """How a run tells what it does."""
+    """Displays what happens to one video."""
 
     def stage(self, text: str) -> None:
-        """A stage without a count begins, e.g. loading."""
+        """Shows that a stage without a count begins, such as loading."""
 
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        """So many frames are done."""
+        """Shows how many frames are done."""
 
     def note(self, text: str, *, kind: str) -> None:
-        """Something the user should read; kind is "hint" or "warning"."""
+        """Shows a message for the user; kind is "hint" or "warning"."""
 
     def done(self, text: str, metadata: dict[str, Any]) -> None:
-        """The result is written."""
+        """Shows that the result has been written."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,8 +43,8 @@ class Reporter(Protocol):
     ) -> None: ...
 
 
-class _Plain:
-    """The base: says nothing (--quiet)."""
+class _Silent:
+    """Shows nothing (`--quiet`); the base of the others."""
 
     def stage(self, text: str) -> None:
         pass
@@ -70,28 +70,28 @@ class _Plain:
         pass
 
 
-class Lines(_Plain):
-    """Plain lines: for logs and pipes."""
+class Lines(_Silent):
+    """Plain lines, for logs and pipes."""
 
     def __init__(self, console: Console, video: str) -> None:
         self.console, self.video = console, video
-        self._begun_s = self._said_s = time.monotonic()
-        self._before = 0  # frames that an earlier run did
+        self._began_s = self._printed_s = time.monotonic()
+        self._earlier = 0  # frames that an earlier run analysed
 
     def stage(self, text: str) -> None:
         """Prints the stage."""
         self.console.print(f"{escape(self.video)}: {text}")
-        self._begun_s = self._said_s = time.monotonic()
+        self._began_s = self._printed_s = time.monotonic()
 
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        """Prints a line now and then, and the last one."""
+        """Prints a line from time to time, and after the last frame."""
         now = time.monotonic()
-        if stage == "taking up":
-            self._before, self._begun_s = done, now
-        if now - self._said_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
+        if stage == "resuming":
+            self._earlier, self._began_s = done, now
+        if now - self._printed_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
             return
-        self._said_s = now
-        rate = (done - self._before) / max(now - self._begun_s, 1e-9)
+        self._printed_s = now
+        rate = (done - self._earlier) / max(now - self._began_s, 1e-9)
         left = (total - done) / max(rate, 1e-9)
         self.console.print(
             f"{escape(self.video)}: {stage}, {done}/{total} frames ({done / total:.0%}), "
@@ -107,7 +107,7 @@ class Lines(_Plain):
         self.console.print(escape(text))
 
 
-class Bar(_Plain):
+class Bar(_Silent):
     """A live bar: stage, frames, rate, faces, time left."""
 
     def __init__(self, console: Console, video: str) -> None:
@@ -125,21 +125,21 @@ class Bar(_Plain):
             transient=True,
         )
         self._task = self._bar.add_task("starting", total=None, count="")
-        self._begun_s = 0.0
-        self._before = 0  # frames that an earlier run did
+        self._began_s = 0.0
+        self._earlier = 0  # frames that an earlier run analysed
 
     def stage(self, text: str) -> None:
-        """Shows the stage, without a count."""
+        """Shows the stage without a count."""
         self._bar.update(self._task, description=text)
 
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Moves the bar."""
         now = time.monotonic()
-        self._begun_s = self._begun_s or now
-        if stage == "taking up":
-            self._before, self._begun_s = done, now
-        elapsed = now - self._begun_s
-        rate = f"  {(done - self._before) / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
+        self._began_s = self._began_s or now
+        if stage == "resuming":
+            self._earlier, self._began_s = done, now
+        elapsed = now - self._began_s
+        rate = f"  {(done - self._earlier) / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
         count = f"{done}/{total} frames{rate}  {faces} faces"
         self._bar.update(self._task, description=stage, total=total, completed=done, count=count)
 
@@ -165,12 +165,12 @@ class Bar(_Plain):
         self._bar.stop()
 
 
-class JsonLines(_Plain):
-    """One JSON object a line on stderr, for programs."""
+class JsonLines(_Silent):
+    """One JSON object per line on stderr, for programs."""
 
     def __init__(self, console: Console, video: str) -> None:
         self.console, self.video = console, video
-        self._said_s = float("-inf")
+        self._printed_s = float("-inf")
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), "video": self.video, **fields}
@@ -184,8 +184,8 @@ class JsonLines(_Plain):
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
         """Event `progress`, at most once a second."""
         now = time.monotonic()
-        if now - self._said_s >= 1 or (done == total and stage == "annotating"):
-            self._said_s = now
+        if now - self._printed_s >= 1 or (done == total and stage == "annotating"):
+            self._printed_s = now
             self._event("progress", stage=stage, frames=done, frames_total=total, faces=faces)
 
     def note(self, text: str, *, kind: str) -> None:
@@ -198,9 +198,9 @@ class JsonLines(_Plain):
 
 
 def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Reporter:
-    """The reporter that fits the options and the terminal."""
+    """Returns the reporter that suits the options and the terminal."""
     if log_json:
         return JsonLines(console, video)
     if quiet:
-        return _Plain()
+        return _Silent()
     return Bar(console, video) if console.is_terminal else Lines(console, video)

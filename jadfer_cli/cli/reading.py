@@ -1,12 +1,10 @@
-"""What the commands that read results share: their arguments, opening, progress."""
+"""What the commands that read results share: opening them, and progress."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, TypeVar
 
 from jadfer_cli.cli.console import stderr_console
 
@@ -14,21 +12,6 @@ if TYPE_CHECKING:
     from jadfer_cli.results.load import Result
 
 T = TypeVar("T")
-
-Inputs = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RESULT...",
-        help="Results of `jadfer annotate`: .parquet files, folders, patterns.",
-        show_default=False,
-    ),
-]
-Recursive = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Take folders with all below them.")
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file that -o names.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and data only.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:

@@ -1,4 +1,4 @@
-"""What `jadfer annotate` does with its options: one video, or a batch."""
+"""What `jadfer annotate` does with its options: annotate one video, or a batch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from jadfer_cli.batch import plan as plans
 from jadfer_cli.batch.failures import FAILURES
-from jadfer_cli.batch.supervisor import Crew
+from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.progress import Reporter
@@ -24,17 +24,17 @@ from jadfer_cli.stopping import raise_if_stopped
 
 @dataclass
 class Many:
-    """Several videos, in worker processes or on a Ray cluster.
+    """Annotates several videos, in worker processes or on a Ray cluster.
 
     Attributes:
         out: The folder of the results.
-        options: Of every video.
-        if_exists: What to do where a result exists already.
-        jobs: Videos at the same time; None for the default.
-        stall_s: Longest time without a frame.
-        ray: Hand the videos to a Ray cluster.
-        ray_address: Which; None starts one here.
-        quiet, log_json: How progress is told.
+        options: Options for every video.
+        if_exists: What to do if a result exists.
+        jobs: Videos processed at the same time; None for the default.
+        stall_s: Longest time without progress on a video.
+        ray: True to use a Ray cluster.
+        ray_address: Its address; None starts one on this machine.
+        quiet, log_json: How progress is displayed.
     """
 
     out: str
@@ -48,10 +48,10 @@ class Many:
     log_json: bool
 
     def run(self, tasks: list[plans.Task]) -> None:
-        """Annotates them and prints what came of it.
+        """Annotates all tasks and prints a summary.
 
         Raises:
-            typer.Exit: With 1, if some failed.
+            typer.Exit: With code 1, if some failed.
             JadferError: The batch had to be stopped.
         """
         if self.if_exists == IfExists.REFUSE:
@@ -64,12 +64,11 @@ class Many:
             console, tasks, quiet=self.quiet, log_json=self.log_json
         ) as report:
             try:
-                outcome = self._batch(folder / FAILURES, report).run(tasks)
+                outcome = self._supervisor(folder / FAILURES, report).run(tasks)
             except KeyboardInterrupt as error:
                 if self.if_exists != IfExists.OVERWRITE:
                     error.add_note(
-                        "What is finished stays. Run the same command again with --skip-existing: "
-                        "it does the rest."
+                        "Finished results are kept. To continue, rerun with --skip-existing."
                     )
                 raise
         if not (self.quiet or self.log_json):
@@ -80,30 +79,30 @@ class Many:
         if outcome.failed:
             raise typer.Exit(1)
 
-    def _batch(self, failures: Path, report: batch_progress.Quiet) -> Crew[Any]:
-        from jadfer_cli.batch import local as run
-        from jadfer_cli.batch import ray as on_ray
+    def _supervisor(self, failures: Path, report: batch_progress.Quiet) -> Supervisor[Any]:
+        from jadfer_cli.batch.local import LocalBatch
+        from jadfer_cli.batch.ray import RayBatch
 
-        how: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "stall_s": self.stall_s, "if_exists": self.if_exists, "failures": failures,
             "report": report,
         }  # fmt: skip
         if self.ray:
-            return on_ray.RayBatch(self.options, address=self.ray_address, jobs=self.jobs, **how)
-        return run.Batch(self.options, jobs=self.jobs or 1, **how)
+            return RayBatch(self.options, address=self.ray_address, jobs=self.jobs, **settings)
+        return LocalBatch(self.options, jobs=self.jobs or 1, **settings)
 
 
 def _refuse_results(targets: list[Path]) -> None:
-    there = [target for target in targets if target.exists()]
-    if there:
+    existing = [target for target in targets if target.exists()]
+    if existing:
         raise OptionError(
-            f"{len(there)} of {len(targets)} results exist already, such as {there[0]}.",
-            "--skip-existing keeps those of the same settings, --overwrite makes all anew.",
+            f"{len(existing)} of {len(targets)} results exist already, such as {existing[0]}.",
+            "--skip-existing keeps results made with the same settings; --overwrite redoes all.",
         )
 
 
 def show_plan(tasks: list[plans.Task]) -> None:
-    """What would be done."""
+    """Prints what would be done (`--dry-run`)."""
     rows = [
         [task.video, str(task.target), "exists" if task.target.exists() else ""] for task in tasks
     ]
@@ -113,78 +112,66 @@ def show_plan(tasks: list[plans.Task]) -> None:
 def annotate_one(
     video: str, target: Path, options: AnnotateOptions, report: Reporter, if_exists: IfExists
 ) -> None:
-    """One video, in this process.
+    """Annotates one video in this process.
 
     Args:
         video: Its path.
-        target: Its result.
-        options: All of them.
-        report: Told what happens.
-        if_exists: As of `Many`.
+        target: The result file.
+        options: All options.
+        report: Displays progress and messages.
+        if_exists: What to do if the result exists.
 
     Raises:
-        JadferError: It cannot be annotated.
+        JadferError: The video cannot be annotated.
     """
-    from jadfer_cli.results.paths import landmark_path, sidecar_path
-    from jadfer_cli.results.settings import keep
-    from jadfer_cli.results.sink import refuse_existing
+    from jadfer_cli.pipeline.file import check_output
+    from jadfer_cli.pipeline.progress import Progress
+    from jadfer_cli.pipeline.source import open_video
 
-    # what can be refused is refused before the networks load
-    finals = [target, sidecar_path(target)]
-    if if_exists != IfExists.SKIP or not target.exists():
-        refuse_existing(
-            [*finals, *([landmark_path(target)] if options.landmarks else [])],
-            overwrite=if_exists == IfExists.OVERWRITE,
-        )
-    check_writable(target)
-    from jadfer_cli.video.timeline import probe, select
-
+    # refuse what can be refused before the networks load
+    check_output(target, options, if_exists)
     report.stage("reading the timeline")
-    info = probe(video)
-    select(info, options.video)
+    source = open_video(video, options)
     report.stage("loading the networks")
     from jadfer_cli.pipeline.annotator import Annotator
-    from jadfer_cli.pipeline.api import annotate_to
-    from jadfer_cli.pipeline.flow import Progress
-    from jadfer_cli.runtime import keep_freed_memory
 
     annotator = Annotator(options)
-    if if_exists == IfExists.SKIP and target.exists():
-        keep(target, video, annotator.metadata())
-        report.note(f"{target} is kept: the same settings made it.", kind="hint")
-        return
-    if annotator.runtime.device == "cpu" and annotator.runtime.engine == "torch":
-        keep_freed_memory()
-    for warning in annotator.warnings:
+    for warning in annotator.networks.warnings:
         report.note(warning, kind="warning")
-    if annotator.hint:
-        report.note(annotator.hint, kind="hint")
+    if annotator.networks.hint:
+        report.note(annotator.networks.hint, kind="hint")
     report.stage("annotating")
 
-    def progress(p: Progress) -> None:
+    def progress(now: Progress) -> None:
         raise_if_stopped()
-        report.frames(p.stage, p.frames, p.frames_total, p.faces)
+        report.frames(now.stage, now.frames, now.frames_total, now.faces)
 
     def note(text: str) -> None:
         report.note(text, kind="hint")
 
-    overwrite = if_exists == IfExists.OVERWRITE
-    metadata = annotate_to(
-        annotator, info, target, overwrite=overwrite, progress=progress, note=note
+    metadata = annotator.annotate_to(
+        source, target, if_exists=if_exists, progress=progress, note=note
     )
+    if metadata is None:
+        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
+        return
     for warning in metadata["warnings"]:
-        if warning not in annotator.warnings:
+        if warning not in annotator.networks.warnings:
             report.note(warning, kind="warning")
     report.done(_summary(target, metadata), metadata)
 
 
 def check_target(out: str) -> None:
-    """For one video -o must be a .parquet file or clearly a folder."""
+    """Checks -o for a single video: a .parquet file, or clearly a folder.
+
+    Raises:
+        OptionError: It is neither.
+    """
     path = Path(out)
     if not (out.endswith(("/", "\\")) or path.is_dir() or path.suffix == plans.SUFFIX):
         raise OptionError(
             f"-o {out} does not end in .parquet.",
-            "jadfer writes Parquet; name a .parquet file, or a folder with / at its end. "
+            "jadfer writes Parquet: name a .parquet file, or a folder with / at its end. "
             "For CSV: pandas.read_parquet(...).to_csv(...).",
         )
 

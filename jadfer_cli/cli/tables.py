@@ -11,18 +11,18 @@ from rich.text import Text
 
 from jadfer_cli.cli.console import stdout_console
 
-# In a pipe nothing is wrapped, so that grep and a log see whole lines.
+# Nothing is wrapped in a pipe, so that grep and logs see complete lines.
 PIPE_WIDTH = 4000
 
-Cell = str | tuple[str, str] | Text  # a text, a text and its style, or many of them
+Cell = str | tuple[str, str] | Text  # plain text, text with a style, or styled text
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Aligned columns without lines; texts are wrapped where needed, never cut off.
+    """Aligned columns without rules; text is wrapped if necessary, never truncated.
 
     Args:
         head: Column titles; empty for none.
-        rows: Cells; the last column takes what room is left.
+        rows: The cells of each row.
     """
     lines = [tuple(_text(cell) for cell in row) for row in rows]
     result = Table(
@@ -36,7 +36,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
 
 
 def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[int]) -> Table:
-    """As `table`; the columns numbered in `right` hold figures, right-aligned and never wrapped."""
+    """As `table`, but the columns numbered in `right` are right-aligned and never wrapped."""
     result = table(head, rows)
     for i in right:
         result.columns[i].justify, result.columns[i].no_wrap = "right", True
@@ -49,7 +49,7 @@ def title(text: str) -> Text:
 
 
 def room() -> int:
-    """Columns that a table may take: those of the terminal, in a pipe as many as it needs."""
+    """Width available to a table: that of the terminal; in a pipe as much as it needs."""
     console = stdout_console()
     return console.width if console.is_terminal or "COLUMNS" in os.environ else PIPE_WIDTH
 
@@ -70,7 +70,7 @@ def show(*parts: Table | Text) -> None:
 
 
 def flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested facts as lines: config.width 256."""
+    """Nested facts as pairs of a dotted name and a text: ("config.width", "256")."""
     for key, value in facts.items():
         if isinstance(value, dict):
             yield from flat(value, f"{prefix}{key}.")

@@ -21,14 +21,13 @@ import numpy as np
 from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression.networks.config import JadferConfig
+from jadfer_cli.labels import LABELS as LABELS
 
 if TYPE_CHECKING:
     import torch
 
     from jadfer_cli.expression.networks.jadfer import Jadfer
 
-# The order of FER+'s vote columns, and of the probability columns of every result.
-LABELS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 HEADER_KEY = "jadfer"
 _DIGEST_KEY = "sha256"  # in the header: of all else
 

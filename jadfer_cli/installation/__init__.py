@@ -1,1 +1,4 @@
-"""The installation itself: models and their download, doctor, self-test, benchmark."""
+"""This installation: networks and their download, doctor, self-test, benchmark.
+
+Nothing here is needed to annotate a video.
+"""

@@ -15,15 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from jadfer_cli.common import seconds_of
+from jadfer_cli.common import file_sha256, seconds_of
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
+from jadfer_cli.faces.follow import follow
+from jadfer_cli.options import AnnotateOptions, FaceOptions, IfExists, ModelOptions, VideoOptions
 from jadfer_cli.pipeline.annotator import Annotator
-from jadfer_cli.pipeline.api import annotate_to
+from jadfer_cli.pipeline.file import annotate_to_file
+from jadfer_cli.pipeline.networks import Networks
+from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.source import open_video
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.pipeline.steps import crop, in_batches, score, track
 from jadfer_cli.records import Frame, VideoInfo
 from jadfer_cli.results.metadata import versions
 from jadfer_cli.results.sink import ResultSink
-from jadfer_cli.runtime import keep_freed_memory, settle
+from jadfer_cli.runtime import settle
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.repeat import repeat
 from jadfer_cli.video.timeline import probe, select
@@ -163,14 +169,12 @@ def measure(
         JadferError: A side's options do not work here, or the video cannot be read.
     """
     info = probe(clip)
-    annotators = []
+    annotators: list[Networks] = []
     for side in sides:
         progress(f"{side.name}: loading the networks")
         began = time.perf_counter()
-        annotators.append(Annotator(side.options))
+        annotators.append(Annotator(side.options).networks)
         side.load_s = time.perf_counter() - began
-        if annotators[-1].runtime.device == "cpu" and annotators[-1].runtime.engine == "torch":
-            keep_freed_memory()  # as `jadfer annotate` does
     with tempfile.TemporaryDirectory(prefix="jadfer-bench-") as folder:
         out = Path(folder) / "bench.parquet"
         for side, annotator in zip(sides, annotators, strict=True):
@@ -205,13 +209,14 @@ def measure(
     }
 
 
-def _whole(side: Side, annotator: Annotator, info: VideoInfo, out: Path) -> None:
+def _whole(side: Side, annotator: Networks, info: VideoInfo, out: Path) -> None:
     """One run from the probed video to the file."""
     settle(side.options.model)  # threads are the whole process's
     began, cores = time.perf_counter(), time.process_time()
-    metadata = annotate_to(annotator, info, out, overwrite=True)
+    metadata = annotate_to_file(annotator, info, out, if_exists=IfExists.OVERWRITE)
     side.wall_s.append(time.perf_counter() - began)
     side.core_s.append(time.process_time() - cores)
+    assert metadata is not None  # only --skip-existing keeps a result
     side.frames = metadata["counts"]["frames_analysed"]
     side.faces = metadata["counts"]["faces"]
     indices = select(info, annotator.options.video)
@@ -220,13 +225,15 @@ def _whole(side: Side, annotator: Annotator, info: VideoInfo, out: Path) -> None
 
 
 def _stages(
-    annotator: Annotator, info: VideoInfo, out: Path, most: int
+    annotator: Networks, info: VideoInfo, out: Path, most: int
 ) -> tuple[dict[str, dict[str, float]], int]:
     """Wall and core milliseconds a frame of each stage alone, over the first frames."""
-    indices = select(info, annotator.options.video)
+    source, state = open_video(info, annotator.options), RunState()
     fit = _STAGE_BYTES // max(3 * info.width_px * info.height_px, 1)
-    run = annotator.open(info)
-    run.indices = indices = indices[: max(2, min(most, fit))]
+    indices = source.indices[: max(2, min(most, fit))]
+    source = dataclasses.replace(source, indices=indices)
+    crop_px, faces = annotator.predictor.crop_px, annotator.options.faces
+    sha256 = file_sha256(Path(info.path))
     result: dict[str, dict[str, float]] = {}
 
     def timed(name: str, items: Iterable[Any]) -> list[Any]:
@@ -244,22 +251,23 @@ def _stages(
 
     def written(frames: list[Any]) -> Iterator[None]:
         with ResultSink(
-            out, run.video, annotator.labels, landmarks=False, overwrite=True
+            out, source.name, annotator.labels, landmarks=False, overwrite=True
         ) as sink:  # fmt: skip
             for some in frames:
-                run.counts.add(some)
+                state.add(some)
                 sink.write(some)
-            sink.commit(run.metadata(), indices)
+            sink.commit(run_metadata(annotator, source, state, sha256=sha256), indices)
         yield None
 
     frames = timed("decode", decoded())
-    found = timed("detect", run.find(frames))
-    tracked = timed("track", run.track(found))
-    seen = timed("align", run.crop(tracked))
-    scored = timed("express", run.score(run.batches(seen)))
-    with run:
-        run.hashed()  # the whole file, however few of its frames are written here
-        timed("write", written(scored))
+    found = timed(
+        "detect", follow(frames, annotator.detector, annotator.redetect_s, annotator.device_crop_px)
+    )
+    tracked = timed("track", track(found, source, faces, state))
+    cropped = timed("align", crop(tracked, crop_px))
+    batches = in_batches(cropped, annotator.runtime.batch_size)
+    scored = timed("express", score(batches, annotator.predictor, source.size_px))
+    timed("write", written(scored))
     return result, len(indices)
 
 
@@ -271,7 +279,7 @@ def _medians(passes: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[st
     }
 
 
-def _setting(annotator: Annotator) -> dict[str, Any]:
+def _setting(annotator: Networks) -> dict[str, Any]:
     runtime, detector = annotator.runtime, annotator.detector.info
     return {
         "device": runtime.device,
@@ -300,7 +308,8 @@ def sample_clip(folder: Path) -> Path:
     """A clip of ten seconds, 640x360: one moving face, from a picture that insightface brings."""
     import cv2
 
-    from jadfer_cli.installation.selftest import encode, face_picture
+    from jadfer_cli.installation.samples import face_picture
+    from jadfer_cli.video.encode import encode
 
     picture = face_picture()
     height, width = picture.shape[:2]

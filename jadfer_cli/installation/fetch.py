@@ -1,7 +1,7 @@
-"""Download an InsightFace pack: the only code in the program that touches the network.
+"""Download and install an InsightFace pack; nothing else in jadfer accesses the internet.
 
-InsightFace's own downloader has no timeout, checks no hash, and takes the folder that a
-broken unzip leaves for an installed pack.
+InsightFace's own downloader has no timeout, verifies no hash, and treats the folder left by an
+interrupted unzip as an installed pack.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from jadfer_cli.installation.unpack import (
 )
 
 TIMEOUT_S = 30.0
-_PIECE_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True)
 class KnownZip:
-    """What the published zip of a pack is known to be.
+    """The published zip of a pack.
 
     Attributes:
         size_bytes: Its size.
@@ -46,8 +46,8 @@ class KnownZip:
     sha256: str
 
 
-# InsightFace publishes no hashes. These are pinned alike by at least five independent public
-# projects that downloaded the files of release v0.7.
+# InsightFace publishes no hashes. At least five independent public projects that downloaded the
+# files of release v0.7 pin these.
 KNOWN_ZIPS: dict[str, KnownZip] = {
     "buffalo_l": KnownZip(
         288_621_354, "80ffe37d8a5940d59a7384c201a2a38d4741f2f3c51eef46ebb28218a7b0ca2f"
@@ -72,10 +72,10 @@ class Fetched:
     """A pack that was installed.
 
     Attributes:
-        folder: Where it lies.
-        source: Where it came from.
-        sha256: Of the zip.
-        expected: What the zip had to hash to; None where no hash is known.
+        folder: Its folder.
+        source: The URL or file that it came from.
+        sha256: Hash of the zip.
+        expected: Expected hash of the zip; None if none is known.
     """
 
     folder: Path
@@ -88,7 +88,7 @@ def known_pack(name: str) -> Pack:
     """The pack of that name.
 
     Raises:
-        ModelError: There is none.
+        ModelError: There is no such pack.
     """
     if name not in PACKS:
         raise ModelError(
@@ -98,11 +98,11 @@ def known_pack(name: str) -> Pack:
 
 
 def source_of(pack: Pack, given: str | None) -> str:
-    """Where the zip is taken from: as given, or the release.
+    """The URL or file of the zip; by default that of InsightFace's release.
 
     Args:
         pack: The pack.
-        given: A URL or a file of the zip, or a URL or folder in which it lies.
+        given: A URL or path of the zip, or of the folder that holds it.
     """
     place = given or pack.url
     return place if place.endswith(".zip") else f"{place.rstrip('/')}/{pack.name}.zip"
@@ -121,12 +121,12 @@ def fetch_pack(
     Args:
         pack: The pack.
         source: URL or file of the zip, from `source_of`.
-        sha256: What the zip must hash to; None takes the known hash.
-        timeout_s: The server must answer, and go on sending, within this time.
+        sha256: Expected hash of the zip; None takes the known one.
+        timeout_s: Give up when the server sends nothing for this long.
         progress: Called as bytes arrive.
 
     Raises:
-        ModelError: It cannot be had or is damaged; nothing of it is left behind then.
+        ModelError: It cannot be downloaded, or is damaged; nothing is left behind.
         OptionError: The source is neither a file nor an http(s) URL.
     """
     known = KNOWN_ZIPS.get(pack.name)
@@ -152,7 +152,7 @@ def fetch_pack(
 
 @contextlib.contextmanager
 def _opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | None]]:
-    """The zip as a stream of bytes, and its size where that is told."""
+    """The zip as a stream of bytes, and its size if the server sends it."""
     if source.lower().startswith(("http://", "https://")):
         request = urllib.request.Request(source, headers={"User-Agent": "jadfer"})
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
@@ -160,7 +160,7 @@ def _opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | No
             yield response, int(length) if length.isdigit() else None
         return
     if "://" in source:
-        raise OptionError(f"{source} is no http or https address and no file.")
+        raise OptionError(f"{source} is neither an http or https address nor a file.")
     path = Path(source).expanduser()
     with path.open("rb") as file:
         yield file, path.stat().st_size
@@ -168,47 +168,47 @@ def _opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | No
 
 @contextlib.contextmanager
 def _source_errors(pack: Pack, source: str) -> Iterator[None]:
-    """Turns whatever goes wrong with the source into one ModelError; a full disk passes."""
+    """Turns any failure of the source into one ModelError; a full disk raises OSError as before."""
     cause: Exception
     try:
         yield
         return
     except urllib.error.HTTPError as error:
         error.close()
-        problem, cause = f"the server says {error.code} {error.reason}", error
+        problem, cause = f"the server answered {error.code} {error.reason}", error
     except urllib.error.URLError as error:
         problem, cause = _network_problem(error.reason), error
     except (TimeoutError, ConnectionError, ssl.SSLError) as error:
         problem, cause = _network_problem(error), error
     except (http.client.HTTPException, ValueError) as error:
-        problem, cause = f"the answer or the address is broken ({error!r})", error
+        problem, cause = f"the answer or the address is invalid ({error!r})", error
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         if error.filename is None or str(error.filename) != str(Path(source).expanduser()):
             raise
         problem, cause = (error.strerror or str(error)).lower(), error
     raise ModelError(
-        f"{pack.name} could not be had from {source}: {problem}.", by_hand(pack)
+        f"Could not download {pack.name} from {source}: {problem}.", by_hand(pack)
     ) from cause
 
 
 def _network_problem(reason: object) -> str:
-    """A failed connection in the user's words."""
+    """The reason for a failed connection, in words."""
     if isinstance(reason, TimeoutError):
         return "the server did not answer in time"
     if isinstance(reason, socket.gaierror):
-        return "the host is not known here; this machine may have no internet"
+        return "the host was not found; this machine may be offline"
     if isinstance(reason, ConnectionRefusedError):
         return "the connection was refused"
     if isinstance(reason, ssl.SSLError):
         return f"the secure connection failed ({reason.reason or reason})"
     if isinstance(reason, ConnectionError):
-        return "the connection broke"
+        return "the connection was lost"
     text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return f"there is no connection ({text})"
+    return f"no connection ({text})"
 
 
 def _copy(stream: IO[bytes], path: Path, total: int | None, pack: Pack, progress: Progress) -> str:
-    """Writes the stream to a file; gives its sha256.
+    """Writes the stream to a file and returns its sha256.
 
     Raises:
         ConnectionError: It ended before its announced size.
@@ -216,10 +216,10 @@ def _copy(stream: IO[bytes], path: Path, total: int | None, pack: Pack, progress
     digest, done = hashlib.sha256(), 0
     with path.open("wb") as file:
         progress(f"downloading {pack.name}", 0, total)
-        while piece := stream.read(_PIECE_BYTES):
-            file.write(piece)
-            digest.update(piece)
-            done += len(piece)
+        while chunk := stream.read(_CHUNK_BYTES):
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
             progress(f"downloading {pack.name}", done, total)
     if total is not None and done < total:
         raise ConnectionError(f"{done} of {total} bytes")

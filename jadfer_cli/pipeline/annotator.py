@@ -1,41 +1,55 @@
-"""The networks, loaded once, and the whole flow of one video with them."""
+"""The networks, loaded once for any number of videos, and what one can annotate with them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from jadfer_cli.common import own_process
+from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.track import preload
-from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.pipeline.flow import Run
-from jadfer_cli.records import VideoInfo
-from jadfer_cli.results import metadata as sidecar
-from jadfer_cli.runtime import Runtime, settle
-from jadfer_cli.video.timeline import probe, select
+from jadfer_cli.options import AnnotateOptions, IfExists, VideoOptions
+from jadfer_cli.pipeline.file import OnNote, annotate_to_file
+from jadfer_cli.pipeline.networks import Networks
+from jadfer_cli.pipeline.progress import OnProgress, ignore
+from jadfer_cli.pipeline.source import Source, open_arrays, open_video
+from jadfer_cli.pipeline.tables import annotate_to_table, iterate_tables
+from jadfer_cli.records import ImageArray, VideoInfo
+from jadfer_cli.runtime import keep_freed_memory, settle
 
-# Between looks at the whole frame on a CPU; a GPU looks at every frame in about the same time.
+# Between detections in the whole frame on a CPU; a GPU searches every frame in about that time.
 _REDETECT_S = 0.3
 
 
 class Annotator:
-    """The networks, loaded once, for any number of videos.
+    """Annotates videos, images and frames; loads the networks once, when it is made.
+
+        >>> annotator = jadfer_cli.Annotator()
+        >>> rows = annotator.annotate("a.mp4")
+        >>> more = annotator.annotate("b.mp4")  # loads nothing again
+
+    One annotator annotates one video at a time.
 
     Args:
         options: All options; the defaults are those of the command line.
-        in_torch: Whether frames are held, looked at and cropped by PyTorch; None: on CUDA. On
-            the CPU it is for tests, which see there what a GPU would do.
+        in_torch: True if PyTorch holds the frames, finds faces in them and crops these; None:
+            on CUDA only. On a CPU it is for tests, which see there what a GPU would do.
 
     Attributes:
-        runtime: Device, precision and threads in use.
-        labels: The model's labels, in the order of its probabilities.
-        redetect_s: Longest time between looks at the whole frame; 0 for each.
-        warnings: What the user should know about this set-up.
+        options: As given.
+        networks: The loaded networks.
 
     Raises:
-        DeviceError: The device or precision is not to be had here.
+        DeviceError: The device or precision is not available here.
         ModelError: Weights or detector are missing or damaged.
     """
 
@@ -43,74 +57,150 @@ class Annotator:
         self, options: AnnotateOptions | None = None, *, in_torch: bool | None = None
     ) -> None:
         self.options = options or AnnotateOptions()
-        preload()
-        self.runtime: Runtime = settle(self.options.model)
-        self.model = checkpoint.load(self.options.model.model)
-        self.labels = self.model.labels
-        self.predictor = Predictor(self.model, self.runtime)
-        self.detector = load_detector(
-            self.options.faces, self.runtime.threads, self.runtime.device, in_torch=in_torch
-        )
-        asked_s = self.options.faces.redetect_s
-        cheap = self.detector.device is not None
-        self.redetect_s = (0.0 if cheap else _REDETECT_S) if asked_s is None else asked_s
-        self.warnings: list[str] = []
-        if self.model.entry.preview:
-            self.warnings.append(
-                f"The model {self.model.entry.name} is a preview, trained briefly; "
-                "do not publish its scores."
-            )
+        self.networks = _load(self.options, in_torch)
 
     @property
-    def crops_in_torch(self) -> bool:
-        """Whether crops are taken where the detector has the frames: only of whole frames."""
-        return self.detector.device is not None and not self.redetect_s
+    def labels(self) -> tuple[str, ...]:
+        """The model's labels, in the order of its probabilities."""
+        return self.networks.labels
 
-    @property
-    def crops_by(self) -> str:
-        """What takes the crops, for the metadata."""
-        return f"PyTorch on {self.detector.device}" if self.crops_in_torch else "OpenCV on cpu"
-
-    @property
-    def hint(self) -> str | None:
-        """What the user may want to know of the set-up, in one line: on a GPU what runs there."""
-        told = [self.detector.info.hint] if self.detector.info.hint else []
-        if self.runtime.device != "cpu":
-            done = "found, cropped" if self.crops_in_torch else "found"
-            told.append(
-                f"Faces are {done} and scored on {self.runtime.device} "
-                f"({self.runtime.device_name}), expressions in {self.runtime.precision}."
-            )
-        return " ".join(told) or None
-
-    def open(self, video: str | os.PathLike[str] | VideoInfo) -> Run:
-        """Prepares the annotation of a video.
+    def annotate(
+        self, path: str | os.PathLike[str], *, progress: OnProgress = ignore
+    ) -> pd.DataFrame:
+        """Annotates one video in memory.
 
         Args:
-            video: Its path, or what `probe` said of it.
+            path: The video.
+            progress: Called with a `Progress` several times per second.
+
+        Returns:
+            The rows that the command line would write, one per frame and face. With the option
+            `landmarks` ten columns of landmarks are added. The metadata is in
+            `.attrs["jadfer"]`.
 
         Raises:
-            VideoError: It cannot be read, or no frame is left to analyse.
+            VideoError: The video cannot be read, or no frame is selected.
         """
-        info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
-        return Run(self, info, select(info, self.options.video))
+        return annotate_to_table(open_video(path, self.options), self.networks, progress)
 
-    def memory_warnings(self) -> list[str]:
-        """What the user should know of batches that GPU memory made smaller."""
-        limiters = (self.predictor.batch_limiter, self.detector.batch_limiter)
-        return [text for limiter in limiters for text in limiter.warnings]
+    def iter_annotate(self, path: str | os.PathLike[str]) -> Iterator[pd.DataFrame]:
+        """Annotates one video piece by piece, in bounded memory.
 
-    def metadata(self) -> dict[str, Any]:
-        """What ran, JSON-ready; the same for every video."""
-        model = {
-            "name": self.model.entry.name,
-            "sha256": self.model.sha256,
-            "preview": self.model.entry.preview,
-            "terms": self.model.entry.terms,
-            "temperature": self.model.temperature,
-            "metrics": self.model.metrics,
-        }
-        found = sidecar.run_metadata(
-            self.options, self.runtime, self.detector.info, model, self.labels
+        Args:
+            path: The video.
+
+        Yields:
+            Consecutive rows, in order; together they are what `annotate` returns, without
+            metadata.
+
+        Raises:
+            VideoError: The video cannot be read, or no frame is selected.
+            OptionError: The option `max_faces` is set: it needs the whole video first.
+        """
+        yield from iterate_tables(open_video(path, self.options), self.networks)
+
+    def annotate_frames(
+        self,
+        frames_rgb: Sequence[ImageArray] | ImageArray,
+        *,
+        fps: float | None = None,
+        times_s: Sequence[float] | npt.NDArray[np.float64] | None = None,
+        name: str = "frames",
+    ) -> pd.DataFrame:
+        """Annotates consecutive frames that are in memory.
+
+        Args:
+            frames_rgb: n arrays, uint8 (height, width, 3), RGB, all of the same size; or one
+                array (n, height, width, 3).
+            fps: Frames per second, if they are evenly spaced.
+            times_s: Otherwise (n,), when each frame is shown, strictly ascending.
+            name: The value of the column `video`.
+
+        Returns:
+            As `annotate`, for a video made of these frames.
+
+        Raises:
+            OptionError: An array has another shape or type, or not exactly one of `fps` and
+                `times_s` is given.
+        """
+        if (fps is None) == (times_s is None):
+            raise OptionError("Give either fps or times_s, so that the frames have times.")
+        last_s = None
+        if fps is not None:
+            if not fps > 0:
+                raise OptionError(f"fps must be a positive number, not {fps}.")
+            times_s, last_s = np.arange(len(frames_rgb)) / fps, 1 / fps
+        times = [] if times_s is None else list(times_s)
+        source = open_arrays(list(frames_rgb), times, self.options.video, name, last_s)
+        return annotate_to_table(source, self.networks)
+
+    def annotate_image(self, image_rgb: ImageArray, *, name: str = "image") -> pd.DataFrame:
+        """Annotates a single image.
+
+        Args:
+            image_rgb: uint8 (height, width, 3), RGB.
+            name: The value of the column `video`.
+
+        Returns:
+            One row per face, or one row without a face; columns as of `annotate`.
+
+        Raises:
+            OptionError: The array has another shape or type.
+        """
+        source = open_arrays([image_rgb], [0.0], VideoOptions(), name)
+        return annotate_to_table(source, self.networks)
+
+    def annotate_to(
+        self,
+        video: str | os.PathLike[str] | VideoInfo | Source,
+        out: str | os.PathLike[str],
+        *,
+        if_exists: IfExists = IfExists.REFUSE,
+        progress: OnProgress = ignore,
+        note: OnNote = ignore,
+    ) -> dict[str, Any] | None:
+        """Annotates one video into a Parquet file and its JSON sidecar.
+
+        Resumes where an earlier run with the same settings was interrupted.
+
+        Args:
+            video: Its path.
+            out: The Parquet file; it appears only if everything succeeded.
+            if_exists: What to do if the result exists.
+            progress: Called with a `Progress` several times per second.
+            note: Called with one sentence about what happens to an earlier run's work.
+
+        Returns:
+            The metadata written; None if an existing result with the same settings was kept.
+
+        Raises:
+            VideoError: The video cannot be read.
+            OptionError: The result exists and must not be replaced.
+            BusyError: Another run is writing it.
+            OutputError: It cannot be written, or the existing result has other settings.
+        """
+        return annotate_to_file(
+            self.networks, video, Path(out), if_exists=if_exists, on_progress=progress,
+            on_note=note,
+        )  # fmt: skip
+
+
+def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
+    preload()
+    runtime = settle(options.model)
+    model = checkpoint.load(options.model.model)
+    predictor = Predictor(model, runtime)
+    detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
+    redetect_s = options.faces.redetect_s
+    if redetect_s is None:
+        redetect_s = _REDETECT_S if detector.device is None else 0.0
+    warnings = []
+    if model.entry.preview:
+        warnings.append(
+            f"The model {model.entry.name} is a preview, trained briefly; "
+            "do not publish its scores."
         )
-        return found | {"redetect_s": self.redetect_s, "crops": self.crops_by}
+    # PyTorch computes 5 to 25 % faster; a process that is not ours is left as it is
+    if own_process() and runtime.device == "cpu" and runtime.engine == "torch":
+        keep_freed_memory()
+    return Networks(options, runtime, model, predictor, detector, redetect_s, tuple(warnings))

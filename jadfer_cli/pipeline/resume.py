@@ -1,77 +1,71 @@
-"""How far a video is, and how a run gets there again from the parts of an earlier one."""
+"""Resuming an interrupted run: the segments that it stored become the state to continue from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jadfer_cli.faces.track import FaceTracker, TrackStats
-from jadfer_cli.records import CORRUPT, FRAME_STATUSES, REPEATED, AnnotatedFrame, Faces, IntArray
+from jadfer_cli.options import FaceOptions
+from jadfer_cli.pipeline.progress import OnProgress, Progress, ignore
+from jadfer_cli.pipeline.source import Source
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.records import Faces, IntArray
+from jadfer_cli.results.parts import Part
 from jadfer_cli.results.schema import BOX_COLUMNS
 
 
-@dataclass
-class Counts:
-    """What was found so far in one video."""
+def resume(
+    source: Source,
+    segments: Iterable[Part],
+    options: FaceOptions,
+    on_progress: OnProgress = ignore,
+) -> RunState | None:
+    """Restores the state in which an earlier run stopped.
 
-    frames: int = 0
-    corrupt: int = 0
-    repeated: int = 0
-    without_face: int = 0
-    faces: int = 0
-    usable: int = 0
-    tracks: set[int] = field(default_factory=set)
+    Args:
+        source: The video.
+        segments: What the earlier run stored, from the first on; may be empty.
+        options: How faces are tracked.
+        on_progress: Called after each segment.
 
-    def add(self, frames: Iterable[AnnotatedFrame]) -> None:
-        """Counts some more frames."""
-        for frame in frames:
-            self.frames += 1
-            self.corrupt += frame.status == CORRUPT
-            self.repeated += frame.status == REPEATED
-            self.without_face += not len(frame.faces)
-            self.faces += len(frame.faces)
-            self.usable += int(frame.quality.usable.sum())
-            self.tracks.update(frame.track_ids.tolist())
-
-    def add_rows(self, rows: pa.Table) -> None:
-        """Counts some more whole frames, by their rows."""
-        firsts = rows.take(np.flatnonzero(np.diff(rows["frame"].to_numpy(), prepend=-1)))
-        status = firsts["frame_status"].cast(pa.string())
-        self.frames += len(firsts)
-        self.corrupt += pc.sum(pc.equal(status, FRAME_STATUSES[CORRUPT])).as_py()
-        self.repeated += pc.sum(pc.equal(status, FRAME_STATUSES[REPEATED])).as_py()
-        faces = pc.sum(rows["face_detected"]).as_py()
-        self.without_face += len(rows) - faces
-        self.faces += faces
-        self.usable += pc.sum(rows["usable"]).as_py() or 0
-        self.tracks.update(pc.unique(rows["track_id"].combine_chunks().drop_null()).to_pylist())
-
-    def metadata(self) -> dict[str, int]:
-        """The counts under the names of the metadata."""
-        return {
-            "frames_analysed": self.frames,
-            "frames_corrupt": self.corrupt,
-            "frames_repeated": self.repeated,
-            "frames_without_face": self.without_face,
-            "faces": self.faces,
-            "faces_usable": self.usable,
-            "tracks": len(self.tracks),
-            "tracks_left_out": 0,
-        }
+    Returns:
+        The state; that of a run from the start if there are no segments. None if the segments
+        are not the beginning of this run, or the tracker does not reproduce their track IDs.
+    """
+    state = RunState()
+    for segment in segments:
+        facts, frames = segment.facts, list(frames_of(segment.rows))
+        end = state.begin + len(frames)
+        state.tracker = state.tracker or FaceTracker(options, source.analysed_fps)
+        indices = [frame.index for frame in frames] + [facts.end]
+        if not np.array_equal(source.indices[state.begin : end + 1], indices) or not _replay(
+            frames, state.tracker, state.stats
+        ):
+            return None
+        state.begin = end
+        state.counts.add_rows(segment.rows)
+        state.decoders += facts.decoders
+        state.warnings += facts.warnings
+        state.earlier_s += facts.wall_s
+        state.resumed_at += [] if facts.taken_up is None else [facts.taken_up]
+        on_progress(Progress("resuming", end, source.n_frames, state.counts.faces))
+    if state.begin:
+        state.resumed_at.append(int(source.indices[state.begin]))
+    return state
 
 
 @dataclass(frozen=True)
-class Stored:
-    """One frame of an earlier run.
+class StoredFrame:
+    """One frame that an earlier run analysed.
 
     Attributes:
         index, time_s, duration_s: As in `Frame`.
-        faces: Its n faces, without landmarks, sorted by track id.
-        track_ids: int32 (n,), theirs.
+        faces: Its n faces, without landmarks, sorted by track ID.
+        track_ids: int32 (n,), their track IDs.
     """
 
     index: int
@@ -81,8 +75,8 @@ class Stored:
     track_ids: IntArray
 
 
-def frames_of(rows: pa.Table) -> Iterator[Stored]:
-    """The frames of a part, with what the tracker was shown of them."""
+def frames_of(rows: pa.Table) -> Iterator[StoredFrame]:
+    """Yields the frames of a segment, with what the tracker saw of them."""
     frame = rows["frame"].to_numpy()
     time_s, duration_s = rows["time_s"].to_numpy(), rows["duration_s"].to_numpy()
     detected = rows["face_detected"].to_numpy()
@@ -98,17 +92,17 @@ def frames_of(rows: pa.Table) -> Iterator[Stored]:
             scores[its].astype(np.float32),
             np.zeros((n, 5, 2), np.float32),
         )
-        yield Stored(
+        yield StoredFrame(
             int(frame[start]), float(time_s[start]), float(duration_s[start]),
             faces, ids[its].astype(np.int32),
         )  # fmt: skip
 
 
-def replay(frames: Iterable[Stored], tracker: FaceTracker, stats: TrackStats) -> bool:
-    """Shows the tracker what it was shown before.
+def _replay(frames: Iterable[StoredFrame], tracker: FaceTracker, stats: TrackStats) -> bool:
+    """Passes stored frames to the tracker once more.
 
     Returns:
-        Whether it gave the same ids, so that it will go on as it would have.
+        True if it assigned the same IDs, so that it continues as it would have.
     """
     for frame in frames:
         faces = frame.faces.left_to_right()

@@ -41,9 +41,6 @@ from jadfer_cli.results.schema import (
     result_schema,
 )
 
-# What the reader came upon between two frames, as of `Facts`: decoders and warnings.
-Told = tuple[list[tuple[int, str]], list[tuple[int, str]]]
-
 
 class ResultSink:
     """The result of one video on its way to disk.
@@ -85,6 +82,8 @@ class ResultSink:
         self._made_folders = _make_folders(out.parent)
         self._pending: list[AnnotatedFrame] = []
         self._pending_rows = 0
+        self._decoders: list[tuple[int, str]] = []  # reader's notes that no part has stored yet
+        self._warnings: list[tuple[int, str]] = []
         self._taken_up: int | None = None
         self._since_s = time.monotonic()
         self._files: list[ParquetFile] = []
@@ -117,37 +116,36 @@ class ResultSink:
         self._parts.start_over()
         self._taken_up = None
 
-    def write(
-        self,
-        frames: Sequence[AnnotatedFrame],
-        told: Callable[[int, int], Told] = lambda first, end: ([], []),
-    ) -> None:
+    def write(self, frames: Sequence[AnnotatedFrame]) -> None:
         """Adds frames, in ascending order; now and then a part of them goes to disk.
 
         Args:
             frames: Some frames.
-            told: What to remember of the frames with indices from `first` to `end` - 1.
 
         Raises:
             OutputError: They cannot be written.
         """
         for frame in frames:
             spent_s = time.monotonic() - self._since_s
-            if frame.fresh and self._pending and self._parts.due(self._pending_rows, spent_s):
-                self._cut(frame, spent_s, told)
+            # before the cut: it may carry notes about frames skipped before it
+            self._decoders += frame.notes.decoders
+            self._warnings += frame.notes.warnings
+            if frame.restartable and self._pending and self._parts.due(self._pending_rows, spent_s):
+                self._cut(frame, spent_s)
             self._pending.append(frame)
             self._pending_rows += max(len(frame.faces), 1)
 
-    def _cut(
-        self, following: AnnotatedFrame, spent_s: float, told: Callable[[int, int], Told]
-    ) -> None:
-        """Stores the frames up to the following one, at which a run can be taken up."""
-        decoders, warnings = told(self._parts.end, following.index)
+    def _cut(self, following: AnnotatedFrame, spent_s: float) -> None:
+        """Stores the frames up to the following one, at which a later run can resume."""
+        end = following.index
         facts = Facts(
-            self._parts.n, following.index, following.time_s, spent_s, self._taken_up,
-            decoders, warnings,
+            self._parts.n, end, following.time_s, spent_s, self._taken_up,
+            [note for note in self._decoders if note[0] < end],
+            [note for note in self._warnings if note[0] < end],
         )  # fmt: skip
         self._parts.add(self._pending_table(), facts)
+        self._decoders = [note for note in self._decoders if note[0] >= end]
+        self._warnings = [note for note in self._warnings if note[0] >= end]
         self._pending, self._pending_rows, self._taken_up = [], 0, None
         self._since_s = time.monotonic()
 

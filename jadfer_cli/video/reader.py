@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.common import own_process
-from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, VideoInfo
+from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, ReaderNotes, VideoInfo
 from jadfer_cli.video.container import file_url, open_container
 from jadfer_cli.video.decode_check import Judged, audit, seeks
 
@@ -102,6 +102,7 @@ class VideoReader:
         self.n_corrupt = 0
         self.n_repeated = 0
         self.noted: list[tuple[int, str]] = []
+        self._n_sent = 0, 0  # how many of `decoders` and `noted` frames have carried
 
     @property
     def warnings(self) -> list[str]:
@@ -129,6 +130,7 @@ class VideoReader:
         """The frames asked for, from the first; a second call starts over."""
         self.close()
         self.decoders, self.noted, self.n_corrupt, self.n_repeated = [], [], 0, 0
+        self._n_sent = 0, 0
         self._frames = self._read()
         return self._frames
 
@@ -217,6 +219,19 @@ class VideoReader:
             float(self._info.duration_s[judged.index]),
             status,
             image,
+            self._new_notes(),
+        )
+
+    def _new_notes(self) -> ReaderNotes:
+        """What was noted since the previous frame, less what precedes `begin`."""
+        decoders = self.decoders[self._n_sent[0] :]
+        warnings = self.noted[self._n_sent[1] :]
+        self._n_sent = len(self.decoders), len(self.noted)
+        # frames before `begin` may be decoded again; the run that analysed them stored their notes
+        since = int(self._indices[self._begin]) if self._begin else 0
+        return ReaderNotes(
+            tuple(note for note in decoders if note[0] >= since),
+            tuple(note for note in warnings if note[0] >= since),
         )
 
     def _shown_image(self) -> ImageArray | None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from conftest import JADFER
 
-from jadfer_cli.batch import durations as lengths
+from jadfer_cli.batch import durations
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces import centerface
@@ -81,7 +81,7 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
     assert "does not exist" in found["e gone before.mp4"]["message"]
     for name, failure in found.items():
         assert failure["hint"] and failure["result"] == str(out / f"{name[:-4]}.parquet")
-        assert failure["message"] in result.stdout and "mistake in jadfer" not in failure["hint"]
+        assert failure["message"] in result.stdout and "bug in jadfer" not in failure["hint"]
     assert "done    2" in result.stdout and "failed  5" in result.stdout
     assert sorted(path.name for path in out.iterdir()) == [
         "a good.json", "a good.parquet", "failures.jsonl", "g good.json", "g good.parquet"
@@ -97,8 +97,8 @@ def test_planning_outlives_videos_that_crash_or_hang(short_clip, tmp_path, monke
         shutil.copy(short_clip, tmp_path / f"{name}.mp4")
     env = broken_environment(tmp_path / "site")
     monkeypatch.setenv("PYTHONPATH", env["PYTHONPATH"])
-    monkeypatch.setattr(lengths, "_LIMIT_S", 3.0)
-    found = lengths.seconds_of_all([str(tmp_path / f"{name}.mp4") for name in names])
+    monkeypatch.setattr(durations, "_VIDEO_LIMIT_S", 3.0)
+    found = durations.measure_durations([str(tmp_path / f"{name}.mp4") for name in names])
     assert list(found.values()) == pytest.approx([0.32, 0, 0, 0, 0.32], abs=0.01)  # 8 at 25/s
 
 

@@ -64,12 +64,12 @@ def test_lists_and_stdin(tree):
     ("inputs", "options", "message"),
     [
         (["clips/day 1/deep/.."], {}, None),
-        (["clips/empty"], {}, "clips/empty holds no video"),
+        (["clips/empty"], {}, "clips/empty contains no video"),
         (["clips/*.avi"], {}, "No file matches clips/*.avi"),
         (["@none.txt"], {}, "The list none.txt cannot be read: No such file"),
-        (["-"], {}, "There is no path on stdin"),
-        (["-"], {"stdin": b"a.mp4\nb.mp4\n", "nul": True}, "holds line breaks"),
-        (["."], {}, ". itself holds no video; its subfolders hold 4"),
+        (["-"], {}, "No path was read from stdin"),
+        (["-"], {"stdin": b"a.mp4\nb.mp4\n", "nul": True}, "contains line breaks"),
+        (["."], {}, ". itself contains no video; its subfolders contain 4"),
     ],
 )
 def test_what_means_no_video_is_an_error(tree, inputs, options, message):

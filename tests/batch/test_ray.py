@@ -16,9 +16,9 @@ from conftest import JADFER
 from tolerances import SAME_MACHINE
 
 from jadfer_cli.batch import ray as on_ray
-from jadfer_cli.batch import worker_options as share
+from jadfer_cli.batch import worker_options
 from jadfer_cli.batch.ray import Slots
-from jadfer_cli.batch.ray_worker import Actor
+from jadfer_cli.batch.ray_worker import RayWorker
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, ModelOptions
 
@@ -80,7 +80,7 @@ def test_a_local_cluster_gives_the_same_rows_and_survives_crashes(jadfer, short_
     lines = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
     stages = {(line := json.loads(text))["video"]: line["stage"] for text in lines}
     assert stages == {"clips/always.mp4": "crash", "clips/broken.mp4": "read"}
-    assert "also when Ray tried again" in ends["clips/always.mp4"]["message"]
+    assert "and again when Ray retried" in ends["clips/always.mp4"]["message"]
     assert not wait_for_the_end_of(mark) and ray_folders() <= before
     assert not list((tmp_path / "out").glob("*.part"))
 
@@ -133,16 +133,18 @@ def test_a_cluster_that_is_not_there(tmp_path):
         AnnotateOptions(model=ModelOptions(device="cuda:1")), address=None, jobs=1, stall_s=1,
         if_exists="skip", failures=None, report=None,
     )  # fmt: skip
-    with pytest.raises(OptionError, match="Ray deals the GPUs out"):
+    with pytest.raises(OptionError, match="Ray assigns the GPUs"):
         batch.run([])
 
 
 def test_machines_of_a_cluster_must_be_alike(tmp_path):
-    actor = Actor(AnnotateOptions(), "skip", str(tmp_path / "missing"), on_ray.__version__)
+    actor = RayWorker(AnnotateOptions(), "skip", str(tmp_path / "missing"), on_ray.__version__)
     ((kind, fields),) = actor.load()
-    assert kind == "unready" and f"no folder {tmp_path / 'missing'}" in fields["error"]["message"]
-    ((kind, fields),) = Actor(AnnotateOptions(), "skip", str(tmp_path), "0.0.1").load()
-    assert kind == "unready" and "this machine 0.0.1" in fields["error"]["message"]
+    assert (
+        kind == "load_failed" and f"no folder {tmp_path / 'missing'}" in fields["error"]["message"]
+    )
+    ((kind, fields),) = RayWorker(AnnotateOptions(), "skip", str(tmp_path), "0.0.1").load()
+    assert kind == "load_failed" and "this machine 0.0.1" in fields["error"]["message"]
     assert "same version" in fields["error"]["hint"]
 
 
@@ -189,12 +191,12 @@ def test_slots_on_this_machine(monkeypatch):
     ],
 )
 def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpus, expected):
-    monkeypatch.setattr(share, "n_gpus", lambda: n_gpus)
-    monkeypatch.setattr(share, "usable_cores", lambda: 10)
+    monkeypatch.setattr(worker_options, "n_gpus", lambda: n_gpus)
+    monkeypatch.setattr(worker_options, "usable_cores", lambda: 10)
     options = AnnotateOptions(model=ModelOptions(**given))
-    shares = [share.share(options, number, 4).model for number in (1, 2, 3, 4)]
+    shares = [worker_options.worker_options(options, number, 4).model for number in (1, 2, 3, 4)]
     assert [model.device for model in shares] == expected
     assert [model.threads for model in shares] == [2] * 4
-    assert share.share(options, 1, 1) == options  # alone: all of the machine
+    assert worker_options.worker_options(options, 1, 1) == options  # alone: all of the machine
     own = dataclasses.replace(options, model=dataclasses.replace(options.model, threads=7))
-    assert share.share(own, 2, 4).model.threads == 7
+    assert worker_options.worker_options(own, 2, 4).model.threads == 7

@@ -5,14 +5,14 @@ import json
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stub_workers
 from rich.console import Console
 
 from jadfer_cli.batch import failures as lists
-from jadfer_cli.batch import local as run
-from jadfer_cli.batch import worker
+from jadfer_cli.batch import local, worker
 from jadfer_cli.batch.failures import Failures
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
@@ -43,7 +43,7 @@ class Notes:
 @pytest.fixture
 def batch(tmp_path, monkeypatch):
     """Runs videos of these names; gives the outcome and the reporter."""
-    monkeypatch.setattr(run, "work", stub_workers.work)
+    monkeypatch.setattr(local, "work", stub_workers.work)
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(stub_workers.__file__))
 
     def start(*names, loads="", jobs=1, stall_s=30.0, **more):
@@ -52,13 +52,13 @@ def batch(tmp_path, monkeypatch):
         notes = Notes()
         tasks = [Task(f"{name}.mp4", tmp_path / "out" / f"{name}.parquet") for name in names]
         options = {"if_exists": "skip", "failures": tmp_path / "out" / "failures.jsonl"} | more
-        supervisor = run.Batch(
+        supervisor = local.LocalBatch(
             AnnotateOptions(), jobs=jobs, stall_s=stall_s, report=notes, **options
         )
         try:
             return supervisor.run(tasks), notes
         finally:
-            assert not any(one.process.is_alive() for one in supervisor._workers)
+            assert not any(one.process.is_alive() for one in supervisor.workers)
 
     return start
 
@@ -92,34 +92,34 @@ def test_it_goes_on_with_fewer_workers_and_ends_without_any():
     """Two workers load; then one and its replacements cannot, then neither can the other."""
 
     class Lost:
-        ready, number, unready = False, 2, JadferError("No such weights.", "Get some.")
+        ready, number, load_error = False, 2, JadferError("No such weights.", "Get some.")
 
         def end(self, grace_s):
             pass
 
     notes, good, started = Notes(), Lost(), []
-    batch = run.Batch(AnnotateOptions(), jobs=2, stall_s=1, if_exists="skip", failures=None,
-                      report=notes)  # fmt: skip
-    batch._loaded, batch._workers = True, [good, Lost()]
-    batch._new = lambda number: started.append(number) or Lost()
+    batch = local.LocalBatch(AnnotateOptions(), jobs=2, stall_s=1, if_exists="skip", failures=None,
+                             report=notes)  # fmt: skip
+    batch._any_loaded, batch.workers = True, [good, Lost()]
+    batch._start_worker = lambda number: started.append(number) or Lost()
     for _ in range(3):
-        batch._replace(batch._workers[-1])
-    assert started == [2, 2] and batch._workers == [good]
-    assert notes.notes == ["The batch goes on with fewer workers: No such weights."]
+        batch.replace(batch.workers[-1])
+    assert started == [2, 2] and batch.workers == [good]
+    assert notes.notes == ["The batch continues with fewer workers: No such weights."]
     with pytest.raises(JadferError, match="No such weights") as caught:
-        batch._replace(good)
+        batch.replace(good)
     assert caught.value.hint == "Get some."
 
 
 def test_the_first_worker_must_load(batch):
-    with pytest.raises(JadferError, match=r"died while it loaded the networks \(signal 9\)"):
+    with pytest.raises(JadferError, match=r"died while loading the networks \(signal 9\)"):
         batch("ok", loads="dies\n")
 
 
 def test_a_worker_that_dies_while_it_waits_costs_no_video():
     """The pipe is closed: the video is not handed out."""
-    dead = run._Process.__new__(run._Process)
-    dead.pipe, theirs = run.multiprocessing.Pipe()
+    dead = local.ProcessHandle.__new__(local.ProcessHandle)
+    dead.pipe, theirs = local.multiprocessing.Pipe()
     dead.task = None
     theirs.close()
     assert not dead.give(Task("a.mp4", Path("a.parquet"))) and dead.task is None
@@ -131,19 +131,19 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
 
     class Annotator:
         def __init__(self, options):
-            self.hint, self.warnings = None, []
+            self.networks = SimpleNamespace(hint=None, warnings=())
 
-    def made_meanwhile(annotator, task, overwrite, pipe):
+    def made_meanwhile(annotator, task, if_exists, pipe):
         task.target.touch()
         raise OptionError(f"{task.target} exists already.")
 
     monkeypatch.setattr("jadfer_cli.pipeline.annotator.Annotator", Annotator)
     monkeypatch.setattr(worker, "_annotate", made_meanwhile)
-    ours, theirs = run.multiprocessing.Pipe()
+    ours, theirs = local.multiprocessing.Pipe()
     ours.send(Task("a.mp4", tmp_path / "a.parquet"))
     ours.send(None)
-    worker._work(theirs, AnnotateOptions(), if_exists)
-    assert [ours.recv()[0] for _ in range(3)] == ["ready", "taken", "busy"]
+    worker.serve(theirs, AnnotateOptions(), if_exists)
+    assert [ours.recv()[0] for _ in range(3)] == ["ready", "received", "busy"]
 
 
 def test_one_line_a_video_also_from_several_runs(tmp_path):

@@ -47,14 +47,13 @@ def main() -> None:
     parser.add_argument("--fer", required=True, help="Python with the package fer")
     parser.add_argument("--repeats", type=int, default=5)
     a = parser.parse_args()
-    from jadfer_cli.pipeline.annotator import Annotator
-    from jadfer_cli.pipeline.api import annotate_to
+    from jadfer_cli import Annotator, IfExists
 
     annotator = Annotator()
     runs: dict[str, list[tuple[int, int, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.parquet"
-        annotate_to(annotator, a.clip, out)  # warm-up
+        annotator.annotate_to(a.clip, out)  # warm-up
         for _ in range(a.repeats):
             peer = subprocess.run(
                 [a.fer, "-c", PEER, a.clip], capture_output=True, text=True,
@@ -67,7 +66,7 @@ def main() -> None:
                 name, *figures = json.loads(line.removeprefix("RESULT "))
                 runs.setdefault(name, []).append(tuple(figures))
             began = time.perf_counter()
-            counts = annotate_to(annotator, a.clip, out, overwrite=True)["counts"]
+            counts = annotator.annotate_to(a.clip, out, if_exists=IfExists.OVERWRITE)["counts"]
             seconds = time.perf_counter() - began
             frames = counts["frames_analysed"]
             found = frames - counts["frames_without_face"]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from jadfer_cli.installation.bench import repeated
 from jadfer_cli.pipeline.annotator import Annotator
-from jadfer_cli.pipeline.api import annotate_to
 from jadfer_cli.video.timeline import probe
 
 
@@ -25,8 +24,8 @@ def main() -> None:
         n = int(a.minutes * 60 * probe(a.clip).nominal_fps)
         info = probe(str(repeated(a.clip, n, Path(folder))))
         seen: list[tuple[float, int]] = []
-        annotate_to(
-            Annotator(), info, Path(folder) / "out.parquet",
+        Annotator().annotate_to(
+            info, Path(folder) / "out.parquet",
             progress=lambda p: seen.append((time.perf_counter(), p.frames)),
         )  # fmt: skip
     seen = [(s, frames) for s, frames in seen if frames]

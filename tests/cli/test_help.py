@@ -1,12 +1,14 @@
 """Help is documentation: every command and option has some, with examples; and it is quick."""
 
 import inspect
+import re
 import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
-from jadfer_cli.cli import app
+from jadfer_cli.cli import app, commands
 
 
 def walk(command, path):
@@ -29,20 +31,49 @@ def test_every_command_and_option_has_help(path):
         assert f"  {' '.join(path)}" in command.help, "an example to run"
 
 
-@pytest.mark.parametrize("name", app.COMMANDS)
-def test_the_list_of_commands_shows_the_first_line_of_each_help(name):
-    lines = inspect.cleandoc(app.load(name).help).splitlines()
-    assert app.COMMANDS[name][1] == lines[0].strip()
+def test_the_help_page_lists_every_command_with_the_first_line_of_its_help(invoke):
+    shown = " ".join(invoke("--help").stdout.replace("│", " ").split())
+    for name in app.COMMANDS:
+        first_line = inspect.cleandoc(app.load(name).help).splitlines()[0].strip()
+        assert f" {name} {first_line}" in shown
 
 
-def test_a_command_that_does_not_exist_is_answered_with_a_like_one(jadfer):
-    result = jadfer("anotate", "clip.mp4")
-    assert result.returncode == 2 and "annotate" in result.stderr
+def test_a_command_is_one_file(monkeypatch, tmp_path):
+    (tmp_path / "greet.py").write_text(
+        "import typer\n"
+        f"PANEL, HELP = {commands.RESULTS_PANEL!r}, 'Greet somebody.'\n"
+        "def greet(name: str) -> None:\n"
+        "    typer.echo(f'hello {name}')\n"
+    )
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    monkeypatch.setitem(sys.modules, "jadfer_cli.cli.commands.greet", None)  # to be restored
+    del sys.modules["jadfer_cli.cli.commands.greet"]
+    assert app.command_names() == tuple(sorted((*app.COMMANDS, "greet")))
+    greet = app.load("greet")
+    assert (greet.help, greet.rich_help_panel) == ("Greet somebody.", commands.RESULTS_PANEL)
+    assert CliRunner().invoke(greet, ["Ada"]).stdout == "hello Ada\n"
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_sentences_of_the_help_are_short(path):
+    """Under 25 words, so that readers of English as a second language can follow."""
+    command = COMMANDS[path]
+    texts = [command.help or "", *(getattr(p, "help", "") or "" for p in command.params)]
+    for paragraph in "\n\n".join(texts).split("\n\n"):
+        if not paragraph.startswith("  "):  # examples
+            for sentence in re.split(r"(?<=[.:;?!]) ", paragraph):
+                assert len(sentence.split()) < 25, sentence
+
+
+def test_a_command_that_does_not_exist_is_answered_with_a_like_one(invoke):
+    result = invoke("anotate", "clip.mp4")
+    assert result.exit_code == 2 and "Did you mean 'annotate'?" in result.stderr
 
 
 def test_help_is_printed_and_complete(jadfer):
-    result = jadfer("annotate", "--help", env={"COLUMNS": "100", "PATH": "/usr/bin"})
+    result = jadfer("annotate", "--help", env={"COLUMNS": "80", "PATH": "/usr/bin"})
     assert result.returncode == 0
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
     for word in ("--max-faces", "--landmarks", "--log-json", "pandas.read_parquet", "--fps"):
         assert word in result.stdout
 
@@ -60,7 +91,7 @@ def test_help_imports_nothing_heavy():
     assert "HEAVY []" in result.stdout, result.stdout + result.stderr
 
 
-def test_version(jadfer):
+def test_version(invoke):
     import jadfer_cli
 
-    assert jadfer("--version").stdout.strip() == f"jadfer {jadfer_cli.__version__}"
+    assert invoke("--version").stdout.strip() == f"jadfer {jadfer_cli.__version__}"

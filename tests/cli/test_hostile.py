@@ -195,7 +195,7 @@ ARGUMENTS = {
     "unknown model": (["--model", "nosuch"], 1, "no model named nosuch"),
     "missing model file": (["--model", "no/such.safetensors"], 1, "no weights file"),
     "unknown option": (["--faster"], 2, "--faster"),
-    "two inputs, one output": ([DEMO], 2, "names one file, but the inputs may be several"),
+    "two inputs, one output": ([DEMO], 2, "names one file, but there may be several inputs"),
 }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from jadfer_cli.batch.worker import described
 from jadfer_cli.errors import DeviceError
+from jadfer_cli.explain import explain
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import Detector
@@ -58,7 +58,7 @@ def test_one_that_does_not_fit_is_an_error():
     with pytest.raises(DeviceError, match="does not suffice for one of the faces") as caught:
         BatchLimiter(4, "faces").over(Card(0), range(8))
     assert "--device cpu" in caught.value.hint
-    assert described(caught.value)["stage"] == "annotate"
+    assert explain(caught.value) is caught.value
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_other_errors_are_not_taken_for_it(error, halves):
     batches = BatchLimiter(2, "faces")
     if halves:
         assert len(batches.over(network, [1, 2])) == 2
-        assert described(error)["message"] == "The GPU's memory is exhausted."
+        assert explain(error).message == "The GPU's memory is exhausted."
     else:
         with pytest.raises(type(error)):
             batches.over(network, [1, 2])

@@ -11,7 +11,7 @@ from jadfer_cli.options import AnnotateOptions, ModelOptions
 from jadfer_cli.pipeline.annotator import Annotator
 annotator = Annotator(AnnotateOptions(model=ModelOptions(device="cpu", engine=sys.argv[1])))
 import numpy as np
-p = annotator.predictor.probabilities(np.full((1, 112, 112, 3), 99, np.uint8))
+p = annotator.networks.predictor.probabilities(np.full((1, 112, 112, 3), 99, np.uint8))
 print("TORCH", "torch" in sys.modules, *np.round(p[0], 3))
 """
 

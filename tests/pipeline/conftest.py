@@ -1,6 +1,5 @@
 """The networks, loaded once for the tests of this folder."""
 
-import pandas as pd
 import pytest
 
 
@@ -15,14 +14,5 @@ def annotator():
 
 @pytest.fixture(scope="session")
 def rows_of(annotator):
-    """Rows of a video."""
-    from jadfer_cli.results.schema import result_table
-
-    def rows(path) -> pd.DataFrame:
-        with annotator.open(path) as run:
-            tables = [result_table(part, run.video, annotator.labels) for part in run.frames()]
-            frame = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
-            frame.attrs["jadfer"] = run.metadata()
-        return frame
-
-    return rows
+    """Returns the rows of a video."""
+    return annotator.annotate

@@ -13,9 +13,14 @@ from tolerances import FASTER_DETECTION_MEAN, HALF_MAX, OTHER_MACHINE, SAME_MACH
 
 from jadfer_cli import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.faces import align
-from jadfer_cli.faces.follow import iou
+from jadfer_cli.faces.follow import follow, iou
 from jadfer_cli.installation.selftest import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
+from jadfer_cli.pipeline.flow import annotate_video
+from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.source import open_video
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.pipeline.steps import crop, in_batches, score, track
 from jadfer_cli.records import CORRUPT, OK, Crops, Frame
 
 PLAIN = AnnotateOptions(
@@ -42,8 +47,27 @@ def as_on_a_gpu(device):
 
 
 def annotated(annotator):
-    with annotator.open(str(DEMO)) as run:
-        return [frame for part in run.frames() for frame in part], run.metadata()
+    source = open_video(DEMO, annotator.options)
+    state = RunState()
+    batches = annotate_video(source, annotator.networks, Frames(), state)
+    frames = [frame for batch in batches for frame in batch]
+    return frames, run_metadata(annotator.networks, source, state, sha256=None)
+
+
+class Frames:
+    """An output that returns the frames as they are."""
+
+    def write(self, frames):
+        return frames
+
+
+def cropped(annotator, frames):
+    """The frames found, tracked and cropped, in this thread."""
+    networks = annotator.networks
+    found = follow(iter(frames), networks.detector, networks.redetect_s, networks.device_crop_px)
+    source = open_video(DEMO, annotator.options)
+    tracked = track(found, source, annotator.options.faces, RunState())
+    return list(crop(tracked, networks.predictor.crop_px))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -81,8 +105,7 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
         Frame(i, i / 25, 1 / 25, CORRUPT if image is None else OK, image)
         for i, image in enumerate(images)
     ]
-    run = annotator.open(str(DEMO))
-    seen = list(run.crop(run.track(run.find(iter(frames)))))
+    seen = cropped(annotator, frames)
     assert [len(one.faces) for one in seen] == [6, 0, 6, 6, 0]
     for one, image in zip(seen, images, strict=True):
         assert len(one.crops) == len(one.faces) and one.frame.image_rgb is None
@@ -91,12 +114,14 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
             assert np.abs(one.crops.rgb - theirs).max(initial=0) <= 2
             assert torch.equal(one.crops.on_device.cpu(), torch.from_numpy(one.crops.rgb))
     given = []
-    engine = annotator.predictor._engine
-    annotator.predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
-    scored = [frame for part in run.score(run.batches(seen)) for frame in part]
+    predictor = annotator.networks.predictor
+    engine = predictor._engine
+    predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
+    batches = score(in_batches(seen, 64), predictor, picture.shape[1::-1])
+    scored = [frame for batch in batches for frame in batch]
     assert all(crops.device.type == device for crops in given)  # no way round by the CPU
     for one, frame in zip(seen, scored, strict=True):
-        expected = annotator.predictor.probabilities(one.crops.rgb)
+        expected = predictor.probabilities(one.crops.rgb)
         most = SAME_MACHINE if device == "cpu" else HALF_MAX
         np.testing.assert_allclose(frame.probabilities, expected, atol=most)
 
@@ -104,22 +129,23 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
 def test_regions_are_cropped_on_the_cpu_and_that_is_told():
     options = dataclasses.replace(PLAIN.faces, redetect_s=0.2)
     annotator = Annotator(dataclasses.replace(PLAIN, faces=options), in_torch=True)
-    assert annotator.metadata()["crops"] == "OpenCV on cpu" and annotator.hint is None
+    networks = annotator.networks
+    assert networks.metadata()["crops"] == "OpenCV on cpu" and networks.hint is None
     frames = [Frame(i, i / 25, 1 / 25, OK, face_picture()) for i in range(3)]
-    run = annotator.open(str(DEMO))
-    seen = list(run.crop(run.track(run.find(iter(frames)))))
+    seen = cropped(annotator, frames)
     assert all(len(one.crops) == 6 and one.crops.on_device is None for one in seen)
 
 
 def test_the_user_is_told_once_what_runs_on_the_gpu():
-    annotator = as_on_a_gpu("cpu")
-    annotator.runtime = dataclasses.replace(
-        annotator.runtime, device="cuda:0", device_name="NVIDIA L4", precision="fp16"
+    networks = as_on_a_gpu("cpu").networks
+    runtime = dataclasses.replace(
+        networks.runtime, device="cuda:0", device_name="NVIDIA L4", precision="fp16"
     )
+    networks = dataclasses.replace(networks, runtime=runtime)
     told = "Faces are found, cropped and scored on cuda:0 (NVIDIA L4), expressions in fp16."
-    assert annotator.hint == told
-    annotator.redetect_s = 0.3
-    assert annotator.hint == told.replace(", cropped", "")
+    assert networks.hint == told
+    networks = dataclasses.replace(networks, redetect_s=0.3)
+    assert networks.hint == told.replace(", cropped", "")
 
 
 def test_crops_are_joined_on_the_device_only_if_all_are_there():

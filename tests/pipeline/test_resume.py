@@ -19,8 +19,7 @@ from media import damage, make_video, packet_spans
 from tolerances import SAME_MACHINE
 
 from jadfer_cli.errors import VideoError
-from jadfer_cli.pipeline import flow as running
-from jadfer_cli.pipeline.api import annotate_to
+from jadfer_cli.pipeline import counts, hashing, resume, steps
 from jadfer_cli.results import parts
 from jadfer_cli.results.parts import parts_folder
 from jadfer_cli.video import decode_check as audit
@@ -59,7 +58,7 @@ def expected(annotator, tmp_path_factory):
     @functools.cache
     def result(path, its=annotator):
         out = tmp_path_factory.mktemp("whole") / "c.parquet"
-        annotate_to(its, path, out)
+        its.annotate_to(path, out)
         return pd.read_parquet(out)
 
     return result
@@ -72,7 +71,7 @@ class Cut(KeyboardInterrupt):
 def cut_at(monkeypatch, n):
     """Interrupts a run after `n` frames were scored."""
     seen = 0
-    add = running.Counts.add
+    add = counts.Counts.add
 
     def counted(self, frames):
         nonlocal seen
@@ -81,14 +80,14 @@ def cut_at(monkeypatch, n):
             raise Cut
         add(self, frames)
 
-    monkeypatch.setattr(running.Counts, "add", counted)
-    monkeypatch.setattr(running, "_MAX_FRAMES_A_BATCH", 4)
+    monkeypatch.setattr(counts.Counts, "add", counted)
+    monkeypatch.setattr(steps, "_MAX_FRAMES_PER_BATCH", 4)
 
 
 def interrupt(annotator, clip, out, n, note=lambda text: None):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Cut) as cut:
         cut_at(patch, n)
-        annotate_to(annotator, clip, out, note=note)
+        annotator.annotate_to(clip, out, note=note)
     return cut.value
 
 
@@ -120,15 +119,14 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     error = interrupt(annotator, clip, out, 17)
     assert error.__notes__ == ["Run the same command again: it goes on at 0:01."]
     interrupt(annotator, clip, out, 14, said.append)
-    assert said == [f"{out} goes on at 0:01, frame 15."]
+    assert said == [f"{out} resumes at 0:01, frame 15."]
 
     judged, looks, shown = [], [], []
-    audited, detect = reader.audit, annotator.detector.detect
+    detector = annotator.networks.detector
+    audited, detect = reader.audit, detector.detect
     monkeypatch.setattr(reader, "audit", lambda *a: (judged.append(j) or j for j in audited(*a)))
-    monkeypatch.setattr(
-        annotator.detector, "detect", lambda image: looks.append(1) or detect(image)
-    )
-    metadata = annotate_to(annotator, clip, out, progress=shown.append)
+    monkeypatch.setattr(detector, "detect", lambda image: looks.append(1) or detect(image))
+    metadata = annotator.annotate_to(clip, out, progress=shown.append)
     same(pd.read_parquet(out), whole)
     assert metadata["taken_up"] == [15, 23]
     assert names(tmp_path) == ["c.json", "c.parquet"]
@@ -136,7 +134,7 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     assert judged[0].index == (0 if decoder == "decord" else 18) and judged[-1].index == N - 1
     assert len(looks) <= 8
     first = next(p for p in shown if p.stage == "annotating")
-    assert first.frames >= 23 and [p.frames for p in shown if p.stage == "taking up"] == [8, 15, 23]
+    assert first.frames >= 23 and [p.frames for p in shown if p.stage == "resuming"] == [8, 15, 23]
 
 
 def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expected, eager, tmp_path,
@@ -154,7 +152,7 @@ def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expect
     out = tmp_path / "c.parquet"
     for n in (22, 12):
         interrupt(annotator, path, out, n)
-    annotate_to(annotator, path, out)
+    annotator.annotate_to(path, out)
     same(pd.read_parquet(out), whole)
     assert len(pd.read_parquet(out).attrs["jadfer"]["taken_up"]) == 2
 
@@ -171,12 +169,14 @@ def test_two_people_with_landmarks_and_max_faces_at_every_whole_frame(
     faces = dataclasses.replace(options.faces, max_faces=1, tracker="ocsort")
     limited = copy.copy(annotator)
     limited.options = dataclasses.replace(options, faces=faces, landmarks=True)
-    limited.redetect_s = 0.0
+    limited.networks = dataclasses.replace(
+        annotator.networks, options=limited.options, redetect_s=0.0
+    )
     whole = expected(path, limited)
     assert whole.attrs["jadfer"]["counts"]["tracks_left_out"] == 1
     out = tmp_path / "c.parquet"
     interrupt(limited, path, out, 14)
-    annotate_to(limited, path, out)
+    limited.annotate_to(path, out)
     found, points = pd.read_parquet(out), pd.read_parquet(tmp_path / "c.landmarks.parquet")
     same(found, whole)
     assert found.attrs["jadfer"]["taken_up"] == [11]
@@ -193,17 +193,18 @@ def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path
     os.utime(path, ns=(2, 2))  # as if it were another video
     interrupt(annotator, path, out, 17, said.append)
     assert said == [
-        f"What an earlier run did for {out} is dropped; since then changed: the video itself."
+        f"An unfinished run for {out} is discarded, because these have changed since: "
+        "the video itself."
     ]
     # parts whose ids the tracker does not give again, as of another version of `trackers`
     said.clear()
-    frames_of = running.frames_of
+    frames_of = resume.frames_of
     monkeypatch.setattr(
-        running, "frames_of",
+        resume, "frames_of",
         lambda rows: (dataclasses.replace(f, track_ids=f.track_ids + 1) for f in frames_of(rows)),
     )  # fmt: skip
-    metadata = annotate_to(annotator, path, out, note=said.append)
-    assert said == [f"What an earlier run did for {out} does not fit and is dropped."]
+    metadata = annotator.annotate_to(path, out, note=said.append)
+    assert said == [f"An unfinished run for {out} is discarded, because it cannot be continued."]
     assert metadata["taken_up"] == []
     same_rows = pd.read_parquet(out).drop(columns="video")
     pd.testing.assert_frame_equal(same_rows, expected(clip).drop(columns="video"), atol=1e-4)
@@ -216,9 +217,9 @@ def test_a_result_that_is_kept_takes_what_a_kill_left_with_it(annotator, clip, e
     interrupt(annotator, clip, out, 17)
     kept = tmp_path / "kept"
     parts_folder(out).rename(kept)
-    annotate_to(annotator, clip, out)
+    annotator.annotate_to(clip, out)
     kept.rename(parts_folder(out))  # killed before it removed them
-    keep(out, str(clip), annotator.metadata())
+    keep(out, str(clip), annotator.networks.metadata())
     assert names(tmp_path) == ["c.json", "c.parquet"]
 
 
@@ -232,7 +233,7 @@ def test_a_video_that_breaks_leaves_nothing(annotator, clip, eager, tmp_path, mo
 
     monkeypatch.setattr(reader.VideoReader, "_frame", breaks)
     with pytest.raises(VideoError, match="gone"):
-        annotate_to(annotator, clip, tmp_path / "c.parquet")
+        annotator.annotate_to(clip, tmp_path / "c.parquet")
     assert names(tmp_path) == []
 
 
@@ -268,9 +269,9 @@ def test_terminated_then_killed_then_finished(annotator, eagerly, clip, expected
     done = len(list(parts_folder(out).glob("*.part")))
     killed = started_until_a_part(command, eagerly, out, done + 1)
     killed.kill()
-    assert "goes on at 0:0" in killed.communicate(timeout=60)[1]
+    assert "resumes at 0:0" in killed.communicate(timeout=60)[1]
     assert killed.returncode == -9 and not out.exists()
-    annotate_to(annotator, str(clip), out)
+    annotator.annotate_to(str(clip), out)
     found = pd.read_parquet(out)
     same(found, expected(clip))
     assert len(found.attrs["jadfer"]["taken_up"]) == 2
@@ -288,7 +289,7 @@ def test_a_batch_killed_as_a_whole_goes_on(jadfer, eagerly, clip, expected, tmp_
     batch.communicate(timeout=60)
     assert not psutil.wait_procs(family, timeout=30)[1]
     again = jadfer(*command[1:], "--skip-existing")
-    assert again.returncode == 0 and "goes on at 0:0" in again.stderr, again.stderr
+    assert again.returncode == 0 and "resumes at 0:0" in again.stderr, again.stderr
     found = pd.read_parquet(out / "a.parquet")
     assert len(found.attrs["jadfer"]["taken_up"]) == 1
     wanted = expected(clip)
@@ -310,6 +311,6 @@ def test_a_slow_disk_is_no_stall(annotator, clip, tmp_path, monkeypatch):
         if told.count("checking") > 2:
             enough.set()
 
-    monkeypatch.setattr(running, "file_sha256", hashed)
-    made = annotate_to(annotator, clip, tmp_path / "a.parquet", progress=progress)
+    monkeypatch.setattr(hashing, "file_sha256", hashed)
+    made = annotator.annotate_to(clip, tmp_path / "a.parquet", progress=progress)
     assert enough.is_set() and made["video"]["sha256"] == "0" * 64

@@ -16,6 +16,7 @@ from results.test_results import annotated
 
 from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
 from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.records import ReaderNotes
 from jadfer_cli.results import parquet, parts
 from jadfer_cli.results.parts import is_being_written, parts_folder, remove_leftovers
 from jadfer_cli.results.paths import landmark_path
@@ -33,13 +34,15 @@ def a_part_at_each_whole_look(monkeypatch):
 
 def frames():
     return [
-        dataclasses.replace(annotated(i, ids), fresh=i in (0, 3, 6)) for i, ids in enumerate(IDS)
+        dataclasses.replace(
+            annotated(i, ids),
+            restartable=i in (0, 3, 6),
+            notes=ReaderNotes(
+                ((0, "decord 3"),) if i == 0 else (), ((i, f"frame {i}"),) if i in (1, 4) else ()
+            ),
+        )
+        for i, ids in enumerate(IDS)
     ]
-
-
-def told(first, end):
-    decoders = [(0, "decord 3")] if first == 0 else []
-    return decoders, [(i, f"frame {i}") for i in (1, 4) if first <= i < end]
 
 
 def make(out, *, key=KEY, landmarks=False, stop=None, keep=None, overwrite=False):
@@ -52,7 +55,7 @@ def make(out, *, key=KEY, landmarks=False, stop=None, keep=None, overwrite=False
         for frame in frames()[begin:]:
             if frame.index == stop:
                 raise KeyboardInterrupt
-            sink.write([frame], told)
+            sink.write([frame])
         metadata = {"kept": sink.keep(keep)} if keep else {}
         sink.commit(metadata, np.arange(len(IDS)))
     return taken

@@ -9,12 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from jadfer_cli.cli.commands import INSTALLATION_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError
 from jadfer_cli.stopping import raise_if_stopped
 
+PANEL = INSTALLATION_PANEL
+RUNS_WITHOUT_ARGUMENTS = True
 HELP = """Measure how fast this machine annotates a video.
 
 After a warm-up the clip is annotated REPEATS times, as `jadfer annotate` does it, and every \

@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, print_note
+from jadfer_cli.cli.formatting import count_text, names_text
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.find import LeftOut
 
+PANEL = RESULTS_PANEL
 HELP = """Collect the results of many videos into one dataset.
 
-All rows go into one Parquet file, or into a folder with a file a video, which pandas, polars, \
-DuckDB and R read as one table. Memory does not grow with the number of results. Results of \
-different models are refused (--mixed takes them); other settings that differ are told, and so \
-is every Parquet file that is left out. In the column video no two results have the same name: \
-where they would, it has the place of the result, like day1/clip.mp4.
+The dataset is one Parquet file, or a folder with one file per video that pandas, polars, DuckDB \
+and R read as one table. Memory does not grow with the number of results.
+
+Results of different models are refused, unless --mixed is given. Other differing settings, and \
+skipped Parquet files, are reported. If two videos have the same name, the column video holds the \
+path of the result below the input folder instead, like day1/clip.mp4.
 
 Examples:
 
@@ -34,42 +39,38 @@ Examples:
 
 Then in Python:  pandas.read_parquet("all.parquet")
 """
-_SHOWN = 10  # files that are left out, by name
+_MAX_NAMED = 10  # skipped files listed by name
+
+_OutOption = Annotated[
+    str,
+    shared.out_option(
+        "A .parquet file for all rows, or a folder for one file per video.", metavar="FILE|FOLDER"
+    ),
+]
+_RecursiveOption = Annotated[
+    bool, typer.Option("--recursive/--no-recursive", "-r/-R", help="Include subfolders.")
+]
+_RelativeOption = Annotated[
+    bool,
+    typer.Option(
+        "--relative", help="Name every video by the path of its result, like day1/clip.mp4."
+    ),
+]
+_MixedOption = Annotated[
+    bool,
+    typer.Option("--mixed", help="Accept several models; the column model tells them apart."),
+]
 
 
 def collect(
-    inputs: reading.Inputs,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A .parquet file for all rows, or a folder for a file a video.",
-            show_default=False,
-        ),
-    ],
-    recursive: Annotated[
-        bool,
-        typer.Option(
-            "--recursive/--no-recursive", "-r/-R", help="Take folders with all below them."
-        ),
-    ] = True,
-    relative: Annotated[
-        bool,
-        typer.Option(
-            "--relative",
-            help="Name all videos by the place of their results, like day1/clip.mp4.",
-        ),
-    ] = False,
-    mixed: Annotated[
-        bool,
-        typer.Option("--mixed", help="Take results of several models; a column model tells which."),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier dataset.")
-    ] = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
+    inputs: shared.ResultsArgument,
+    out: _OutOption,
+    recursive: _RecursiveOption = True,
+    relative: _RelativeOption = False,
+    mixed: _MixedOption = False,
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
@@ -79,53 +80,43 @@ def collect(
 
         target, folder = Path(out), datasets.is_folder(out)
         if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
-            raise OptionError(  # else "all.csv" became a folder of Parquet files
+            raise OptionError(  # otherwise -o all.csv would make a folder of Parquet files
                 f"-o {out} does not end in .parquet.",
                 "Name a .parquet file, or a folder with / at its end. For CSV: "
                 "pandas.read_parquet(...).to_csv(...).",
             )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
-        gathered = gather(inputs, recursive=recursive)
-        warned = _tell_left_out(gathered.left_out, quiet=quiet)
-        agreed = agree(gathered, mixed=mixed, relative=relative)
-        for warning in agreed.warnings:
-            _say(f"Warning: {warning}")
+        found = gather(inputs, recursive=recursive)
+        n_warnings = _report_skipped(found.left_out, quiet=quiet)
+        checked = agree(found, mixed=mixed, relative=relative)
+        for warning in checked.warnings:
+            print_note(f"Warning: {warning}")
+        n_warnings += len(checked.warnings)
         write = datasets.write_folder if folder else datasets.write_file
-        n_rows = write(agreed, target, lambda s: reading.each(s, "collecting", quiet=quiet))
-        warned += len(agreed.warnings)
-        told = f"{_number(len(agreed.sources), 'video')}, {_number(n_rows, 'row')}"
-        reading.wrote(target, told + _counted(warned), quiet=quiet)
-        if any(each.kind == DAMAGED for each in gathered.left_out):
+        n_rows = write(checked, target, lambda s: reading.each(s, "collecting", quiet=quiet))
+        written = f"{count_text(len(checked.sources), 'video')}, {count_text(n_rows, 'row')}"
+        if n_warnings:
+            written += f"; {count_text(n_warnings, 'warning')}"
+        reading.wrote(target, written, quiet=quiet)
+        if any(skipped.kind == DAMAGED for skipped in found.left_out):
             raise typer.Exit(1)
 
 
-def _tell_left_out(left_out: tuple[LeftOut, ...], *, quiet: bool) -> int:
-    """Names the files that are left out, a line a kind; gives the number of warnings."""
+def _report_skipped(skipped: tuple[LeftOut, ...], *, quiet: bool) -> int:
+    """Names the skipped files, one line per reason; returns the number of warnings."""
     from jadfer_cli.analysis.find import COLLECTED, DAMAGED, FOREIGN, UNFINISHED
 
-    said = {
-        DAMAGED: "Warning: Left out as damaged",
-        FOREIGN: "Warning: Left out, as they are no results of jadfer annotate",
-        UNFINISHED: "Warning: Left out as not finished",
-        COLLECTED: "Left out, as they were collected before",  # expected when it is done again
+    reasons = {
+        DAMAGED: "Warning: Skipped damaged files",
+        FOREIGN: "Warning: Skipped files that are not results of jadfer annotate",
+        UNFINISHED: "Warning: Skipped unfinished results",
+        # no warning: they are expected when a folder is collected again
+        COLLECTED: "Skipped datasets of an earlier jadfer collect",
     }
     paths = defaultdict(list)
-    for each in left_out:
-        if each.kind != COLLECTED or not quiet:
-            paths[each.kind].append(str(each.path))
-    for kind, named in paths.items():
-        more = f" and {len(named) - _SHOWN:,} more" if len(named) > _SHOWN else ""
-        _say(f"{said[kind]}: {', '.join(named[:_SHOWN])}{more}.")
+    for file in skipped:
+        if file.kind != COLLECTED or not quiet:
+            paths[file.kind].append(str(file.path))
+    for kind, names in paths.items():
+        print_note(f"{reasons[kind]}: {names_text(names, _MAX_NAMED)}.")
     return len(set(paths) - {COLLECTED})
-
-
-def _say(text: str) -> None:
-    stderr_console().print(text, markup=False)
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def _counted(warned: int) -> str:
-    return f"; {warned} warning{'s' if warned > 1 else ''}" if warned else ""

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
+from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.tables import Cell, show, table
 from jadfer_cli.errors import OptionError
@@ -19,14 +21,16 @@ from jadfer_cli.errors import OptionError
 if TYPE_CHECKING:
     from jadfer_cli.analysis.compare import Comparison
 
+PANEL = RESULTS_PANEL
 HELP = """Compare two results: do frames, times, faces, ids, boxes and probabilities agree?
 
-The first line is the answer; the exit code is 0 if they agree, 1 if they differ or cannot be \
-read. Two folders are compared file by file, by the same path below them. Other settings are \
-named, but only rows decide. Tolerances: probabilities as given, boxes 0.1 px, times 0.000001 s.
+The first line is the answer. The exit code is 0 if they agree, 1 if they differ or cannot be \
+read. Two folders are compared file by file, by their paths below the folders. Differing settings \
+are listed, but only the rows decide.
 
-As a guide: the same program again on the same machine 0.0001, another machine 0.001, \
-half precision against fp32 0.05.
+Tolerances: --tolerance for probabilities, 0.1 px for boxes, 0.000001 s for times. Typical \
+tolerances: 0.0001 on the same machine, 0.001 on another machine, 0.05 for half precision against \
+fp32.
 
 Examples:
 
@@ -37,20 +41,36 @@ Examples:
   jadfer diff a.parquet b.parquet --json | jq .max_p
 """
 
-_IDS_SHOWN = 5
+_MAX_IDS = 5
+
+
+_FirstArgument = Annotated[
+    str, typer.Argument(metavar="A", help="A result, or a folder of results.")
+]
+_SecondArgument = Annotated[
+    str, typer.Argument(metavar="B", help="The other result, or the other folder.")
+]
+_ToleranceOption = Annotated[
+    float, typer.Option(help="Largest difference of a probability that counts as agreement.")
+]
+_QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Print only the answer; for folders, hide progress.",
+        rich_help_panel=shared.OUTPUT_PANEL,
+    ),
+]
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A result, or a folder of results.")],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other result, or folder.")],
-    tolerance: Annotated[float, typer.Option(help="Probabilities may differ by so much.")] = 1e-4,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print all figures as JSON; for folders, a list.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the answer only; for folders no progress.")
-    ] = False,
-    debug: reading.Debug = False,
+    a: _FirstArgument,
+    b: _SecondArgument,
+    tolerance: _ToleranceOption = 1e-4,
+    as_json: shared.JsonOption = False,
+    quiet: _QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Compare two results."""
     with errors_as_exit_codes(debug=debug):
@@ -59,7 +79,7 @@ def diff(
         folders = [Path(path).is_dir() for path in (a, b)]
         if folders[0] != folders[1]:
             raise OptionError(
-                f"{a if folders[0] else b} is a folder and {b if folders[0] else a} is none.",
+                f"{a if folders[0] else b} is a folder and {b if folders[0] else a} is not.",
                 "Name two results, or two folders.",
             )
         compare = _folders if folders[0] else _files
@@ -91,7 +111,12 @@ def _answer(found: Comparison) -> Text:
 
 def _settings(found: Comparison) -> list[list[Cell]]:
     return [
-        [("Made with other settings:" if i == 0 else "", "yellow"), s.name, f"A {s.a}", f"B {s.b}"]
+        [
+            ("Made with different settings:" if i == 0 else "", "yellow"),
+            s.name,
+            f"A {s.a}",
+            f"B {s.b}",
+        ]
         for i, s in enumerate(found.settings)
     ]
 
@@ -102,7 +127,7 @@ def _figures(found: Comparison) -> list[list[Cell]]:
         worst = f", in frame {found.worst_frame}, track {found.worst_track}"
     first = "" if found.first_unmatched is None else f"; first in frame {found.first_unmatched}"
     ids = [f"{pair} ({n:,})" for pair, n in found.ids.items()]
-    more = "" if len(ids) <= _IDS_SHOWN else ", ..."
+    more = "" if len(ids) <= _MAX_IDS else ", ..."
     rows = [
         ("frames", f"{found.frames:,} in both", found.frames_only_a, found.frames_only_b, ""),
         ("faces", f"{found.faces:,} in both", found.faces_only_a, found.faces_only_b, first),
@@ -113,16 +138,16 @@ def _figures(found: Comparison) -> list[list[Cell]]:
     ]
     lines += [
         ["times", f"differ by up to {found.max_time_s:.6f} s"],
-        ["frame status", f"other in {found.statuses:,} frames"],
-        ["track ids", f"other for {found.other_ids:,} faces"],
+        ["frame status", f"differs in {found.statuses:,} frames"],
+        ["track ids", f"differ for {found.other_ids:,} faces"],
     ]
     if ids:
-        lines.append(["", "A -> B (faces): " + ", ".join(ids[:_IDS_SHOWN]) + more])
+        lines.append(["", "A -> B (faces): " + ", ".join(ids[:_MAX_IDS]) + more])
     lines += [
         ["boxes", f"differ by up to {found.max_box_px:.3f} px"],
-        ["usable", f"other for {found.usable:,} faces"],
+        ["usable", f"differs for {found.usable:,} faces"],
         ["probabilities", f"differ by up to {found.max_p:.2g}{worst}; mean {found.mean_p:.2g}"],
-        ["top expression", f"other for {found.expressions:,} faces"],
+        ["top expression", f"differs for {found.expressions:,} faces"],
     ]
     return lines
 
@@ -133,7 +158,7 @@ def _facts(found: Comparison) -> dict[str, Any]:
 
 
 def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool:
-    """Pairs by the path below the folders; a result without a counterpart is a difference."""
+    """Compares results of the same relative path; one without a counterpart is a difference."""
     from jadfer_cli.analysis.compare import compare
     from jadfer_cli.results.load import find, load
 
@@ -149,7 +174,7 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
             found = compare(load(inside[0][name]), load(inside[1][name]), tolerance)
             facts.append(_facts(found))
             word = ("agree", "green") if found.agree else ("differ", "red")
-            others = [f"other {s.name}" for s in found.settings]
+            others = [f"different {s.name}" for s in found.settings]
             lines.append([name, word, "; ".join([*found.differences, *others])])
         else:
             side = "A" if name in inside[0] else "B"
@@ -159,10 +184,10 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        whole = agreeing == len(names)
+        all_agree = agreeing == len(names)
         answer = f"agree within {tolerance:g}: all {len(names)} pairs"
-        if not whole:
+        if not all_agree:
             answer = f"differ: {len(names) - agreeing} of {len(names)} do not agree"
-        head = Text(f"The results {answer}.", style="bold green" if whole else "bold red")
+        head = Text(f"The results {answer}.", style="bold green" if all_agree else "bold red")
         show(head, table(("result", "answer", "what differs"), lines))
     return agreeing == len(names)

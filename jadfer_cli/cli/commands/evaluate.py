@@ -10,14 +10,16 @@ import typer
 from rich.text import Text
 
 from jadfer_cli.cli import data_options as cli_data
+from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import MACHINE_PANEL, BatchSizeOption, DeviceOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import ModelError, OptionError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 
+PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
 
 The shipped model by default, without test-time averaging. Images count by a protocol; each \

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
-from jadfer_cli.cli.commands.show import short_name
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, print_note, stdout_console
+from jadfer_cli.cli.formatting import count_text, short_name
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
+    from jadfer_cli.analysis.export import Format
     from jadfer_cli.results.load import Result
 
-HELP = """Find events: when an expression begins (onset), is strongest (apex) and ends (offset).
+PANEL = RESULTS_PANEL
+HELP = """Find events: when an expression begins (onset), peaks (apex) and ends (offset).
 
-An event begins with the first frame in which the expression's probability reaches --on and ends \
-before the first one in which it falls below --off. Interruptions up to --merge-gap are bridged \
-(also by frames without the face, unusable or corrupt ones); what is then shorter than \
---min-duration is left out. Where --on and --off sum to less than 1, and over bridged gaps, events \
-of different expressions may overlap.
+An event begins with the first frame in which the probability of the expression reaches --on. It \
+ends before the first frame in which the probability falls below --off. Interruptions up to \
+--merge-gap are bridged, including frames in which the face is missing, unusable or corrupt. \
+Events that are then shorter than --min-duration are dropped.
 
-Without -o a table on the terminal, CSV in a pipe.
+Events of different expressions may overlap where gaps are bridged, or if --on and --off add up \
+to less than 1. Without -o, events are printed as a table on a terminal, and as CSV in a pipe.
 
 Examples:
 
@@ -46,100 +50,107 @@ Examples:
   jadfer events sub-01_task-talk_beh.parquet -o bids/ --format bids
 """
 
-_RULE, _OUTPUT = "What an event is", "Output"
+_EVENT_PANEL = "What an event is"
+_HEAD = ("track", "expression", "onset s", "apex s", "offset s", "lasts s", "p apex", "truncated")
+
+
+def _event_option(help_text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=_EVENT_PANEL, **settings)
+
+
+_OutOption = Annotated[
+    Path | None,
+    shared.out_option(
+        ".csv .tsv .json .jsonl .parquet: one table of all results; .eaf (ELAN), .TextGrid "
+        "(Praat): one result; a folder: one file per result.",
+        metavar="FILE|FOLDER",
+    ),
+]
+_FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="csv, tsv, json, jsonl, parquet, eaf, textgrid, boris or bids.",
+        show_default="by the ending of -o",
+        rich_help_panel=shared.OUTPUT_PANEL,
+    ),
+]
+_ExpressionOption = Annotated[
+    list[str] | None,
+    _event_option("Find only this one; may be repeated.", show_default="all but neutral"),
+]
+_OnOption = Annotated[float, _event_option("Probability at which an event begins.")]
+_OffOption = Annotated[float, _event_option("Probability below which an event ends.")]
+_MinDurationOption = Annotated[float, _event_option("Drop events shorter than this, seconds.")]
+_MergeGapOption = Annotated[float, _event_option("Bridge gaps up to this long, seconds.")]
+_AllFacesOption = Annotated[
+    bool, _event_option("Also use faces that are not usable.", "--all-faces")
+]
 
 
 def events(
-    inputs: reading.Inputs,
-    recursive: reading.Recursive = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|FOLDER",
-            help=".csv .tsv .json .jsonl .parquet: one table of all results; .eaf (ELAN), "
-            ".TextGrid (Praat): one result; a folder: a file a result.",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="csv, tsv, json, jsonl, parquet, eaf, textgrid, boris or bids.",
-            show_default="by the ending of -o",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    expression: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Look for this one; may be repeated.",
-            show_default="all but neutral",
-            rich_help_panel=_RULE,
-        ),
-    ] = None,
-    on: Annotated[
-        float, typer.Option(help="Probability that begins an event.", rich_help_panel=_RULE)
-    ] = 0.6,
-    off: Annotated[
-        float, typer.Option(help="Below this probability it ends.", rich_help_panel=_RULE)
-    ] = 0.4,
-    min_duration: Annotated[
-        float, typer.Option(help="Leave out shorter events, seconds.", rich_help_panel=_RULE)
-    ] = 0.2,
-    merge_gap: Annotated[
-        float, typer.Option(help="Bridge gaps up to this long, seconds.", rich_help_panel=_RULE)
-    ] = 0.1,
-    all_faces: Annotated[
-        bool,
-        typer.Option(
-            "--all-faces", help="Take faces that are not usable, too.", rich_help_panel=_RULE
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT),
-    ] = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
+    inputs: shared.ResultsArgument,
+    recursive: shared.RecursiveOption = False,
+    expression: _ExpressionOption = None,
+    on: _OnOption = 0.6,
+    off: _OffOption = 0.4,
+    min_duration: _MinDurationOption = 0.2,
+    merge_gap: _MergeGapOption = 0.1,
+    all_faces: _AllFacesOption = False,
+    out: _OutOption = None,
+    format_name: _FormatOption = None,
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Find events."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis import export
         from jadfer_cli.analysis.events import Rule, wanted
-        from jadfer_cli.analysis.export.tiers import late_starts
 
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
-        kind = None
-        if form is not None:
-            kind = export.named(form)
+        exporter = None
+        if format_name is not None:
+            exporter = export.named(format_name)
             if out is None:
-                raise OptionError(f"--format {form} needs a place: add -o FILE or -o FOLDER.")
+                hint = "Add -o FILE or -o FOLDER."
+                raise OptionError(f"--format {format_name} needs a place to write to.", hint)
         elif out is not None:
-            kind = export.meant_by(out)
+            exporter = export.meant_by(out)
         results = reading.opened(inputs, recursive=recursive)
         names = expression or []
         for result in results:
             wanted(names, result)
-        if kind is None or out is None:
+        if exporter is None or out is None:
             _print(_found(results, rule, names, quiet=quiet), quiet=quiet)
             return
-        places = export.places(results, inputs, out, kind)
+        places = export.places(results, inputs, out, exporter)
         for path in places:
-            kind.check(path, overwrite=overwrite)
-        written: list[EventSet] = []
-        several = len(places) > 1  # else the bar counts the results
-        for path, those in reading.each(list(places.items()), "finding events", quiet=quiet):
-            found = _found(those, rule, names, quiet=quiet or several)
-            kind.write(found, path)
-            reading.wrote(path, _counted(found), quiet=quiet)
-            written += found
-        note = late_starts(written) if kind.in_player else None
-        if note and not quiet:
-            stderr_console().print(f"Note: {note}", markup=False)
+            exporter.check(path, overwrite=overwrite)
+        _write(places, exporter, rule, names, quiet=quiet)
+
+
+def _write(
+    places: Mapping[Path, Sequence[Result]],
+    exporter: Format,
+    rule: Rule,
+    names: Sequence[str],
+    *,
+    quiet: bool,
+) -> None:
+    """Finds and writes the events of each output file."""
+    from jadfer_cli.analysis.export.tiers import late_starts
+
+    written: list[EventSet] = []
+    several = len(places) > 1  # then the progress bar counts files, otherwise results
+    for path, results in reading.each(list(places.items()), "finding events", quiet=quiet):
+        found = _found(results, rule, names, quiet=quiet or several)
+        exporter.write(found, path)
+        reading.wrote(path, _counted(found), quiet=quiet)
+        written += found
+    note = late_starts(written) if exporter.in_player else None
+    if note and not quiet:
+        print_note(f"Note: {note}")
 
 
 def _found(
@@ -154,12 +165,12 @@ def _found(
 
 
 def _counted(found: Sequence[EventSet]) -> str:
-    """How many events there are, in words; why there may be none."""
+    """The number of events in words, or why there may be none."""
     n = sum(len(each.events) for each in found)
     tracks = sum(len(each.tracks) for each in found)
     many = f" in {len(found)} results" if len(found) > 1 else ""
     if n:
-        return f"{_number(n, 'event')} of {_number(tracks, 'track')}{many}."
+        return f"{count_text(n, 'event')} of {count_text(tracks, 'track')}{many}."
     if not tracks:
         return f"no event: no face was found{many}."
     rule = found[0].rule
@@ -169,12 +180,8 @@ def _counted(found: Sequence[EventSet]) -> str:
     )
 
 
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
-    """The table on a terminal, CSV in a pipe; then how many on stderr."""
+    """Prints a table on a terminal, CSV in a pipe; then the number of events on stderr."""
     from jadfer_cli.analysis.events import joined
 
     if stdout_console().is_terminal:
@@ -185,20 +192,10 @@ def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
     else:
         joined(found).to_csv(sys.stdout, index=False)
     if not quiet:
-        stderr_console().print(Text(_counted(found).capitalize()))
+        print_note(_counted(found).capitalize())
 
 
 def _table(found: EventSet) -> Table:
-    head = (
-        "track",
-        "expression",
-        "onset s",
-        "apex s",
-        "offset s",
-        "lasts s",
-        "p apex",
-        "truncated",
-    )
     lines: list[list[Cell]] = [
         [
             str(event.track_id),
@@ -210,4 +207,4 @@ def _table(found: EventSet) -> Table:
         ]
         for event in found.records()
     ]
-    return table(head, lines)
+    return table(_HEAD, lines)

@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.text import Text
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, print_warning, stdout_console
+from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.common import atomic_write
 
+PANEL = RESULTS_PANEL
 HELP = """Write the paragraph for a methods section, and BibTeX, from the metadata of results.
 
-Versions, model with its measured figures, detector, options that differ from the defaults, \
-videos, frames, how many faces were usable. Read it before you publish it. Results that were not \
-made alike are described in groups, with a warning.
+Describes versions, the model with its published accuracy, the detector, changed options, videos, \
+frames, and how many faces were usable. Read the text before you publish it. Results made in \
+different ways are described in groups, with a warning.
 
 Examples:
 
@@ -29,21 +32,19 @@ Examples:
 
 _ENDINGS = (".md", ".txt", ".bib")
 
+_OutOption = Annotated[
+    Path | None, shared.out_option("Write a file: .md, .txt, or .bib for only the BibTeX.")
+]
+
 
 def methods(
-    inputs: reading.Inputs,
-    recursive: reading.Recursive = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", show_default=False,
-            help="Write to a file: .md, .txt, or .bib for the BibTeX alone.",
-        ),
-    ] = None,
-    overwrite: reading.Overwrite = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
-) -> None:  # fmt: skip
+    inputs: shared.ResultsArgument,
+    recursive: shared.RecursiveOption = False,
+    out: _OutOption = None,
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
     """Write the methods section."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.methods import describe
@@ -54,13 +55,12 @@ def methods(
             check_target(out, overwrite=overwrite, endings=_ENDINGS)
         results = reading.opened(inputs, recursive=recursive)
         found = describe(results)
-        if not quiet:
-            for text in mixed(results):
-                stderr_console().print(Text.assemble(("Warning: ", "bold yellow"), text))
+        for text in () if quiet else mixed(results):
+            print_warning(text)
         if out is None:
             console = stdout_console()
             for paragraph in found.paragraphs:
-                # in a pipe a paragraph is one line
+                # in a pipe, each paragraph is one line
                 console.print(Text(paragraph), soft_wrap=not console.is_terminal)
                 console.print()
             console.print(Text(found.bib().rstrip()), soft_wrap=True)
@@ -68,5 +68,4 @@ def methods(
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
         with atomic_write(out) as part:
             part.write_text(text, "utf-8")
-        n = len(results)
-        reading.wrote(out, f"from {n} result{'' if n == 1 else 's'}", quiet=quiet)
+        reading.wrote(out, f"from {count_text(len(results), 'result')}", quiet=quiet)

@@ -1,4 +1,4 @@
-"""`jadfer models`: which weights and face detectors there are, and whether they are whole."""
+"""`jadfer models`: a group of commands about weights and face detectors."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from jadfer_cli.cli import options as shared
+from jadfer_cli.cli.commands import INSTALLATION_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
 from jadfer_cli.cli.tables import Cell, flat, show, table, title
 from jadfer_cli.errors import ModelError, OptionError
 
+PANEL = INSTALLATION_PANEL
 _HELP = """Show, verify and fetch the networks: expression weights and face detectors.
 
 Examples:
@@ -56,10 +59,10 @@ Examples:
   jadfer models info my_weights.safetensors
 """
 
-_VERIFY_HELP = """Read weights and detectors again, compare their sha256, and load them.
+_VERIFY_HELP = """Read weights and detectors, compare their sha256, and load them.
 
-Without a NAME: all shipped weights, the embedded detector and the installed packs. \
-One line each; the exit code is 1 if any is damaged or missing.
+Without a NAME, all shipped weights, the embedded detector and the installed packs are verified. \
+The exit code is 1 if any of them is damaged or missing.
 
 Examples:
 
@@ -70,13 +73,13 @@ Examples:
 
 _FETCH_HELP = """Download an InsightFace pack for its face detector (SCRFD).
 
-The packs' terms (non-commercial research only) are shown first. The zip is compared with \
-its known sha256 and nothing is left behind where something fails. This is the only command \
-that uses the network; on a machine without one, download the zip elsewhere and give --from.
+The terms of the packs (non-commercial research only) are shown first. The sha256 of the zip is \
+verified, and nothing is left behind if a step fails. This is the only command that uses the \
+internet. For a machine that is offline, download the zip elsewhere and use --from.
 
-Packs: buffalo_l (289 MB), buffalo_m (276 MB), buffalo_s (128 MB), buffalo_sc (15 MB), \
-antelopev2 (361 MB). The detectors: 10 GFLOPs in buffalo_l and antelopev2, 2.5 in buffalo_m, \
-0.5 (the fastest) in buffalo_s and buffalo_sc.
+Packs: buffalo_l (289 MB), buffalo_m (276 MB), buffalo_s (128 MB), buffalo_sc (15 MB) and \
+antelopev2 (361 MB). Their detectors need 10 GFLOPs in buffalo_l and antelopev2, 2.5 in \
+buffalo_m, and 0.5 (the fastest) in buffalo_s and buffalo_sc.
 
 Examples:
 
@@ -87,7 +90,7 @@ Examples:
   jadfer models fetch buffalo_l --from ~/Downloads/buffalo_l.zip --yes
 """
 
-_PATH_HELP = """Print the path of a network's file, for scripts; without NAME the weights folder.
+_PATH_HELP = """Print the path of a network's file, for scripts; without NAME, the weights folder.
 
 Examples:
 
@@ -97,14 +100,48 @@ Examples:
 """
 
 _TERMS = (
-    "InsightFace's packs may be used for non-commercial research only. For anything\n"
-    "else get a licence: https://github.com/deepinsight/insightface#license"
+    "InsightFace's packs may be used for non-commercial research only. For other uses,\n"
+    "get a licence: https://github.com/deepinsight/insightface#license"
 )
 
-app = typer.Typer(help=_HELP, no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+_NameArgument = Annotated[str, typer.Argument(help="A name from the list, or a .safetensors file.")]
+_NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Names from the list, or .safetensors files."),
+]
+_OptionalNameArgument = Annotated[
+    str | None, typer.Argument(help="A name from the list.", show_default=False)
+]
+_PackArgument = Annotated[str, typer.Argument(help="Name of the pack.", show_default=False)]
+_YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Accept the terms.")]
+_FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        "--url",
+        metavar="URL|ZIP",
+        show_default=False,
+        help="Take the zip from this address, mirror or file.",
+        envvar="JADFER_PACK_URL",
+    ),
+]
+_Sha256Option = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEX",
+        show_default=False,
+        help="Expected sha256 of the zip, in place of the known one.",
+    ),
+]
+_TimeoutOption = Annotated[
+    float, typer.Option(min=0.1, help="Give up when the server is silent this long, seconds.")
+]
+_RefetchOption = Annotated[
+    bool, typer.Option("--overwrite", help="Fetch the pack again if it is installed.")
+]
+_HEX_DIGITS = frozenset("0123456789abcdef")
 _STYLES = {
     "default": "green",
     "embedded": "green",
@@ -115,12 +152,12 @@ _STYLES = {
 
 
 @app.command("list", help=_LIST_HELP)
-def list_models(as_json: _Json = False, debug: _Debug = False) -> None:
+def list_models(as_json: shared.JsonOption = False, debug: shared.DebugOption = False) -> None:
     """List weights and detectors."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.installation import models as catalogue
+        from jadfer_cli.installation import models as networks
 
-        weights, detectors = catalogue.weights(), catalogue.detectors()
+        weights, detectors = networks.weights(), networks.detectors()
         if as_json:
             _print_json(
                 {
@@ -131,24 +168,22 @@ def list_models(as_json: _Json = False, debug: _Debug = False) -> None:
             return
         show(
             title("Weights (--model)"),
-            table(("name", "state", "what it is", "terms"), map(_row, weights)),
+            table(("name", "state", "description", "terms"), map(_row, weights)),
             Text(""),
             title("Face detectors (--detector)"),
-            table(("name", "state", "what it is", "terms"), map(_row, detectors)),
+            table(("name", "state", "description", "terms"), map(_row, detectors)),
         )
 
 
 @app.command("info", help=_INFO_HELP)
 def info(
-    name: Annotated[str, typer.Argument(help="A name from the list, or a .safetensors file.")],
-    as_json: _Json = False,
-    debug: _Debug = False,
+    name: _NameArgument, as_json: shared.JsonOption = False, debug: shared.DebugOption = False
 ) -> None:
     """Show one network."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.installation import models as catalogue
+        from jadfer_cli.installation import models as networks
 
-        facts = catalogue.describe(catalogue.find(name))
+        facts = networks.describe(networks.find(name))
         if as_json:
             _print_json(facts)
             return
@@ -156,65 +191,38 @@ def info(
 
 
 @app.command("verify", help=_VERIFY_HELP)
-def verify(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Names from the list, or .safetensors files."),
-    ] = None,
-    debug: _Debug = False,
-) -> None:
+def verify(names: _NamesArgument = None, debug: shared.DebugOption = False) -> None:
     """Verify networks."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.installation import models as catalogue
+        from jadfer_cli.installation import models as networks
 
-        items = [catalogue.find(name) for name in names or ()]
+        items = [networks.find(name) for name in names or ()]
         if not names:
-            present = (d for d in catalogue.detectors() if catalogue.FETCHABLE not in d.marks)
-            items = [*catalogue.weights(), *present]
-        bad = 0
+            present = (d for d in networks.detectors() if networks.FETCHABLE not in d.marks)
+            items = [*networks.weights(), *present]
+        n_failed = 0
         for item in items:
             try:
-                word, style, said = "ok", "green", catalogue.verify(item)
+                word, style, detail = "ok", "green", networks.verify(item)
             except ModelError as error:
-                word, style, said = "PROBLEM", "bold red", str(error)
-                bad += 1
-            line = Text.assemble((f"{word:<8}", style), (item.name, "bold"), f": {said}")
+                word, style, detail = "PROBLEM", "bold red", str(error)
+                n_failed += 1
+            line = Text.assemble((f"{word:<8}", style), (item.name, "bold"), f": {detail}")
             stdout_console().print(line, soft_wrap=True)
-        if bad:
-            raise ModelError(f"{bad} of {len(items)} failed; see above for the way out.")
+        if n_failed:
+            raise ModelError(f"{n_failed} of {len(items)} failed; fixes are listed above.")
 
 
 @app.command("fetch", help=_FETCH_HELP)
 def fetch(
-    pack: Annotated[str, typer.Argument(help="Name of the pack.", show_default=False)],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the terms.")] = False,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            "--url",
-            metavar="URL|ZIP",
-            show_default=False,
-            help="Take the zip from this address, mirror or file.",
-            envvar="JADFER_PACK_URL",
-        ),
-    ] = None,
-    sha256: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEX",
-            show_default=False,
-            help="What the zip must hash to, instead of the known sha256.",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Give up when the server is silent this long, seconds.")
-    ] = 30.0,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Fetch again what is installed.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
-    debug: _Debug = False,
+    pack: _PackArgument,
+    yes: _YesOption = False,
+    source: _FromOption = None,
+    sha256: _Sha256Option = None,
+    timeout: _TimeoutOption = 30.0,
+    overwrite: _RefetchOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Download a pack."""
     with errors_as_exit_codes(debug=debug):
@@ -225,60 +233,53 @@ def fetch(
         wanted = fetching.known_pack(pack)
         folder, console = packs_folder() / pack, stderr_console()
         if not overwrite and is_installed(pack):
-            console.print(Text(f"{pack} is installed already; --overwrite fetches it again."))
+            console.print(Text(f"{pack} is already installed; --overwrite fetches it again."))
             typer.echo(folder)
             return
-        place = fetching.source_of(wanted, source)
-        if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - _HEX):
+        url = fetching.source_of(wanted, source)
+        if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - _HEX_DIGITS):
             raise OptionError(f"--sha256 takes 64 hexadecimal digits, not {sha256}.")
         console.print(Text(_TERMS, style="yellow"))
-        _accept(pack, place, yes=yes)
+        _accept(pack, url, yes=yes)
         with _bar(quiet=quiet) as progress:
-            got = fetching.fetch_pack(
-                wanted, place, sha256=sha256, timeout_s=timeout, progress=progress
+            fetched = fetching.fetch_pack(
+                wanted, url, sha256=sha256, timeout_s=timeout, progress=progress
             )
         if not quiet:
-            known = "as expected" if got.expected else "no hash is known to compare it with"
-            console.print(Text(f"{pack} is installed; sha256 of its zip {got.sha256} ({known})."))
-        typer.echo(got.folder)
+            compared = "as expected" if fetched.expected else "no hash to compare it with"
+            text = f"{pack} is installed; the sha256 of its zip is {fetched.sha256} ({compared})."
+            console.print(Text(text))
+        typer.echo(fetched.folder)
 
 
 @app.command("path", help=_PATH_HELP)
-def path(
-    name: Annotated[
-        str | None, typer.Argument(help="A name from the list.", show_default=False)
-    ] = None,
-    debug: _Debug = False,
-) -> None:
+def path(name: _OptionalNameArgument = None, debug: shared.DebugOption = False) -> None:
     """Print a path."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.expression.checkpoint import weights_dir
-        from jadfer_cli.installation import models as catalogue
+        from jadfer_cli.installation import models as networks
 
         if name is None:
             typer.echo(weights_dir())
             return
-        item = catalogue.find(name)
-        if item.path is None and item.kind == catalogue.PACK:
+        item = networks.find(name)
+        if item.path is None and item.kind == networks.PACK:
             raise ModelError(
                 f"The pack {name} is not installed.", f"Run: jadfer models fetch {name}"
             )
         if item.path is None or not item.path.is_file():
             raise ModelError(
-                f"The file of {name} is missing.", "Run `jadfer models verify` for the way out."
+                f"The file of {name} is missing.", "Run `jadfer models verify` for how to fix it."
             )
         typer.echo(item.path)
 
 
-_HEX = frozenset("0123456789abcdef")
-
-
-def _accept(pack: str, place: str, *, yes: bool) -> None:
-    """Goes on only with the user's consent.
+def _accept(pack: str, url: str, *, yes: bool) -> None:
+    """Asks the user to accept the terms, unless --yes is given.
 
     Raises:
-        OptionError: There is none, and nobody to ask.
-        ModelError: The user said no.
+        OptionError: There is no terminal to ask on.
+        ModelError: The user declined.
     """
     if yes:
         return
@@ -286,7 +287,7 @@ def _accept(pack: str, place: str, *, yes: bool) -> None:
         raise OptionError(
             f"{pack} was not fetched: its terms were not accepted.", "Add --yes to accept them."
         )
-    stderr_console().print(Text(f"{pack} will come from {place}"))
+    stderr_console().print(Text(f"{pack} will be downloaded from {url}"))
     stderr_console().print(Text("Do you accept these terms? (y/N) "), end="")
     # not typer.confirm: it writes a space to stdout, where only data belongs
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
@@ -295,7 +296,7 @@ def _accept(pack: str, place: str, *, yes: bool) -> None:
 
 @contextmanager
 def _bar(*, quiet: bool) -> Iterator[Any]:
-    """A live bar on a terminal, one line a stage elsewhere; gives the callback for it."""
+    """Yields a progress callback: a live bar on a terminal, elsewhere one line per stage."""
     console, seen = stderr_console(), set[str]()
     bar = Progress(
         TextColumn("{task.description}"),
@@ -309,7 +310,7 @@ def _bar(*, quiet: bool) -> Iterator[Any]:
     )
     task = bar.add_task("connecting", total=None)
 
-    def tell(stage: str, done: int, total: int | None) -> None:
+    def report(stage: str, done: int, total: int | None) -> None:
         if stage not in seen and not quiet and not console.is_terminal:
             size = f" ({total / 1e6:.1f} MB)" if total else ""
             console.print(Text(f"{stage}{size}"))
@@ -317,7 +318,7 @@ def _bar(*, quiet: bool) -> Iterator[Any]:
         bar.update(task, description=escape(stage), completed=done, total=total)
 
     with bar:
-        yield tell
+        yield report
 
 
 def _row(item: Any) -> list[Cell]:
@@ -327,7 +328,7 @@ def _row(item: Any) -> list[Cell]:
 
 
 def _plain(item: Any) -> dict[str, Any]:
-    """A catalogue item, JSON-ready."""
+    """An item, JSON-ready."""
     return {
         key: str(value) if isinstance(value, Path) else value for key, value in vars(item).items()
     }

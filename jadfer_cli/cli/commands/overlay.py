@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, print_note, print_warning
+from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.options import OverlayOptions
 
+PANEL = RESULTS_PANEL
 HELP = """Draw a result over its video: boxes, ids and the top expressions as bars.
 
-Every frame of the source is written at its own time, with its sound, as H.264 in .mp4, .mov \
-or .mkv. Box and bars have the colours of `jadfer plot`; faces that are not usable are dashed \
-in grey.
+Every frame of the source is written at its own time, with the sound, as H.264 in .mp4, .mov or \
+.mkv. Boxes and bars have the colours of `jadfer plot`. Faces that are not usable are dashed in \
+grey.
 
---blur makes faces unrecognisable, with a margin, in all frames: where a face is missed for up \
-to 1 s, and 0.5 s before and after it is seen. It covers what the detector found, so look at \
-the stretches that it names, and at the video, before you share it. Place, date and title are \
-left out then. Voices are kept: they tell people, too.
+--blur makes faces unrecognisable, with a margin, in all frames. It also blurs 0.5 s before and \
+after a face is seen, and gaps of up to 1 s. Faces that the detector missed are not blurred, so \
+check the stretches that it names, and watch the video before you share it. Place, date and title \
+of the source are left out. Voices are kept, and they also identify people.
 
 Examples:
 
@@ -36,46 +39,47 @@ Examples:
 
 _O = OverlayOptions()
 
+_VideoArgument = Annotated[
+    Path, typer.Argument(metavar="VIDEO", help="The video.", show_default=False)
+]
+_ResultArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RESULT", help="Its result, a .parquet file.", show_default=False),
+]
+_OutOption = Annotated[Path, shared.out_option("The new video: .mp4, .mov or .mkv.")]
+_BlurOption = Annotated[bool, typer.Option("--blur", help="Make all faces unrecognisable.")]
+_BoxesOption = Annotated[bool, typer.Option("--boxes/--no-boxes", help="Draw boxes, ids and bars.")]
+_LabelsOption = Annotated[
+    int, typer.Option(metavar="N", help="Number of bars per face; 0 for none.")
+]
+_UnusableOption = Annotated[
+    bool, typer.Option("--unusable", help="Also draw bars for faces that are not usable.")
+]
+_CrfOption = Annotated[
+    int, typer.Option("--crf", help="Image quality, from 0 (lossless) to 51 (worst).")
+]
+_ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Draw even if the result belongs to another file, or leaves faces out (--blur).",
+    ),
+]
+
 
 def overlay(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video.", show_default=False)],
-    result: Annotated[
-        Path,
-        typer.Argument(metavar="RESULT", help="Its result, a .parquet file.", show_default=False),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help="The new video: .mp4, .mov or .mkv.",
-            show_default=False,
-        ),
-    ],
-    blur: Annotated[bool, typer.Option("--blur", help="Make all faces unrecognisable.")] = _O.blur,
-    boxes: Annotated[
-        bool, typer.Option("--boxes/--no-boxes", help="Draw boxes, ids and bars.")
-    ] = _O.boxes,
-    labels: Annotated[int, typer.Option(metavar="N", help="Bars a face; 0 for none.")] = _O.labels,
-    unusable: Annotated[
-        bool, typer.Option("--unusable", help="Draw bars of faces that are not usable, too.")
-    ] = _O.unusable,
-    crf: Annotated[
-        int, typer.Option("--crf", help="Quality of the pictures, 0 lossless to 51 worst.")
-    ] = _O.crf,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Draw although the result is of another file, or leaves faces out (--blur).",
-        ),
-    ] = _O.force,
-    overwrite: reading.Overwrite = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
-    ] = False,
-    debug: reading.Debug = False,
+    video: _VideoArgument,
+    result: _ResultArgument,
+    out: _OutOption,
+    blur: _BlurOption = _O.blur,
+    boxes: _BoxesOption = _O.boxes,
+    labels: _LabelsOption = _O.labels,
+    unusable: _UnusableOption = _O.unusable,
+    crf: _CrfOption = _O.crf,
+    force: _ForceOption = _O.force,
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Draw a result over its video."""
     with errors_as_exit_codes(debug=debug):
@@ -91,24 +95,30 @@ def overlay(
         opened = load.load(result)
         tabular.check_target(out, overwrite=overwrite, endings=tuple(ENDINGS))
         if out.exists() and video.exists() and os.path.samefile(out, video):
-            raise OutputError(f"{out} is the source, so it is not replaced.", "Choose another -o.")
+            raise OutputError(
+                f"{out} is the source video and is not replaced.", "Choose another -o."
+            )
         found = draw_over(
             video, opened, out, options,
             lambda frames, n: reading.tracked(frames, "drawing", total=n, quiet=quiet),
         )  # fmt: skip
         for note in () if quiet else found.notes:
-            stderr_console().print(Text(f"Note: {note}"))
+            print_note(f"Note: {note}")
         for warning in found.warnings:
-            stderr_console().print(Text.assemble(("Warning: ", "bold yellow"), warning))
-        reading.wrote(out, f"{found.n_frames} frames", quiet=quiet)
+            print_warning(warning)
+        reading.wrote(out, count_text(found.n_frames, "frame"), quiet=quiet)
 
 
 def _check_order(video: Path, result: Path) -> None:
-    """A result named first is a slip of the hand."""
+    """Refuses a result in the place of the video.
+
+    Raises:
+        OptionError: The first argument is a result.
+    """
     if video.suffix == ".parquet" and result.suffix != ".parquet":
         raise OptionError(
-            f"{video} is no video: the video comes first, then its result.",
+            f"{video} is not a video: the video comes first, then its result.",
             f"jadfer overlay {result} {video} -o ...",
         )
     if video.suffix == ".parquet":
-        raise OptionError(f"{video} is no video.", "jadfer overlay VIDEO RESULT -o out.mp4")
+        raise OptionError(f"{video} is not a video.", "jadfer overlay VIDEO RESULT -o out.mp4")

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
+from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
+from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.plots.timelines import Chart
     from jadfer_cli.results.load import Result
 
-HELP = """Draw a timeline a track: the probabilities of all expressions over time.
+PANEL = RESULTS_PANEL
+HELP = """Draw one timeline per track: the probabilities of all expressions over time.
 
-Each frame is drawn at its true time. Time in which a track is not seen is grey, time in which \
-its face is not usable is hatched; nothing is drawn across gaps. The ending says the format: \
-.png, .svg and .pdf for papers, .html for a browser - one page with zoom and hover that needs \
-no network. Long results are thinned to what can be seen: lines keep the lowest and highest \
-values, stacks show means, and the picture says so.
+Each frame is drawn at its true time. Time in which a track is not seen is grey, and time in \
+which its face is not usable is hatched. Nothing is drawn across gaps.
+
+The ending of -o sets the format: .png, .svg and .pdf for papers, .html for a browser. The HTML \
+page has zoom and hover, and needs no network. Long results are thinned to what can be seen: \
+lines keep minima and maxima, stacks show means, and the figure says so.
 
 Examples:
 
@@ -36,65 +41,70 @@ Examples:
 
   jadfer plot results/ -o all.html
 
-Several results go into a folder, a picture each, or into one .html page, a figure each.
+Several results go into a folder with one figure each, or into one .html page.
 """
+
+_OutOption = Annotated[
+    Path,
+    shared.out_option(".png, .svg, .pdf or .html file; or a folder.", metavar="FILE|FOLDER"),
+]
+_KindOption = Annotated[
+    Literal["stacked", "lines"],
+    typer.Option(help="Stack the probabilities, or draw one line each."),
+]
+_TrackOption = Annotated[
+    list[int] | None,
+    typer.Option(metavar="ID", help="Draw only this track; may be repeated.", show_default="all"),
+]
+_ExpressionOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Draw only this one; may be repeated.", show_default="all"),
+]
+_SmoothOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS", help="Draw the moving mean over this time.", show_default=False
+    ),
+]
+_FormatOption = Annotated[
+    Literal["png", "svg", "pdf", "html"],
+    typer.Option(
+        "--format", help="Format of figures in a folder.", rich_help_panel=shared.OUTPUT_PANEL
+    ),
+]
 
 
 def plot(
-    inputs: reading.Inputs,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|FOLDER",
-            help=".png, .svg, .pdf or .html; or a folder.",
-            show_default=False,
-        ),
-    ],
-    recursive: reading.Recursive = False,
-    kind: Annotated[
-        Literal["stacked", "lines"], typer.Option(help="Stack the probabilities, or a line each.")
-    ] = "stacked",
-    track: Annotated[
-        list[int] | None,
-        typer.Option(metavar="ID", help="Only this track; may be repeated.", show_default="all"),
-    ] = None,
-    expression: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this one; may be repeated.", show_default="all"),
-    ] = None,
-    smooth: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", help="Draw a moving mean.", show_default=False),
-    ] = None,
-    format: Annotated[
-        Literal["png", "svg", "pdf", "html"], typer.Option(help="Of the pictures in a folder.")
-    ] = "png",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace pictures that are there.")
-    ] = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
+    inputs: shared.ResultsArgument,
+    out: _OutOption,
+    recursive: shared.RecursiveOption = False,
+    kind: _KindOption = "stacked",
+    track: _TrackOption = None,
+    expression: _ExpressionOption = None,
+    smooth: _SmoothOption = None,
+    format_name: _FormatOption = "png",
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
 ) -> None:
     """Draw timelines."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis import tabular
-        from jadfer_cli.analysis.plots import figure as plots
+        from jadfer_cli.analysis.plots import figure as figures
         from jadfer_cli.analysis.plots import page as pages
         from jadfer_cli.analysis.plots import timelines
 
         if smooth is not None and not 0 < smooth < 86400:
             raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
         results = reading.opened(inputs, recursive=recursive)
-        places = _places(inputs, results, out, format)
+        places = _places(inputs, results, out, format_name)
         for place in dict.fromkeys(places):
             tabular.check_target(
-                place, overwrite=overwrite, endings=(*plots.ENDINGS, *pages.ENDINGS)
+                place, overwrite=overwrite, endings=(*figures.ENDINGS, *pages.ENDINGS)
             )
         _check_tracks(results, track or [])
         for result in results:
-            result.labels_meant(expression or [])  # before the first is drawn
+            result.labels_meant(expression or [])  # refuses unknown names before anything is drawn
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
@@ -105,7 +115,7 @@ def plot(
         if out.suffix in pages.ENDINGS and not out.is_dir():
             charts = (draw(result) for result in reading.each(results, "drawing", quiet=quiet))
             pages.write(charts, out, stacked=stacked)
-            reading.wrote(out, f"{len(results)} figure{'s' * (len(results) != 1)}", quiet=quiet)
+            reading.wrote(out, count_text(len(results), "figure"), quiet=quiet)
             return
         pairs = list(zip(results, places, strict=True))
         for result, place in reading.each(pairs, "drawing", quiet=quiet):
@@ -113,40 +123,45 @@ def plot(
             if place.suffix in pages.ENDINGS:
                 pages.write([chart], place, stacked=stacked)
             else:
-                plots.write(chart, place, stacked=stacked)
-            n = chart.n_tracks
-            reading.wrote(place, f"{n} track{'s' * (n != 1)}", quiet=quiet)
+                figures.write(chart, place, stacked=stacked)
+            reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
 
 
-def _places(inputs: Sequence[str], results: Sequence[Result], out: Path, format: str) -> list[Path]:
-    """Where each result's picture goes.
+def _places(
+    inputs: Sequence[str], results: Sequence[Result], out: Path, format_name: str
+) -> list[Path]:
+    """The file of each result's figure.
 
     Raises:
-        OptionError: Several results in one picture, or two of one name.
+        OptionError: Several results for one figure, or two that would share a file.
     """
     from jadfer_cli.results.paths import below_inputs
 
     if out.suffix and not out.is_dir():
         if len(results) > 1 and out.suffix != ".html":
             raise OptionError(
-                f"{len(results)} results do not fit into one picture {out}.",
-                "Name a folder for a picture each, or an .html file for one page of them all.",
+                f"{len(results)} results do not fit into one figure, {out}.",
+                "Name a folder for one figure each, or an .html file for one page with all.",
             )
         return [out] * len(results)
     places: dict[Path, Path] = {}
     for result in results:
-        place = out / below_inputs(result.path, inputs).with_suffix(f".{format}")
+        place = out / below_inputs(result.path, inputs).with_suffix(f".{format_name}")
         if place in places:
             raise OptionError(
                 f"{places[place]} and {result.path} would both be drawn into {place}.",
-                "Draw them one by one, or name the folder above them with -r.",
+                "Draw them one by one, or name the folder above them, with -r.",
             )
         places[place] = result.path
     return list(places)
 
 
 def _check_tracks(results: Sequence[Result], tracks: Sequence[int]) -> None:
-    """Refuses a track that no result has."""
+    """Refuses tracks that no result has.
+
+    Raises:
+        OptionError: A track is missing from all results.
+    """
     if not tracks:
         return
     ids: set[int] = set()

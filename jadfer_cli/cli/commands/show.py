@@ -9,23 +9,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from jadfer_cli.cli import reading
-from jadfer_cli.cli.console import errors_as_exit_codes
-from jadfer_cli.cli.tables import Cell, figures, show, table, title
+from jadfer_cli.cli import options as shared
+from jadfer_cli.cli import reading, tables
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, warning_text
+from jadfer_cli.cli.formatting import (
+    count_text,
+    names_text,
+    ratio_text,
+    share_text,
+    shares_text,
+    short_name,
+)
+from jadfer_cli.cli.tables import Cell, figures, table, title
 from jadfer_cli.cli.timeline import clock, timeline
 from jadfer_cli.common import atomic_write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from jadfer_cli.analysis.overview import Overview
     from jadfer_cli.results.load import Result
 
-HELP = """Look at results: warnings, video, model, coverage, tracks, expressions, a timeline.
+PANEL = RESULTS_PANEL
+HELP = """Inspect results: warnings, video, model, coverage, tracks, expressions, a timeline.
 
-Up to three results are shown one after the other; more as a table, a row a result. Shares of \
-expressions are shares of the time in which a face is usable, each frame counted by the time it \
-stands for.
+Up to three results are shown in detail, more of them as a table with one row per result. The \
+percentage of an expression is its share of the time in which a face is usable. Each frame counts \
+for the time that it is shown.
 
 Examples:
 
@@ -38,28 +49,28 @@ Examples:
   jadfer show demo.parquet --json | jq '.[0].expression_shares'
 """
 
-_BLOCKS = 3  # more results than these become a table
-_LISTED_TRACKS = 30
+_MAX_DETAILED = 3  # more results are shown as a table
+_MAX_TRACKS = 30  # listed for one result
+_HEAD = ("result", "length", "frames", "face", "tracks", "usable", "most shown")
+
+_OutOption = Annotated[
+    Path | None,
+    shared.out_option(
+        "Write a .json file, or a table with one row per result: .csv, .tsv, .jsonl, .parquet."
+    ),
+]
 
 
-def show_results(
-    inputs: reading.Inputs,
-    recursive: reading.Recursive = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print everything as JSON, a list of results.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", show_default=False,
-            help="Write it to a .json file, or a row a result: .csv, .tsv, .jsonl, .parquet.",
-        ),
-    ] = None,
-    overwrite: reading.Overwrite = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
-) -> None:  # fmt: skip
-    """Look at results."""
+def show(
+    inputs: shared.ResultsArgument,
+    recursive: shared.RecursiveOption = False,
+    out: _OutOption = None,
+    overwrite: shared.OverwriteOption = False,
+    as_json: shared.JsonOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Inspect results."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis import tabular
         from jadfer_cli.analysis.overview import overview
@@ -68,10 +79,10 @@ def show_results(
         if out is not None:
             tabular.check_target(out, overwrite=overwrite, endings=tabular.table_endings())
         results = reading.opened(inputs, recursive=recursive)
-        if out is None and not as_json and len(results) <= _BLOCKS:
-            show(*_warned(mixed(results)))
+        if out is None and not as_json and len(results) <= _MAX_DETAILED:
+            tables.show(*map(warning_text, mixed(results)))
             for result in results:
-                show(*_block(overview(result)))
+                tables.show(*_details(overview(result)))
             return
         facts, rows, lines = [], [], []
         for result in reading.each(results, "reading", quiet=quiet):
@@ -81,11 +92,11 @@ def show_results(
             lines.append(_Line(found, results))
         if out is not None:
             _write(facts, rows, out)
-            reading.wrote(out, f"{len(rows)} result{'s' * (len(rows) != 1)}", quiet=quiet)
+            reading.wrote(out, count_text(len(rows), "result"), quiet=quiet)
         if as_json:
             typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         elif out is None:
-            show(*_warned(mixed(results)), *_many(lines))
+            tables.show(*map(warning_text, mixed(results)), *_table(lines))
 
 
 def _write(facts: list[dict[str, Any]], rows: list[dict[str, Any]], out: Path) -> None:
@@ -100,26 +111,12 @@ def _write(facts: list[dict[str, Any]], rows: list[dict[str, Any]], out: Path) -
         write_table(pd.DataFrame(rows), out)
 
 
-def shares_text(shares: Mapping[str, float], most: int = 3) -> str:
-    """The most shown expressions: "happiness 62%, neutral 30%"; "-" where nothing counts."""
-    named = [f"{name} {share:.0%}" for name, share in list(shares.items())[:most] if share >= 0.005]
-    return ", ".join(named) or "-"
-
-
-def share_text(share: float | None) -> str:
-    """A share in per cent; "-" where there is none."""
-    return "-" if share is None else f"{share:.0%}"
-
-
-def _warned(sentences: Sequence[str]) -> list[Text]:
-    return [Text.assemble(("Warning: ", "bold yellow"), text) for text in sentences]
-
-
-def _block(found: Overview) -> list[Any]:
-    tracks = found.tracks[:_LISTED_TRACKS]
+def _details(found: Overview) -> list[Any]:
+    """One result: its path, warnings, facts, tracks and timeline."""
+    tracks = found.tracks[:_MAX_TRACKS]
     parts: list[Any] = [
         title(str(found.result.path)),
-        *_warned(found.warnings),
+        *map(warning_text, found.warnings),
         table((), [((name, "bold"), text) for name, text in _facts(found)]),
     ]
     if tracks:
@@ -159,14 +156,13 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
         ("Detector", f"{detector_text(m)}, tracker {m['options']['faces']['tracker']}"),
         ("Options", options_text(m) or "the defaults"),
         ("Made by", f"jadfer {m['jadfer_version']}, {m['precision']} on {m['device_name']}"),
-        ("Frames", f"{n:,} analysed, {whole.frames:,} with a face ({_part(whole.frames, n)})"),
+        ("Frames", f"{n:,} analysed, {whole.frames:,} with a face ({ratio_text(whole.frames, n)})"),
     ]
     if whole.face_s:
-        people = "1 track" if whole.tracks == 1 else f"{whole.tracks} tracks"
         facts += [
             (
                 "Faces",
-                f"{people}, {clock(whole.face_s)}, "
+                f"{count_text(whole.tracks, 'track')}, {clock(whole.face_s)}, "
                 f"of which {clock(whole.usable_s)} usable ({share_text(whole.usable_share)})",
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
@@ -174,12 +170,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
     return facts
 
 
-def _part(n: int, of: int) -> str:
-    return f"{n / of:.0%}" if of else "-"
-
-
 class _Line:
-    """What the table of many results keeps of one; its rows are let go."""
+    """What the table needs of one result, without its rows, which would fill the memory."""
 
     def __init__(self, found: Overview, results: Sequence[Result]) -> None:
         self.name = short_name(found.result, results)
@@ -189,41 +181,31 @@ class _Line:
         self.warnings = found.warnings
 
 
-def short_name(result: Result, results: Sequence[Result]) -> str:
-    """The result's name, or its path where another result has the same name."""
-    same = sum(other.name == result.name for other in results)
-    return result.name if same == 1 else str(result.path)
-
-
-def _many(lines: Sequence[_Line]) -> list[Any]:
-    """A table with a row a result and the totals, warnings first."""
+def _table(lines: Sequence[_Line]) -> list[Any]:
+    """Warnings, then a table with one row per result and the totals."""
     warnings: dict[str, list[str]] = {}
     for line in lines:
         for text in line.warnings:
             warnings.setdefault(text, []).append(line.name)
     parts: list[Any] = [
-        Text.assemble(("Warning: ", "bold yellow"), f"{_named(names)}: {text}")
-        for text, names in warnings.items()
+        warning_text(f"{names_text(names)}: {text}") for text, names in warnings.items()
     ]
     rows: list[list[Cell]] = [
         [
             line.name,
             clock(line.duration_s),
             f"{line.n_frames:,}",
-            _part(line.whole.frames, line.n_frames),
+            ratio_text(line.whole.frames, line.n_frames),
             str(line.whole.tracks),
             share_text(line.whole.usable_share),
             shares_text(line.whole.shares, most=2),
         ]
         for line in lines
     ]
-    return [*parts, figures(_HEAD, [*rows, _total(lines)], right=(1, 2, 3, 4, 5))]
+    return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5))]
 
 
-_HEAD = ("result", "length", "frames", "face", "tracks", "usable", "most shown")
-
-
-def _total(lines: Sequence[_Line]) -> list[Cell]:
+def _totals(lines: Sequence[_Line]) -> list[Cell]:
     n = sum(line.n_frames for line in lines)
     face_s = sum(line.whole.face_s for line in lines)
     counted_s = sum(line.whole.counted_s for line in lines)
@@ -237,14 +219,9 @@ def _total(lines: Sequence[_Line]) -> list[Cell]:
         f"all {len(lines)}",
         clock(sum(line.duration_s for line in lines)),
         f"{n:,}",
-        _part(sum(line.whole.frames for line in lines), n),
+        ratio_text(sum(line.whole.frames for line in lines), n),
         str(sum(line.whole.tracks for line in lines)),
         share_text(sum(line.whole.usable_s for line in lines) / face_s if face_s else None),
         shares_text(shares, most=2),
     ]
     return [(cell, "bold") for cell in cells]
-
-
-def _named(names: Sequence[str]) -> str:
-    few = ", ".join(names[:3])
-    return few if len(names) <= 3 else f"{few} and {len(names) - 3} more"

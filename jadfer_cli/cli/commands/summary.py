@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
+from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
-from jadfer_cli.cli.commands.show import share_text, shares_text, short_name
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
+from jadfer_cli.cli.commands import RESULTS_PANEL
+from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
+from jadfer_cli.cli.formatting import count_text, share_text, shares_text, short_name
 from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.cli.timeline import clock
 from jadfer_cli.errors import OptionError
@@ -22,20 +23,22 @@ if TYPE_CHECKING:
     from jadfer_cli.analysis.summary import Summary
     from jadfer_cli.results.load import Result
 
-HELP = """Sum results up: a row a video and track, for statistics.
+PANEL = RESULTS_PANEL
+HELP = """Summarise results: one row per video and track, for statistics.
 
-How long a track was seen and how much of that is usable; mean and SD of each probability, share \
-of time, episodes and their mean duration for each expression; transitions. Only usable faces \
-count, and each frame counts by the time it stands for, so that a variable frame rate does no \
-harm. A video without any face has a row, too, with seconds_seen 0.
+A row tells how long a track was seen and how much of that time is usable. For each expression \
+it holds mean and SD of the probability, share of time, number of episodes and their mean \
+duration. Only usable faces count. Each frame counts for the time that it is shown, so a variable \
+frame rate causes no bias. A video without any face also has a row, with seconds_seen 0.
 
-SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)), w the frames' times, V1 their sum, V2 the sum of \
-their squares. An episode is an unbroken run of analysed frames in which the track is there, \
-counts, and has the same top expression; a transition is an episode followed at once by another.
+SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)); w is the duration of a frame, V1 the sum of w, V2 \
+the sum of w^2. An episode is an unbroken run of analysed frames in \
+which the track is seen, counts, and keeps the same top expression. A transition is an episode \
+that is directly followed by another.
 
-Of the columns, seconds_seen is the time with the track in the picture, face_s the same with each \
-face counted by itself (more where a video's tracks are pooled), counted_s the part of it from \
-which means and shares are taken.
+seconds_seen is the time in which the track is seen. face_s adds up the time of each face, so it \
+is longer if the tracks of a video are pooled. counted_s is the part of face_s on which means and \
+shares are based.
 
 Examples:
 
@@ -48,35 +51,40 @@ Examples:
 
 _WIDE = 100  # columns of a terminal with room for three expressions
 
+_OutOption = Annotated[
+    Path | None,
+    shared.out_option("Write all columns: .csv, .tsv, .json, .jsonl or .parquet."),
+]
+_TransitionsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Write how often each expression follows each other one, one row per pair; formats "
+        "as for -o.",
+        show_default=False,
+        rich_help_panel=shared.OUTPUT_PANEL,
+    ),
+]
+_ByOption = Annotated[
+    str, typer.Option(help="One row per 'track', or per 'video' with its tracks pooled.")
+]
+_AllFacesOption = Annotated[
+    bool, typer.Option("--all-faces", help="Also count faces that are not usable.")
+]
+
 
 def summary(
-    inputs: reading.Inputs,
-    recursive: reading.Recursive = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", show_default=False,
-            help="Write all columns: .csv, .tsv, .json, .jsonl or .parquet.",
-        ),
-    ] = None,
-    transitions: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", show_default=False,
-            help="Write how often each expression follows each, a row a pair; endings as -o.",
-        ),
-    ] = None,
-    by: Annotated[
-        str, typer.Option(help="A row a 'track', or a row a 'video' with all its tracks pooled.")
-    ] = "track",
-    all_faces: Annotated[
-        bool, typer.Option("--all-faces", help="Count faces that are not usable, too.")
-    ] = False,
-    overwrite: reading.Overwrite = False,
-    quiet: reading.Quiet = False,
-    debug: reading.Debug = False,
-) -> None:  # fmt: skip
-    """Sum results up."""
+    inputs: shared.ResultsArgument,
+    recursive: shared.RecursiveOption = False,
+    by: _ByOption = "track",
+    all_faces: _AllFacesOption = False,
+    out: _OutOption = None,
+    transitions: _TransitionsOption = None,
+    overwrite: shared.OverwriteOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Summarise results."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis import summary as summing
         from jadfer_cli.analysis import tabular
@@ -88,38 +96,33 @@ def summary(
         for path in targets:
             tabular.check_target(path, overwrite=overwrite, endings=tabular.table_endings())
         if len({os.path.abspath(path) for path in targets}) < len(targets):
-            raise OptionError("-o and --transitions name the same file; give them two.")
+            raise OptionError("-o and --transitions name the same file; give two different files.")
         results = reading.opened(inputs, recursive=recursive)
-        if not quiet:
-            for text in mixed(results):
-                stderr_console().print(Text.assemble(("Warning: ", "bold yellow"), text))
+        for text in () if quiet else mixed(results):
+            print_warning(text)
         items: list[Summary] = []
         for result in reading.each(results, "reading", quiet=quiet):
             items += summing.summarise(result, by=by, all_faces=all_faces)
         if out is not None:
             tabular.write_table(summing.table(items), out)
-            reading.wrote(out, _counted(len(items), "row"), quiet=quiet)
+            reading.wrote(out, count_text(len(items), "row"), quiet=quiet)
         if transitions is not None:
             pairs = summing.transition_table(items)
             tabular.write_table(pairs, transitions)
-            reading.wrote(transitions, _counted(len(pairs), "row"), quiet=quiet)
+            reading.wrote(transitions, count_text(len(pairs), "row"), quiet=quiet)
         if out is None:
             show(_table(items, results, by))
 
 
-def _counted(n: int, what: str) -> str:
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
-    """The columns that fit a terminal."""
+    """The most important columns, as many as fit a terminal."""
     names = {str(result.path): short_name(result, results) for result in results}
-    whole = by == "video"
+    pooled = by == "video"
     most = 2 if room() < _WIDE else 3
     rows = [
         [
             names[item.result],
-            str(item.tracks) if whole else "-" if item.track_id is None else str(item.track_id),
+            str(item.tracks) if pooled else "-" if item.track_id is None else str(item.track_id),
             "-" if item.first_seen_s is None else clock(item.first_seen_s),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
@@ -129,7 +132,7 @@ def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
         for item in items
     ]
     head = (
-        "result", "tracks" if whole else "track", "from", "seconds", "usable", "changes",
+        "result", "tracks" if pooled else "track", "from", "seconds", "usable", "changes",
         "expressions",
     )  # fmt: skip
     return figures(head, rows, right=(1, 2, 3, 4, 5))

@@ -16,13 +16,14 @@ from rich.text import Text
 
 from jadfer_cli.cli import data_options as cli_data
 from jadfer_cli.cli import recipe as recipes
+from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import MACHINE_PANEL, DeviceOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import TrainingProgress, figures_line
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from jadfer_cli.training.start import Start
     from jadfer_cli.training.state import EpochRecord
 
+PANEL = TRAINING_PANEL
 HELP = """Train a model, or fine-tune the shipped one on faces of your own.
 
 The run's folder holds recipe (config.toml), log (log.csv), state and, at the end, \

@@ -1,0 +1,190 @@
+"""The options of `jadfer annotate`, by panel of its help page."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL, out_option
+from jadfer_cli.common import seconds_of
+from jadfer_cli.options import ENGINES, PRECISIONS, TRACKERS
+
+_FRAMES, _FACES, _BATCH = "Which frames", "Which faces", "Many videos"
+
+
+def _seconds(text: str) -> float:
+    """Seconds from "90", "1:30" or "0:01:30.5".
+
+    Raises:
+        typer.BadParameter: The text is not a time.
+    """
+    try:
+        return seconds_of(str(text))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is not a time; write seconds (90), minutes (1:30) or hours (0:01:30.5)."
+        ) from None
+
+
+def _option(panel: str, help_text: str, *names: str, **settings: Any) -> Any:
+    return typer.Option(*names, help=help_text, rich_help_panel=panel, **settings)
+
+
+InputsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...",
+        help="Videos, folders, patterns, @LIST (a file of paths), - (paths on stdin).",
+        show_default=False,
+    ),
+]
+NullOption = Annotated[
+    bool,
+    typer.Option("--null", "-0", help="Paths on stdin and in @LIST end with a NUL byte."),
+]
+
+EveryOption = Annotated[int, _option(_FRAMES, "Analyse every Nth frame.")]
+FpsOption = Annotated[
+    float | None, _option(_FRAMES, "Analyse at most this many frames per second.")
+]
+StartOption = Annotated[
+    float | None,
+    _option(
+        _FRAMES,
+        "Start at this time: seconds, mm:ss or hh:mm:ss.",
+        parser=_seconds,
+        metavar="<time>",
+    ),
+]
+EndOption = Annotated[
+    float | None,
+    _option(
+        _FRAMES, "Stop before this time, in the same format.", parser=_seconds, metavar="<time>"
+    ),
+]
+
+DetectorOption = Annotated[
+    str,
+    _option(_FACES, "auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx file."),
+]
+DetectionSizeOption = Annotated[
+    int,
+    _option(
+        _FACES,
+        "Scale the longer side of each frame to this many px for detection. Larger values find "
+        "smaller faces and take longer. Small frames are enlarged at most twofold.",
+    ),
+]
+DetectionThresholdOption = Annotated[
+    float, _option(_FACES, "Lowest score of a detection that counts as a face, 0 to 1.")
+]
+RedetectOption = Annotated[
+    float | None,
+    _option(
+        _FACES,
+        "Seconds between searches of the whole frame; in between, only the surroundings of known "
+        "faces are searched. 0 searches every frame: slower, but finds faces that come and go.",
+        show_default="0.3; 0 on a GPU",
+    ),
+]
+MinFaceOption = Annotated[float, _option(_FACES, "Ignore faces smaller than this, px.")]
+MaxFacesOption = Annotated[
+    int | None, _option(_FACES, "Keep the N tracks that are seen longest and largest.")
+]
+TrackerOption = Annotated[str, _option(_FACES, f"Tracking method: {', '.join(TRACKERS)}.")]
+TrackGapOption = Annotated[
+    float, _option(_FACES, "Seconds for which a face may disappear and keep its id.")
+]
+LandmarksOption = Annotated[
+    bool,
+    _option(_FACES, "Also write the five facial landmarks, to a separate file.", "--landmarks"),
+]
+
+ModelOption = Annotated[
+    str, _option(MACHINE_PANEL, "A name from `jadfer models list`, or a .safetensors file.")
+]
+PrecisionOption = Annotated[
+    str,
+    _option(MACHINE_PANEL, f"{', '.join(PRECISIONS)}; auto is fp32 on the CPU, fp16 on CUDA."),
+]
+EngineOption = Annotated[
+    str,
+    _option(
+        MACHINE_PANEL,
+        f"{', '.join(ENGINES)}: library that runs the expression network. auto is ONNX Runtime "
+        "for fp32 on the CPU, otherwise PyTorch.",
+    ),
+]
+
+OutOption = Annotated[
+    str,
+    out_option(
+        "Parquet file to write for one video, or a folder that mirrors the inputs.",
+        metavar="FILE|FOLDER",
+    ),
+]
+RelativePathsOption = Annotated[
+    bool,
+    _option(
+        OUTPUT_PANEL,
+        "Write the file name of the video into the rows, not its path.",
+        "--relative-paths",
+    ),
+]
+LogJsonOption = Annotated[
+    bool, _option(OUTPUT_PANEL, "Report progress as JSON lines on stderr.", "--log-json")
+]
+
+JobsOption = Annotated[
+    int | None,
+    _option(
+        _BATCH,
+        "Number of videos annotated at the same time, each in its own process.",
+        "--jobs",
+        "-j",
+        min=1,
+        show_default="1; with --ray-address as many as the cluster has room for",
+    ),
+]
+SkipExistingOption = Annotated[
+    bool,
+    _option(
+        _BATCH,
+        "Keep results made from the same video with the same model, detector and options.",
+        "--skip-existing",
+    ),
+]
+DryRunOption = Annotated[
+    bool, _option(_BATCH, "List videos and results without annotating anything.", "--dry-run")
+]
+ShardOption = Annotated[
+    str | None,
+    _option(
+        _BATCH,
+        "Process part K of N, balanced by duration (job arrays).",
+        metavar="K/N",
+        show_default=False,
+    ),
+]
+StallOption = Annotated[
+    float, _option(_BATCH, "Give up on a video after this many seconds without a frame.", min=1)
+]
+RayOption = Annotated[
+    bool,
+    _option(
+        _BATCH,
+        "Annotate on a Ray cluster, by default a new one on this machine.",
+        "--ray",
+    ),
+]
+RayAddressOption = Annotated[
+    str | None,
+    _option(
+        _BATCH,
+        "The Ray cluster to use: HOST:PORT, ray://HOST:PORT or auto. All its machines must see "
+        "the same paths.",
+        metavar="ADDRESS",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,122 @@
+"""One video into one file: the same steps for the command line, batch workers and Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jadfer_cli.common import check_writable, clock
+from jadfer_cli.options import AnnotateOptions, IfExists
+from jadfer_cli.pipeline.flow import annotate_video
+from jadfer_cli.pipeline.hashing import VideoHash
+from jadfer_cli.pipeline.networks import Networks
+from jadfer_cli.pipeline.progress import OnProgress, Progress, ignore
+from jadfer_cli.pipeline.resume import resume
+from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.source import Source, open_video
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.records import VideoInfo
+from jadfer_cli.results import settings
+from jadfer_cli.results.paths import landmark_path, sidecar_path
+from jadfer_cli.results.sink import ResultSink, refuse_existing
+
+OnNote = Callable[[str], object]
+
+
+def check_output(out: Path, options: AnnotateOptions, if_exists: IfExists) -> None:
+    """Refuses early, before the networks load, what would be refused when writing.
+
+    Raises:
+        OptionError: A result exists and must not be replaced.
+        OutputError: The file cannot be written.
+    """
+    if if_exists != IfExists.SKIP or not out.exists():
+        beside = [sidecar_path(out), *([landmark_path(out)] if options.landmarks else [])]
+        refuse_existing([out, *beside], overwrite=if_exists == IfExists.OVERWRITE)
+    check_writable(out)
+
+
+def annotate_to_file(
+    networks: Networks,
+    video: str | os.PathLike[str] | VideoInfo | Source,
+    out: Path,
+    *,
+    if_exists: IfExists = IfExists.REFUSE,
+    on_progress: OnProgress = ignore,
+    on_note: OnNote = ignore,
+) -> dict[str, Any] | None:
+    """Annotates one video into a Parquet file and its JSON sidecar.
+
+    Resumes where an earlier run with the same settings was interrupted or killed; such a run
+    leaves its work in a hidden folder beside the result.
+
+    Args:
+        networks: Detector and expression network.
+        video: Its path, the result of `probe`, or an opened source.
+        out: The Parquet file; it appears only if everything succeeded.
+        if_exists: What to do if the result exists.
+        on_progress: Called several times per second.
+        on_note: Called with one sentence about what happens to an earlier run's work.
+
+    Returns:
+        The metadata written; None if an existing result with the same settings was kept.
+
+    Raises:
+        VideoError: The video cannot be read.
+        OptionError: The result exists and must not be replaced.
+        BusyError: Another run is writing it.
+        OutputError: It cannot be written, or the existing result has other settings.
+    """
+    if if_exists == IfExists.SKIP and out.exists():
+        path = video.info.path if isinstance(video, Source) else _path_of(video)
+        settings.keep(out, path, networks.metadata())
+        return None
+    source = video if isinstance(video, Source) else open_video(video, networks.options)
+    with ResultSink(
+        out, source.name, networks.labels, landmarks=networks.options.landmarks,
+        overwrite=if_exists == IfExists.OVERWRITE,
+        key=settings.key(networks.metadata(), source.info.path),
+    ) as sink:  # fmt: skip
+        state = _resume(source, networks, sink, on_progress, on_note)
+        with VideoHash(source.info.path) as video_hash:
+            with closing(annotate_video(source, networks, sink, state, on_progress)) as batches:
+                for _ in batches:
+                    pass
+            done = Progress("checking", state.counts.frames, source.n_frames, state.counts.faces)
+            on_progress(done)
+            sha256 = video_hash.wait(partial(on_progress, done))
+            tracks = state.choose_tracks(networks.options.faces.max_faces)
+            metadata = run_metadata(
+                networks, source, state, sha256=sha256, hash_warning=video_hash.warning,
+                kept=None if tracks is None else sink.keep(tracks),
+            )  # fmt: skip
+            sink.commit(metadata, source.indices)
+    return metadata
+
+
+def _resume(
+    source: Source, networks: Networks, sink: ResultSink, on_progress: OnProgress, on_note: OnNote
+) -> RunState:
+    """Restores the state of an earlier run, or starts over if its work cannot be used."""
+    if sink.discarded:
+        on_note(
+            f"An unfinished run for {sink.out} is discarded, because these have changed since: "
+            f"{', '.join(sink.discarded)}."
+        )
+    state = resume(source, sink.stored(), networks.options.faces, on_progress)
+    if state is None:
+        sink.start_over()
+        on_note(f"An unfinished run for {sink.out} is discarded, because it cannot be continued.")
+        return RunState()
+    if state.resumed_at:
+        index = state.resumed_at[-1]
+        on_note(f"{sink.out} resumes at {clock(source.info.time_s[index])}, frame {index}.")
+    return state
+
+
+def _path_of(video: str | os.PathLike[str] | VideoInfo) -> str:
+    return video.path if isinstance(video, VideoInfo) else os.fspath(video)

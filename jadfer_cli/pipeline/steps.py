@@ -1,0 +1,125 @@
+"""The steps between detection and writing: track, crop, batch, score. Each maps a stream."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.faces import align, quality
+from jadfer_cli.faces.follow import Detections
+from jadfer_cli.faces.track import FaceTracker
+from jadfer_cli.options import FaceOptions
+from jadfer_cli.pipeline.source import Source
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.records import AnnotatedFrame, Crops, Faces, Frame, IntArray
+
+# Frame limit per batch, so that videos without faces are also written incrementally.
+_MAX_FRAMES_PER_BATCH = 128
+
+
+@dataclass(frozen=True)
+class TrackedFrame:
+    """One frame with its faces, sorted by track ID.
+
+    Attributes:
+        frame: The frame; without its picture once `crop` is done with it.
+        faces: The n faces.
+        track_ids: int32 (n,).
+        restartable: See `AnnotatedFrame`.
+        crops: Of the n faces; None until they are made.
+    """
+
+    frame: Frame
+    faces: Faces
+    track_ids: IntArray
+    restartable: bool
+    crops: Crops | None
+
+
+def track(
+    detections: Iterable[Detections], source: Source, options: FaceOptions, state: RunState
+) -> Iterator[TrackedFrame]:
+    """Assigns track IDs, frame by frame, and adds to the statistics of the tracks."""
+    tracker = state.tracker or FaceTracker(options, source.analysed_fps)
+    for frame, faces, restartable, crops in detections:
+        # the detector's order depends on earlier frames, which a resumed run has not seen
+        left_to_right = faces.order()
+        faces = faces.take(left_to_right)
+        ids = tracker.update(faces, frame.time_s)
+        by_id = np.argsort(ids)
+        faces, ids = faces.take(by_id), ids[by_id]
+        if crops is not None:
+            crops = crops.take(left_to_right[by_id])
+        state.stats.add(ids, faces.boxes_px, frame.duration_s)
+        yield TrackedFrame(frame, faces, ids, restartable, crops)
+
+
+def crop(tracked: Iterable[TrackedFrame], crop_px: int) -> Iterator[TrackedFrame]:
+    """Makes aligned crops of faces that have none yet, and drops the pictures."""
+    for one in tracked:
+        crops = one.crops
+        if crops is None:
+            image = one.frame.image_rgb
+            if image is None:  # then there are no faces either
+                image = np.zeros((1, 1, 3), np.uint8)
+            crops = Crops(align.crop(image, one.faces.landmarks_px, crop_px))
+        frame = dataclasses.replace(one.frame, image_rgb=None)
+        yield dataclasses.replace(one, frame=frame, crops=crops)
+
+
+def in_batches(cropped: Iterable[TrackedFrame], faces: int) -> Iterator[list[TrackedFrame]]:
+    """Groups consecutive frames that are scored together.
+
+    Args:
+        cropped: The frames.
+        faces: A batch is complete when it has this many faces.
+    """
+    batch: list[TrackedFrame] = []
+    n_faces = 0
+    for one in cropped:
+        batch.append(one)
+        n_faces += len(one.faces)
+        if n_faces >= faces or len(batch) >= _MAX_FRAMES_PER_BATCH:
+            yield batch
+            batch, n_faces = [], 0
+    if batch:
+        yield batch
+
+
+def score(
+    batches: Iterable[list[TrackedFrame]], predictor: Predictor, size_px: tuple[int, int]
+) -> Iterator[list[AnnotatedFrame]]:
+    """Computes probabilities and quality, for the faces of one batch at a time.
+
+    Args:
+        batches: Frames with crops.
+        predictor: The expression network.
+        size_px: Width and height of the frames.
+    """
+    for batch in batches:
+        crops = Crops.join([one.crops for one in batch if one.crops is not None])
+        pixels = crops.rgb if crops.on_device is None else crops.on_device  # (m, S, S, 3)
+        probabilities = predictor.probabilities(pixels)  # (m, K)
+        faces = Faces.join([one.faces for one in batch])
+        assessed = quality.assess(crops.rgb, faces, size_px)
+        ends = np.cumsum([0, *(len(one.faces) for one in batch)])
+        yield [
+            AnnotatedFrame(
+                one.frame.index,
+                one.frame.time_s,
+                one.frame.duration_s,
+                one.frame.status,
+                one.faces,
+                one.track_ids,
+                assessed.take(slice(first, end)),
+                probabilities[first:end],
+                one.restartable,
+                one.frame.notes,
+            )
+            for one, (first, end) in zip(batch, pairwise(ends), strict=True)
+        ]

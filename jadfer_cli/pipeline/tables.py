@@ -1,0 +1,97 @@
+"""Rows in memory: outputs of the flow that make DataFrames instead of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import closing, nullcontext
+
+import pandas as pd
+import pyarrow as pa
+
+from jadfer_cli.errors import OptionError
+from jadfer_cli.pipeline.flow import annotate_video
+from jadfer_cli.pipeline.hashing import VideoHash
+from jadfer_cli.pipeline.networks import Networks
+from jadfer_cli.pipeline.progress import OnProgress, ignore
+from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.source import ArraySource, Source
+from jadfer_cli.pipeline.state import RunState
+from jadfer_cli.records import AnnotatedFrame
+from jadfer_cli.results.row_checks import count_rows, keep_tracks
+from jadfer_cli.results.schema import part_table
+
+
+class TableOutput:
+    """Turns batches of frames into Arrow tables, with landmark columns if asked for.
+
+    Args:
+        source: The video.
+        networks: What annotates it.
+    """
+
+    def __init__(self, source: Source, networks: Networks) -> None:
+        self._name, self._labels = source.name, networks.labels
+        self._landmarks = networks.options.landmarks
+
+    def write(self, frames: Sequence[AnnotatedFrame]) -> pa.Table:
+        """Returns the rows of some frames."""
+        return part_table(frames, self._name, self._labels, landmarks=self._landmarks)
+
+
+def annotate_to_table(
+    source: Source, networks: Networks, on_progress: OnProgress = ignore
+) -> pd.DataFrame:
+    """Annotates one video in memory.
+
+    Args:
+        source: The video.
+        networks: Detector and expression network.
+        on_progress: Called several times per second.
+
+    Returns:
+        All rows; the metadata is in `.attrs["jadfer"]`.
+    """
+    state, output = RunState(), TableOutput(source, networks)
+    in_memory = isinstance(source, ArraySource)
+    with nullcontext() if in_memory else VideoHash(source.info.path) as video_hash:
+        with closing(annotate_video(source, networks, output, state, on_progress)) as tables:
+            rows = _to_pandas(list(tables))
+        tracks, kept = state.choose_tracks(networks.options.faces.max_faces), None
+        if tracks is not None:
+            rows = keep_tracks(rows, tracks).reset_index(drop=True)
+            kept = count_rows(rows)
+        rows.attrs["jadfer"] = run_metadata(
+            networks, source, state, kept=kept,
+            sha256=video_hash.wait() if video_hash else None,
+            hash_warning=video_hash.warning if video_hash else None,
+        )  # fmt: skip
+    return rows
+
+
+def iterate_tables(source: Source, networks: Networks) -> Generator[pd.DataFrame, None, None]:
+    """Annotates one video in bounded memory.
+
+    Args:
+        source: The video.
+        networks: Detector and expression network.
+
+    Yields:
+        Consecutive rows, in order, without metadata.
+
+    Raises:
+        OptionError: `max_faces` is set.
+    """
+    if networks.options.faces.max_faces is not None:
+        raise OptionError(
+            "max_faces needs the whole video before it can choose.",
+            "Use annotate(), or drop tracks afterwards.",
+        )
+    output = TableOutput(source, networks)
+    with closing(annotate_video(source, networks, output, RunState())) as tables:
+        for table in tables:
+            yield _to_pandas([table])
+
+
+def _to_pandas(tables: list[pa.Table]) -> pd.DataFrame:
+    rows: pd.DataFrame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    return rows
