@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 from typer.testing import Result as Invoked
 
+# As `jadfer` sets it: threads of PyTorch that wait awake slow down tests that run side by side.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "demo.mp4"
 # the installed command of this very environment, not a module of the checkout

@@ -21,7 +21,7 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,10 @@ from typing import Any
 import av
 import pytest
 from conftest import DEMO, JADFER, ROOT
-from typer.testing import CliRunner
+from typer.main import get_command
 
-from jadfer_cli.cli.app import COMMANDS, app, load
+import jadfer_cli
+from jadfer_cli.cli.app import app
 
 GUIDES = ROOT / "examples" / "guides"
 PAGES = (ROOT / "README.md", *sorted(GUIDES.glob("*.md")))
@@ -112,32 +113,36 @@ def options_of(command: Any) -> set[str]:
     return {name for name in names if name.startswith("-")} | {"--help"}
 
 
-OPTIONS = {name: options_of(load(name)) for name in COMMANDS}
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """The option names of each command."""
+    root: Any = get_command(app)
+    return {name: options_of(root.get_command(None, name)) for name in root.list_commands(None)}
 
 
-def test_every_option_in_a_block_is_one_of_its_command():
+def test_every_option_in_a_block_is_one_of_its_command(options):
     checked = 0
     for block in ALL:
         if block.language != "sh":
             continue
         for name, rest in re.findall(r"\bjadfer ([a-z]+)((?:[^|&\n]|\\\n)*)", block.text):
-            assert name in COMMANDS, f"{block.place}: there is no command jadfer {name}"
+            assert name in options, f"{block.place}: there is no command jadfer {name}"
             given = re.findall(r"(?<!\S)(--?[a-z0-9][a-z-]*)", rest.split(" #")[0])
-            unknown = set(given) - OPTIONS[name]
+            unknown = set(given) - options[name]
             assert not unknown, f"{block.place}: jadfer {name} has no {', '.join(unknown)}"
             checked += len(given)
     assert checked > 40
 
 
-def test_every_option_in_the_text_is_one_of_some_command():
-    known = set().union(*OPTIONS.values()) | {"--index-url", "--version"}
+def test_every_option_in_the_text_is_one_of_some_command(options):
+    known = set().union(*options.values()) | {"--index-url", "--version"}
     for page in PAGES:
         prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
         for code in re.findall(r"`([^`]+)`", prose):
             unknown = set(re.findall(r"(?<!\S)(--[a-z][a-z-]*)", code)) - known
             assert not unknown, f"{page.name}: no command has {', '.join(unknown)} ({code})"
             if named := re.match(r"jadfer ([a-z]+)", code):
-                assert named[1] in COMMANDS, f"{page.name}: there is no `{code}`"
+                assert named[1] in options, f"{page.name}: there is no `{code}`"
 
 
 def test_every_link_leads_somewhere():
@@ -145,6 +150,12 @@ def test_every_link_leads_somewhere():
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target} does not exist"
+
+
+def test_every_public_name_is_in_the_guide_to_python():
+    text = (GUIDES / "python-api.md").read_text()
+    for name in jadfer_cli.__all__:
+        assert re.search(rf"\b{name}\b", text), f"python-api.md does not name {name}"
 
 
 # Running them.
@@ -164,7 +175,7 @@ def store(path: Path, first: int, count: int) -> None:
 
 
 def store_faces(folder: Path) -> None:
-    """A folder of labelled pictures: frames of the demo, as they are and mirrored."""
+    """A folder of labelled pictures, 96 px: frames of the demo, as they are and mirrored."""
     import cv2
 
     with av.open(str(DEMO)) as container:
@@ -174,7 +185,7 @@ def store_faces(folder: Path) -> None:
             for name, picture in (("happiness", frame), ("sadness", frame[:, ::-1])):
                 target = folder / split / name / f"{i}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(target), picture)
+                cv2.imwrite(str(target), cv2.resize(picture[:, 40:280], (96, 96)))
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +204,14 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Reader:
-    """Runs the blocks of one page, in the working folder."""
+    """Runs the blocks of one page, in the working folder.
 
-    def __init__(self) -> None:
+    Args:
+        invoke: Runs `jadfer` in this process.
+    """
+
+    def __init__(self, invoke: Callable[..., Any]) -> None:
+        self.invoke = invoke
         self.names: dict[str, Any] = {}  # of the Python blocks, which build on one another
         self.printed = ""
 
@@ -223,7 +239,7 @@ class Reader:
         unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", plain)
         program, *args = shlex.split(plain)
         if Path(program).name == "jadfer" and not NEEDS_A_SHELL & set(unquoted):
-            result = CliRunner().invoke(app, args)
+            result = self.invoke(*args, width=120)
             if file:
                 Path(file).write_text(result.stderr if stream else result.stdout)
             return result.exit_code, result.output
@@ -266,13 +282,12 @@ def close(x: str, y: str) -> bool:
         if any(block.language in ("sh", "python") for block in BLOCKS[p])
     ],
 )
-def test_a_reader_types_it(page, kitchen, tmp_path, monkeypatch):
+def test_a_reader_types_it(page, kitchen, invoke, tmp_path, monkeypatch):
     folder = tmp_path / "jadfer"
     shutil.copytree(kitchen, folder)
     if page.name == "README.md":  # it shows what the demo gives
         shutil.copy(DEMO, folder / "examples" / "demo.mp4")
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("COLUMNS", "120")
-    reader = Reader()
+    reader = Reader(invoke)
     for block in BLOCKS[page]:
         reader.run(block)
