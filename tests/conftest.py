@@ -26,6 +26,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `quick` all tests that need nothing and take a few seconds at most."""
+    for item in items:
+        if not any(item.get_closest_marker(mark) for mark in ("slow", "data", "gpu")):
+            item.add_marker("quick")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The developers' folder of clips and models; tests that want it carry the mark `data`."""

@@ -36,7 +36,6 @@ from jadfer_cli.cli.app import app
 
 GUIDES = ROOT / "examples" / "guides"
 PAGES = (ROOT / "README.md", *sorted(GUIDES.glob("*.md")))
-SLOW = {"many-videos", "training"}
 # .ci/run runs README's test command in a new environment; here everything is installed already
 INSTALLING = re.compile(r"python3 -m venv |\S*pip install |source |\S*pytest( |$)")
 NEEDS_A_SHELL = set("|<>&;`$*?~")
@@ -274,14 +273,8 @@ def close(x: str, y: str) -> bool:
     )
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(p, id=p.stem, marks=[pytest.mark.slow] if p.stem in SLOW else [])
-        for p in PAGES
-        if any(block.language in ("sh", "python") for block in BLOCKS[p])
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [p for p in PAGES if BLOCKS[p]], ids=lambda page: page.stem)
 def test_a_reader_types_it(page, kitchen, invoke, tmp_path, monkeypatch):
     folder = tmp_path / "jadfer"
     shutil.copytree(kitchen, folder)

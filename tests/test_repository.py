@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,17 @@ def test_readme_draws_every_folder_and_no_other():
         above[depth] = name
         drawn.add("/".join(above[level] for level in range(depth + 1)))
     assert drawn == {folder.as_posix() for folder in folders()}
+
+
+def test_readme_draws_the_modules_and_layers():
+    picture = README.split("    jadfer_cli/\n", 1)[1].split("    weights/ ", 1)[0]
+    modules = {path.name for path in TREES if path.parent == Path(".")} - {"_version.py"}
+    assert set(re.findall(r"\b\w+\.py\b", picture)) - {"annotator.py", "flow.py"} == modules
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (layers,) = [c["layers"] for c in rules["contracts"] if c["id"] == "layers"]
+    drawn = README.split("Imports only go down", 1)[1].split("\n\n")[1].splitlines()
+    words = [set(re.findall(r"\w+", re.sub(r"\(.*\)", "", line))) for line in drawn]
+    assert words == [set(re.findall(r"\w+", layer)) for layer in layers]
 
 
 def test_readme_is_short():
