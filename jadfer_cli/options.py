@@ -1,4 +1,4 @@
-"""Every option with its default, once. The command line and the library read them here."""
+"""All options of annotation and overlay with their defaults, for command line and library."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ DEVICES = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "onnxruntime")
 TRACKERS = ("bytetrack", "ocsort")
-# Faces scored at once. On a CPU small batches stay in its caches, where the detector works
-# beside: 8 to 16 gave 8 % more frames a second than 32 (`jadfer bench`, two cores).
+# Faces scored at once. On a CPU small batches stay in its caches, which the detector shares:
+# 8 to 16 gave 8 % more frames per second than 32 (`jadfer bench`, two cores).
 BATCH_CPU, BATCH_GPU = 16, 64
 
 
 class IfExists(StrEnum):
-    """What to do where a result exists already."""
+    """What to do if a result exists already."""
 
-    REFUSE = "refuse"
-    SKIP = "skip"  # keep it if it was made with the same settings, else fail
-    OVERWRITE = "overwrite"
+    REFUSE = "refuse"  # raise an OptionError
+    SKIP = "skip"  # keep it if it was made with the same settings, otherwise fail
+    OVERWRITE = "overwrite"  # replace it
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class VideoOptions:
     """
 
     every: int = 1  # analyse every Nth frame of the source
-    fps: float | None = None  # or: at most so many frames a second, by their own times
+    fps: float | None = None  # or: at most this many frames per second, by their time stamps
     start_s: float | None = None  # first time analysed, seconds from the first shown frame
-    end_s: float | None = None  # frames at or after this time are left out
+    end_s: float | None = None  # frames at or after this time are not analysed
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -56,22 +56,23 @@ class VideoOptions:
 
 @dataclass(frozen=True)
 class FaceOptions:
-    """How faces are found, followed and kept.
+    """How faces are found, tracked and filtered.
 
     Raises:
         OptionError: A value is out of range.
     """
 
-    detector: str = "auto"  # auto, centerface, an InsightFace pack's name, or a path to SCRFD ONNX
-    detection_size: int = 640  # longer side of frames when looked at, px; at most doubled
-    detection_threshold: float = 0.5  # a detection below this score is not a face
-    # between looks at the whole frame, where faces are followed in between; None: 0.3 on a CPU
-    # and 0, every frame, on a GPU
+    detector: str = "auto"  # auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx
+    # longer side to which frames are scaled for detection, px; they are enlarged at most twofold
+    detection_size: int = 640
+    detection_threshold: float = 0.5  # a detection with a lower score does not count as a face
+    # time between detections in the whole frame; in between, faces are searched for near their
+    # last position. None: 0.3 on a CPU, 0 (every frame) on a GPU
     redetect_s: float | None = None
-    min_face_px: float = 16.0  # a box whose shorter side is below this is left out, source px
-    max_faces: int | None = None  # keep the N most lasting and largest tracks; None keeps all
+    min_face_px: float = 16.0  # shorter side of the smallest box kept, source px
+    max_faces: int | None = None  # keep the N tracks seen longest and largest; None keeps all
     tracker: str = "bytetrack"  # one of TRACKERS
-    track_gap_s: float = 1.0  # a face that returns near where it left keeps its id this long
+    track_gap_s: float = 1.0  # how long a face may be missing and still keep its track ID
 
     def __post_init__(self) -> None:
         if not 96 <= self.detection_size <= 4096:
@@ -80,7 +81,7 @@ class FaceOptions:
             )
         if not 0 < self.detection_threshold < 1:
             raise OptionError(
-                f"--detection-threshold must lie between 0 and 1, not {self.detection_threshold}."
+                f"--detection-threshold must be between 0 and 1, not {self.detection_threshold}."
             )
         if self.redetect_s is not None and not (
             math.isfinite(self.redetect_s) and self.redetect_s >= 0
@@ -107,11 +108,11 @@ class ModelOptions:
     """
 
     model: str = "default"  # a name from `jadfer models list`, or a path to .safetensors
-    device: str = "auto"  # auto, cpu, cuda, cuda:N; auto takes CUDA where there is one
-    precision: str = "auto"  # auto: fp32 on the CPU, fp16 on CUDA
+    device: str = "auto"  # auto, cpu, cuda, cuda:N; auto uses CUDA if available
+    precision: str = "auto"  # one of PRECISIONS; auto: fp32 on the CPU, fp16 on CUDA
     batch_size: int | None = None  # faces scored at once; None: BATCH_CPU or BATCH_GPU
-    threads: int | None = None  # CPU threads; None: all the cores this process may use
-    engine: str = "auto"  # auto: ONNX Runtime for fp32 on the CPU, where it is faster; else torch
+    threads: int | None = None  # CPU threads; None: all cores that this process may use
+    engine: str = "auto"  # one of ENGINES; auto: ONNX Runtime for fp32 on the CPU, otherwise torch
 
     def __post_init__(self) -> None:
         index = self.device.removeprefix("cuda:")
@@ -137,10 +138,10 @@ class AnnotateOptions:
 
     Attributes:
         video: Which frames are analysed.
-        faces: How faces are found, followed and kept.
-        model: Which network scores them, and where.
-        landmarks: Also give the five landmarks (written to a file of their own).
-        relative_paths: Write the video's file name, not the path as given, into the rows.
+        faces: How faces are found, tracked and filtered.
+        model: Which network scores them, and where it runs.
+        landmarks: Also return the five landmarks (written to a separate file).
+        relative_paths: Write the file name of the video, not the path as given, into the rows.
     """
 
     video: VideoOptions = VideoOptions()
@@ -152,18 +153,18 @@ class AnnotateOptions:
 
 @dataclass(frozen=True)
 class OverlayOptions:
-    """What is drawn over a video.
+    """What `jadfer overlay` draws over a video.
 
     Raises:
         OptionError: A value is out of range.
     """
 
     blur: bool = False  # make all faces unrecognisable
-    boxes: bool = True  # boxes, ids and bars
-    labels: int = 3  # bars a face: the most probable expressions
-    unusable: bool = False  # bars of faces that cannot be judged, too
-    crf: int = 20  # quality of the pictures, 0 lossless to 51 worst
-    force: bool = False  # draw although the result is of another video or leaves faces out
+    boxes: bool = True  # draw boxes, track IDs and bars
+    labels: int = 3  # bars per face: the most probable expressions
+    unusable: bool = False  # also draw the bars of faces marked as not usable
+    crf: int = 20  # video quality, from 0 (lossless) to 51 (worst)
+    force: bool = False  # draw even if the result belongs to another video or lacks faces
 
     def __post_init__(self) -> None:
         if self.labels < 0:

@@ -1,4 +1,4 @@
-"""What the program runs on: CPU threads, device and precision, settled once in one place."""
+"""Chooses CPU threads, device, precision and engine, and adapts batches to GPU memory."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Runtime:
 
     Attributes:
         device: "cpu" or "cuda:N".
-        device_name: e.g. "CPU, 2 threads" or the card's own name.
+        device_name: e.g. "CPU, 2 threads" or the name of the GPU.
         precision: "fp32", "bf16" or "fp16".
-        threads: CPU threads for every library.
-        engine: What computes the expression network: "torch" or "onnxruntime".
+        threads: CPU threads of every library.
+        engine: What runs the expression network: "torch" or "onnxruntime".
         batch_size: Faces scored at once.
     """
 
@@ -38,22 +38,22 @@ class Runtime:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, not those of the machine."""
+    """Returns how many cores this process may use, which may be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return max(len(os.sched_getaffinity(0)), 1)
     return max(os.cpu_count() or 1, 1)
 
 
 def settle(options: ModelOptions) -> Runtime:
-    """Settles device and precision, and sets the thread counts of torch and OpenCV.
+    """Chooses device and precision, and sets the thread counts of PyTorch and OpenCV.
 
-    PyTorch is loaded only where it will compute, or has to be asked for a GPU.
+    PyTorch is imported only if it will compute or is needed to look for a GPU.
 
     Args:
-        options: Device, precision and threads as asked for.
+        options: Device, precision and threads as requested.
 
     Raises:
-        DeviceError: The device is not there, or cannot compute in the precision.
+        DeviceError: The device is missing, or does not support the precision.
         ModelError: OpenCV cannot be loaded.
     """
     threads = options.threads or usable_cores()
@@ -69,7 +69,7 @@ def settle(options: ModelOptions) -> Runtime:
         precision = "fp16" if on_cuda else "fp32"
     if precision == "fp16" and not on_cuda:
         raise DeviceError(
-            "fp16 needs a CUDA device; this run is on the CPU.",
+            "fp16 needs a CUDA device, but this run uses the CPU.",
             "Use --precision fp32 (the default on a CPU) or bf16.",
         )
     engine = _engine(options, wanted, precision)
@@ -84,7 +84,7 @@ def settle(options: ModelOptions) -> Runtime:
 
 
 def n_gpus() -> int:
-    """GPUs that PyTorch can use; it is not loaded where the machine has no driver for one."""
+    """Returns how many GPUs PyTorch can use; imports it only if the machine has a GPU driver."""
     if not _gpu_driver():
         return 0
     import torch
@@ -93,8 +93,8 @@ def n_gpus() -> int:
 
 
 def _gpu_driver() -> bool:
-    """Whether a driver of NVIDIA's or AMD's is there."""
-    if os.path.exists("/dev/kfd"):  # ROCm, which PyTorch calls "cuda", too
+    """Returns True if a driver by NVIDIA or AMD is installed."""
+    if os.path.exists("/dev/kfd"):  # ROCm, which PyTorch also calls "cuda"
         return True
     try:
         ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
@@ -104,45 +104,44 @@ def _gpu_driver() -> bool:
 
 
 def _engine(options: ModelOptions, device: str, precision: str) -> str:
-    """ONNX Runtime where it is the faster one: on a CPU in float32."""
-    fits = device == "cpu" and precision == "fp32"
-    if options.engine == "onnxruntime" and not fits:
+    """Chooses ONNX Runtime where it is faster: on a CPU in float32."""
+    suits_onnx = device == "cpu" and precision == "fp32"
+    if options.engine == "onnxruntime" and not suits_onnx:
         raise DeviceError(
-            f"--engine onnxruntime computes in fp32 on the CPU, not in {precision} on {device}.",
+            f"--engine onnxruntime supports only fp32 on the CPU, not {precision} on {device}.",
             "Use --engine auto or torch.",
         )
     if options.engine == "auto":
-        return "onnxruntime" if fits else "torch"
+        return "onnxruntime" if suits_onnx else "torch"
     return options.engine
 
 
 def onnx_session_options(threads: int) -> Any:
-    """Options of every ONNX Runtime session: its threads, and no word on the terminal."""
+    """Returns the options of every ONNX Runtime session: its threads, and no log output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = max(threads, 1)
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised anyway; its log goes to the terminal
-    # Spinning threads would take the cores from the decoder and the other network.
+    options.log_severity_level = 4  # errors are raised anyway
+    # Spinning threads would take cores from the decoder and the other network.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
 class BatchLimiter:
-    """Runs a network over many items, some at a time; fewer where the GPU's memory is short.
+    """Runs a network on many items in batches, smaller ones if GPU memory runs out.
 
-    When it is exhausted, the same items are tried again half at a time, and so are all later
-    ones: what filled the memory once would do so again.
+    The items that did not fit are retried in batches of half the size. All later batches have
+    that size too, because larger ones would fail again.
 
     Args:
-        size: Items at a time.
+        size: Items per batch.
         what: What the items are, for messages: "faces", "pictures".
         smaller: How the user can make one item smaller; may be empty.
 
     Attributes:
-        size: Items at a time from now on.
-        warnings: That it was halved: one sentence, however often; else empty.
+        size: Items per batch from now on.
     """
 
     def __init__(self, size: int, what: str, smaller: str = "") -> None:
@@ -151,23 +150,23 @@ class BatchLimiter:
 
     @property
     def warnings(self) -> list[str]:
-        """What the user should know of the size."""
+        """One sentence if batches had to be reduced, however often; otherwise empty."""
         if self.size == self._wanted:
             return []
         return [
-            f"The GPU's memory was exhausted by {self._wanted} {self._what} at once; "
-            f"{self.size} at once went on."
+            f"{self._wanted} {self._what} at once exceeded the GPU's memory; "
+            f"batches were reduced to {self.size}."
         ]
 
     def over(self, run: Callable[[Any], T], items: Any) -> list[T]:
-        """What `run` makes of slices of `items`, in order.
+        """Returns the results of `run` for consecutive slices of `items`.
 
         Args:
-            run: Takes a slice; is called again with a part of it where memory was exhausted.
-            items: Something with a length that can be sliced.
+            run: Takes a slice; called again with a part of it if memory ran out.
+            items: Anything with a length that can be sliced.
 
         Raises:
-            DeviceError: The memory does not suffice for one item.
+            DeviceError: The memory does not suffice for a single item.
         """
         results: list[T] = []
         at = 0
@@ -180,7 +179,7 @@ class BatchLimiter:
             else:
                 at += self.size
                 continue
-            # Only here, as the error holds the tensors that are in the way.
+            # not in the except block: the exception keeps tensors alive that fill the memory
             self._halve(min(self.size, len(items) - at))
         return results
 
@@ -189,8 +188,8 @@ class BatchLimiter:
 
         if tried == 1:
             raise DeviceError(
-                f"The GPU's memory does not suffice for one of the {self._what}.",
-                f"{self._smaller}Free GPU memory (nvidia-smi shows who holds it), start fewer "
+                f"The GPU's memory is too small for even one of the {self._what}.",
+                f"{self._smaller}Free GPU memory (nvidia-smi lists what uses it), start fewer "
                 "--jobs, or use --device cpu.",
             )
         self.size = tried // 2
@@ -199,7 +198,7 @@ class BatchLimiter:
 
 
 def gpu_memory_exhausted(error: BaseException) -> bool:
-    """Whether an error of PyTorch says that: its own allocator's, or that of cuBLAS or cuDNN."""
+    """Returns True if PyTorch reports this, from its own allocator, cuBLAS or cuDNN."""
     import torch
 
     return isinstance(error, torch.cuda.OutOfMemoryError) or (
@@ -209,7 +208,7 @@ def gpu_memory_exhausted(error: BaseException) -> bool:
 
 
 def _set_opencv_threads() -> None:
-    """OpenCV works on small images here, where its own threads only get in the way."""
+    """Limits OpenCV to one thread: it processes small images here, where more are a burden."""
     require_opencv()
     import cv2
 
@@ -217,14 +216,14 @@ def _set_opencv_threads() -> None:
 
 
 def _cuda(wanted: str) -> str:
-    """The full name of a CUDA device, checked."""
+    """Checks a CUDA device and returns its full name, cuda:N."""
     count = n_gpus()
     index = int(wanted.removeprefix("cuda").removeprefix(":") or 0)
     if index < count:
         return f"cuda:{index}"
     if count:
         raise DeviceError(
-            f"There is no device cuda:{index}; this machine has {count} CUDA device(s).",
+            f"The device cuda:{index} does not exist; this machine has {count} CUDA device(s).",
             f"Use --device cuda:0 to cuda:{count - 1}, or --device auto.",
         )
     import torch
@@ -232,16 +231,16 @@ def _cuda(wanted: str) -> str:
     build = "this PyTorch is a CPU build" if torch.version.cuda is None else "no GPU is visible"
     raise DeviceError(
         f"CUDA is not available: {build}.",
-        "Use --device cpu, or see `jadfer doctor` for what is missing.",
+        "Use --device cpu, or run `jadfer doctor` to see what is missing.",
     )
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what it frees, for PyTorch on a CPU under glibc; else nothing.
+    """Makes glibc keep freed memory, for PyTorch on a CPU; does nothing with other C libraries.
 
-    glibc gives blocks of many megabytes back to the kernel after every operation and gets
-    them again page by page: 5 to 25 % of a training step, and scoring faces in float32 at 127
-    instead of 186 a second (measured on a virtual machine with two cores).
+    By default glibc returns blocks of many megabytes to the kernel after every operation and
+    obtains them again page by page. That costs 5 to 25 % of a training step, and scoring drops
+    from 186 to 127 faces per second (fp32, virtual machine with two cores).
     """
     if not sys.platform.startswith("linux"):
         return

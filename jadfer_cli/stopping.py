@@ -1,4 +1,4 @@
-"""Signals that end the program, raised as exceptions so that everything is cleaned up."""
+"""Raises signals that end the program as exceptions, so that everything is cleaned up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that ends the program: it cleans up and exits with 128 + the signal's number."""
+    """A signal that ends the program: clean up, then exit with 128 + the signal's number."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -24,16 +24,16 @@ def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def install() -> None:
-    """Lets SIGINT, SIGTERM and SIGHUP raise `Stopped`; what the parent had ignored stays so."""
+    """Makes SIGINT, SIGTERM and SIGHUP raise `Stopped`, except those the parent ignores."""
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _on_signal)
 
 
 def raise_if_stopped() -> None:
-    """Raises the exception of a signal once more, for loops to call.
+    """Raises the exception of an earlier signal again; to be called in loops.
 
-    Python drops it where a destructor or a callback from C happens to run.
+    Python discards an exception raised while a destructor or a C callback is running.
     """
     if _signals:
         raise Stopped(_signals[0])

@@ -1,21 +1,27 @@
-"""Workers without networks, for tests of their supervision: they do what a video's name says.
+"""Workers without networks, for tests of supervision: the name of a video says what they do.
 
     ok           done
-    segv         dies at it, as by a fault in a library
-    then dies    done, and the worker dies while it waits for the next
-    hang         says nothing more
-    unwritable   fails for the disk
-    else         fails when it is read
+    segv         the worker dies at it, as from a fault in a library
+    then dies    done, but the worker dies while it waits for the next
+    hang         the worker sends nothing more
+    unwritable   fails when it is written
+    otherwise    fails when it is read
 
-How the n-th worker loads is line n of the file that the environment variable STUB_LOADS names:
-"ready", "unready" or "dies"; "ready" where the file ends.
+Line n of the file named by the environment variable STUB_LOADS says how the n-th worker loads:
+"ready", "unready" or "dies"; "ready" after the last line.
 """
 
 import os
 import signal
 import time
 
-COUNTS = {"frames_analysed": 8, "frames_without_face": 0, "faces": 8, "tracks": 1}
+COUNTS = {
+    "frames_analysed": 8,
+    "frames_without_face": 0,
+    "faces": 8,
+    "faces_usable": 8,
+    "tracks": 1,
+}
 
 
 def _dies():
@@ -26,7 +32,7 @@ def _how_to_load():
     path = os.environ.get("STUB_LOADS")
     if not path:
         return "ready"
-    with open(path, "r+") as file:  # one worker after the other: each takes its line
+    with open(path, "r+") as file:  # each worker in turn removes its line
         first, _, rest = file.read().partition("\n")
         file.seek(0)
         file.truncate()

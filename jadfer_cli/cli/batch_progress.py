@@ -18,8 +18,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.cli.progress import clock
+from jadfer_cli.cli.progress import result_line
 from jadfer_cli.cli.tables import table, title
+from jadfer_cli.common import clock
 
 _LINE_EVERY_S = 30.0
 _SHOWN_FAILURES = 20
@@ -112,7 +113,7 @@ class Lines(Quiet):
         super().ended(task, what, fields)
         place = f"[{self.ended_n}/{self.n}]"
         if what == "done":
-            self.console.print(f"{escape(place)} {escape(summary_line(task, fields))}")
+            self.console.print(f"{escape(place)} {escape(result_line(task.target, fields))}")
         elif what != "failed":
             self.console.print(f"{escape(place)} {escape(str(task.target))}: {_WHY[what]}")
 
@@ -209,16 +210,6 @@ def reporter(console: Console, tasks: Sequence[Task], *, quiet: bool, log_json: 
     if quiet:
         return Quiet(console, tasks)
     return Bars(console, tasks) if console.is_terminal else Lines(console, tasks)
-
-
-def summary_line(task: Task, fields: dict[str, Any]) -> str:
-    """Summarises the result of one video in one line."""
-    counts = fields["counts"]
-    frames, faces = counts["frames_analysed"], counts["faces"]
-    seen = frames - counts["frames_without_face"]
-    found = f"faces in {seen} of {frames} frames" if faces else f"no face in {frames} frames"
-    rate = frames / max(fields["wall_s"], 1e-9)
-    return f"{task.target}: {found}, tracks: {counts['tracks']}; {rate:.1f} frames/s"
 
 
 def summary(outcome: Outcome, seconds: float, failures: str | None) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jadfer_cli.common import clock as clock
+from jadfer_cli.common import clock
 
 # Plain lines are at least this far apart, so that the log of a night stays readable.
 _LINE_EVERY_S = 10.0
@@ -204,3 +204,23 @@ def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Re
     if quiet:
         return _Silent()
     return Bar(console, video) if console.is_terminal else Lines(console, video)
+
+
+def result_line(target: Path, metadata: dict[str, Any]) -> str:
+    """Summarises one result in one line.
+
+    Args:
+        target: The result file.
+        metadata: Its metadata; `counts` and `wall_s` suffice.
+    """
+    counts = metadata["counts"]
+    frames, faces = counts["frames_analysed"], counts["faces"]
+    with_face = frames - counts["frames_without_face"]
+    tracks = "1 track" if counts["tracks"] == 1 else f"{counts['tracks']} tracks"
+    found = (
+        f"faces in {with_face} of {frames} frames, {tracks}, "
+        f"{counts['faces_usable'] / faces:.0%} usable"
+        if faces
+        else f"no face in {frames} frames"
+    )
+    return f"{target}: {found}; {frames / max(metadata['wall_s'], 1e-9):.1f} frames/s"

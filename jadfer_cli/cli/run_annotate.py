@@ -14,7 +14,7 @@ from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.progress import Reporter
+from jadfer_cli.cli.progress import Reporter, result_line
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
@@ -158,7 +158,7 @@ def annotate_one(
     for warning in metadata["warnings"]:
         if warning not in annotator.networks.warnings:
             report.note(warning, kind="warning")
-    report.done(_summary(target, metadata), metadata)
+    report.done(result_line(target, metadata), metadata)
 
 
 def check_target(out: str) -> None:
@@ -174,16 +174,3 @@ def check_target(out: str) -> None:
             "jadfer writes Parquet: name a .parquet file, or a folder with / at its end. "
             "For CSV: pandas.read_parquet(...).to_csv(...).",
         )
-
-
-def _summary(target: Path, metadata: dict[str, Any]) -> str:
-    counts = metadata["counts"]
-    frames, without = counts["frames_analysed"], counts["frames_without_face"]
-    people = "1 track" if counts["tracks"] == 1 else f"{counts['tracks']} tracks"
-    usable = counts["faces_usable"] / counts["faces"] if counts["faces"] else 0
-    found = (
-        f"faces in {frames - without} of {frames} frames, {people}, {usable:.0%} usable"
-        if counts["faces"]
-        else f"no face in {frames} frames"
-    )
-    return f"{target}: {found}; {metadata['frames_per_s']:.1f} frames/s"

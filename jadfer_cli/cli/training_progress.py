@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from jadfer_cli.cli.progress import clock
+from jadfer_cli.common import clock
 
 if TYPE_CHECKING:
     from jadfer_cli.training.options import TrainOptions

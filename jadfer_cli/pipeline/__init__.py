@@ -1,4 +1,4 @@
-"""One video from frames to rows: the networks loaded once, the flow, resuming.
+"""One video from frames to rows: `flow` is the page that shows how; `annotator` loads the networks.
 
-No reading of finished results.
+Nothing here reads finished results (`analysis`) or handles several videos (`batch`).
 """

@@ -15,8 +15,8 @@ from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
 from jadfer_cli.pipeline.networks import Networks
 from jadfer_cli.pipeline.progress import OnProgress, Progress, ignore
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.resume import resume
-from jadfer_cli.pipeline.run_metadata import run_metadata
 from jadfer_cli.pipeline.source import Source, open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import VideoInfo
@@ -90,7 +90,7 @@ def annotate_to_file(
             on_progress(done)
             sha256 = video_hash.wait(partial(on_progress, done))
             tracks = state.choose_tracks(networks.options.faces.max_faces)
-            metadata = run_metadata(
+            metadata = result_metadata(
                 networks, source, state, sha256=sha256, hash_warning=video_hash.warning,
                 kept=None if tracks is None else sink.keep(tracks),
             )  # fmt: skip

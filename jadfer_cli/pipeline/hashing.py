@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from jadfer_cli.common import file_sha256
-from jadfer_cli.pipeline.progress import ignore
 
 _WAKE_S = 0.2
 
@@ -30,7 +29,7 @@ class VideoHash:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._hash, name="jadfer-hash")
 
-    def wait(self, on_wait: Callable[[], object] = lambda: ignore(None)) -> str | None:
+    def wait(self, on_wait: Callable[[], object] = lambda: None) -> str | None:
         """Waits for the hash, which a slow disk may deliver long after the last frame.
 
         Args:

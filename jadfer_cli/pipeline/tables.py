@@ -13,7 +13,7 @@ from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
 from jadfer_cli.pipeline.networks import Networks
 from jadfer_cli.pipeline.progress import OnProgress, ignore
-from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import ArraySource, Source
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import AnnotatedFrame
@@ -60,7 +60,7 @@ def annotate_to_table(
         if tracks is not None:
             rows = keep_tracks(rows, tracks).reset_index(drop=True)
             kept = count_rows(rows)
-        rows.attrs["jadfer"] = run_metadata(
+        rows.attrs["jadfer"] = result_metadata(
             networks, source, state, kept=kept,
             sha256=video_hash.wait() if video_hash else None,
             hash_warning=video_hash.warning if video_hash else None,

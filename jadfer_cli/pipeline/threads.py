@@ -1,4 +1,4 @@
-"""Stages that work at the same time: each in a thread of its own, a bounded queue between."""
+"""Stages that run at the same time, each in a thread of its own, with bounded queues between."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
-_WAKE_S = 0.1
+_WAKE_S = 0.1  # how often waiting threads check whether they should end
 
 
-class _Left(Exception):
-    """Ends a stage that waits for items when all stages end."""
+class _Stopped(Exception):
+    """Ends a stage that waits for items while all stages are being stopped."""
 
 
 class Stages:
-    """Some iterables, each running ahead in a thread of its own.
+    """Iterables that run ahead, each in a thread of its own.
 
-    Use as a context manager: leaving it stops every thread where it next takes or gives an item,
-    closes its iterable there if that is a generator, and waits for all.
+    Use as a context manager. Leaving it stops every thread when it next takes or passes on an
+    item, closes its iterable in that thread if it is a generator, and waits for all threads.
     """
 
     def __init__(self) -> None:
@@ -37,22 +37,22 @@ class Stages:
         name: str,
         idle: Callable[[], object] = lambda: None,
     ) -> Iterator[T]:
-        """Lets an iterable run in a thread, at most `depth` items ahead of who takes them.
+        """Runs an iterable in a thread, at most `depth` items ahead of its consumer.
 
-        What it raises is raised where its items are taken, after those that came before.
+        An exception in the thread is raised in the consumer, after the items before it.
 
         Args:
-            items: Used in that thread only.
-            depth: Items that may wait; then the thread waits itself.
-            name: Of the thread.
-            idle: Called some times a second, in the thread that takes the items, while it takes
-                or waits for them.
+            items: Iterated in that thread only.
+            depth: Items that may wait in the queue.
+            name: Name of the thread.
+            idle: Called several times per second, in the thread of the consumer, while it takes
+                items or waits for them.
 
         Returns:
             The same items in the same order.
         """
-        waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
-        # a daemon: a generator that nobody closes must not keep the interpreter from its end
+        waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)  # (kind, value)
+        # a daemon, because a generator that nobody closes must not keep the interpreter alive
         thread = threading.Thread(
             target=self._work, args=(items, waiting), name=f"jadfer-{name}", daemon=True
         )
@@ -100,13 +100,14 @@ class Stages:
             if kind == "end":
                 return
             yield value
-        raise _Left
+        raise _Stopped
 
     def close(self) -> None:
-        """Ends all threads and waits for them."""
+        """Stops all threads and waits for them."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:  # Ctrl-C may come before a thread has started
+                thread.join()
 
     def __enter__(self) -> Self:
         return self
@@ -125,6 +126,6 @@ _all: weakref.WeakSet[Stages] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Threads that are still in a library when the interpreter is taken down would crash it."""
+    """Stops all threads: one inside a C library would crash the interpreter at shutdown."""
     for stages in list(_all):
         stages.close()

@@ -1,4 +1,4 @@
-"""Faults in a batch of the real program: each costs its own video, is listed, and leaves nothing.
+"""Faults in a batch of the real program: each costs only its video, is listed, leaves nothing.
 
 What breaks is put into the worker processes from outside, by a module that PYTHONPATH names.
 """
@@ -23,8 +23,8 @@ from jadfer_cli.faces import centerface
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions
 
-# A broken library, and somebody who deletes files. Opened first by `probe`, then by the reader,
-# when the parts of the result are there already.
+# A broken library, and a user who deletes files. `probe` opens each video first, then the reader,
+# when the unfinished result exists already.
 BROKEN = """
 import os, signal, time
 import av
@@ -50,7 +50,7 @@ av.open = open_
 
 
 def broken_environment(folder):
-    """With the broken library in every Python process."""
+    """An environment with the broken library in every Python process."""
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(BROKEN)
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
@@ -104,7 +104,7 @@ def test_planning_outlives_videos_that_crash_or_hang(short_clip, tmp_path, monke
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A folder on a disk of its own, on which some results have room."""
+    """A folder on a disk of its own, with room for some of the results."""
     disk = tmp_path / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
@@ -138,7 +138,7 @@ def test_full_disk(jadfer, short_clip, tmp_path, small_disk):
 
 
 def give_up_root_powers():
-    """In the child, before exec: root without the right to ignore permissions."""
+    """Takes away root's right to ignore permissions; runs in the child, before exec."""
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
         if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
@@ -174,7 +174,7 @@ def test_output_folder_turns_read_only(short_clip, tmp_path):
 
 @pytest.fixture(scope="module")
 def own_model(tmp_path_factory):
-    """The shipped network as a user's own file, which no registry vouches for."""
+    """The shipped network as a user's own file, which is not in the registry."""
     shipped = checkpoint.load()
     path = tmp_path_factory.mktemp("model") / "own.safetensors"
     checkpoint.save(

@@ -1,4 +1,4 @@
-"""BatchLimiter as users start them: whatever happens to one video, the others are done."""
+"""Batches as users start them: whatever happens to one video, the others are annotated."""
 
 import functools
 import json
@@ -14,7 +14,7 @@ import pytest
 from conftest import JADFER
 from tolerances import SAME_MACHINE
 
-WIDE = {**os.environ, "COLUMNS": "500"}  # so that no table folds its texts
+WIDE = {**os.environ, "COLUMNS": "500"}  # wide enough that no table wraps
 
 
 def leftovers(folder):
@@ -71,7 +71,7 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     mended = jadfer(*arguments, "--skip-existing")
     assert mended.returncode == 0 and "done    1" in mended.stdout
     assert not (out / "failures.jsonl").exists() and not leftovers(out)
-    # one video alone is kept, too
+    # the result of a single video is kept too
     alone = jadfer("annotate", short_clip, "-o", single, "--skip-existing")
     assert alone.returncode == 0 and "is kept" in alone.stderr
 

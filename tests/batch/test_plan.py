@@ -1,4 +1,4 @@
-"""What a batch means to do: inputs, results, collisions, parts."""
+"""Planning a batch: inputs, results, collisions, parts of job arrays."""
 
 import io
 import os

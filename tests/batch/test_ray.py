@@ -1,13 +1,16 @@
-"""`--ray` as a user starts it: a local cluster does what the plain batch does."""
+"""`--ray` as a user starts it: a local cluster does what a plain batch does."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -17,12 +20,13 @@ from tolerances import SAME_MACHINE
 
 from jadfer_cli.batch import ray as on_ray
 from jadfer_cli.batch import worker_options
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.ray import Slots
 from jadfer_cli.batch.ray_worker import RayWorker
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions, ModelOptions
+from jadfer_cli.options import AnnotateOptions, IfExists, ModelOptions
 
-# put into every process by PYTHONPATH: a library that crashes once, and one that always does
+# injected into every process by PYTHONPATH: a library that crashes once, or always
 CRASHES = """
 import os, signal
 import av
@@ -71,7 +75,7 @@ def test_a_local_cluster_gives_the_same_rows_and_survives_crashes(jadfer, short_
     result = jadfer("annotate", "clips", "-o", "out", "--ray", "--jobs", "2", "--log-json",
                     cwd=tmp_path, env=env, timeout=200)  # fmt: skip
     assert result.returncode == 1, result.stderr
-    events = [json.loads(line) for line in result.stderr.splitlines()]  # and not a word of Ray's
+    events = [json.loads(line) for line in result.stderr.splitlines()]  # and nothing printed by Ray
     ends = {e["video"]: e for e in events if e["event"] in ("done", "failed")}
     assert {video: e["event"] for video, e in ends.items()} == {
         "clips/always.mp4": "failed", "clips/broken.mp4": "failed", "clips/good.mp4": "done",
@@ -154,10 +158,10 @@ CPU, GPU = {"CPU": 8.0}, {"CPU": 16.0, "GPU": 4.0}
 @pytest.mark.parametrize(
     ("model", "nodes", "wanted", "expected"),
     [
-        ({}, [CPU, CPU], None, Slots(16, 1, 0, 1)),  # an actor a CPU
+        ({}, [CPU, CPU], None, Slots(16, 1, 0, 1)),  # one actor per CPU
         ({"threads": 3}, [CPU, CPU], None, Slots(4, 3, 0, 3)),  # 2 of 3 CPUs fit in 8
         ({}, [CPU, CPU], 5, Slots(5, 1, 0, 1)),
-        ({}, [CPU, GPU, GPU], None, Slots(8, 4, 1, 4)),  # a GPU each, with 16 / 4 CPUs
+        ({}, [CPU, GPU, GPU], None, Slots(8, 4, 1, 4)),  # one GPU each, with 16 / 4 CPUs
         ({"threads": 8}, [GPU], None, Slots(4, 4, 1, 8)),
         ({"device": "cpu"}, [CPU, GPU], None, Slots(24, 1, 0, 1)),
     ],
@@ -174,7 +178,7 @@ def test_a_cluster_without_room():
 def test_slots_on_this_machine(monkeypatch):
     monkeypatch.setattr(on_ray, "usable_cores", lambda: 8)
     assert on_ray.slots_here(ModelOptions(), CPU, 3) == Slots(3, 1, 0, 2)
-    # 5 actors on 2 GPUs: 3 on one of them
+    # 5 actors on 2 GPUs: 3 share one
     assert on_ray.slots_here(ModelOptions(), {"GPU": 2.0}, 5) == Slots(5, 1, 0.3333, 1)
     assert on_ray.slots_here(ModelOptions(device="cpu"), {"GPU": 2.0}, 2).gpus == 0
 
@@ -197,6 +201,88 @@ def test_workers_of_a_plain_batch_share_gpus_and_cores(monkeypatch, given, n_gpu
     shares = [worker_options.worker_options(options, number, 4).model for number in (1, 2, 3, 4)]
     assert [model.device for model in shares] == expected
     assert [model.threads for model in shares] == [2] * 4
-    assert worker_options.worker_options(options, 1, 1) == options  # alone: all of the machine
+    assert (
+        worker_options.worker_options(options, 1, 1) == options
+    )  # a single worker gets the whole machine
     own = dataclasses.replace(options, model=dataclasses.replace(options.model, threads=7))
     assert worker_options.worker_options(own, 2, 4).model.threads == 7
+
+
+class FakeRay(SimpleNamespace):
+    """As much of Ray as a batch uses; calls run at once, in this process."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self):
+        super().__init__(killed=[], nodes=lambda: [{"Alive": True, "Resources": {"CPU": 2.0}}])
+
+    def remote(self, kind):
+        def called(method):
+            def remote(*args):
+                try:
+                    return ("value", method(*args))
+                except Exception as error:
+                    return ("error", error)
+
+            call = SimpleNamespace(remote=remote)
+            call.options = lambda **how: call
+            return call
+
+        def made(*args):
+            names = ("load", "annotate", "new_messages", "stop")
+            actor = kind(*args)
+            return SimpleNamespace(**{name: called(getattr(actor, name)) for name in names})
+
+        return SimpleNamespace(options=lambda **how: SimpleNamespace(remote=made))
+
+    def wait(self, calls, timeout):
+        return calls, []
+
+    def get(self, call):
+        how, value = call
+        if how == "error":
+            raise value
+        return value
+
+    def kill(self, actor):
+        self.killed.append(actor)
+
+
+class StubWorker(RayWorker):
+    """Annotates nothing: fails at "dies", and is done with the others."""
+
+    def load(self):
+        return [("ready", {"hint": None, "warnings": []})]
+
+    def annotate(self, task):
+        if "dies" in task.video:
+            raise FakeRay.exceptions.RayError("The actor died.\nMore lines.")
+        counts = {"frames_analysed": 8, "faces": 8}
+        return [("received", {}), ("progress", {"frames": 8, "total": 8, "faces": 8}),
+                ("done", {"counts": counts, "wall_s": 0.1, "warnings": []})]  # fmt: skip
+
+
+def test_actors_are_supervised_and_one_that_dies_is_replaced(tmp_path, monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", fake.exceptions)
+    monkeypatch.setattr(on_ray, "_cluster", lambda address, jobs: contextlib.nullcontext())
+    monkeypatch.setattr(on_ray, "RayWorker", StubWorker)
+    progress, ends = [], []
+    report = SimpleNamespace(
+        note=lambda text, kind: None, tick=lambda: None,
+        worker=lambda number, task, done, total, faces: progress.append((done, total)),
+        ended=lambda task, what, fields: ends.append((task.video, what)),
+    )  # fmt: skip
+    batch = on_ray.RayBatch(
+        AnnotateOptions(), address=None, jobs=1, stall_s=30, if_exists=IfExists.SKIP,
+        failures=tmp_path / "failures.jsonl", report=report,
+    )  # fmt: skip
+    tasks = [Task(f"{name}.mp4", tmp_path / f"{name}.parquet") for name in ("a", "dies", "b")]
+    outcome = batch.run(tasks)
+    assert ends == [("a.mp4", "done"), ("dies.mp4", "failed"), ("b.mp4", "done")]
+    ((_, error),) = outcome.failed
+    assert error["stage"] == "crash" and "again when Ray retried" in error["message"]
+    assert (8, 8) in progress and len({id(actor) for actor in fake.killed}) == 2

@@ -1,4 +1,4 @@
-"""What a batch does about its workers and its list of failures; with stubs, so that it is quick."""
+"""How a batch handles its workers and its list of failures; stub workers make it quick."""
 
 import io
 import json
@@ -22,7 +22,7 @@ from jadfer_cli.options import AnnotateOptions
 
 
 class Notes:
-    """A reporter that remembers."""
+    """A reporter that records."""
 
     def __init__(self):
         self.notes, self.ends = [], []
@@ -42,7 +42,7 @@ class Notes:
 
 @pytest.fixture
 def batch(tmp_path, monkeypatch):
-    """Runs videos of these names; gives the outcome and the reporter."""
+    """Runs a batch of videos with these names; returns the outcome and the reporter."""
     monkeypatch.setattr(local, "work", stub_workers.work)
     monkeypatch.setenv("PYTHONPATH", os.path.dirname(stub_workers.__file__))
 
@@ -89,7 +89,7 @@ def test_a_replacement_that_cannot_load_is_tried_again(batch):
 
 
 def test_it_goes_on_with_fewer_workers_and_ends_without_any():
-    """Two workers load; then one and its replacements cannot, then neither can the other."""
+    """Two workers load; then one and its replacements fail to, and finally the other."""
 
     class Lost:
         ready, number, load_error = False, 2, JadferError("No such weights.", "Get some.")
@@ -117,7 +117,7 @@ def test_the_first_worker_must_load(batch):
 
 
 def test_a_worker_that_dies_while_it_waits_costs_no_video():
-    """The pipe is closed: the video is not handed out."""
+    """The pipe is closed, so the video is not handed out."""
     dead = local.ProcessHandle.__new__(local.ProcessHandle)
     dead.pipe, theirs = local.multiprocessing.Pipe()
     dead.task = None
@@ -127,7 +127,7 @@ def test_a_worker_that_dies_while_it_waits_costs_no_video():
 
 @pytest.mark.parametrize("if_exists", ["refuse", "skip"])
 def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeypatch, if_exists):
-    """It appears between the handing out and the writing; the supervisor asks again then."""
+    """It appears between handing out and writing; the supervisor then checks again."""
 
     class Annotator:
         def __init__(self, options):
@@ -147,7 +147,7 @@ def test_a_result_that_another_run_has_just_made_is_no_failure(tmp_path, monkeyp
 
 
 def test_one_line_a_video_also_from_several_runs(tmp_path):
-    """Eight threads stand for runs: each lists the same videos, and its own."""
+    """Eight threads act as runs: each lists the same videos and one of its own."""
     file = tmp_path / "failures.jsonl"
     file.write_text('{"result": "/other/x.parquet"}\nnot ours\n')
 
@@ -199,7 +199,7 @@ def test_a_list_that_cannot_be_written_is_kept_and_written_later(batch, tmp_path
 
 
 def test_a_full_disk_ends_the_batch_early(batch, tmp_path, monkeypatch):
-    outcome, _ = batch("unwritable", "ok1", "ok2")  # only that one cannot be written
+    outcome, _ = batch("unwritable", "ok1", "ok2")  # only the first cannot be written
     assert len(outcome.done) == 2 and outcome.stopped is None
 
     def full(dir):
@@ -228,7 +228,7 @@ def test_the_closing_table_says_what_was_not_tried_and_not_listed():
     assert "failed 25 out/failures.jsonl" in lines and "not tried 5" in lines
     assert sum("No room." in line for line in lines) == 20
     assert "and 5 more, see out/failures.jsonl" in lines
-    outcome.listed = False  # then the table is the only list
+    outcome.listed = False  # then the table is the only list of failures
     lines = shown(outcome)
     assert "failed 25 out/failures.jsonl could not be written" in lines
     assert sum("No room." in line for line in lines) == 25

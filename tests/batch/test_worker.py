@@ -42,7 +42,7 @@ def test_networks_that_cannot_be_loaded_are_reported():
 
 
 class Annotator:
-    """One that raises."""
+    """An annotator that raises."""
 
     def __init__(self, error):
         self.error = error

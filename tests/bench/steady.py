@@ -10,8 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from jadfer_cli.installation.bench import repeated
 from jadfer_cli.pipeline.annotator import Annotator
+from jadfer_cli.video.repeat import repeat
 from jadfer_cli.video.timeline import probe
 
 
@@ -22,7 +22,8 @@ def main() -> None:
     a = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         n = int(a.minutes * 60 * probe(a.clip).nominal_fps)
-        info = probe(str(repeated(a.clip, n, Path(folder))))
+        repeat(a.clip, Path(folder) / "long.mkv", n)
+        info = probe(str(Path(folder) / "long.mkv"))
         seen: list[tuple[float, int]] = []
         Annotator().annotate_to(
             info, Path(folder) / "out.parquet",

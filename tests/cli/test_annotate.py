@@ -82,20 +82,20 @@ def test_landmarks_lie_in_their_boxes(demo_result):
     assert (points["image_left_eye_x"] < points["image_right_eye_x"])[whole].all()
 
 
-def test_again_with_another_batch_size_gives_the_same(jadfer, demo_result, tmp_path):
+def test_again_with_another_batch_size_gives_the_same(invoke, demo_result, tmp_path):
     out = tmp_path / "again.parquet"
-    result = jadfer("annotate", DEMO, "-o", out, "--batch-size", 7, "--end", 4)
-    assert result.returncode == 0, result.stderr
+    result = invoke("annotate", DEMO, "-o", out, "--batch-size", 7, "--end", 4)
+    assert result.exit_code == 0, result.stderr
     first, again = pd.read_parquet(demo_result), pd.read_parquet(out)
     sizes = [rows.attrs["jadfer"]["batch_size"] for rows in (first, again)]
     assert sizes == [64 if first.attrs["jadfer"]["device"] != "cpu" else 16, 7]
     same(again, first[first["time_s"] < 4])
 
 
-def test_bf16_stays_near_fp32(jadfer, demo_result, tmp_path):
+def test_bf16_stays_near_fp32(invoke, demo_result, tmp_path):
     out = tmp_path / "bf16.parquet"
-    result = jadfer("annotate", DEMO, "-o", out, "--precision", "bf16", "--end", 1.0)
-    assert result.returncode == 0, result.stderr
+    result = invoke("annotate", DEMO, "-o", out, "--precision", "bf16", "--end", 1.0)
+    assert result.exit_code == 0, result.stderr
     rows = pd.read_parquet(out)
     assert rows.attrs["jadfer"]["precision"] == "bf16"
     exact = pd.read_parquet(demo_result).iloc[: len(rows)]
@@ -140,10 +140,10 @@ def test_python_with_landmarks_and_with_max_faces(short_clip):
         (["--start", 0.1, "--end", "0:00.2"], [3, 4]),
     ],
 )
-def test_frames_chosen(jadfer, short_clip, tmp_path, options, frames):
+def test_frames_chosen(invoke, short_clip, tmp_path, options, frames):
     out = tmp_path / "c.parquet"
-    result = jadfer("annotate", short_clip, "-o", out, *options, "--relative-paths")
-    assert result.returncode == 0, result.stderr
+    result = invoke("annotate", short_clip, "-o", out, *options, "--relative-paths")
+    assert result.exit_code == 0, result.stderr
     rows = pd.read_parquet(out)
     assert rows["frame"].tolist() == frames
     assert np.allclose(rows["time_s"], np.array(frames) / 25, atol=1e-6)
@@ -164,11 +164,11 @@ def six_faces(tmp_path_factory) -> Path:
     return make_video(tmp_path_factory.mktemp("six") / "six.mp4", [rgb] * 10)
 
 
-def test_max_faces_keeps_whole_tracks(jadfer, six_faces, tmp_path):
+def test_max_faces_keeps_whole_tracks(invoke, six_faces, tmp_path):
     everyone, two = tmp_path / "all.parquet", tmp_path / "two.parquet"
-    assert jadfer("annotate", six_faces, "-o", everyone).returncode == 0
-    result = jadfer("annotate", six_faces, "-o", two, "--max-faces", 2)
-    assert result.returncode == 0, result.stderr
+    assert invoke("annotate", six_faces, "-o", everyone).exit_code == 0
+    result = invoke("annotate", six_faces, "-o", two, "--max-faces", 2)
+    assert result.exit_code == 0, result.stderr
     rows = pd.read_parquet(everyone)
     assert rows.groupby("frame")["track_id"].agg(list).tolist() == [list(range(6))] * 10
     kept = pd.read_parquet(two)
@@ -189,24 +189,24 @@ def test_quiet_says_nothing(jadfer, short_clip, tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_json_log(jadfer, short_clip, tmp_path):
-    result = jadfer("annotate", short_clip, "-o", tmp_path / "c.parquet", "--log-json")
-    assert result.returncode == 0
+def test_json_log(invoke, short_clip, tmp_path):
+    result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet", "--log-json")
+    assert result.exit_code == 0
     events = [json.loads(line) for line in result.stderr.splitlines()]
     assert {"stage", "progress", "done"} <= {event["event"] for event in events}
     assert all(event["video"] == str(short_clip) for event in events)
     assert events[-1]["event"] == "done" and events[-1]["counts"]["frames_analysed"] == 8
 
 
-def test_errors_in_the_json_log_are_json(jadfer, tmp_path):
-    result = jadfer("annotate", "missing.mp4", "-o", tmp_path / "c.parquet", "--log-json")
-    assert result.returncode == 1
+def test_errors_in_the_json_log_are_json(invoke, tmp_path):
+    result = invoke("annotate", "missing.mp4", "-o", tmp_path / "c.parquet", "--log-json")
+    assert result.exit_code == 1
     last = json.loads(result.stderr.splitlines()[-1])
     assert last["event"] == "error" and "missing.mp4" in last["message"] and last["hint"]
 
 
-def test_plain_lines_where_stderr_is_no_terminal(jadfer, short_clip, tmp_path):
-    result = jadfer("annotate", short_clip, "-o", tmp_path / "c.parquet")
+def test_plain_lines_where_stderr_is_no_terminal(invoke, short_clip, tmp_path):
+    result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet")
     assert "\x1b" not in result.stderr and "\r" not in result.stderr
     assert "8/8 frames (100%)" in result.stderr
     assert "c.parquet: faces in 8 of 8 frames, 1 track" in result.stderr
@@ -288,6 +288,6 @@ def test_interruption_while_loading(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_debug_shows_the_traceback(jadfer, tmp_path):
-    result = jadfer("annotate", "missing.mp4", "-o", tmp_path / "c.parquet", "--debug")
-    assert result.returncode == 1 and "Traceback" in result.stderr
+def test_debug_shows_the_traceback(invoke, tmp_path):
+    result = invoke("annotate", "missing.mp4", "-o", tmp_path / "c.parquet", "--debug")
+    assert result.exit_code == 1 and "Traceback" in result.stderr

@@ -13,9 +13,9 @@ import pytest
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.installation import doctor as diagnose
-from jadfer_cli.installation import selftest
-from jadfer_cli.installation.doctor import OK, PROBLEM, WARNING
+from jadfer_cli.installation import doctor as doctors
+from jadfer_cli.installation import environment, samples, selftest
+from jadfer_cli.installation.findings import OK, PROBLEM, WARNING
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = [
@@ -85,12 +85,15 @@ def test_a_whole_installation(program, tmp_path):
     said = {line[9:].split("  ")[0]: line for line in lines if line[:7].strip() in (OK, WARNING)}
     for name in ("torch", "decord2", "av", "insightface", "onnxruntime", "trackers", "pyarrow"):
         assert said[name].startswith("ok"), name
-    assert "as installed" in said["centerface"] and "sha256" in said["centerface"]
-    assert "as in the registry" in said["tiny"]
+    assert "CenterFace loads; sha256" in said["centerface"]
+    assert "as installed" in said["centerface"] and "as in the registry" in said["tiny"]
     assert "h264, hevc, vp9, av1" in said["codecs"]
     assert "4 frames" in said["video"] and "6 of 6 faces" in said["faces"]
     assert "6 faces scored" in said["expression"] and "read back" in said["parquet"]
-    assert said["buffalo_l"].startswith("warning") and "broken download" in said["buffalo_l"]
+    assert (
+        said["buffalo_l"].startswith("warning")
+        and "the download was interrupted" in said["buffalo_l"]
+    )
     assert "-> jadfer models fetch buffalo_l --overwrite" in got.stdout
     assert lines[-1].endswith("see the lines with -> above.")
 
@@ -131,10 +134,11 @@ def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
 
 def test_without_a_registry(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
-    with pytest.raises(Exception, match="registry of weights") as raised:
-        list(diagnose._weights())
-    found = diagnose._from_error("Expression weights", raised.value)
-    assert found.status == PROBLEM and "pip install" in found.remedy
+    group = "Expression weights"
+    monkeypatch.setattr(doctors, "CHECKS", {group: doctors.CHECKS[group]})
+    (found,) = doctors.examine()
+    assert (found.group, found.name, found.status) == (group, group.lower(), PROBLEM)
+    assert "weights" in found.detail and "pip install" in found.remedy
 
 
 def test_a_check_that_fails_does_not_stop_the_others(monkeypatch):
@@ -142,12 +146,15 @@ def test_a_check_that_fails_does_not_stop_the_others(monkeypatch):
         raise RuntimeError("boom")
         yield
 
-    for name in ("_libraries", "_devices", "_decoders", "_detectors", "_weights", "_self_test"):
-        monkeypatch.setattr(diagnose, name, fails)
+    checks = {group: fails for group in GROUPS} | {"System": environment.check_system}
+    assert list(doctors.CHECKS) == GROUPS
+    monkeypatch.setattr(doctors, "CHECKS", checks)
     begun = []
-    findings = list(diagnose.examine(begun.append))
+    findings = list(doctors.examine(begun.append))
     assert begun == GROUPS
+    assert [f.group for f in findings[-6:]] == GROUPS[1:]
     assert [f.detail for f in findings[-6:]] == ["RuntimeError: boom"] * 6
+    assert {f.group for f in findings[:-6]} == {"System"}
 
 
 def fake_torch(cuda, error="boom"):
@@ -160,8 +167,8 @@ def fake_torch(cuda, error="boom"):
 @pytest.mark.parametrize(
     ("cuda", "driver", "visible", "status", "said", "remedy"),
     [
-        (None, False, None, OK, "CPU build, and no NVIDIA driver", ""),
-        (None, True, None, WARNING, "CPU build, yet an NVIDIA driver", "pytorch.org"),
+        (None, False, None, OK, "CPU build, and there is no NVIDIA driver", ""),
+        (None, True, None, WARNING, "CPU build, but there is an NVIDIA driver", "pytorch.org"),
         ("12.8", False, None, OK, "no NVIDIA driver", ""),
         ("12.8", True, "", WARNING, "CUDA_VISIBLE_DEVICES hides", "Unset"),
         ("12.8", True, None, WARNING, "driver on your system is too old", "needs CUDA 12.8"),
@@ -172,7 +179,7 @@ def test_why_there_is_no_cuda(monkeypatch, cuda, driver, visible, status, said, 
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     torch = fake_torch(cuda, "The NVIDIA driver on your system is too old (found 11040). Update.")
-    found = diagnose._no_cuda(torch, driver=driver)
+    found = environment.explain_no_cuda(torch, driver=driver)
     assert (found.status, found.name) == (status, "cuda")
     assert said in found.detail and remedy in found.remedy
     assert bool(remedy) == bool(found.remedy)
@@ -187,15 +194,15 @@ def test_a_card_is_enough_without_onnx_runtimes_cuda(monkeypatch):
         "torch": SimpleNamespace(cuda=cuda, version=SimpleNamespace(cuda="12.8")),
         "onnxruntime": SimpleNamespace(get_available_providers=lambda: ["CPUExecutionProvider"]),
     }
-    monkeypatch.setattr(diagnose, "_import", fakes.__getitem__)
-    _, device, providers = diagnose._devices()
+    monkeypatch.setattr(environment, "import_library", fakes.__getitem__)
+    _, device, providers = environment.check_devices()
     assert device.name == "cuda:0" and device.detail == "H200, 141 GiB, CUDA 12.8"
     assert providers.status == OK and "PyTorch runs both networks" in providers.detail
 
 
 def test_two_distributions_of_one_library(monkeypatch):
-    monkeypatch.setattr(diagnose, "_version", lambda name: "1.0")
-    found = diagnose._library("onnxruntime", ("onnxruntime", "onnxruntime-gpu"))
+    monkeypatch.setattr(environment, "installed_version", lambda name: "1.0")
+    found = environment.check_library("onnxruntime", ("onnxruntime", "onnxruntime-gpu"))
     assert found.status == WARNING and "overwrite each other's files" in found.detail
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in found.remedy
 
@@ -211,42 +218,44 @@ def test_two_distributions_of_one_library(monkeypatch):
     ],
 )
 def test_import_remedies(module, said, remedy):
-    assert remedy in diagnose.import_remedy(module, said)
+    assert remedy in environment.import_remedy(module, said)
 
 
 def test_codecs_that_are_missing(monkeypatch):
     av = SimpleNamespace(__version__="1", codecs_available={"h264", "hevc", "vp9", "av1"})
-    monkeypatch.setattr(diagnose, "_import", {"torch": 0, "decord": 0, "av": av}.__getitem__)
-    codecs = list(diagnose._decoders())[-1]  # FFmpeg's own av1 needs a GPU
+    libraries = {"torch": 0, "decord": 0, "av": av}
+    monkeypatch.setattr(environment, "import_library", libraries.__getitem__)
+    codecs = list(environment.check_decoders())[-1]  # FFmpeg's own av1 needs a GPU
     assert codecs.status == WARNING and codecs.detail == "PyAV cannot decode av1"
 
 
 def test_folders_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    found = diagnose._writable("folder of packs", tmp_path / "file" / "models", "Set HOME.")
+    found = environment.check_folder("folder of packs", tmp_path / "file" / "models", "Set HOME.")
     assert found.status == WARNING and found.remedy == "Set HOME."
-    found = diagnose._writable("folder of packs", tmp_path / "not" / "yet", "Set HOME.")
+    found = environment.check_folder("folder of packs", tmp_path / "not" / "yet", "Set HOME.")
     assert found.status == OK and "GB free" in found.detail
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]  # nothing was made
 
 
 def test_memory_is_plausible():
-    total, free = diagnose.memory_bytes()
+    total, free = environment.memory_bytes()
     assert total > 100 << 20 and (free is None or 0 < free <= total)
 
 
 def test_the_self_test_notices_a_face_that_is_not_found(monkeypatch):
-    assert selftest.face_picture().shape == (886, 1280, 3)
+    assert samples.face_picture().shape == (886, 1280, 3)
     blank = np.zeros((480, 640, 3), np.uint8)
-    monkeypatch.setattr(selftest, "face_picture", lambda: blank)
+    monkeypatch.setattr(samples, "face_picture", lambda: blank)
     findings = list(selftest.run())
     names = [(f.name, f.status) for f in findings]
     assert names == [("video", OK), ("faces", PROBLEM), ("parquet", OK)]
-    assert "found 0 faces where 6 are" in findings[1].detail
+    assert "found 0 of 6 faces" in findings[1].detail
 
 
 def test_the_self_test_without_a_picture(monkeypatch):
-    monkeypatch.setattr(selftest, "_PICTURE", "no/such.jpg")
-    found = selftest._attempt("faces", lambda: selftest._faces([], []))
-    assert found.status == WARNING and "no picture of faces" in found.detail
-    assert "insightface" in found.remedy
+    monkeypatch.setattr(samples, "PICTURE", "no/such.jpg")
+    findings = {f.name: f for f in selftest.run()}
+    assert list(findings) == ["video", "faces", "parquet"]
+    assert findings["faces"].status == WARNING
+    assert "not tested" in findings["faces"].detail and "insightface" in findings["faces"].remedy

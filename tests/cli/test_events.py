@@ -8,10 +8,8 @@ from made import Made, Track
 from praatio import textgrid
 from praatio.utilities.constants import Interval
 from pympi.Elan import Eaf
-from typer.testing import CliRunner
 
 from jadfer_cli.analysis.events import COLUMNS
-from jadfer_cli.cli.app import app
 
 
 @pytest.fixture
@@ -26,9 +24,8 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def run(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    return lambda *args: CliRunner().invoke(app, ["events", *map(str, args)])
+def run(invoke):
+    return lambda *args: invoke("events", *args, width=200)
 
 
 def test_started_as_a_user_does(results, jadfer, tmp_path):

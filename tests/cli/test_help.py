@@ -6,7 +6,6 @@ import subprocess
 import sys
 
 import pytest
-from typer.testing import CliRunner
 
 from jadfer_cli.cli import app, commands
 
@@ -38,7 +37,7 @@ def test_the_help_page_lists_every_command_with_the_first_line_of_its_help(invok
         assert f" {name} {first_line}" in shown
 
 
-def test_a_command_is_one_file(monkeypatch, tmp_path):
+def test_a_command_is_one_file(monkeypatch, tmp_path, capsys):
     (tmp_path / "greet.py").write_text(
         "import typer\n"
         f"PANEL, HELP = {commands.RESULTS_PANEL!r}, 'Greet somebody.'\n"
@@ -51,7 +50,8 @@ def test_a_command_is_one_file(monkeypatch, tmp_path):
     assert app.command_names() == tuple(sorted((*app.COMMANDS, "greet")))
     greet = app.load("greet")
     assert (greet.help, greet.rich_help_panel) == ("Greet somebody.", commands.RESULTS_PANEL)
-    assert CliRunner().invoke(greet, ["Ada"]).stdout == "hello Ada\n"
+    greet.main(["Ada"], standalone_mode=False)
+    assert capsys.readouterr().out == "hello Ada\n"
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

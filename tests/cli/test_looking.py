@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import Made, Track, options
-from typer.testing import CliRunner
 
-from jadfer_cli.cli.app import app
 from jadfer_cli.cli.timeline import clock, letters
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import AnnotateOptions
@@ -43,15 +41,6 @@ def results(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(monkeypatch):
-    def call(*args, width=80):
-        monkeypatch.setenv("COLUMNS", str(width))
-        return CliRunner().invoke(app, [str(arg) for arg in args])
-
-    return call
-
-
 def test_a_user_looks_at_results(jadfer, results):
     shown = jadfer("show", results / "two.parquet")
     assert shown.returncode == 0 and shown.stderr == ""
@@ -80,13 +69,13 @@ def test_a_user_looks_at_results(jadfer, results):
         ("crowd", "19 "),
     ],
 )
-def test_show_says_what_is_special(run, results, name, says):
-    found = run("show", results / f"{name}.parquet")
+def test_show_says_what_is_special(invoke, results, name, says):
+    found = invoke("show", results / f"{name}.parquet")
     assert found.exit_code == 0 and says in found.stdout, found.stdout
     assert all(len(line) <= 80 for line in found.stdout.splitlines())
 
 
-def test_show_puts_warnings_first(run, tmp_path):
+def test_show_puts_warnings_first(invoke, tmp_path):
     model = {"name": "try", "sha256": "3" * 64, "preview": True, "metrics": {}}
     counts = {
         "frames_analysed": 100, "frames_corrupt": 2, "frames_repeated": 3, "tracks_left_out": 1,
@@ -96,7 +85,7 @@ def test_show_puts_warnings_first(run, tmp_path):
         [Track(0, [0])], n_frames=100, options=AnnotateOptions(relative_paths=True),
         metadata={"model": model, "counts": counts, "warnings": ["Pixels are not square."]},
     ).write(tmp_path / "a.parquet")  # fmt: skip
-    lines = run("show", path, width=120).stdout.splitlines()
+    lines = invoke("show", path, width=120).stdout.splitlines()
     assert [line.removeprefix("Warning: ") for line in lines[1:7]] == [
         "Pixels are not square.",
         "The model try is a preview; do not publish its scores.",
@@ -108,8 +97,8 @@ def test_show_puts_warnings_first(run, tmp_path):
     assert "Options      --relative-paths" in lines
 
 
-def test_show_of_many_is_a_table(run, results, tmp_path):
-    found = run("show", results)
+def test_show_of_many_is_a_table(invoke, results, tmp_path):
+    found = invoke("show", results)
     assert found.exit_code == 0
     assert "Warning: The results have different models" in found.stdout
     assert "different labels" in found.stdout and "settings: --every" in found.stdout
@@ -119,33 +108,33 @@ def test_show_of_many_is_a_table(run, results, tmp_path):
     assert rows[-1][:2] == ["all", "8"] and "314" in rows[-1]  # frames
     assert all(len(line) <= 80 for line in lines)
     out = tmp_path / "all.csv"
-    assert run("show", results, "-o", out).exit_code == 0
+    assert invoke("show", results, "-o", out).exit_code == 0
     table = pd.read_csv(out).set_index("result")
     row = table.loc[str(results / "two.parquet")]
     assert row["tracks"] == 2 and row["share_sadness"] == pytest.approx(30 / 70)
     assert pd.isna(table.loc[str(results / "seven.parquet"), "share_contempt"])
 
 
-def test_damaged_files_in_a_folder_are_named(run, results, tmp_path):
+def test_damaged_files_in_a_folder_are_named(invoke, results, tmp_path):
     shutil.copy(results / "two.parquet", tmp_path)
     (tmp_path / "cut.parquet").write_bytes((results / "two.parquet").read_bytes()[:5000])
     pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "other.parquet")  # not ours: no word of it
-    found = run("summary", tmp_path, width=300)
+    found = invoke("summary", tmp_path, width=300)
     assert found.exit_code == 0
     assert found.stderr == (
         f"Warning: {tmp_path / 'cut.parquet'} is no readable Parquet file; it is left out.\n"
     )
 
 
-def test_show_for_machines(run, results, tmp_path):
-    found = run("show", results / "two.parquet", "--json")
+def test_show_for_machines(invoke, results, tmp_path):
+    found = invoke("show", results / "two.parquet", "--json")
     (facts,) = json.loads(found.stdout)
     assert facts["tracks"][1] == {
         "track_id": 1, "first_seen_s": 0.4, "last_seen_s": pytest.approx(1.2),
         "seconds_seen": pytest.approx(0.8), "usable_share": pytest.approx(1),
         "expression_shares": {"surprise": pytest.approx(1)},
     }  # fmt: skip
-    assert run("show", results / "two.parquet", "-o", tmp_path / "a.json").exit_code == 0
+    assert invoke("show", results / "two.parquet", "-o", tmp_path / "a.json").exit_code == 0
     assert json.loads((tmp_path / "a.json").read_text()) == [facts]
 
 
@@ -159,8 +148,8 @@ def test_letters_and_clock():
     ]  # fmt: skip
 
 
-def test_summary_on_the_terminal_and_as_files(jadfer, run, results, tmp_path):
-    found = run("summary", results)
+def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path):
+    found = invoke("summary", results)
     assert found.exit_code == 0 and "different models" in found.stderr
     lines = found.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
@@ -177,11 +166,11 @@ def test_summary_on_the_terminal_and_as_files(jadfer, run, results, tmp_path):
     assert one["transitions"] == 1 and one["episode_mean_s_happiness"] == pytest.approx(0.8)
     counts = pd.read_parquet(pairs)
     assert counts["count"].sum() == table["transitions"].sum()
-    pooled = run("summary", results / "two.parquet", "--by", "video", "--all-faces", width=120)
+    pooled = invoke("summary", results / "two.parquet", "--by", "video", "--all-faces", width=120)
     assert "sadness 50%, happiness 25%, surprise 25%" in pooled.stdout
 
 
-def test_methods_prints_and_writes(jadfer, run, results, tmp_path):
+def test_methods_prints_and_writes(jadfer, invoke, results, tmp_path):
     found = jadfer("methods", results / "two.parquet")
     assert found.returncode == 0 and found.stderr == ""
     paragraph, empty, rest = found.stdout.split("\n", 2)
@@ -189,39 +178,39 @@ def test_methods_prints_and_writes(jadfer, run, results, tmp_path):
     assert rest.startswith("@software{jadfer,")
     for ending, holds in ((".md", "```bibtex"), (".txt", "@article{Gao2024"), (".bib", "@misc")):
         out = tmp_path / f"m{ending}"
-        done = run("methods", results / "two.parquet", "-o", out)
+        done = invoke("methods", results / "two.parquet", "-o", out)
         assert done.exit_code == 0 and "from 1 result" in done.stderr
         text = out.read_text("utf-8")
         assert "Gao2024" in text and (holds in text or ending == ".bib")
         assert ("annotated with jadfer" in text) == (ending != ".bib")
-    many = run("methods", results)
+    many = invoke("methods", results)
     assert many.exit_code == 0 and "different models" in many.stderr
     assert "not all processed alike: they form 3 groups" in many.stdout.replace("\n", " ")
 
 
-def test_diff_of_files(run, results):
-    found = run("diff", results / "two.parquet", results / "nobody.parquet", width=200)
+def test_diff_of_files(invoke, results):
+    found = invoke("diff", results / "two.parquet", results / "nobody.parquet", width=200)
     assert found.exit_code == 1
     first, *rest = found.stdout.splitlines()
     assert first.startswith("The results differ: frames analysed (50 only in A, 0 only in B); ")
     assert "faces found (80 only in A, 0 only in B)" in first
     assert any("first in frame 0" in line for line in rest)
-    quiet = run("diff", results / "two.parquet", results / "nobody.parquet", "-q", width=200)
+    quiet = invoke("diff", results / "two.parquet", results / "nobody.parquet", "-q", width=200)
     assert quiet.stdout.splitlines() == [first]
     facts = json.loads(
-        run("diff", results / "two.parquet", results / "again.parquet", "--json").stdout
+        invoke("diff", results / "two.parquet", results / "again.parquet", "--json").stdout
     )
     assert facts["agree"] and facts["faces"] == 80 and facts["settings"] == []
-    settings = run("diff", results / "once.parquet", results / "seven.parquet", width=200)
+    settings = invoke("diff", results / "once.parquet", results / "seven.parquet", width=200)
     assert "model  A jadfer-compact (111111111111)" in settings.stdout
 
 
-def test_diff_of_folders(run, results, tmp_path):
+def test_diff_of_folders(invoke, results, tmp_path):
     for side, names in (("a", ["two", "once"]), ("b", ["two", "once", "vfr"])):
         (tmp_path / side / "deep").mkdir(parents=True)
         for name in names:
             shutil.copy(results / f"{name}.parquet", tmp_path / side / "deep" / f"{name}.parquet")
-    found = run("diff", tmp_path / "a", tmp_path / "b", width=200)
+    found = invoke("diff", tmp_path / "a", tmp_path / "b", width=200)
     assert found.exit_code == 1
     first, _, *rows = found.stdout.splitlines()
     assert first == "The results differ: 1 of 3 do not agree."
@@ -229,7 +218,7 @@ def test_diff_of_folders(run, results, tmp_path):
         ["deep/once.parquet", "agree"], ["deep/two.parquet", "agree"], ["deep/vfr.parquet", "only"],
     ]  # fmt: skip
     (tmp_path / "b" / "deep" / "vfr.parquet").unlink()
-    found = run("diff", tmp_path / "a", tmp_path / "b", "--json")
+    found = invoke("diff", tmp_path / "a", tmp_path / "b", "--json")
     assert (
         found.exit_code == 0 and [pair["agree"] for pair in json.loads(found.stdout)] == [True] * 2
     )
@@ -253,7 +242,9 @@ def test_diff_of_folders(run, results, tmp_path):
         (["diff", "two.parquet", "missing.parquet"], 1, "There is no file"),
     ],
 )
-def test_errors_say_what_and_change_nothing(run, results, tmp_path, monkeypatch, args, code, says):
+def test_errors_say_what_and_change_nothing(
+    invoke, results, tmp_path, monkeypatch, args, code, says
+):
     whole = (results / "two.parquet").read_bytes()
     (tmp_path / "two.parquet").write_bytes(whole)
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
@@ -261,7 +252,7 @@ def test_errors_say_what_and_change_nothing(run, results, tmp_path, monkeypatch,
     (tmp_path / "holes.parquet").write_bytes(b"PAR1" + bytes(3000) + whole[3004:])
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)
-    found = run(*args)
+    found = invoke(*args)
     assert found.exit_code == code
     assert says in found.stderr.replace("\n", " "), found.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -41,7 +41,7 @@ def test_halved_for_good_and_said_once():
     assert card.given == [16, 8, 4, 4, 4, 4, 4] and batches.size == 4
     assert joined(batches.over(card, range(3))) == [0, 1, 2]
     assert batches.warnings == [
-        "The GPU's memory was exhausted by 16 faces at once; 4 at once went on."
+        "16 faces at once exceeded the GPU's memory; batches were reduced to 4."
     ]
     assert (
         BatchLimiter(16, "faces").warnings == [] and BatchLimiter(16, "faces").over(card, []) == []
@@ -55,7 +55,7 @@ def test_fewer_than_a_batch_are_halved_from_their_number():
 
 
 def test_one_that_does_not_fit_is_an_error():
-    with pytest.raises(DeviceError, match="does not suffice for one of the faces") as caught:
+    with pytest.raises(DeviceError, match="too small for even one of the faces") as caught:
         BatchLimiter(4, "faces").over(Card(0), range(8))
     assert "--device cpu" in caught.value.hint
     assert explain(caught.value) is caught.value

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def annotator():
-    """With the embedded detector, which is the one on a fresh machine."""
+    """Uses the embedded detector, which a fresh installation has."""
     from jadfer_cli import AnnotateOptions, FaceOptions
     from jadfer_cli.pipeline.annotator import Annotator
 

@@ -1,4 +1,4 @@
-"""Real clips, whose content was read by eye before any model saw them (../shared/README.md)."""
+"""Real clips, whose content a person described before any model saw them."""
 
 import av
 import numpy as np
@@ -31,7 +31,7 @@ def result(shared, rows_of):
 
 
 def shown_times(path) -> np.ndarray:
-    """Decoded, shown presentation times by PyAV, minus the first."""
+    """Presentation times of the decoded frames by PyAV, relative to the first."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         times = sorted(frame.pts * float(frame.time_base) for frame in container.decode(stream))

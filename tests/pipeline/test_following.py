@@ -1,4 +1,4 @@
-"""Faces followed in squares, against a look at every whole frame, on the demo clip."""
+"""Following faces in small squares, compared with detection in every whole frame (demo clip)."""
 
 import dataclasses
 

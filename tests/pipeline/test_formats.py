@@ -1,4 +1,4 @@
-"""The same clip in every codec, turned, and at a variable rate: same faces, same times."""
+"""The same clip in every codec, rotated, and at a variable rate: same faces, same times."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -34,7 +34,7 @@ FORMATS = {
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Six frames of her, three without her, three of her from later on."""
+    """Six frames with the woman, three without her, three with her from a later time."""
     with av.open(str(DEMO)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     return [*frames[90:96], *frames[150:153], *frames[205:208]]
@@ -42,7 +42,7 @@ def pictures():
 
 @pytest.fixture(scope="module")
 def reference(pictures, rows_of, tmp_path_factory):
-    """The clip without loss."""
+    """The rows of the losslessly encoded clip."""
     path = tmp_path_factory.mktemp("reference") / "lossless.mkv"
     rows = rows_of(make_video(path, pictures, options={"crf": "0", "preset": "ultrafast"}))
     assert rows["face_detected"].tolist() == [True] * 6 + [False] * 3 + [True] * 3
@@ -63,7 +63,7 @@ def same_faces(rows: pd.DataFrame, reference: pd.DataFrame) -> None:
     assert rows["track_id"].tolist() == reference["track_id"].tolist()
     assert (rows["frame_status"] == "ok").all()
     has_face = reference["face_detected"].to_numpy()
-    # lossy pictures move a detector's box a little; 0.5 is the usual "same face"
+    # lossy compression moves boxes a little; 0.5 is the usual threshold for the same face
     assert overlap(rows[has_face], reference[has_face]).min() > 0.7
 
 
@@ -73,13 +73,13 @@ def test_codecs_and_containers(pictures, reference, rows_of, tmp_path, name):
     rows = rows_of(make_video(tmp_path / name, pictures, **arguments))
     same_faces(rows, reference)
     fps = float(arguments.get("fps", 25))
-    # milliseconds are all that Matroska stores
+    # Matroska stores milliseconds
     assert np.allclose(rows["time_s"], np.arange(N) / fps, atol=0.001)
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_turned_by_metadata(pictures, reference, rows_of, tmp_path, degrees):
-    """Stored turned, with the note to turn it back: boxes are those of the upright picture."""
+    """Stored rotated, with metadata to rotate it back: boxes refer to the upright picture."""
     stored = [np.ascontiguousarray(np.rot90(picture, degrees // 90)) for picture in pictures]
     rows = rows_of(make_video(tmp_path / "turned.mp4", stored, rotation=degrees))
     metadata = rows.attrs["jadfer"]["video"]
@@ -99,5 +99,5 @@ def test_variable_frame_rate(pictures, reference, rows_of, tmp_path, suffix):
     assert np.allclose(rows["time_s"], np.array(pts) / 1000, atol=0.001)
     assert np.allclose(rows["duration_s"][:-1], np.diff(pts) / 1000, atol=0.0011)
     assert rows.attrs["jadfer"]["video"]["variable_frame_rate"]
-    # the ids follow the times: she is away for 0.2 s of pictures but 0.62 s of clock
+    # IDs follow the time stamps: she is missing for 3 frames, but these last 0.62 s
     same_faces(rows, reference)

@@ -1,4 +1,4 @@
-"""Frames held, looked at, cropped and scored by PyTorch, as on a GPU: the rows are the same.
+"""PyTorch holds, searches, crops and scores frames, as on a GPU: the rows are the same.
 
 Run on the CPU, and on a GPU where there is one.
 """
@@ -17,7 +17,7 @@ from jadfer_cli.faces.follow import follow, iou
 from jadfer_cli.installation.selftest import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.flow import annotate_video
-from jadfer_cli.pipeline.run_metadata import run_metadata
+from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.pipeline.steps import crop, in_batches, score, track
@@ -25,7 +25,7 @@ from jadfer_cli.records import CORRUPT, OK, Crops, Frame
 
 PLAIN = AnnotateOptions(
     video=VideoOptions(end_s=2.4),
-    # 256 px: the frames of 320 x 240 are scaled
+    # 256 px, so that frames of 320 x 240 are scaled
     faces=FaceOptions(detector="centerface", detection_size=256, redetect_s=0),
     model=ModelOptions(device="cpu"),
 )
@@ -51,7 +51,7 @@ def annotated(annotator):
     state = RunState()
     batches = annotate_video(source, annotator.networks, Frames(), state)
     frames = [frame for batch in batches for frame in batch]
-    return frames, run_metadata(annotator.networks, source, state, sha256=None)
+    return frames, result_metadata(annotator.networks, source, state, sha256=None)
 
 
 class Frames:
@@ -89,7 +89,7 @@ def test_the_demo_has_the_same_rows(device):
     overlap, differ = np.array(overlap), np.array(differ)
     assert len(overlap) == 60 and overlap.min() > 0.9
     assert differ.mean() < FASTER_DETECTION_MEAN
-    # where CenterFace took the same cell; see faces/test_pictures.py
+    # faces for which CenterFace chose the same cell; see faces/test_pictures.py
     same = overlap > (0.98 if device == "cpu" else 0.96)
     assert same.mean() > 0.8
     assert differ[same].max() < (OTHER_MACHINE if device == "cpu" else HALF_MAX)
@@ -119,7 +119,7 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
     predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
     batches = score(in_batches(seen, 64), predictor, picture.shape[1::-1])
     scored = [frame for batch in batches for frame in batch]
-    assert all(crops.device.type == device for crops in given)  # no way round by the CPU
+    assert all(crops.device.type == device for crops in given)  # no detour via the CPU
     for one, frame in zip(seen, scored, strict=True):
         expected = predictor.probabilities(one.crops.rgb)
         most = SAME_MACHINE if device == "cpu" else HALF_MAX

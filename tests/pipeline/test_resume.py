@@ -1,4 +1,4 @@
-"""Interrupted and killed runs go on inside the video and end as if nothing had happened."""
+"""Interrupted and killed runs resume inside the video and end as if nothing had happened."""
 
 import copy
 import dataclasses
@@ -19,6 +19,7 @@ from media import damage, make_video, packet_spans
 from tolerances import SAME_MACHINE
 
 from jadfer_cli.errors import VideoError
+from jadfer_cli.options import VideoOptions
 from jadfer_cli.pipeline import counts, hashing, resume, steps
 from jadfer_cli.results import parts
 from jadfer_cli.results.parts import parts_folder
@@ -27,20 +28,20 @@ from jadfer_cli.video import reader
 
 N = 40
 DETECTOR = ("--detector", "centerface")
-# put into every process by PYTHONPATH: a part at each look at a whole frame
+# injected into every process by PYTHONPATH: store a segment at each whole-frame detection
 EAGER = "from jadfer_cli.results import parts\nparts.PART_S = 0.0\n"
 
 
 @pytest.fixture
 def eager(monkeypatch):
-    """A part at each look at a whole frame, and seeks in short videos, too."""
+    """Stores a segment at each whole-frame detection, and seeks even in short videos."""
     monkeypatch.setattr(parts, "PART_S", 0.0)
     monkeypatch.setattr(audit, "_SEEK_FROM", 10)
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Demo frames 45 to 84: one face, which leaves at 68; small."""
+    """Demo frames 45 to 84, made small: one face, which leaves at 68."""
     with av.open(str(DEMO)) as container:
         frames = [f for i, f in zip(range(45 + N), container.decode(video=0), strict=False)]
     return [f.reformat(320, 240).to_ndarray(format="rgb24") for f in frames[45:]]
@@ -53,7 +54,7 @@ def clip(pictures, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(annotator, tmp_path_factory):
-    """The result of an uninterrupted run, once for each clip and set of options."""
+    """The result of an uninterrupted run, computed once per clip and annotator."""
 
     @functools.cache
     def result(path, its=annotator):
@@ -65,7 +66,7 @@ def expected(annotator, tmp_path_factory):
 
 
 class Cut(KeyboardInterrupt):
-    """Ctrl-C at some frame."""
+    """Ctrl-C at a chosen frame."""
 
 
 def cut_at(monkeypatch, n):
@@ -130,7 +131,7 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     same(pd.read_parquet(out), whole)
     assert metadata["taken_up"] == [15, 23]
     assert names(tmp_path) == ["c.json", "c.parquet"]
-    # no frame before the last part's end is looked at; PyAV decodes from the key frame before
+    # no frame before the last segment's end is searched; PyAV decodes from the key frame before
     assert judged[0].index == (0 if decoder == "decord" else 18) and judged[-1].index == N - 1
     assert len(looks) <= 8
     first = next(p for p in shown if p.stage == "annotating")
@@ -157,10 +158,36 @@ def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expect
     assert len(pd.read_parquet(out).attrs["jadfer"]["taken_up"]) == 2
 
 
+def test_a_note_about_a_skipped_frame_is_neither_lost_nor_repeated(
+    annotator, clip, expected, eager, tmp_path, monkeypatch
+):
+    """decord gives up at frame 21, which is not analysed; the run is interrupted just after it."""
+    from_decord = reader.VideoReader._from_decord
+
+    def gives_up(self, judged):
+        if judged.index == 21 and self._decord is not None:
+            self._drop_decord(21, "as the test wants")
+        return from_decord(self, judged)
+
+    monkeypatch.setattr(reader.VideoReader, "_from_decord", gives_up)
+    sparse = copy.copy(annotator)
+    sparse.options = dataclasses.replace(annotator.options, video=VideoOptions(every=2))
+    sparse.networks = dataclasses.replace(
+        annotator.networks, options=sparse.options, redetect_s=0.0
+    )
+    whole = expected(clip, sparse)
+    warnings = ["PyAV took over from decord at frame 21: as the test wants."]
+    assert whole.attrs["jadfer"]["warnings"] == warnings
+    out = tmp_path / "c.parquet"
+    interrupt(sparse, clip, out, 14)
+    assert sparse.annotate_to(clip, out)["taken_up"] == [22]
+    same(pd.read_parquet(out), whole)
+
+
 def test_two_people_with_landmarks_and_max_faces_at_every_whole_frame(
     annotator, pictures, expected, eager, tmp_path
 ):
-    # the second face is there half of the time
+    # the second face is visible half of the time
     path = make_video(
         tmp_path / "two.mp4",
         [np.hstack([p, p if i < 12 else 0 * p]) for i, p in enumerate(pictures[:24])], gop=6,
@@ -190,13 +217,13 @@ def test_what_does_not_fit_is_dropped(annotator, clip, expected, eager, tmp_path
     path.write_bytes(clip.read_bytes())
     os.utime(path, ns=(1, 1))
     interrupt(annotator, path, out, 17)
-    os.utime(path, ns=(2, 2))  # as if it were another video
+    os.utime(path, ns=(2, 2))  # as if the video had been replaced
     interrupt(annotator, path, out, 17, said.append)
     assert said == [
         f"An unfinished run for {out} is discarded, because these have changed since: "
         "the video itself."
     ]
-    # parts whose ids the tracker does not give again, as of another version of `trackers`
+    # segments whose IDs the tracker does not reproduce, as with another version of `trackers`
     said.clear()
     frames_of = resume.frames_of
     monkeypatch.setattr(
@@ -239,7 +266,7 @@ def test_a_video_that_breaks_leaves_nothing(annotator, clip, eager, tmp_path, mo
 
 @pytest.fixture
 def eagerly(tmp_path):
-    """The environment in which every process writes a part at each look at a whole frame."""
+    """An environment in which every process stores a segment at each whole-frame detection."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(EAGER)
     path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
@@ -247,7 +274,7 @@ def eagerly(tmp_path):
 
 
 def started_until_a_part(command, env, out, n):
-    """The process, once the n-th part of a result is there."""
+    """Starts a process and returns it once the n-th segment of the result exists."""
     process = subprocess.Popen(
         command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

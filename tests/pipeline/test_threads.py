@@ -1,4 +1,4 @@
-"""Stages in threads: order, back-pressure, errors, and an end that waits for them."""
+"""Stages in threads: order, back-pressure, errors, and a shutdown that waits for them."""
 
 import subprocess
 import sys

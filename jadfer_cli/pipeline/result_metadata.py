@@ -12,7 +12,7 @@ from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.results.metadata import video_metadata
 
 
-def run_metadata(
+def result_metadata(
     networks: Networks,
     source: Source,
     state: RunState,
