@@ -136,7 +136,9 @@ def test_every_option_in_a_block_is_one_of_its_command(options):
 def test_every_option_in_the_text_is_one_of_some_command(options):
     known = set().union(*options.values()) | {"--index-url", "--version"}
     for page in PAGES:
-        prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+        prose = re.sub(
+            r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+        )
         for code in re.findall(r"`([^`]+)`", prose):
             unknown = set(re.findall(r"(?<!\S)(--[a-z][a-z-]*)", code)) - known
             assert not unknown, f"{page.name}: no command has {', '.join(unknown)} ({code})"
@@ -146,13 +148,13 @@ def test_every_option_in_the_text_is_one_of_some_command(options):
 
 def test_every_link_leads_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target} does not exist"
 
 
 def test_every_public_name_is_in_the_guide_to_python():
-    text = (GUIDES / "python-api.md").read_text()
+    text = (GUIDES / "python-api.md").read_text(encoding="utf-8")
     for name in jadfer_cli.__all__:
         assert re.search(rf"\b{name}\b", text), f"python-api.md does not name {name}"
 
@@ -281,6 +283,11 @@ def test_a_reader_types_it(page, kitchen, invoke, tmp_path, monkeypatch):
     if page.name == "README.md":  # it shows what the demo gives
         shutil.copy(DEMO, folder / "examples" / "demo.mp4")
     monkeypatch.chdir(folder)
+    # a fresh machine has no InsightFace packs; cached graphs are the same for all
+    monkeypatch.setenv(
+        "XDG_CACHE_HOME", os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
     reader = Reader(invoke)
     for block in BLOCKS[page]:
         reader.run(block)

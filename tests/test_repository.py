@@ -17,14 +17,15 @@ from jadfer_cli.results.columns import column_descriptions
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "jadfer_cli"
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAX_README_LINES = 220
 MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
 MAX_WORDS = 25  # in a sentence of README and guides
 
 TREES = {
-    path.relative_to(PACKAGE): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))
+    path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
 }
 
 
@@ -104,7 +105,9 @@ def test_readme_draws_the_modules_and_layers():
     picture = README.split("    jadfer_cli/\n", 1)[1].split("    weights/ ", 1)[0]
     modules = {path.name for path in TREES if path.parent == Path(".")} - {"_version.py"}
     assert set(re.findall(r"\b\w+\.py\b", picture)) - {"annotator.py", "flow.py"} == modules
-    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
+        "importlinter"
+    ]
     (layers,) = [c["layers"] for c in rules["contracts"] if c["id"] == "layers"]
     drawn = README.split("Imports only go down", 1)[1].split("\n\n")[1].splitlines()
     words = [set(re.findall(r"\w+", re.sub(r"\(.*\)", "", line))) for line in drawn]
@@ -116,7 +119,9 @@ def test_readme_is_short():
 
 
 def test_no_file_is_too_long_to_read_in_one_sitting():
-    lengths = {path: len((PACKAGE / path).read_text().splitlines()) for path in TREES}
+    lengths = {
+        path: len((PACKAGE / path).read_text(encoding="utf-8").splitlines()) for path in TREES
+    }
     longer = {str(path): n for path, n in lengths.items() if n > MAX_FILE_LINES}
     assert not longer, f"Longer than {MAX_FILE_LINES} lines: {longer}"
 
@@ -141,13 +146,15 @@ def test_no_function_is_longer_than_a_screen():
 
 
 def test_changelog_names_this_version():
-    newest = re.search(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(
+        r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert newest and newest[1] == jadfer_cli.__version__
 
 
 def columns_table() -> dict[str, list[str]]:
     """The rows of the guide's table by their first cell: type, unit, description."""
-    guide = (ROOT / "examples" / "guides" / "columns.md").read_text()
+    guide = (ROOT / "examples" / "guides" / "columns.md").read_text(encoding="utf-8")
     table = guide.split("| column |", 1)[1].split("\n\n", 1)[0]
     rows = [line.strip("|").split(" | ") for line in table.splitlines() if line.startswith("| `")]
     return {row[0].strip(" `"): [cell.strip(" `") for cell in row[1:]] for row in rows}
@@ -175,7 +182,7 @@ def test_the_guide_gives_the_types_that_pandas_gives(tmp_path):
 def prose(page: Path) -> Iterator[str]:
     """The paragraphs and list items of a page, without code, tables and pictures."""
     text = re.sub(r"^```.*?^```$|^ {4}.*?$|^\|.*?$|^#.*?$|^!\[.*?$|<!--.*?-->", "",
-                  page.read_text(), flags=re.DOTALL | re.MULTILINE)  # fmt: skip
+                  page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)  # fmt: skip
     for paragraph in re.split(r"\n\s*\n|\n(?=- )", text):
         yield " ".join(paragraph.split())
 
@@ -208,11 +215,11 @@ def test_registry_matches_the_files():
         assert entry.summary and entry.terms
         # a stand-in says so in its name, too
         assert ("preview" in entry.name) == entry.preview
-    table = json.loads((ROOT / "weights" / "registry.json").read_text())
+    table = json.loads((ROOT / "weights" / "registry.json").read_text(encoding="utf-8"))
     assert table["default"] in table["models"]
 
 
 def test_nothing_reads_the_developers_folder():
     for folder in ("jadfer_cli", "examples"):
         for path in (ROOT / folder).rglob("*.py"):
-            assert "../shared" not in path.read_text(), path
+            assert "../shared" not in path.read_text(encoding="utf-8"), path
