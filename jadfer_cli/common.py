@@ -1,4 +1,4 @@
-"""Small things that several stages need and no library gives as they are."""
+"""Helpers shared by all stages: hashing, times as text, output control, safe writing."""
 
 from __future__ import annotations
 
@@ -14,29 +14,38 @@ from pathlib import Path
 
 from jadfer_cli.errors import ModelError, OutputError
 
+# How network disks report that they cannot lock files, or cannot sync folders.
+UNSUPPORTED_ERRNOS = frozenset(
+    {
+        errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EBADF,
+        errno.EACCES, errno.EPERM,
+    }
+)  # fmt: skip
+
 
 def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
-    """Hexadecimal SHA-256 of a file, read in pieces.
+    """Return the hexadecimal SHA-256 of a file, read in chunks.
 
     Args:
         path: The file.
-        stop: Asked before each piece; once true, the rest is left out.
+        stop: Called before each chunk; once it returns True, the rest is not read and the
+            result is meaningless.
 
     Raises:
         OSError: The file cannot be read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while not stop() and (piece := file.read(1 << 20)):
-            digest.update(piece)
+        while not stop() and (chunk := file.read(1 << 20)):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
-def seconds_of(text: str) -> float:
-    """Seconds of "90", "1:30" or "0:01:30.5".
+def parse_seconds(text: str) -> float:
+    """Return the seconds that "90", "1:30" or "0:01:30.5" stand for.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: The text has none of these forms.
     """
     seconds = 0.0
     for part in text.split(":"):
@@ -44,36 +53,59 @@ def seconds_of(text: str) -> float:
     return seconds
 
 
-def claim_process() -> None:
-    """Says that this process runs nothing but jadfer: a command or a worker, not a notebook.
+def clock(seconds: float, *, decimals: int = 0) -> str:
+    """Format a time as m:ss or h:mm:ss: 12.4 becomes 0:12, 3725 becomes 1:02:05.
 
-    Users of the command cannot act on what libraries warn of among themselves.
+    Args:
+        seconds: Zero or more.
+        decimals: Digits after the point: with 1, 65.25 becomes 1:05.2.
     """
-    global _own
-    _own = True
+    units = round(seconds * 10**decimals)
+    whole, fraction = divmod(units, 10**decimals)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return text + (f".{fraction:0{decimals}}" if decimals else "")
+
+
+def short_time(seconds: float) -> str:
+    """Format a time with a precision that suits its length: 4.96 s, 1:05.2 or 1:02:05."""
+    # the limits are where rounding would reach a full minute or hour
+    if seconds < 59.995:
+        return f"{seconds:.2f} s"
+    return clock(seconds, decimals=1 if seconds < 3599.95 else 0)
+
+
+def claim_process() -> None:
+    """Declare that this process runs only jadfer: a command or a worker, not a notebook.
+
+    Library warnings are then ignored, because users of the command cannot act on them.
+    """
+    global _owns_process
+    _owns_process = True
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 
 
-def own_process() -> bool:
-    """Whether nobody else's code runs here, that may import anything at any time."""
-    return _own
+def owns_process() -> bool:
+    """True if jadfer owns this process, rather than a notebook or another program."""
+    return _owns_process
 
 
-_own = False
+_owns_process = False
 
 
 @contextlib.contextmanager
 def ignored_warnings() -> Iterator[None]:
-    """Keeps warnings of libraries to themselves."""
+    """Ignore all warnings inside the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what libraries print and warn off the terminal; errors still rise."""
+def suppressed_output() -> Iterator[None]:
+    """Discard what libraries print or warn about inside the block; errors still propagate."""
     with (
         ignored_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -83,10 +115,10 @@ def quiet() -> Iterator[None]:
 
 
 def require_opencv() -> None:
-    """Checks that OpenCV can be imported, which slim servers lack libraries for.
+    """Check that OpenCV can be imported; minimal servers lack system libraries that it needs.
 
     Raises:
-        ModelError: It cannot.
+        ModelError: The import fails.
     """
     try:
         import cv2  # noqa: F401
@@ -99,7 +131,7 @@ def require_opencv() -> None:
 
 
 def cache_folder() -> Path:
-    """Where this user's cache of jadfer is."""
+    """Return the folder of this user's jadfer cache, which may not exist yet."""
     from platformdirs import user_cache_path
 
     return user_cache_path("jadfer")
@@ -107,14 +139,14 @@ def cache_folder() -> Path:
 
 @contextlib.contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turns an OSError about `path` into an OutputError with a hint."""
+    """Turn an OSError raised inside the block into an OutputError about `path`, with a hint."""
     try:
         yield
     except OSError as error:
         hints = {
             errno.ENOSPC: "The disk is full; make room or write elsewhere.",
             errno.EDQUOT: "Your disk quota is used up; make room or write elsewhere.",
-            errno.EFBIG: "A limit on file sizes is set here (see `ulimit -f`).",
+            errno.EFBIG: "A limit on file sizes is set (see `ulimit -f`).",
             errno.EACCES: "You may not write there; choose another folder.",
             errno.EPERM: "You may not write there; choose another folder.",
             errno.EROFS: "That disk is read-only; choose another folder.",
@@ -125,14 +157,14 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise OutputError(
             f"{path} cannot be written: {reason}.", hints.get(error.errno or 0)
-        ) from (error)
+        ) from error
 
 
 def check_writable(out: Path) -> None:
-    """Checks early that `out` can be written; writing itself may still fail.
+    """Check early that `out` can probably be written; the write itself may still fail.
 
     Raises:
-        OutputError: Its folder, or the one that would hold it, is not to be written to.
+        OutputError: `out` is a folder, or the nearest existing folder above it is not writable.
     """
     with explain_os_errors(out):
         if out.is_dir():
@@ -145,26 +177,53 @@ def check_writable(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a name beside `path` to write to; renamed if all went well, removed if not.
+def atomic_write(
+    path: Path, *, durable: bool = False, reported_as: Path | None = None
+) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, renamed on success and removed on any error.
+
+    Missing parent folders are created.
+
+    Args:
+        path: The file to write.
+        durable: Return only when the file would survive a power cut.
+        reported_as: The file that an error names; `path` by default.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     part = path.with_name(path.name + ".part")
     try:
-        with explain_os_errors(path):
+        with explain_os_errors(reported_as or path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield part
+            if durable:
+                fsync_file(part)
             os.replace(part, path)
+            if durable:
+                fsync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
 
 
-def clock(seconds: float) -> str:
-    """m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def fsync_file(path: Path) -> None:
+    """Make the contents of a file survive a power cut."""
+    with path.open("r+b") as file:  # Windows can only flush a file that is open for writing
+        os.fsync(file.fileno())
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make new names in a folder survive a power cut, where the system supports that."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED_ERRNOS:
+            raise

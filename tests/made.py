@@ -1,4 +1,4 @@
-"""Results made by hand, through the program's own sink, for tests of what is done with rows."""
+"""Synthetic results, written through the real sink, for tests of code that reads results."""
 
 import dataclasses
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from jadfer_cli.runtime import Runtime
 
 
 def sure(label: str, p: float = 0.9, labels=LABELS) -> np.ndarray:
-    """Probabilities (K,) of a face that shows `label` with p; the rest is shared out evenly."""
+    """Return probabilities (K,) with p for `label`; the others share the rest evenly."""
     found = np.full(len(labels), (1 - p) / (len(labels) - 1), np.float32)
     found[labels.index(label)] = p
     return found
@@ -23,10 +23,10 @@ def sure(label: str, p: float = 0.9, labels=LABELS) -> np.ndarray:
 
 @dataclass
 class Track:
-    """One face: the frames it is seen in, and what it shows there.
+    """One face: the frames in which it is seen, and its expression there.
 
-    `shows` is a label, a label a frame, or probabilities (n, K); `usable` and `box_px` count
-    for all its frames, or are given a frame.
+    `shows` is one label, one label per frame, or probabilities (n, K). `usable` and `box_px` hold
+    for all frames or are given per frame.
     """
 
     id: int
@@ -46,12 +46,12 @@ class Track:
 
 @dataclass
 class Made:
-    """A result to be written: `Made(tracks=[Track(0, [0, 1])], n_frames=3).write(path)`."""
+    """A result to write: `Made(tracks=[Track(0, [0, 1])], n_frames=3).write(path)`."""
 
     tracks: list[Track] = field(default_factory=list)
     n_frames: int = 10
-    times_s: object = None  # (n_frames,); by default 25 a second
-    frames: object = None  # indices of the frames analysed; by default all
+    times_s: object = None  # (n_frames,); 25 per second by default
+    frames: object = None  # indices of the analysed frames; all by default
     video: str = "clips/clip.mp4"
     labels: tuple = LABELS
     options: AnnotateOptions = field(default_factory=AnnotateOptions)
@@ -60,7 +60,7 @@ class Made:
     model_sha256: str = "1" * 64
     status: dict = field(default_factory=dict)  # frame index to status
     landmarks: bool = False
-    metadata: dict = field(default_factory=dict)  # replaces parts of the metadata
+    metadata: dict = field(default_factory=dict)  # overrides entries of the metadata
 
     def __post_init__(self) -> None:
         if self.times_s is None:
@@ -84,7 +84,7 @@ class Made:
     def _frame(self, index: int, faces: list[tuple]) -> AnnotatedFrame:
         n = len(faces)
         boxes = np.array([box for _, _, box, _ in faces], np.float32).reshape(n, 4)
-        # eyes, nose and corners of the mouth where a face in that box has them
+        # typical places of eyes, nose and corners of the mouth in the box
         at = np.array([(0.32, 0.4), (0.68, 0.4), (0.5, 0.6), (0.36, 0.77), (0.64, 0.77)])
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
         points = (boxes[:, None, :2] + at[None] * sides).astype(np.float32)
@@ -150,6 +150,6 @@ class Made:
 
 
 def options(**video) -> AnnotateOptions:
-    """Options with which frames were analysed: options(every=5)."""
+    """Return options with these video options, e.g. options(every=5)."""
     return dataclasses.replace(AnnotateOptions(), video=dataclasses.replace(
         AnnotateOptions().video, **video))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What people do with finished results.
+"""Read finished results: find, summarise, compare, plot and export them.
 
-It reads results only; it never annotates, and never imports `pipeline`.
+Nothing here annotates or trains, or imports `pipeline`.
 """

@@ -1,8 +1,8 @@
-"""Whether two results agree: settings, frames, times, faces, ids, boxes, probabilities.
+"""Compare two results: settings, frames, times, faces, IDs, boxes and probabilities.
 
-Rows are matched in three steps: by frame and track where the boxes overlap; what is left over by
-overlap alone (the same face under another id); what is still left by frame and track (the same
-id, elsewhere). Boxes overlap where their intersection over union is at least 0.5.
+Faces are matched in three steps: by frame and track if their boxes overlap; the rest by overlap
+alone (the same face under another ID); what is still left by frame and track (the same ID at
+another place). Boxes overlap if their intersection over union is at least 0.5.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.provenance import detector_text, model_text
+from jadfer_cli.analysis.frame_times import Floats, Ints
+from jadfer_cli.analysis.provenance import compare_settings
+from jadfer_cli.geometry import paired_iou
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
-from jadfer_cli.results.settings import fingerprint
 
 MIN_IOU = 0.5
-TIME_TOLERANCE_S = 1e-6  # float64 times of one container are equal
-BOX_TOLERANCE_PX = 0.1  # moves an aligned face by less than a tenth of a pixel
-_FRAMES_AT_ONCE = 5000
+TIME_TOLERANCE_S = 1e-6  # times of the same container are equal up to rounding
+BOX_TOLERANCE_PX = 0.1  # moves an aligned face by less than 0.1 px
+_CHUNK_FRAMES = 5000  # all pairs of an hour with 20 faces do not fit into memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Setting:
 
     Attributes:
         name: E.g. "model" or "--every".
-        a, b: Its values, in words.
+        a: Its value in A, in words.
+        b: Its value in B, in words.
     """
 
     name: str
@@ -45,24 +47,30 @@ class Comparison:
     """What differs between the results A and B.
 
     Attributes:
-        a, b: Their files.
-        tolerance: On probabilities.
-        settings: Settings that differ. They explain; they do not decide.
-        labels_only_a, labels_only_b: Labels that the other model does not have.
-        frames: Frames that both analysed.
-        frames_only_a, frames_only_b: Frames that only one analysed.
-        max_time_s: Largest difference of time_s or duration_s in those frames.
-        statuses: Frames whose status differs.
-        faces: Faces matched.
-        faces_only_a, faces_only_b: Faces without a match.
-        first_unmatched: The first frame with such a face; None if there is none.
-        other_ids: Matched faces whose track ids differ.
-        ids: Pairs of such ids, "A's id -> B's id", with the number of faces.
-        max_box_px: Largest difference of a box's edge.
-        usable: Faces that are usable in one only.
-        max_p, mean_p: Largest and mean difference of probabilities; 0 where nothing is matched.
-        worst_frame, worst_track: Where the largest is, by A's id; None where nothing differs.
-        expressions: Faces whose top expressions differ.
+        a: The file of A.
+        b: The file of B.
+        tolerance: Allowed difference of probabilities.
+        settings: Settings that differ. They explain differences, but do not count as such.
+        labels_only_a: Labels that only the model of A has.
+        labels_only_b: Labels that only the model of B has.
+        frames: Number of frames in both.
+        frames_only_a: Number of frames only in A.
+        frames_only_b: Number of frames only in B.
+        max_time_s: Largest difference of time_s or duration_s in common frames.
+        statuses: Number of common frames whose status differs.
+        faces: Number of matched faces.
+        faces_only_a: Number of faces of A without a match.
+        faces_only_b: Number of faces of B without a match.
+        first_unmatched: The first frame with an unmatched face; None if all are matched.
+        other_ids: Number of matched faces whose track IDs differ.
+        ids: Number of faces for each pair of such IDs, written "A's ID -> B's ID".
+        max_box_px: Largest difference of an edge of a box.
+        usable: Number of faces that are usable in only one result.
+        max_p: Largest difference of a probability; 0 without matched faces.
+        mean_p: Mean difference of probabilities; 0 without matched faces.
+        worst_frame: The frame with the largest difference; None if nothing differs.
+        worst_track: The track ID of that face in A.
+        expressions: Number of faces whose top expressions differ.
     """
 
     a: str
@@ -92,32 +100,32 @@ class Comparison:
 
     @property
     def differences(self) -> tuple[str, ...]:
-        """What differs beyond the tolerances, in words; empty where the results agree."""
-        found = []
+        """What differs beyond the tolerances, in words; empty if the results agree."""
+        texts = []
         if self.labels_only_a or self.labels_only_b:
-            found.append(f"other labels ({', '.join(self.labels_only_a + self.labels_only_b)})")
+            texts.append(f"other labels ({', '.join(self.labels_only_a + self.labels_only_b)})")
         if self.frames_only_a or self.frames_only_b:
-            found.append(
+            texts.append(
                 f"frames analysed ({self.frames_only_a:,} only in A, "
                 f"{self.frames_only_b:,} only in B)"
             )
         if self.max_time_s > TIME_TOLERANCE_S:
-            found.append(f"times (up to {self.max_time_s:.6f} s)")
+            texts.append(f"times (up to {self.max_time_s:.6f} s)")
         if self.statuses:
-            found.append(f"frame status ({self.statuses:,} frames)")
+            texts.append(f"frame status ({self.statuses:,} frames)")
         if self.faces_only_a or self.faces_only_b:
-            found.append(
+            texts.append(
                 f"faces found ({self.faces_only_a:,} only in A, {self.faces_only_b:,} only in B)"
             )
         if self.other_ids:
-            found.append(f"same faces, other ids ({self.other_ids:,} of {self.faces:,})")
+            texts.append(f"same faces, other IDs ({self.other_ids:,} of {self.faces:,})")
         if self.max_box_px > BOX_TOLERANCE_PX:
-            found.append(f"boxes (up to {self.max_box_px:.1f} px)")
+            texts.append(f"boxes (up to {self.max_box_px:.1f} px)")
         if self.usable:
-            found.append(f"usable ({self.usable:,} faces)")
+            texts.append(f"usable ({self.usable:,} faces)")
         if self.max_p > self.tolerance:
-            found.append(f"probabilities (up to {self.max_p:.2g}, mean {self.mean_p:.2g})")
-        return tuple(found)
+            texts.append(f"probabilities (up to {self.max_p:.2g}, mean {self.mean_p:.2g})")
+        return tuple(texts)
 
     @property
     def agree(self) -> bool:
@@ -126,66 +134,84 @@ class Comparison:
 
 
 def compare(a: Result, b: Result, tolerance: float = 1e-4) -> Comparison:
-    """Compares two results.
+    """Compare two results.
 
     Args:
         a: One result.
         b: The other.
-        tolerance: On probabilities.
+        tolerance: Allowed difference of probabilities.
 
     Raises:
-        ResultError: One is damaged.
+        ResultError: A result is damaged.
     """
     labels = tuple(label for label in a.labels if label in b.labels)
-    names = [f"p_{label}" for label in labels]
-    rows_a, rows_b = _rows(a, names), _rows(b, names)
-    frames_a, frames_b = _frames(rows_a), _frames(rows_b)
-    both = frames_a.index.intersection(frames_b.index)
-    times = _apart(frames_a.loc[both], frames_b.loc[both], ["time_s", "duration_s"])
-    status = frames_a.loc[both, "frame_status"].to_numpy() != frames_b.loc[both, "frame_status"]
-    faces_a = rows_a[rows_a["track_id"].notna()].reset_index(drop=True)
-    faces_b = rows_b[rows_b["track_id"].notna()].reset_index(drop=True)
-    left, right = _match(faces_a, faces_b)
-    in_a, in_b = faces_a.iloc[left], faces_b.iloc[right]
-    p = _apart(in_a, in_b, names)
-    worst = int(p.max(1).argmax()) if p.size and p.max() > 0 else None
-    ids_a, ids_b = in_a["track_id"].to_numpy(np.int64), in_b["track_id"].to_numpy(np.int64)
-    moved = ids_a != ids_b
-    pairs = Counter(zip(ids_a[moved].tolist(), ids_b[moved].tolist(), strict=True))
-    alone_a, alone_b = faces_a.drop(faces_a.index[left]), faces_b.drop(faces_b.index[right])
-    alone = [int(rest["frame"].min()) for rest in (alone_a, alone_b) if len(rest)]
+    columns = [f"p_{label}" for label in labels]
+    rows_a, rows_b = _rows(a, columns), _rows(b, columns)
     return Comparison(
         a=str(a.path),
         b=str(b.path),
         tolerance=tolerance,
-        settings=tuple(_settings(a, b)),
+        settings=tuple(_differing_settings(a, b)),
         labels_only_a=tuple(label for label in a.labels if label not in labels),
         labels_only_b=tuple(label for label in b.labels if label not in labels),
-        frames=len(both),
-        frames_only_a=len(frames_a) - len(both),
-        frames_only_b=len(frames_b) - len(both),
-        max_time_s=float(times.max()) if times.size else 0.0,
-        statuses=int(status.sum()),
-        faces=len(left),
-        faces_only_a=len(alone_a),
-        faces_only_b=len(alone_b),
-        first_unmatched=min(alone, default=None),
-        other_ids=int(moved.sum()),
-        ids={f"{i} -> {j}": n for (i, j), n in pairs.most_common()},
-        max_box_px=float(_apart(in_a, in_b, BOX_COLUMNS).max(initial=0.0)),
-        usable=int((in_a["usable"].to_numpy(bool) != in_b["usable"].to_numpy(bool)).sum()),
-        max_p=float(p.max(initial=0.0)),
-        mean_p=float(p.mean()) if p.size else 0.0,
-        worst_frame=None if worst is None else int(in_a["frame"].iloc[worst]),
-        worst_track=None if worst is None else int(ids_a[worst]),
-        expressions=int((in_a["expression"].to_numpy() != in_b["expression"].to_numpy()).sum()),
+        **_compare_frames(rows_a, rows_b),
+        **_compare_faces(rows_a, rows_b, columns),
     )
 
 
-def _rows(result: Result, names: Sequence[str]) -> pd.DataFrame:
-    wanted = ("frame", "time_s", "duration_s", "frame_status", "track_id", *BOX_COLUMNS, "usable",
-              "expression")  # fmt: skip
-    rows = result.rows([*wanted, *names])
+def _compare_frames(rows_a: pd.DataFrame, rows_b: pd.DataFrame) -> dict[str, Any]:
+    """The fields of a Comparison that are about frames."""
+    frames_a, frames_b = _frames(rows_a), _frames(rows_b)
+    common = frames_a.index.intersection(frames_b.index)
+    common_a, common_b = frames_a.loc[common], frames_b.loc[common]
+    times = _differences(common_a, common_b, ["time_s", "duration_s"])
+    statuses = common_a["frame_status"].to_numpy() != common_b["frame_status"].to_numpy()
+    return {
+        "frames": len(common),
+        "frames_only_a": len(frames_a) - len(common),
+        "frames_only_b": len(frames_b) - len(common),
+        "max_time_s": float(times.max(initial=0.0)),
+        "statuses": int(statuses.sum()),
+    }
+
+
+def _compare_faces(
+    rows_a: pd.DataFrame, rows_b: pd.DataFrame, columns: Sequence[str]
+) -> dict[str, Any]:
+    """The fields of a Comparison that are about faces; `columns` are the probabilities."""
+    faces_a = rows_a[rows_a["track_id"].notna()].reset_index(drop=True)
+    faces_b = rows_b[rows_b["track_id"].notna()].reset_index(drop=True)
+    matched_a, matched_b = _match(faces_a, faces_b)
+    a, b = faces_a.iloc[matched_a], faces_b.iloc[matched_b]
+    p = _differences(a, b, columns)
+    worst = int(p.max(1).argmax()) if p.size and p.max() > 0 else None
+    ids_a, ids_b = a["track_id"].to_numpy(np.int64), b["track_id"].to_numpy(np.int64)
+    differ = ids_a != ids_b
+    pairs = Counter(zip(ids_a[differ].tolist(), ids_b[differ].tolist(), strict=True))
+    only_a = faces_a.drop(faces_a.index[matched_a])
+    only_b = faces_b.drop(faces_b.index[matched_b])
+    unmatched = [int(faces["frame"].min()) for faces in (only_a, only_b) if len(faces)]
+    return {
+        "faces": len(a),
+        "faces_only_a": len(only_a),
+        "faces_only_b": len(only_b),
+        "first_unmatched": min(unmatched, default=None),
+        "other_ids": int(differ.sum()),
+        "ids": {f"{i} -> {j}": n for (i, j), n in pairs.most_common()},
+        "max_box_px": float(_differences(a, b, BOX_COLUMNS).max(initial=0.0)),
+        "usable": int((a["usable"].to_numpy(bool) != b["usable"].to_numpy(bool)).sum()),
+        "max_p": float(p.max(initial=0.0)),
+        "mean_p": float(p.mean()) if p.size else 0.0,
+        "worst_frame": None if worst is None else int(a["frame"].iloc[worst]),
+        "worst_track": None if worst is None else int(ids_a[worst]),
+        "expressions": int((a["expression"].to_numpy() != b["expression"].to_numpy()).sum()),
+    }
+
+
+def _rows(result: Result, probabilities: Sequence[str]) -> pd.DataFrame:
+    columns = ("frame", "time_s", "duration_s", "frame_status", "track_id", *BOX_COLUMNS, "usable",
+               "expression")  # fmt: skip
+    rows = result.rows([*columns, *probabilities])
     return rows.astype({"frame_status": object, "expression": object})
 
 
@@ -193,88 +219,64 @@ def _frames(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[~rows["frame"].duplicated()].set_index("frame")
 
 
-def _apart(a: pd.DataFrame, b: pd.DataFrame, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Absolute differences of some columns of rows that belong together, (n, names)."""
-    found: npt.NDArray[np.float64] = np.abs(
-        a[list(names)].to_numpy(np.float64) - b[list(names)].to_numpy(np.float64)
+def _differences(a: pd.DataFrame, b: pd.DataFrame, columns: Sequence[str]) -> Floats:
+    """Absolute differences between the rows of `a` and `b` in order, float64 (n, columns)."""
+    result: Floats = np.abs(
+        a[list(columns)].to_numpy(np.float64) - b[list(columns)].to_numpy(np.float64)
     )
-    return found
+    return result
 
 
-def _match(a: pd.DataFrame, b: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Places of the faces of A and of B that belong together, int64 (m,) each, by A's place."""
-    keyed = _pairs(a, b, ["frame", "track_id"])
-    sure = keyed[keyed["iou"] >= MIN_IOU]
-    rest_a, rest_b = a.drop(sure["i"]), b.drop(sure["j"])
-    near = _best(_near(rest_a, rest_b))
-    far = keyed[
-        (keyed["iou"] < MIN_IOU) & ~keyed["i"].isin(near["i"]) & ~keyed["j"].isin(near["j"])
+def _match(a: pd.DataFrame, b: pd.DataFrame) -> tuple[Ints, Ints]:
+    """Positions of the matching faces in A and in B, int64 (m,) each, sorted by those in A."""
+    same_id = _pairs(a, b, ["frame", "track_id"])
+    certain = same_id[same_id["iou"] >= MIN_IOU]
+    overlapping = _best(_overlapping_pairs(a.drop(certain["i"]), b.drop(certain["j"])))
+    moved = same_id[
+        (same_id["iou"] < MIN_IOU)
+        & ~same_id["i"].isin(overlapping["i"])
+        & ~same_id["j"].isin(overlapping["j"])
     ]
-    found = pd.concat([part[["i", "j"]] for part in (sure, near, far)]).sort_values("i")
-    return found["i"].to_numpy(np.int64), found["j"].to_numpy(np.int64)
+    matches = pd.concat([pairs[["i", "j"]] for pairs in (certain, overlapping, moved)])
+    matches = matches.sort_values("i")
+    return matches["i"].to_numpy(np.int64), matches["j"].to_numpy(np.int64)
 
 
-def _near(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+def _overlapping_pairs(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Every pair of faces of one frame that overlap."""
     frames = np.intersect1d(a["frame"], b["frame"])
-    found = []
-    # in pieces: the pairs of an hour with 20 faces do not fit into memory
-    for piece in np.array_split(frames, len(frames) // _FRAMES_AT_ONCE + 1):
-        pairs = _pairs(a[a["frame"].isin(piece)], b[b["frame"].isin(piece)], ["frame"])
-        found.append(pairs[pairs["iou"] >= MIN_IOU])
-    return pd.concat(found)
+    overlapping = []
+    for chunk in np.array_split(frames, len(frames) // _CHUNK_FRAMES + 1):
+        pairs = _pairs(a[a["frame"].isin(chunk)], b[b["frame"].isin(chunk)], ["frame"])
+        overlapping.append(pairs[pairs["iou"] >= MIN_IOU])
+    return pd.concat(overlapping)
 
 
 def _pairs(a: pd.DataFrame, b: pd.DataFrame, on: list[str]) -> pd.DataFrame:
-    """Every pair of faces that agree in `on`: their places `i` and `j`, and `iou`."""
-    x1, y1, x2, y2 = BOX_COLUMNS
-    wanted = list(dict.fromkeys([*on, *BOX_COLUMNS]))
-    pairs = a[wanted].assign(i=a.index).merge(b[wanted].assign(j=b.index), on=on)
-    box = {
-        name + side: pairs[name + side].to_numpy(np.float64)
-        for name in BOX_COLUMNS
-        for side in ("_x", "_y")
-    }
-    width = np.minimum(box[x2 + "_x"], box[x2 + "_y"]) - np.maximum(box[x1 + "_x"], box[x1 + "_y"])
-    height = np.minimum(box[y2 + "_x"], box[y2 + "_y"]) - np.maximum(box[y1 + "_x"], box[y1 + "_y"])
-    common = np.maximum(width, 0) * np.maximum(height, 0)
-    area = {
-        side: (box[x2 + side] - box[x1 + side]) * (box[y2 + side] - box[y1 + side])
-        for side in ("_x", "_y")
-    }
-    union = area["_x"] + area["_y"] - common
-    iou = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
-    return pd.DataFrame({"i": pairs["i"], "j": pairs["j"], "iou": iou})
+    """Every pair of faces with equal values in `on`: their positions `i` and `j`, and `iou`."""
+    columns = list(dict.fromkeys([*on, *BOX_COLUMNS]))
+    pairs = a[columns].assign(i=a.index).merge(b[columns].assign(j=b.index), on=on)
+    boxes_a, boxes_b = (
+        pairs[[name + side for name in BOX_COLUMNS]].to_numpy(np.float64) for side in ("_x", "_y")
+    )
+    return pd.DataFrame({"i": pairs["i"], "j": pairs["j"], "iou": paired_iou(boxes_a, boxes_b)})
 
 
 def _best(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Each face in one pair at most; larger overlaps first."""
+    """Match greedily: each face is in at most one pair, and larger overlaps come first."""
     chosen = []
     rest = pairs.sort_values("iou", ascending=False, kind="stable")
     while len(rest):
-        # pairs that are the best of both their faces do not touch each other
+        # pairs that are the best for both their faces share no face, so all can be taken at once
         best = rest[~rest["i"].duplicated() & ~rest["j"].duplicated()]
         chosen.append(best)
         rest = rest[~rest["i"].isin(best["i"]) & ~rest["j"].isin(best["j"])]
     return pd.concat(chosen) if chosen else pairs
 
 
-def _settings(a: Result, b: Result) -> list[Setting]:
-    found = []
-    ours, theirs = a.metadata, b.metadata
-    if ours["video"]["sha256"] != theirs["video"]["sha256"]:
-        found.append(
-            Setting("video (other contents)", ours["video"]["path"], theirs["video"]["path"])
-        )
-    prints = fingerprint(ours), fingerprint(theirs)
-    for name in dict.fromkeys([*prints[0], *prints[1]]):
-        values = [each.get(name) for each in prints]
-        if values[0] == values[1]:
-            continue
-        if name in ("model", "detector"):
-            text = model_text if name == "model" else detector_text
-            found.append(Setting(name, text(ours), text(theirs)))
-        else:
-            said = name if name == "schema" else f"--{name}"
-            found.append(Setting(said, *("none" if v is None else str(v) for v in values)))
+def _differing_settings(a: Result, b: Result) -> list[Setting]:
+    video_a, video_b = a.metadata["video"], b.metadata["video"]
+    found = [Setting(name, *values) for name, values in compare_settings([a, b]).items()]
+    if video_a["sha256"] != video_b["sha256"]:
+        found.insert(0, Setting("video (other contents)", video_a["path"], video_b["path"]))
     return found

@@ -8,28 +8,24 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import frame_spans, usable_rows
+from jadfer_cli.analysis.frame_times import Bools, Floats, Ints, frame_spans, usable_rows
 from jadfer_cli.results.load import Result
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class FaceRows:
-    """Faces of one result, sorted by track, then time.
+class FaceTable:
+    """Faces of one result, sorted by track and then by time.
 
     Attributes:
-        track: int64 (n,), track ids.
-        position: int64 (n,), place of the face's frame in the list of analysed frames.
-        start_s, end_s: float64 (n,), the time for which the face's frame stands.
+        track: int64 (n,), track IDs.
+        position: int64 (n,), position of the face's frame in the list of analysed frames.
+        start_s: float64 (n,), begin of the time that the face's frame stands for.
+        end_s: float64 (n,), end of that time.
         usable: bool (n,).
         expression: int64 (n,), index of the label with the highest probability.
-        p: float64 (n, K), probabilities.
+        p: float64 (n, K), probabilities of the K labels.
     """
 
     track: Ints
@@ -45,15 +41,15 @@ class FaceRows:
 
     @property
     def span_s(self) -> Floats:
-        """For how long each face's frame stands, seconds, float64 (n,)."""
+        """How long each face's frame stands for, in seconds, float64 (n,)."""
         return self.end_s - self.start_s
 
-    def take(self, which: slice | Bools) -> FaceRows:
-        """Some of the faces, in the same order."""
-        return FaceRows(*(getattr(self, field.name)[which] for field in fields(self)))
+    def take(self, which: slice | Bools) -> FaceTable:
+        """Return some of the faces, in the same order."""
+        return FaceTable(*(getattr(self, field.name)[which] for field in fields(self)))
 
-    def by_track(self) -> dict[int, FaceRows]:
-        """The faces of each track, by its id, ascending."""
+    def by_track(self) -> dict[int, FaceTable]:
+        """Return the faces of each track by its ID, in ascending order."""
         ids, first = np.unique(self.track, return_index=True)
         edges = [*first.tolist(), len(self)]
         return {
@@ -63,12 +59,13 @@ class FaceRows:
 
 @dataclass(frozen=True)
 class Annotated:
-    """What one result says of its video: its analysed frames and its faces.
+    """The analysed frames and the faces of one result.
 
     Attributes:
-        video: As the rows name it.
-        labels: The model's labels, K.
-        frame_start_s, frame_end_s: float64 (F,), the time for which each analysed frame stands.
+        video: The video's name in the rows.
+        labels: The model's K labels.
+        frame_start_s: float64 (F,), begin of the time that each analysed frame stands for.
+        frame_end_s: float64 (F,), end of that time.
         faces: All faces.
     """
 
@@ -76,28 +73,28 @@ class Annotated:
     labels: tuple[str, ...]
     frame_start_s: Floats
     frame_end_s: Floats
-    faces: FaceRows
+    faces: FaceTable
 
     @property
     def has_face(self) -> Bools:
-        """Whether any face was found in each analysed frame, bool (F,)."""
-        found = np.zeros(len(self.frame_start_s), bool)
-        found[self.faces.position] = True
-        return found
+        """Whether each analysed frame has any face, bool (F,)."""
+        has_face = np.zeros(len(self.frame_start_s), bool)
+        has_face[self.faces.position] = True
+        return has_face
 
 
 def read_faces(result: Result) -> Annotated:
-    """Reads the rows of a result.
+    """Read the rows of a result.
 
     Raises:
-        ResultError: It is damaged.
+        ResultError: The result is damaged.
     """
-    wanted = ("video", "frame", "time_s", "duration_s", "track_id", "usable", "expression")
-    return as_faces(result.rows([*wanted, *result.probabilities]), result.labels, result.metadata)
+    columns = ("video", "frame", "time_s", "duration_s", "track_id", "usable", "expression")
+    return as_faces(result.rows([*columns, *result.probabilities]), result.labels, result.metadata)
 
 
 def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str, Any]) -> Annotated:
-    """Rows of one result as arrays.
+    """Convert the rows of one result to arrays.
 
     Args:
         rows: Sorted by frame.
@@ -105,19 +102,20 @@ def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str,
         metadata: Of the result.
     """
     spans = frame_spans(rows, metadata)
-    seen = rows[rows["track_id"].notna()]
-    seen = seen.iloc[np.lexsort((seen["frame"], seen["track_id"].to_numpy(np.int64)))]
-    position = spans.index.get_indexer(pd.Index(seen["frame"])).astype(np.int64)
+    with_face = rows[rows["track_id"].notna()]
+    order = np.lexsort((with_face["frame"], with_face["track_id"].to_numpy(np.int64)))
+    with_face = with_face.iloc[order]
+    position = spans.index.get_indexer(pd.Index(with_face["frame"])).astype(np.int64)
     start_s, end_s = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
-    names = pd.Categorical(seen["expression"].astype(object), categories=list(labels))
-    faces = FaceRows(
-        track=seen["track_id"].to_numpy(np.int64),
+    names = pd.Categorical(with_face["expression"].astype(object), categories=list(labels))
+    faces = FaceTable(
+        track=with_face["track_id"].to_numpy(np.int64),
         position=position,
         start_s=start_s[position],
         end_s=end_s[position],
-        usable=usable_rows(seen),
+        usable=usable_rows(with_face),
         expression=names.codes.astype(np.int64),
-        p=seen[[f"p_{label}" for label in labels]].to_numpy(np.float64),
+        p=with_face[[f"p_{label}" for label in labels]].to_numpy(np.float64),
     )
     video = str(rows["video"].iloc[0]) if len(rows) else str(metadata["video"]["path"])
     return Annotated(video, labels, start_s, end_s, faces)
@@ -129,8 +127,9 @@ class Episodes:
 
     Attributes:
         expression: int64 (e,), index of the label.
-        start_s, end_s: float64 (e,).
-        follows: bool (e,), whether it begins where the track's episode before it ends.
+        start_s: float64 (e,), begin of the first frame.
+        end_s: float64 (e,), end of the last frame.
+        follows: bool (e,), whether it begins where the track's previous episode ends.
     """
 
     expression: Ints
@@ -139,17 +138,17 @@ class Episodes:
     follows: Bools
 
 
-def episodes(faces: FaceRows) -> Episodes:
-    """The episodes of faces: a gap, even of one analysed frame, ends an episode.
+def episodes(faces: FaceTable) -> Episodes:
+    """Find the episodes of faces; a gap of even one analysed frame ends an episode.
 
     Args:
-        faces: Those that count, e.g. the usable ones; of one track or of several.
+        faces: The faces that count, e.g. the usable ones, of one or several tracks.
     """
     n = len(faces)
-    follows, same = np.zeros(n, bool), np.zeros(n, bool)
+    follows, is_same = np.zeros(n, bool), np.zeros(n, bool)
     follows[1:] = (np.diff(faces.position) == 1) & (np.diff(faces.track) == 0)
-    same[1:] = np.diff(faces.expression) == 0
-    first = np.flatnonzero(~(follows & same))
+    is_same[1:] = np.diff(faces.expression) == 0
+    first = np.flatnonzero(~(follows & is_same))
     last = np.append(first[1:], n)[: len(first)] - 1
     return Episodes(
         faces.expression[first], faces.start_s[first], faces.end_s[last], follows[first]

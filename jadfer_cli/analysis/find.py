@@ -1,97 +1,195 @@
-"""The results that a dataset is made of, and what lies beside them and is none."""
+"""Find results, and report Parquet files that are not results."""
 
 from __future__ import annotations
 
+import enum
 import glob
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
-from jadfer_cli.results.load import SUFFIX, Result, is_collected, is_landmarks, load
-from jadfer_cli.results.parts import result_of_parts
+from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, load
+from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.paths import result_of_parts
 
-DAMAGED, FOREIGN, COLLECTED, UNFINISHED = "damaged", "foreign", "collected", "unfinished"
+TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
+_LANDMARKS_SUFFIX = ".landmarks" + SUFFIX
+
+
+class SkipReason(enum.Enum):
+    """Why a file is not among the results found."""
+
+    DAMAGED = "not a readable Parquet file"
+    FOREIGN = "not a result of jadfer annotate"
+    COLLECTED = "a dataset of jadfer collect"
+    UNFINISHED = "a result being written, or left by a killed run"
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A file that is not taken.
+class SkippedFile:
+    """A Parquet file that is not a result.
 
     Attributes:
-        path: The file.
-        kind: DAMAGED: no readable Parquet; FOREIGN: Parquet of something else; COLLECTED: a
-            dataset that was collected before; UNFINISHED: a result that is being written, or
-            that a killed run left.
-        why: In a sentence.
+        path: The file; of an unfinished result, the file that it will become.
+        reason: Why it was skipped.
+        error: What opening it as a result raised.
     """
 
     path: Path
-    kind: str
-    why: str
+    reason: SkipReason
+    error: ResultError
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What the inputs hold.
+class FoundResults:
+    """The results that the user's inputs stand for.
 
     Attributes:
-        results: The results, in the order of the inputs, each once; those of a folder by name.
-        left_out: All other Parquet files that were met.
-        root: The folder that holds all inputs; results are named by their place below it.
+        results: In the order of the inputs, each once; those of a folder sorted by name.
+        skipped: All other Parquet files met, except landmarks.
+        root: The deepest folder that holds all inputs.
     """
 
     results: tuple[Result, ...]
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[SkippedFile, ...]
     root: Path
 
-    def below(self, result: Result) -> Path:
-        """The place of a result below the root."""
+    def relative_path(self, result: Result) -> Path:
+        """The path of a result below `root`."""
         return Path(os.path.relpath(result.path, self.root))
 
 
-def gather(inputs: Sequence[str], *, recursive: bool = True) -> Gathered:
-    """Finds and opens results.
+def find_results(
+    inputs: Sequence[str], *, recursive: bool = False, strict: bool = True
+) -> FoundResults:
+    """Finds results and opens them.
 
     Args:
-        inputs: Files, folders and patterns. A file that is named must be a result; what else a
-            folder or a pattern holds is left out and told.
-        recursive: Take folders with all below them.
+        inputs: Files, folders and patterns. In folders and patterns, files that are not results
+            are skipped. A file named by the user must be a result; but a shell expands
+            *.parquet to landmarks and tables as well, so these are skipped among several files.
+        recursive: Include subfolders.
+        strict: Every folder and pattern must hold a result. If False, one result in all is
+            enough, and a dataset of `jadfer collect` among several files is skipped.
 
     Raises:
-        ResultError: A file that is named is missing, damaged or no result; or there is none.
+        ResultError: A named file is missing, damaged or not a result; or nothing was found.
     """
     results: dict[str, Result] = {}
-    left_out: dict[str, LeftOut] = {}
-    roots: list[str] = []
+    skipped: dict[str, SkippedFile] = {}
+    alone = len(inputs) == 1
     for text in inputs:
-        named = not (os.path.isdir(text) or _is_pattern(text))
-        roots.append(_root(text))
-        for path in [Path(text)] if named else _met(text, recursive):
-            key = os.path.abspath(path)
-            if key in results or key in left_out or is_landmarks(path):
+        is_named = not (os.path.isdir(text) or _is_pattern(text))
+        n_results = 0
+        for path in [Path(text)] if is_named else _candidates(text, recursive):
+            if is_landmarks(path) and not (is_named and alone):
                 continue
-            try:
-                results[key] = load(path)
-            except ResultError as error:
-                left_out[key] = _sorted_out(path, error)
-                if named and left_out[key].kind != COLLECTED:
-                    raise
+            key = os.path.abspath(path)
+            if key not in results and key not in skipped:
+                opened = _open(path)
+                if isinstance(opened, Result):
+                    results[key] = opened
+                elif is_named and (alone or not _is_by_product(opened, strict)):
+                    raise opened.error
+                else:
+                    skipped[key] = opened
+            n_results += key in results
+        if strict and not is_named and not n_results:
+            raise _nothing_found([text], list(skipped.values()), recursive)
     if not results:
-        raise _nothing(inputs, list(left_out.values()))
-    root = os.path.commonpath([os.path.abspath(root) for root in roots])
-    return Gathered(tuple(results.values()), tuple(left_out.values()), Path(root))
+        raise _nothing_found(inputs, list(skipped.values()), recursive)
+    root = os.path.commonpath([os.path.abspath(_root(text)) for text in inputs])
+    return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root))
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is a readable result of `jadfer annotate`."""
+    if path.suffix != SUFFIX or not path.is_file():
+        return False
+    try:
+        load(path)
+    except ResultError:
+        return False
+    return True
+
+
+def is_collected(path: Path) -> bool:
+    """Whether a file is a dataset of many results, made by `jadfer collect`."""
+    metadata = _attrs(path).get("jadfer")
+    return isinstance(metadata, dict) and COLLECTED in metadata
+
+
+def is_landmarks(path: Path) -> bool:
+    """Whether a file holds the landmarks of a result in the same folder."""
+    result = path.with_name(path.name.removesuffix(_LANDMARKS_SUFFIX) + SUFFIX)
+    return path.name.endswith(_LANDMARKS_SUFFIX) and result.exists()
 
 
 def _is_pattern(text: str) -> bool:
     return glob.has_magic(text) and not os.path.lexists(text)
 
 
+def _candidates(text: str, recursive: bool) -> Iterator[Path]:
+    """The Parquet files in a folder or matching a pattern, and the folders of unfinished ones."""
+    if os.path.isdir(text):
+        folder = Path(text)
+        paths = sorted(folder.rglob("*") if recursive else folder.glob("*"))
+        # macOS leaves a "._clip.parquet" beside each file that it copies to another disk
+        hidden = [any(p.startswith(".") for p in path.relative_to(folder).parts) for path in paths]
+    else:
+        paths = sorted(map(Path, glob.glob(text, recursive=True)))
+        hidden = [path.name.startswith(".") for path in paths]
+    for path, is_hidden in zip(paths, hidden, strict=True):
+        if not is_hidden and path.suffix == SUFFIX and path.is_file():
+            yield path
+        elif (result := result_of_parts(path)) is not None and not result.exists():
+            yield path
+
+
+def _open(path: Path) -> Result | SkippedFile:
+    try:
+        return load(path)
+    except ResultError as error:
+        if (result := result_of_parts(path)) is not None:
+            return SkippedFile(result, SkipReason.UNFINISHED, error)
+        if is_collected(path):
+            return SkippedFile(path, SkipReason.COLLECTED, error)
+        reason = SkipReason.FOREIGN if _is_parquet(path) else SkipReason.DAMAGED
+        return SkippedFile(path, reason, error)
+
+
+def _is_by_product(file: SkippedFile, strict: bool) -> bool:
+    """Whether jadfer wrote this file beside results, so that a shell's *.parquet includes it."""
+    if file.reason is SkipReason.COLLECTED:
+        return not strict
+    return TABLE_KEY in _attrs(file.path)
+
+
+def _is_parquet(path: Path) -> bool:
+    try:
+        pq.read_schema(path)
+    except (OSError, ValueError):  # pyarrow's errors are ValueErrors
+        return False
+    return True
+
+
+def _attrs(path: Path) -> dict[str, Any]:
+    """What pandas would give as .attrs; empty if the file has none or cannot be read."""
+    try:
+        found = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
+    except (OSError, KeyError, ValueError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _root(text: str) -> str:
-    """The folder below which an input's results lie."""
+    """The folder that holds all results of an input."""
     if os.path.isdir(text):
         return text
     fixed = Path(text)
@@ -100,41 +198,13 @@ def _root(text: str) -> str:
     return str(fixed if fixed.is_dir() else fixed.parent)
 
 
-def _met(text: str, recursive: bool) -> Iterator[Path]:
-    """The Parquet files of a folder or a pattern, finished or not, hidden ones left out."""
-    if os.path.isdir(text):
-        folder = Path(text)
-        found = sorted(folder.rglob("*") if recursive else folder.glob("*"))
-        hidden = [any(p.startswith(".") for p in path.relative_to(folder).parts) for path in found]
-    else:
-        found = sorted(map(Path, glob.glob(text, recursive=True)))
-        hidden = [False] * len(found)
-    for path, is_hidden in zip(found, hidden, strict=True):
-        if not is_hidden and path.suffix == SUFFIX and path.is_file():
-            yield path
-        elif (result := result_of_parts(path)) is not None and not result.exists():
-            yield path
-
-
-def _sorted_out(path: Path, error: ResultError) -> LeftOut:
-    """What a file is that could not be opened as a result."""
-    if (result := result_of_parts(path)) is not None:
-        return LeftOut(result, UNFINISHED, "a result that is not finished")
-    if is_collected(path):
-        return LeftOut(path, COLLECTED, "a dataset that was collected before")
-    return LeftOut(path, FOREIGN if _is_parquet(path) else DAMAGED, error.message)
-
-
-def _is_parquet(path: Path) -> bool:
-    try:
-        pq.read_metadata(path)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _nothing(inputs: Sequence[str], left_out: Sequence[LeftOut]) -> ResultError:
+def _nothing_found(
+    inputs: Sequence[str], skipped: Sequence[SkippedFile], recursive: bool
+) -> ResultError:
     hint = None
-    if left_out:
-        hint = f"Found was {left_out[0].path}: {left_out[0].why.rstrip('.')}."
-    return ResultError(f"{', '.join(inputs)}: there is no result of jadfer annotate.", hint)
+    folders = [Path(text) for text in inputs if os.path.isdir(text)]
+    if not recursive and any(is_result(p) for f in folders for p in _candidates(str(f), True)):
+        hint = "Subfolders hold some: add --recursive."
+    elif skipped:
+        hint = f"Skipped {skipped[0].path}: {skipped[0].reason.value}."
+    return ResultError(f"{', '.join(inputs)}: no result of jadfer annotate found.", hint)

@@ -1,6 +1,6 @@
-"""How long each analysed frame stands for, and which rows follow one another.
+"""How long each analysed frame stands for, and which frames follow one another.
 
-A row's `duration_s` is how long the source shows that frame. Where only some frames were
+The `duration_s` of a row is how long the source shows its frame. If only some frames were
 analysed (--every, --fps), a frame stands for the time until the next analysed one.
 """
 
@@ -15,21 +15,23 @@ import numpy.typing as npt
 import pandas as pd
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 
 def frame_spans(rows: pd.DataFrame, metadata: Mapping[str, Any]) -> pd.DataFrame:
-    """The analysed frames, each once, and the time that each stands for.
+    """Return the analysed frames, each once, with the time that each stands for.
 
-    A frame lasts until the next analysed frame begins. The last lasts as long as the source
-    shows it, or where frames were left out as long as the median of the others, but not beyond
-    the end of the video or of --end.
+    A frame lasts until the next analysed frame begins. The last one lasts as long as the source
+    shows it; if frames were skipped, as long as the median of the others, but not beyond the end
+    of the video or of --end.
 
     Args:
         rows: Of one result, sorted; needs `frame`, `time_s` and `duration_s`.
-        metadata: Of the result; its options and its video's length.
+        metadata: Of the result.
 
     Returns:
-        Indexed by `frame`: `start_s`, `end_s` and `span_s`, float64, seconds.
+        Indexed by `frame`: `start_s`, `end_s` and `span_s`, float64, in seconds.
     """
     frames = rows.loc[~rows["frame"].duplicated(), ["frame", "time_s", "duration_s"]]
     start = frames["time_s"].to_numpy(np.float64)
@@ -55,21 +57,21 @@ def _last_span_s(start: Floats, duration: Floats, metadata: Mapping[str, Any]) -
     return max(span_s, shown_s)
 
 
-def usable_rows(rows: pd.DataFrame) -> npt.NDArray[np.bool_]:
-    """Which rows hold a face that can be judged; bool (n,). Null counts as no."""
-    found: npt.NDArray[np.bool_] = rows["usable"].fillna(False).to_numpy(bool)
-    return found
+def usable_rows(rows: pd.DataFrame) -> Bools:
+    """Return which rows hold a usable face, bool (n,); null counts as False."""
+    usable: Bools = rows["usable"].fillna(False).to_numpy(bool)
+    return usable
 
 
-def unbroken_runs(frame_positions: npt.NDArray[np.int64]) -> list[slice]:
-    """The stretches of consecutive positions in an ascending array, as slices of it.
+def unbroken_runs(frame_positions: Ints) -> list[slice]:
+    """Return the runs of consecutive positions in an ascending array, as slices of it.
 
     Args:
-        frame_positions: int64 (n,), ascending: the places of a track's rows in the list of
-            analysed frames, so that a frame in which the track is missing breaks the run.
+        frame_positions: int64 (n,), ascending: positions of a track's rows in the list of
+            analysed frames, so that a frame without the track ends a run.
 
     Returns:
-        Slices in order; together they cover the array.
+        Slices in order, which together cover the array.
     """
     if not len(frame_positions):
         return []

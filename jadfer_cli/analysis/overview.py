@@ -1,4 +1,4 @@
-"""One result at a glance: its video, what made it, how much of it can be used, what it shows."""
+"""One result at a glance: its video, what made it, how much is usable, and what it shows."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from jadfer_cli.analysis.provenance import changed_options
 from jadfer_cli.analysis.summary import Summary, summaries
 from jadfer_cli.results.load import Result
 
-_FEW_USABLE = 0.5  # below this share of the time with a face, a warning
-_FEW_FACES = 0.1  # below this share of the analysed frames, a warning
+_MIN_USABLE = 0.5  # of the time with a face; below, a warning
+_MIN_WITH_FACE = 0.1  # of the analysed frames; below, a warning
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What `jadfer show` says of one result.
+    """What `jadfer show` prints about one result.
 
     Attributes:
         result: The opened result.
-        annotated: Its rows, for the timeline.
-        whole: All tracks together.
-        tracks: Each track; empty without a face.
-        warnings: What a reader must know first, a sentence each.
+        annotated: Its frames and faces, for the timeline.
+        whole: The summary of all tracks together.
+        tracks: The summary of each track; empty without a face.
+        warnings: What a reader must know first, one sentence each.
     """
 
     result: Result
@@ -34,9 +34,9 @@ class Overview:
     warnings: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the timeline, JSON-ready."""
-        m = self.result.metadata
-        video, counts = m["video"], m["counts"]
+        """Return everything except the timeline, JSON-ready."""
+        metadata = self.result.metadata
+        video, counts = metadata["video"], metadata["counts"]
         return {
             "result": str(self.result.path),
             "warnings": list(self.warnings),
@@ -50,14 +50,14 @@ class Overview:
                 "nominal_fps": video["nominal_fps"],
                 "variable_frame_rate": video["variable_frame_rate"],
             },
-            "model": {name: m["model"][name] for name in ("name", "sha256", "preview")},
-            "detector": {name: m["detector"][name] for name in ("name", "sha256")},
+            "model": {name: metadata["model"][name] for name in ("name", "sha256", "preview")},
+            "detector": {name: metadata["detector"][name] for name in ("name", "sha256")},
             "labels": list(self.result.labels),
-            "options_changed": changed_options(m),
-            "precision": m["precision"],
-            "device": m["device"],
-            "jadfer_version": m["jadfer_version"],
-            "created": m.get("created"),
+            "options_changed": changed_options(metadata),
+            "precision": metadata["precision"],
+            "device": metadata["device"],
+            "jadfer_version": metadata["jadfer_version"],
+            "created": metadata.get("created"),
             "frames_analysed": counts["frames_analysed"],
             "frames_with_face": self.whole.frames,
             "frames_corrupt": counts["frames_corrupt"],
@@ -80,21 +80,21 @@ class Overview:
         }
 
     def row(self) -> dict[str, Any]:
-        """The same as one row of a table."""
-        found = self.facts()
-        video, shares = found["video"], found["expression_shares"]
+        """Return the facts as one row of a table; of the tracks only their number."""
+        facts = self.facts()
+        video, shares = facts["video"], facts["expression_shares"]
         return {
             "video": video["path"],
-            "result": found["result"],
-            "warnings": " ".join(found["warnings"]),
+            "result": facts["result"],
+            "warnings": " ".join(facts["warnings"]),
             **{name: video[name] for name in video if name != "path"},
-            "model": found["model"]["name"],
-            "model_sha256": found["model"]["sha256"],
-            "detector": found["detector"]["name"],
-            "detector_sha256": found["detector"]["sha256"],
-            "options_changed": " ".join(f"{k} {v}" for k, v in found["options_changed"].items()),
+            "model": facts["model"]["name"],
+            "model_sha256": facts["model"]["sha256"],
+            "detector": facts["detector"]["name"],
+            "detector_sha256": facts["detector"]["sha256"],
+            "options_changed": " ".join(f"{k} {v}" for k, v in facts["options_changed"].items()),
             **{
-                name: found[name]
+                name: facts[name]
                 for name in (
                     "frames_analysed", "frames_with_face", "frames_corrupt", "frames_repeated",
                     "face_s", "usable_s", "usable_share",
@@ -109,10 +109,10 @@ class Overview:
 
 
 def overview(result: Result) -> Overview:
-    """Reads a result's rows and puts together what there is to say.
+    """Read the rows of a result and collect what `jadfer show` prints about it.
 
     Raises:
-        ResultError: It is damaged.
+        ResultError: The result is damaged.
     """
     annotated = read_faces(result)
     name = str(result.path)
@@ -123,32 +123,32 @@ def overview(result: Result) -> Overview:
 
 
 def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> list[str]:
-    found: list[str] = list(metadata.get("warnings", ()))
+    warnings: list[str] = list(metadata.get("warnings", ()))
     counts, video = metadata["counts"], metadata["video"]
-    if metadata["model"].get("preview") and not any("preview" in text for text in found):
+    if metadata["model"].get("preview") and not any("preview" in text for text in warnings):
         name = metadata["model"]["name"]
-        found.append(f"The model {name} is a preview; do not publish its scores.")
+        warnings.append(f"The model {name} is a preview; do not publish its scores.")
     if not whole.frames:
-        found.append(f"No face was found in any of {n_frames:,} frames.")
-    elif whole.frames < _FEW_FACES * n_frames:
-        found.append(f"A face was found in {whole.frames:,} of {n_frames:,} frames only.")
-    if whole.usable_share is not None and whole.usable_share < _FEW_USABLE:
-        found.append(f"Faces are usable in {whole.usable_share:.0%} of the time they are seen.")
-    if counts["frames_corrupt"] and not any("corrupt" in text for text in found):
-        found.append(
+        warnings.append(f"No face was found in any of {n_frames:,} frames.")
+    elif whole.frames < _MIN_WITH_FACE * n_frames:
+        warnings.append(f"A face was found in only {whole.frames:,} of {n_frames:,} frames.")
+    if whole.usable_share is not None and whole.usable_share < _MIN_USABLE:
+        warnings.append(f"Only {whole.usable_share:.0%} of the time with a face is usable.")
+    if counts["frames_corrupt"] and not any("corrupt" in text for text in warnings):
+        warnings.append(
             f"{counts['frames_corrupt']:,} of {n_frames:,} frames are corrupt; "
             "see the column frame_status."
         )
     if counts["frames_repeated"]:
-        found.append(
-            f"{counts['frames_repeated']:,} of {n_frames:,} frames repeat the picture before them."
+        warnings.append(
+            f"{counts['frames_repeated']:,} of {n_frames:,} frames repeat the previous picture."
         )
     if counts.get("tracks_left_out"):
-        found.append(f"--max-faces left out {counts['tracks_left_out']} tracks.")
+        warnings.append(f"--max-faces left out {counts['tracks_left_out']} tracks.")
     if video["variable_frame_rate"]:
         low, high = 1000 * video["frame_gap_min_s"], 1000 * video["frame_gap_max_s"]
-        found.append(
-            f"The frame rate varies ({low:.0f} to {high:.0f} ms a frame): "
+        warnings.append(
+            f"The frame rate varies ({low:.0f} to {high:.0f} ms per frame): "
             "use time_s, never frame / fps."
         )
-    return found
+    return warnings

@@ -1,33 +1,34 @@
-"""What made a result: its settings in words, and whether several results go together."""
+"""What made a result, in words, and which settings differ between results."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.load import Result
-from jadfer_cli.results.settings import fingerprint
+from jadfer_cli.results.settings import differing, fingerprint, option_name, setting_label
 
-_SHORT = 12  # digits of a sha256 that tell files apart
+_SHA256_DIGITS = 12  # enough to tell files apart
 
 
 def changed_options(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that differ from this version's defaults: flag to value, e.g. --every to 5.
+    """Return the options that differ from the defaults of this version, e.g. {"--every": 5}.
 
-    Without the batch size, whose default changed and which decides no row.
+    The batch size is not among them: its default has changed, and it does not affect the rows.
     """
-    defaults = _flat(dataclasses.asdict(AnnotateOptions()))
+    defaults = _by_flag(dataclasses.asdict(AnnotateOptions()))
     return {
         flag: value
-        for flag, value in _flat(metadata.get("options", {})).items()
+        for flag, value in _by_flag(metadata.get("options", {})).items()
         if value != defaults.get(flag) and flag != "--batch-size"
     }
 
 
 def options_text(metadata: Mapping[str, Any]) -> str:
-    """The options that differ from the defaults, as they are typed; empty if none does."""
+    """Return the options that differ from the defaults, as a user types them; may be empty."""
     return " ".join(
         flag
         if value is True
@@ -39,34 +40,60 @@ def options_text(metadata: Mapping[str, Any]) -> str:
     )
 
 
-def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in options.items():
+def _by_flag(options: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for field, value in options.items():
         if isinstance(value, Mapping):
-            found |= _flat(value)
+            flat |= _by_flag(value)
         else:
-            flag = name.removesuffix("_s").removesuffix("_px").replace("_", "-")
-            found[f"--{flag}"] = value
-    return found
+            flat[f"--{option_name(field)}"] = value
+    return flat
 
 
 def short_sha256(sha256: str | None) -> str:
-    """The first digits of a hash."""
-    return (sha256 or "unknown")[:_SHORT]
+    """Return the first digits of a hash."""
+    return (sha256 or "unknown")[:_SHA256_DIGITS]
 
 
 def model_text(metadata: Mapping[str, Any]) -> str:
-    """The model's name and short hash."""
+    """Return the model's name and short hash."""
     return f"{metadata['model']['name']} ({short_sha256(metadata['model']['sha256'])})"
 
 
 def detector_text(metadata: Mapping[str, Any]) -> str:
-    """The detector's name and short hash."""
+    """Return the detector's name and short hash."""
     return f"{metadata['detector']['name']} ({short_sha256(metadata['detector']['sha256'])})"
 
 
+def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return the settings that are not the same in all results.
+
+    Args:
+        results: Any number of results.
+
+    Returns:
+        For each such setting ("model", "--every", ...) its value in each result, in words and in
+        the order of the results.
+    """
+    texts = {"model": model_text, "detector": detector_text}
+    found = {}
+    for name, values in differing([fingerprint(r.metadata) for r in results]).items():
+        if name in texts:
+            words = [texts[name](result.metadata) for result in results]
+        else:
+            words = ["none" if value is None else str(value) for value in values]
+        found[setting_label(name)] = words
+    return found
+
+
+def differing_settings(results: Sequence[Result]) -> list[str]:
+    """Return the names of settings, except model and detector, that differ between results."""
+    names = [name for name in compare_settings(results) if name not in ("model", "detector")]
+    return ["the schema" if name == "schema" else name for name in names]
+
+
 def groups(results: Iterable[Result]) -> list[list[Result]]:
-    """Results that the same model, detector and options made, together; the largest group first."""
+    """Return the results grouped by model, detector and options; the largest group first."""
     found: dict[str, list[Result]] = {}
     for result in results:
         found.setdefault(repr(sorted(fingerprint(result.metadata).items())), []).append(result)
@@ -74,33 +101,18 @@ def groups(results: Iterable[Result]) -> list[list[Result]]:
 
 
 def mixed(results: Sequence[Result]) -> list[str]:
-    """In which respects results were not made alike: a sentence each; empty if all were."""
-    sentences = []
-    words: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    """Return one warning for each kind of difference in how results were made."""
+    warnings = []
+    texts: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "models": model_text,
-        "labels": lambda m: ", ".join(m["labels"]),
+        "labels": lambda metadata: ", ".join(metadata["labels"]),
         "detectors": detector_text,
     }
-    for what, text in words.items():
-        counts: dict[str, int] = {}
-        for result in results:
-            said = text(result.metadata)
-            counts[said] = counts.get(said, 0) + 1
+    for what, text in texts.items():
+        counts = Counter(text(result.metadata) for result in results)
         if len(counts) > 1:
-            listed = "; ".join(f"{said}: {n}" for said, n in counts.items())
-            sentences.append(f"The results have different {what} ({listed}).")
-    other = differing_settings(results)
-    if other:
-        sentences.append(f"The results were made with different settings: {', '.join(other)}.")
-    return sentences
-
-
-def differing_settings(results: Iterable[Result]) -> list[str]:
-    """The settings, beside model and detector, in which results differ: --every, ..."""
-    prints = [fingerprint(result.metadata) for result in results]
-    names = list(dict.fromkeys(name for found in prints for name in found))
-    return [
-        "the schema" if name == "schema" else f"--{name}"
-        for name in names
-        if name not in ("model", "detector") and len({repr(f.get(name)) for f in prints}) > 1
-    ]
+            listed = "; ".join(f"{value}: {n}" for value, n in counts.items())
+            warnings.append(f"The results have different {what} ({listed}).")
+    if names := differing_settings(results):
+        warnings.append(f"The results were made with different settings: {', '.join(names)}.")
+    return warnings

@@ -1,13 +1,13 @@
-"""A row a video and track: how long it was seen, and what it showed.
+"""Summarise results: one row per video and track, with how long it was seen and what it showed.
 
-Every frame counts by the time w it stands for (see timing). Of the faces that count (the
-usable ones, or all), with V1 = sum(w) and V2 = sum(w^2):
+Every frame is weighted by the time w that it stands for (see frame_times). Over the faces that
+count (the usable ones, or all), with V1 = sum(w) and V2 = sum(w^2):
 
     mean = sum(w p) / V1
     SD   = sqrt( sum(w (p - mean)^2) / (V1 - V2 / V1) )
 
-which is the ordinary SD (n - 1) where all frames last equally long; NumPy's `cov` with
-`aweights` gives the same.
+If all frames last equally long, this is the ordinary SD (n - 1). NumPy's `cov` with `aweights`
+gives the same.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from jadfer_cli.analysis.face_table import Annotated, FaceRows, Floats, Ints, episodes, read_faces
+from jadfer_cli.analysis.face_table import Annotated, FaceTable, episodes, read_faces
+from jadfer_cli.analysis.frame_times import Floats, Ints
 from jadfer_cli.results.load import Result
 
 BY = ("track", "video")
@@ -26,26 +27,27 @@ BY = ("track", "video")
 
 @dataclass(frozen=True)
 class Summary:
-    """What one track, or all tracks of one video together, showed. Times in seconds.
+    """What one track, or all tracks of one video together, showed. Times are in seconds.
 
     Attributes:
         result: The result's file.
-        video: As the rows name it.
-        track_id: None where it is of a whole video, or where there is no face at all.
-        labels: The model's labels, K.
+        video: The video's name in the rows.
+        track_id: None for a whole video, or if there is no face at all.
+        labels: The model's K labels.
         tracks: Number of tracks.
-        first_seen_s, last_seen_s: Begin of the first and end of the last frame with a face;
-            None without one.
-        seconds_seen: Time with a face. Where tracks are seen together, that time counts once.
-        frames: Analysed frames with a face.
+        first_seen_s: Begin of the first frame with a face; None without one.
+        last_seen_s: End of the last frame with a face; None without one.
+        seconds_seen: Time with a face. Time with several tracks counts once.
+        frames: Number of analysed frames with a face.
         face_s: Time with a face, summed over tracks.
-        usable_s: The part of it in which the face is usable.
-        counted_s: The time over which the rest of the figures are taken.
-        mean, sd: float64 (K,), of the probabilities; NaN where nothing is to be averaged.
-        shown_s: float64 (K,), time for which each expression is the top one.
-        n_episodes: int64 (K,), episodes of each expression.
-        transitions: int64 (K, K), how often an episode of the row's expression is followed, without
-            a gap, by one of the column's.
+        usable_s: The part of `face_s` in which the face is usable.
+        counted_s: The time from which the values below are computed.
+        mean: float64 (K,), mean probabilities; NaN without counted time.
+        sd: float64 (K,), SDs of the probabilities; NaN with fewer than two frames.
+        shown_s: float64 (K,), time for which each expression has the highest probability.
+        n_episodes: int64 (K,), number of episodes of each expression.
+        transitions: int64 (K, K), how often an episode of the row's expression is followed,
+            without a gap, by one of the column's expression.
     """
 
     result: str
@@ -68,12 +70,12 @@ class Summary:
 
     @property
     def usable_share(self) -> float | None:
-        """Share of the time with a face in which it is usable; None without a face."""
+        """Fraction of the time with a face in which it is usable; None without a face."""
         return self.usable_s / self.face_s if self.face_s else None
 
     @property
     def shares(self) -> dict[str, float]:
-        """Share of the counted time of each expression, the largest first; those shown at all."""
+        """Fraction of the counted time of each expression that occurs, the largest first."""
         if not self.counted_s:
             return {}
         order = np.argsort(-self.shown_s, kind="stable")
@@ -84,8 +86,8 @@ class Summary:
         }
 
     def row(self) -> dict[str, object]:
-        """Its row in a table: the columns of `columns(labels)`."""
-        found: dict[str, object] = {
+        """Return its row in a table, with the columns `columns(labels)`."""
+        values: dict[str, object] = {
             "video": self.video,
             "result": self.result,
             "track_id": self.track_id,
@@ -102,20 +104,20 @@ class Summary:
         }
         for i, label in enumerate(self.labels):
             n, seconds = int(self.n_episodes[i]), float(self.shown_s[i])
-            found[f"p_{label}_mean"], found[f"p_{label}_sd"] = self.mean[i], self.sd[i]
-            found[f"share_{label}"] = seconds / self.counted_s if self.counted_s else None
-            found[f"episodes_{label}"] = n
-            found[f"episode_mean_s_{label}"] = seconds / n if n else None
-        return found
+            values[f"p_{label}_mean"], values[f"p_{label}_sd"] = self.mean[i], self.sd[i]
+            values[f"share_{label}"] = seconds / self.counted_s if self.counted_s else None
+            values[f"episodes_{label}"] = n
+            values[f"episode_mean_s_{label}"] = seconds / n if n else None
+        return values
 
 
 def summarise(result: Result, *, by: str = "track", all_faces: bool = False) -> tuple[Summary, ...]:
-    """The summaries of one result; a video without any face has one, too.
+    """Summarise one result. A video without any face has one summary, too.
 
     Args:
-        result: Its rows are read, and let go.
+        result: Its rows are read here, and not kept.
         by: "track", or "video" for all tracks together.
-        all_faces: Count all faces, not only the usable ones.
+        all_faces: Count all faces rather than only the usable ones.
 
     Raises:
         ResultError: The result is damaged.
@@ -126,17 +128,17 @@ def summarise(result: Result, *, by: str = "track", all_faces: bool = False) -> 
 def summaries(
     annotated: Annotated, result: str, *, by: str = "track", all_faces: bool = False
 ) -> tuple[Summary, ...]:
-    """As `summarise`, of rows that were read already."""
+    """Summarise rows that were already read; otherwise as `summarise`."""
     tracks = annotated.faces.by_track()
     if by == "video" or not tracks:
-        return (_of(annotated.faces, annotated, result, None, len(tracks), all_faces),)
+        return (_summary(annotated.faces, annotated, result, None, len(tracks), all_faces),)
     return tuple(
-        _of(faces, annotated, result, track, 1, all_faces) for track, faces in tracks.items()
+        _summary(faces, annotated, result, track, 1, all_faces) for track, faces in tracks.items()
     )
 
 
-def _of(
-    faces: FaceRows,
+def _summary(
+    faces: FaceTable,
     annotated: Annotated,
     result: str,
     track: int | None,
@@ -151,7 +153,7 @@ def _of(
     steps = np.flatnonzero(runs.follows)
     transitions = np.zeros((n_labels, n_labels), np.int64)
     np.add.at(transitions, (runs.expression[steps - 1], runs.expression[steps]), 1)
-    mean, sd = _weighted(counted.p, w)
+    mean, sd = _weighted_mean_and_sd(counted.p, w)
     seen = np.unique(faces.position)
     return Summary(
         result=result,
@@ -174,49 +176,49 @@ def _of(
     )
 
 
-def _weighted(p: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Mean and SD of p (n, K) by the weights w (n,); NaN where they are not defined."""
-    nothing = np.full(p.shape[1], np.nan)
-    total = w.sum()
-    if total <= 0:
-        return nothing, nothing
-    mean = (w[:, None] * p).sum(0) / total
-    freedom = total - (w**2).sum() / total
-    if freedom <= 1e-12 * total:  # one frame has no spread
-        return mean, nothing
-    return mean, np.sqrt((w[:, None] * (p - mean) ** 2).sum(0) / freedom)
+def _weighted_mean_and_sd(p: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """Mean (K,) and SD (K,) of p (n, K) with the weights w (n,); NaN where undefined."""
+    undefined = np.full(p.shape[1], np.nan)
+    v1 = w.sum()
+    if v1 <= 0:
+        return undefined, undefined
+    mean = (w[:, None] * p).sum(0) / v1
+    denominator = v1 - (w**2).sum() / v1
+    if denominator <= 1e-12 * v1:  # the SD of one frame is undefined
+        return mean, undefined
+    return mean, np.sqrt((w[:, None] * (p - mean) ** 2).sum(0) / denominator)
 
 
 def columns(labels: Iterable[str]) -> list[str]:
-    """The columns of a table of summaries, for these labels."""
-    found = ["video", "result", "track_id", "tracks", "first_seen_s", "last_seen_s"]
-    found += ["seconds_seen", "frames", "face_s", "usable_share", "counted_s"]
-    found += ["episodes", "transitions"]
+    """Return the columns of a table of summaries, for these labels."""
+    names = ["video", "result", "track_id", "tracks", "first_seen_s", "last_seen_s"]
+    names += ["seconds_seen", "frames", "face_s", "usable_share", "counted_s"]
+    names += ["episodes", "transitions"]
     labels = list(labels)
-    for kind in ("p_{}_mean", "p_{}_sd", "share_{}", "episodes_{}", "episode_mean_s_{}"):
-        found += [kind.format(label) for label in labels]
-    return found
+    for template in ("p_{}_mean", "p_{}_sd", "share_{}", "episodes_{}", "episode_mean_s_{}"):
+        names += [template.format(label) for label in labels]
+    return names
 
 
 def table(items: Iterable[Summary]) -> pd.DataFrame:
-    """A row a summary. Labels that a model does not know are null in its rows."""
+    """Return one row per summary. Labels that a model lacks are null in its rows."""
     items = list(items)
     labels = list(dict.fromkeys(label for item in items for label in item.labels))
-    found = pd.DataFrame([item.row() for item in items], columns=columns(labels))
-    whole = ["track_id", *(f"episodes_{label}" for label in labels)]
-    return found.astype({name: "Int64" for name in whole})
+    rows = pd.DataFrame([item.row() for item in items], columns=columns(labels))
+    nullable_ints = ["track_id", *(f"episodes_{label}" for label in labels)]
+    return rows.astype({name: "Int64" for name in nullable_ints})
 
 
 def transition_table(items: Iterable[Summary]) -> pd.DataFrame:
-    """A row a summary and pair of expressions: `from`, `to`, `count`; zeros included."""
-    found = pd.DataFrame(
-        [row for item in items for row in _pairs(item)],
+    """Return one row per summary and pair of expressions: `from`, `to`, `count`, even if 0."""
+    rows = pd.DataFrame(
+        [row for item in items for row in _transition_rows(item)],
         columns=["video", "result", "track_id", "from", "to", "count"],
     )
-    return found.astype({"track_id": "Int64", "count": "int64"})
+    return rows.astype({"track_id": "Int64", "count": "int64"})
 
 
-def _pairs(item: Summary) -> Iterator[tuple[object, ...]]:
+def _transition_rows(item: Summary) -> Iterator[tuple[object, ...]]:
     for i, before in enumerate(item.labels):
         for j, after in enumerate(item.labels):
             if i != j:

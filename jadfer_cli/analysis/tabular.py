@@ -1,17 +1,18 @@
-"""Tables for other programs: the format follows from the file's ending."""
+"""Write tables for other programs; the suffix of the file decides the format."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.results.load import TABLE_KEY, is_result
 from jadfer_cli.results.paths import is_sidecar
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _csv(table: pd.DataFrame, path: Path) -> None:
@@ -19,7 +20,7 @@ def _csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _tsv(table: pd.DataFrame, path: Path) -> None:
-    table.to_csv(path, index=False, sep="\t", na_rep="n/a")  # as BIDS wants it
+    table.to_csv(path, index=False, sep="\t", na_rep="n/a")  # as BIDS requires
 
 
 def _json(table: pd.DataFrame, path: Path) -> None:
@@ -31,8 +32,10 @@ def _jsonl(table: pd.DataFrame, path: Path) -> None:
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:
+    from jadfer_cli.analysis.find import TABLE_KEY
+
     marked = table.copy(deep=False)
-    marked.attrs = {**table.attrs, TABLE_KEY: True}  # so that it is not taken for a damaged result
+    marked.attrs = {**table.attrs, TABLE_KEY: True}  # lets `find_results` skip it
     marked.to_parquet(path, index=False)
 
 
@@ -46,23 +49,25 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 
 
 def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> None:
-    """Checks early that a file may be written: its ending, its place, what is there already.
+    """Check early that a file may be written: its suffix, its folder, and what exists already.
 
-    A result of `jadfer annotate` and its JSON sidecar are never replaced, not with `overwrite`
-    either: rows are hours of work, and a slip of the shell's history would cost them.
+    A result of `jadfer annotate` and its JSON sidecar are never replaced, even with `overwrite`:
+    a result is hours of work, and one slip in a command line would destroy it.
 
     Args:
         out: The file.
-        overwrite: Replace what is there.
-        endings: The endings that the command knows.
+        overwrite: Replace an existing file.
+        endings: The suffixes that the command accepts.
 
     Raises:
-        OptionError: The ending is unknown, or the file exists.
-        OutputError: It is a result, or cannot be written.
+        OptionError: The suffix is unknown, or the file exists.
+        OutputError: The file belongs to a result, or cannot be written.
     """
+    from jadfer_cli.analysis.find import is_result
+
     if not out.name.endswith(endings):
         raise OptionError(
-            f"-o {out}: the format follows from the ending, and {out.suffix or 'none'} is unknown.",
+            f"-o {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
             f"Known are {', '.join(endings)}.",
         )
     check_writable(out)
@@ -73,24 +78,24 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
         )
     if not overwrite and os.path.lexists(out):
         raise OptionError(
-            f"{out} exists already.", "Add --overwrite to replace it, or choose another -o."
+            f"{out} already exists.", "Add --overwrite to replace it, or choose another -o."
         )
 
 
 def write_table(table: pd.DataFrame, out: Path) -> None:
-    """Writes a table, whole or not at all; check it with `check_target` before the work.
+    """Write a table atomically; call `check_target` before the work starts.
 
     Args:
-        table: Its columns; its index is left out.
+        table: Its columns are written, its index is not.
         out: Ends in one of `table_endings()`.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     with atomic_write(out) as part:
         _WRITERS[out.suffix](table, part)
 
 
 def table_endings() -> tuple[str, ...]:
-    """The endings that `write_table` knows."""
+    """Return the suffixes that `write_table` accepts."""
     return tuple(_WRITERS)

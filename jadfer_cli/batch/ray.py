@@ -100,7 +100,7 @@ class _ActorHandle(WorkerHandle):
     def kill(self) -> None:
         import ray
 
-        from jadfer_cli.results.parts import is_being_written
+        from jadfer_cli.results.lock import is_being_written
 
         ray.kill(self.actor)
         # Ray does not wait until the process has ended, which holds the lock of the result
@@ -111,7 +111,7 @@ class _ActorHandle(WorkerHandle):
     def end(self, grace_s: float) -> None:
         import ray
 
-        from jadfer_cli.results.parts import remove_leftovers
+        from jadfer_cli.results.unfinished import remove_leftovers
 
         if self.task is not None and self.call is not None:
             ray.wait([self.call], timeout=grace_s)

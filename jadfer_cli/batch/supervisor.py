@@ -203,7 +203,7 @@ class Supervisor(ABC, Generic[W]):
 
     def _hand_out(self, worker: W) -> None:
         """Gives a worker the next task that no other run is working on."""
-        from jadfer_cli.results.parts import is_being_written
+        from jadfer_cli.results.lock import is_being_written
 
         for queue in (self._waiting, self._busy):
             for _ in range(len(queue)):
@@ -278,7 +278,7 @@ class Supervisor(ABC, Generic[W]):
 
     def _give_up(self, worker: W, stage: str, message: str, hint: str) -> None:
         """Kills a worker and records its current video as failed."""
-        from jadfer_cli.results.parts import remove_leftovers
+        from jadfer_cli.results.unfinished import remove_leftovers
 
         task = worker.task
         worker.kill()

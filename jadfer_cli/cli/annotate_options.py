@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL, out_option
-from jadfer_cli.common import seconds_of
+from jadfer_cli.common import parse_seconds
 from jadfer_cli.options import ENGINES, PRECISIONS, TRACKERS
 
 _FRAMES, _FACES, _BATCH = "Which frames", "Which faces", "Many videos"
@@ -20,7 +20,7 @@ def _seconds(text: str) -> float:
         typer.BadParameter: The text is not a time.
     """
     try:
-        return seconds_of(str(text))
+        return parse_seconds(str(text))
     except ValueError:
         raise typer.BadParameter(
             f"{text} is not a time; write seconds (90), minutes (1:30) or hours (0:01:30.5)."

@@ -182,7 +182,7 @@ class JsonLines(_Silent):
         self._event("stage", stage=text)
 
     def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        """Event `progress`, at most once a second."""
+        """Event `progress`, at most once per second."""
         now = time.monotonic()
         if now - self._printed_s >= 1 or (done == total and stage == "annotating"):
             self._printed_s = now

@@ -1,4 +1,4 @@
-"""What the commands that read results share: opening them, and progress."""
+"""What the commands that read results share: opening results, and progress."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ T = TypeVar("T")
 
 
 def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
-    """The results that the inputs mean, opened; their rows are read later.
+    """Find and open results; their rows are read later.
 
-    Damaged files in folders are named on stderr: nobody is left out of a study unnoticed.
+    Damaged files are reported on stderr, so that no video drops out of a study unnoticed.
 
     Raises:
-        ResultError: One is missing, damaged or no result.
+        ResultError: A named file is missing, damaged or not a result; or nothing was found.
     """
-    from jadfer_cli.results import load
+    from jadfer_cli.analysis.find import SkipReason, find_results
 
-    results = [load.load(path) for path in load.find(inputs, recursive=recursive)]
-    for path in load.damaged(inputs, recursive=recursive):
-        text = f"Warning: {path} is no readable Parquet file; it is left out."
-        stderr_console().print(text, markup=False)
-    return results
+    found = find_results(inputs, recursive=recursive)
+    for file in found.skipped:
+        if file.reason is SkipReason.DAMAGED:
+            text = f"Warning: Skipped {file.path}: {file.reason.value}."
+            stderr_console().print(text, markup=False)
+    return list(found.results)
 
 
 def each(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:
-    """The items, under a progress bar on stderr where there are several and a terminal.
+    """Yield the items, with a progress bar on stderr if there are several and a terminal.
 
     Args:
         items: E.g. results.
-        what: What is done, e.g. "reading".
-        quiet: Show nothing.
+        what: The activity, e.g. "reading".
+        quiet: Show no bar.
     """
     yield from tracked(items, what, total=len(items), quiet=quiet or len(items) < 2)
 
 
 def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) -> Iterator[T]:
-    """Items under a progress bar on stderr, on a terminal; it goes when all are done."""
+    """Yield the items; a terminal shows a progress bar until all are done."""
     from rich.progress import track
 
     console = stderr_console()
@@ -54,6 +55,6 @@ def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) ->
 
 
 def wrote(out: Path, text: str, *, quiet: bool) -> None:
-    """Says on stderr what was written."""
+    """Report on stderr what was written."""
     if not quiet:
         stderr_console().print(f"{out}: {text}", markup=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jadfer_cli.common import file_sha256, quiet, require_opencv
+from jadfer_cli.common import file_sha256, require_opencv, suppressed_output
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface
 from jadfer_cli.faces.letterbox import Placing, letterbox, placing, scale_for, square, tidy, uncut
@@ -327,7 +327,7 @@ class _ScrfdNetwork:
     """InsightFace's SCRFD, called like CenterFace."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        with quiet():
+        with suppressed_output():
             from insightface.model_zoo import get_model
 
             model = get_model(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.common import ignored_warnings, own_process
+from jadfer_cli.common import ignored_warnings, owns_process
 
 if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
@@ -214,13 +214,13 @@ def preload() -> None:
     Only in a process of jadfer's own: what a thread does to the filters of warnings is not safe
     beside others.
     """
-    if own_process():
+    if owns_process():
         threading.Thread(target=_import_library, daemon=True).start()
 
 
 def _import_library() -> tuple[Any, Any]:
     # its import warns of its own dependencies; a process of ours ignores warnings altogether
-    with contextlib.nullcontext() if own_process() else ignored_warnings():
+    with contextlib.nullcontext() if owns_process() else ignored_warnings():
         import supervision
         import trackers
     return supervision, trackers

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jadfer_cli.common import seconds_of
+from jadfer_cli.common import parse_seconds
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.runtime import settle
@@ -57,7 +57,7 @@ def _parse(value: str, name: str, type_name: str) -> Any:
     if "int" in type_name:
         return int(value)
     if "float" in type_name:
-        return seconds_of(value) if name.endswith("_s") else float(value)
+        return parse_seconds(value) if name.endswith("_s") else float(value)
     return value
 
 

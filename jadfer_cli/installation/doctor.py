@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from jadfer_cli.common import quiet
+from jadfer_cli.common import suppressed_output
 from jadfer_cli.errors import JadferError
 from jadfer_cli.installation import environment
 from jadfer_cli.installation.findings import OK, PROBLEM, WARNING, Finding, finding_from_error
@@ -82,7 +82,7 @@ def examine(begin: Callable[[str], None] = lambda group: None) -> Iterator[Findi
     for group, check in CHECKS.items():
         begin(group)
         try:
-            with quiet():
+            with suppressed_output():
                 findings = list(check())
         except Exception as error:  # a check that fails is a finding, too
             findings = [finding_from_error(group, group.lower(), error)]

@@ -1,4 +1,4 @@
-"""A video drawn again with its result over it, or with its faces blurred.
+"""Draws a result over its video, or blurs the faces that the result found.
 
-No detection happens here.
+Nothing here detects faces.
 """

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.common import own_process
+from jadfer_cli.common import owns_process
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
@@ -41,8 +41,8 @@ class Annotator:
 
     Args:
         options: All options; the defaults are those of the command line.
-        in_torch: True if PyTorch holds the frames, finds faces in them and crops these; None:
-            on CUDA only. On a CPU it is for tests, which see there what a GPU would do.
+        in_torch: True to hold, search and crop frames with PyTorch; None does so on CUDA only.
+            True on a CPU is for tests of what a GPU would do.
 
     Attributes:
         options: As given.
@@ -201,6 +201,6 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
             "do not publish its scores."
         )
     # PyTorch computes 5 to 25 % faster; a process that is not ours is left as it is
-    if own_process() and runtime.device == "cpu" and runtime.engine == "torch":
+    if owns_process() and runtime.device == "cpu" and runtime.engine == "torch":
         keep_freed_memory()
     return Networks(options, runtime, model, predictor, detector, redetect_s, tuple(warnings))

@@ -22,7 +22,8 @@ from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import VideoInfo
 from jadfer_cli.results import settings
 from jadfer_cli.results.paths import landmark_path, sidecar_path
-from jadfer_cli.results.sink import ResultSink, refuse_existing
+from jadfer_cli.results.sink import ResultSink
+from jadfer_cli.results.targets import refuse_existing
 
 OnNote = Callable[[str], object]
 

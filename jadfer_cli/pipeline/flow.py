@@ -57,7 +57,7 @@ def annotate_video(
     ahead = max(2, min(_FRAMES_AHEAD, _BYTES_AHEAD // max(frame_bytes, 1)))
     with source.read(runtime.threads, state.begin) as decoded, Stages() as stages:
         meter.report()
-        # 1. Read: pictures with their times, and what the decoders had to say about them.
+        # 1. Read: pictures with their times, their status and the notes of the reader.
         frames = stages.ahead(decoded, ahead, "read")
         # 2. Find: faces with landmarks; on a GPU, their crops as well.
         found = follow(frames, networks.detector, networks.redetect_s, networks.device_crop_px)

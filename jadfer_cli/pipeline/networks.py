@@ -42,10 +42,7 @@ class Networks:
 
     @property
     def crops_on_device(self) -> bool:
-        """True if the detector makes the crops, on its own device.
-
-        It does where it holds every whole frame there.
-        """
+        """True if the detector makes the crops, which requires every frame on its device."""
         return self.detector.device is not None and not self.redetect_s
 
     @property

@@ -27,8 +27,8 @@ def result_metadata(
         networks: What ran.
         source: The video.
         state: What the run found.
-        sha256: Of the video file; None if there is none.
-        hash_warning: Why it could not be computed.
+        sha256: SHA-256 of the video file; None if unknown.
+        hash_warning: Why the SHA-256 could not be computed.
         kept: Counts of the remaining rows, if `--max-faces` left some tracks out.
     """
     warnings = [*networks.warnings, *source.info.warnings]

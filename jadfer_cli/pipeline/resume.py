@@ -51,7 +51,7 @@ def resume(
         state.decoders += facts.decoders
         state.warnings += facts.warnings
         state.earlier_s += facts.wall_s
-        state.resumed_at += [] if facts.taken_up is None else [facts.taken_up]
+        state.resumed_at += [] if facts.resumed_at is None else [facts.resumed_at]
         on_progress(Progress("resuming", end, source.n_frames, state.counts.faces))
     if state.begin:
         state.resumed_at.append(int(source.indices[state.begin]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import queue
 import threading
 import weakref
@@ -106,7 +107,7 @@ class Stages:
         """Stops all threads and waits for them."""
         self._stopped.set()
         for thread in self._threads:
-            if thread.ident is not None:  # Ctrl-C may come before a thread has started
+            with contextlib.suppress(RuntimeError):  # an interrupt came before it had started
                 thread.join()
 
     def __enter__(self) -> Self:

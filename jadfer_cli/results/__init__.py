@@ -1,1 +1,4 @@
-"""Rows: their schema, the Parquet file, its metadata and sidecar."""
+"""Writes and opens one result: its rows, its metadata and its files.
+
+Code that analyses results does not belong here.
+"""

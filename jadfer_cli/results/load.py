@@ -1,9 +1,8 @@
-"""Finished results, found and read: what every command that works on rows begins with."""
+"""Opens one result: its metadata at once, its rows on request."""
 
 from __future__ import annotations
 
 import difflib
-import glob
 import json
 import os
 from collections.abc import Sequence
@@ -21,20 +20,27 @@ from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
-TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
-COLLECTED = "collected"  # the metadata of a dataset of many videos have this entry
-_NEEDED = ("video", "frame", "time_s", "duration_s", "face_detected", "track_id", "expression")
+COLLECTED = "collected"  # metadata entry that marks a dataset of many videos
+_REQUIRED_COLUMNS = (
+    "video",
+    "frame",
+    "time_s",
+    "duration_s",
+    "face_detected",
+    "track_id",
+    "expression",
+)
 
 
 @dataclass(frozen=True)
 class Result:
-    """One result file: its metadata, and its rows on request.
+    """One result file.
 
     Attributes:
         path: The Parquet file.
         metadata: What is stored under "jadfer".
-        columns: Names of its columns.
-        n_rows: How many rows it has.
+        columns: The names of its columns.
+        n_rows: The number of its rows.
     """
 
     path: Path
@@ -54,56 +60,58 @@ class Result:
 
     @property
     def name(self) -> str:
-        """A short name for tables and pictures: the result's file name without its ending."""
+        """A short name for tables and plots: the file name without its extension."""
         return self.path.stem
 
-    def labels_meant(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The labels that a user's names mean, in the model's order, each once.
+    def resolve_labels(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the labels that a user named, in the model's order and without repeats.
 
         Args:
-            names: Labels, or words for them such as happy.
+            names: Labels, or synonyms such as happy.
 
         Raises:
             OptionError: The model has no such label.
         """
-        meant = set()
+        chosen = set()
         for name in names:
-            plain = name.strip().lower()
-            label = name if name in self.labels else BY_NAME.get(plain, plain)
+            word = name.strip().lower()
+            label = name if name in self.labels else BY_NAME.get(word, word)
             if label not in self.labels:
                 raise OptionError(
-                    f"--expression {name}: {self.path} has no such label.", self._labels_near(plain)
+                    f"--expression {name}: {self.path} has no such label.", self._label_hint(word)
                 )
-            meant.add(label)
-        return tuple(label for label in self.labels if label in meant)
+            chosen.add(label)
+        return tuple(label for label in self.labels if label in chosen)
 
-    def _labels_near(self, name: str) -> str:
-        """What may have been meant, and what there is."""
+    def _label_hint(self, name: str) -> str:
         if "," in name:
-            return "Several are given one by one: --expression happy --expression sad."
+            return "Repeat the option to give several: --expression happy --expression sad."
         near = difflib.get_close_matches(name, [*self.labels, *BY_NAME], 1)
         label = BY_NAME.get(near[0], near[0]) if near else None
         first = f"Did you mean {label}? " if label in self.labels else ""
         return f"{first}It has {', '.join(self.labels)}."
 
     def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Its rows, sorted by frame and track; all columns, or those named.
+        """Read the rows, sorted by frame and track.
+
+        Args:
+            columns: Columns to read; all by default.
 
         Raises:
-            ResultError: The file is damaged or gone.
+            ResultError: The file is damaged or missing.
         """
         try:
-            found = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
+            rows = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(self.path, error) from error
-        return found
+        return rows
 
 
 def load(path: str | os.PathLike[str]) -> Result:
-    """Opens one result and reads its metadata, not its rows.
+    """Open one result and read its metadata, but not its rows.
 
     Raises:
-        ResultError: There is none, it is damaged, or jadfer did not write it.
+        ResultError: The file is missing or damaged, or not a result of `jadfer annotate`.
     """
     path = Path(path)
     try:
@@ -117,159 +125,47 @@ def load(path: str | os.PathLike[str]) -> Result:
         metadata = json.loads((schema.metadata or {})[ATTRS_KEY])["jadfer"]
     except (KeyError, ValueError, TypeError) as error:
         raise ResultError(
-            f"{path} is no result of jadfer annotate: it holds none of its metadata.",
-            "Name files that `jadfer annotate` wrote; other programs that write Parquet anew drop "
-            "the metadata.",
+            f"{path} is not a result of jadfer annotate: it has none of its metadata.",
+            "Name a file that `jadfer annotate` wrote. Other programs drop the metadata when they "
+            "rewrite a Parquet file.",
         ) from error
     if COLLECTED in metadata:
         raise ResultError(
             f"{path} is a dataset of {metadata[COLLECTED]['videos']:,} videos, made by `jadfer "
-            "collect`, not the result of one.",
-            "Name the results that it was made of, or their folder; pandas reads the dataset.",
+            "collect`, and not the result of one video.",
+            "Name the results it was made from, or their folder. pandas can read the dataset.",
         )
-    missing = [name for name in _NEEDED if name not in schema.names]
+    missing = [name for name in _REQUIRED_COLUMNS if name not in schema.names]
     if missing:
         raise ResultError(
-            f"{path} has no rows of jadfer annotate: {', '.join(missing)} are missing.",
-            "A file of landmarks has none; name the result beside it."
+            f"{path} lacks columns of a result: {', '.join(missing)}.",
+            "A file of landmarks does not have them; name the result beside it."
             if path.name.endswith(landmark_path(Path("x.parquet")).name[1:])
             else "Annotate the video again.",
         )
     return Result(path, metadata, tuple(schema.names), n_rows)
 
 
-def find(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """The result files that inputs mean, in their order, each once; those of a folder by name.
-
-    Args:
-        inputs: Files, folders and patterns. What a folder or a pattern holds beside results
-            (landmarks, tables, parts, other Parquet) is left out; a file that is named is taken.
-        recursive: Take folders with all below them.
-
-    Raises:
-        ResultError: An input means no result.
-    """
-    found: dict[str, Path] = {}
-    for text in inputs:
-        if os.path.isdir(text):
-            paths = _in_folder(Path(text), recursive)
-        elif glob.has_magic(text) and not os.path.lexists(text):
-            paths = sorted(p for p in map(Path, glob.glob(text, recursive=True)) if is_result(p))
-            if not paths:
-                raise ResultError(f"No result of jadfer annotate matches {text}.")
-        elif not os.path.exists(text):
-            raise ResultError(f"There is no file {text}.", _hint_for_missing(Path(text)))
-        elif len(inputs) > 1 and _is_beside_results(Path(text)):
-            continue  # *.parquet in a shell means landmarks and our tables, too
-        else:
-            paths = [Path(text)]
-        for path in paths:
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
-
-
-def damaged(inputs: Sequence[str], *, recursive: bool = False) -> list[Path]:
-    """Files in folders that are named like results and cannot be read; `find` leaves them out.
-
-    Args:
-        inputs: As for `find`; only folders among them count.
-        recursive: Take folders with all below them.
-    """
-    return [
-        path
-        for folder in inputs
-        if os.path.isdir(folder)
-        for path in _named_like_results(Path(folder), recursive)
-        if not _is_parquet(path)
-    ]
-
-
-def _is_parquet(path: Path) -> bool:
-    try:
-        pq.read_schema(path)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def is_result(path: Path) -> bool:
-    """Whether a file is a readable result of jadfer annotate."""
-    # macOS leaves "._clip.parquet" beside each file it copies to other disks
-    if path.suffix != SUFFIX or path.name.startswith(".") or not path.is_file():
-        return False
-    try:
-        load(path)
-    except ResultError:
-        return False
-    return True
-
-
-def is_collected(path: Path) -> bool:
-    """Whether a file is one that `jadfer collect` made, of many results."""
-    metadata = _attrs(path).get("jadfer")
-    return isinstance(metadata, dict) and COLLECTED in metadata
-
-
-def is_landmarks(path: Path) -> bool:
-    """Whether this is the file of landmarks that lies beside a result."""
-    result = path.with_name(path.name.removesuffix(".landmarks.parquet") + SUFFIX)
-    return path.name.endswith(".landmarks.parquet") and result.exists()
-
-
-def _is_beside_results(path: Path) -> bool:
-    """Whether this is a file of landmarks beside its result, or a table that jadfer wrote."""
-    return is_landmarks(path) or TABLE_KEY in _attrs(path)
-
-
-def _attrs(path: Path) -> dict[str, Any]:
-    """What pandas would give as .attrs; empty where there is nothing of the kind."""
-    try:
-        found = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
-    except (OSError, KeyError, ValueError, TypeError):  # pyarrow's errors are ValueErrors
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _in_folder(folder: Path, recursive: bool) -> list[Path]:
-    paths = [path for path in _named_like_results(folder, recursive) if is_result(path)]
-    if paths:
-        return paths
-    deeper = not recursive and any(is_result(p) for p in folder.rglob("*" + SUFFIX))
-    raise ResultError(
-        f"{folder} holds no result of jadfer annotate.",
-        "Its subfolders do: give -r to take them, too." if deeper else None,
-    )
-
-
-def _named_like_results(folder: Path, recursive: bool) -> list[Path]:
-    inside = folder.rglob("*" + SUFFIX) if recursive else folder.glob("*" + SUFFIX)
-    return [p for p in sorted(inside) if not _hidden(p.relative_to(folder)) and p.is_file()]
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
 def _unreadable(path: Path, error: Exception) -> ResultError:
     if isinstance(error, OSError) and error.strerror and not isinstance(error, ValueError):
         return ResultError(f"{path} cannot be read: {error.strerror}.")
     if path.is_dir():
-        return ResultError(f"{path} is a folder.", "Name a .parquet file that lies in it.")
-    if path.suffix != SUFFIX:  # mostly the video, or the sidecar of the result
+        return ResultError(f"{path} is a folder.", "Name a .parquet file in it.")
+    if path.suffix != SUFFIX:  # usually the video or the sidecar
         beside = path.with_suffix(SUFFIX)
         return ResultError(
-            f"{path} is no result of jadfer annotate.",
+            f"{path} is not a result of jadfer annotate.",
             f"Did you mean {beside}?"
             if beside.exists()
-            else f"Of a video, `jadfer annotate {path} -o {beside.name}` makes one.",
+            else f"If it is a video, `jadfer annotate {path} -o {beside.name}` creates a result.",
         )
     return ResultError(
-        f"{path} is no readable Parquet file.",
-        "It may be cut short, or something else; annotate the video again, or copy it again.",
+        f"{path} is not a readable Parquet file.",
+        "It may be truncated or damaged: copy it again, or annotate the video again.",
     )
 
 
 def _hint_for_missing(path: Path) -> str | None:
     if path.with_suffix(SUFFIX).exists() and path.suffix != SUFFIX:
         return f"Did you mean {path.with_suffix(SUFFIX)}?"
-    return "Results are the .parquet files that `jadfer annotate` wrote."
+    return "Results are the .parquet files that `jadfer annotate` writes."

@@ -1,4 +1,4 @@
-"""The metadata of a result: what was read, by what, with which settings, and how it went."""
+"""The metadata of a result: the video, the networks, the settings and the software."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python, of this package and of those that shape a result."""
+    """Return the versions of Python, jadfer and the packages that affect a result."""
     found: dict[str, str | None] = {"python": platform.python_version(), "jadfer-cli": __version__}
     for name in _PACKAGES:
         try:
@@ -40,12 +40,17 @@ def versions() -> dict[str, str | None]:
 
 
 def printable(path: str) -> str:
-    """A path as text that can be stored; bytes that are no UTF-8 become question marks."""
+    """Return a path as text that can be stored; bytes that are not UTF-8 become U+FFFD."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def video_metadata(info: VideoInfo, sha256: str | None) -> dict[str, Any]:
-    """What is known of the source: format, timing audit, identity."""
+    """Describe the source: its format, its timing and its identity.
+
+    Args:
+        info: The video.
+        sha256: Of the file; None if it could not be read again.
+    """
     gaps = info.duration_s[:-1] if info.n_frames > 1 else info.duration_s
     shortest, longest = (float(gaps.min()), float(gaps.max())) if len(gaps) else (0.0, 0.0)
     return {
@@ -59,7 +64,7 @@ def video_metadata(info: VideoInfo, sha256: str | None) -> dict[str, Any]:
         "height_px": info.height_px,
         "rotation_deg": info.rotation_deg,
         "nominal_fps": info.nominal_fps,
-        # one time base tick of jitter is what rounding gives; more is a variable rate
+        # Rounding explains a jitter of one tick of the time base; more is a variable rate.
         "variable_frame_rate": bool(longest - shortest > 1.5 * info.time_base_s + 1e-9),
         "frame_gap_min_s": shortest,
         "frame_gap_max_s": longest,
@@ -76,7 +81,15 @@ def run_metadata(
     model: dict[str, Any],
     labels: tuple[str, ...],
 ) -> dict[str, Any]:
-    """What ran: the part of the metadata that is the same for every video of a run."""
+    """Describe a run: the metadata that all its videos share.
+
+    Args:
+        options: All options, as given.
+        runtime: The device and precision in use.
+        detector: The face detector.
+        model: Name, sha256, terms and figures of the model.
+        labels: The model's labels.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "jadfer_version": __version__,

@@ -1,8 +1,7 @@
-"""One Parquet file in the making: row groups of bounded size, metadata last, then its name."""
+"""The Parquet files of a result: reading their metadata, and writing one in row groups."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 import os
@@ -13,83 +12,86 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.common import explain_os_errors
+from jadfer_cli.common import explain_os_errors, fsync_file
 
-_ROWS_A_GROUP = 50_000
-# pandas.read_parquet turns the JSON under this key into DataFrame.attrs
+_MAX_GROUP_ROWS = 50_000
+# pandas.read_parquet turns the JSON under this key into DataFrame.attrs.
 ATTRS_KEY = b"PANDAS_ATTRS"
-_ARROW_KEY = b"ARROW:schema"
 
 
-class ParquetFile:
-    """One Parquet file in the making, under a temporary name until `publish`.
+def read_attrs(path: Path) -> dict[str, Any]:
+    """Return what pandas would give as `.attrs`; empty if the file has nothing of the kind.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no Parquet file.
+    """
+    try:
+        attrs = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
+    except KeyError:
+        return {}
+    return attrs if isinstance(attrs, dict) else {}
+
+
+class ResultFile:
+    """A Parquet file that is written under a temporary name and published when complete.
 
     Args:
         out: Its final name.
-        folder: Where it is until then, on the same disk.
-        schema: Of the tables written, with pandas' metadata.
+        folder: Where it lies until it is published; on the same disk as `out`.
+        schema: Of the tables written, including pandas' metadata.
+        metadata: Stored under "jadfer" in the file's attrs; JSON-ready.
 
     Attributes:
         out: As given.
-        path: Where it is now.
+        path: The temporary name.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
 
-    def __init__(self, out: Path, folder: Path, schema: pa.Schema) -> None:
-        self.out, self.schema = out, schema
-        self.path = folder / out.name
+    def __init__(
+        self, out: Path, folder: Path, schema: pa.Schema, metadata: Mapping[str, Any]
+    ) -> None:
+        self.out, self.path = out, folder / out.name
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
+        attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
+        schema = schema.with_metadata({**schema.metadata, ATTRS_KEY: attrs})
         with explain_os_errors(out):
-            self._file = open(self.path, "wb")
-        # the schema is stored by `finish`, when the metadata that belong to it are known
-        self._writer = pq.ParquetWriter(
-            self._file, schema.remove_metadata(), compression="zstd", store_schema=False
-        )
+            self._writer = pq.ParquetWriter(self.path, schema, compression="zstd")
 
     def write(self, table: pa.Table) -> None:
-        """Adds the rows of some whole frames."""
-        if self._pending_rows + len(table) > _ROWS_A_GROUP:
+        """Add rows; all rows of a frame must come in one table.
+
+        A row group holds whole tables, so no frame is split between two groups.
+        """
+        if self._pending_rows + len(table) > _MAX_GROUP_ROWS:
             self._flush()
         self._pending.append(table)
         self._pending_rows += len(table)
 
     def _flush(self) -> None:
         if self._pending:
-            # a frame never spans two row groups: tables hold whole frames
             table = pa.concat_tables(self._pending).unify_dictionaries()
             with explain_os_errors(self.out):
-                self._writer.write_table(
-                    table.replace_schema_metadata(None), row_group_size=max(len(table), 1)
-                )
+                self._writer.write_table(table, row_group_size=max(len(table), 1))
             self._pending, self._pending_rows = [], 0
 
-    def finish(self, metadata: Mapping[str, Any]) -> None:
-        """Completes the file, under its temporary name."""
+    def finish(self) -> None:
+        """Complete the file under its temporary name."""
         self._flush()
-        attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
-        entries = {**self.schema.metadata, ATTRS_KEY: attrs}
-        stored = self.schema.with_metadata(entries).serialize()
-        # as Arrow's own writer stores a schema; readers take types and metadata from it
-        entries[_ARROW_KEY] = base64.b64encode(stored)
-        self._writer.add_key_value_metadata(entries)
         with explain_os_errors(self.out):
             self._writer.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            fsync_file(self.path)
 
     def publish(self) -> None:
-        """Gives the finished file its final name."""
+        """Give the finished file its final name."""
         with explain_os_errors(self.out):
             os.replace(self.path, self.out)
 
     def discard(self) -> None:
-        """Removes it, unless it has its final name."""
+        """Remove the file, unless it has been published."""
         with contextlib.suppress(OSError, pa.ArrowException):
             self._writer.close()
-        with contextlib.suppress(OSError):
-            self._file.close()
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is done with finished rows: count them, keep some tracks, check that none is missing."""
+"""Counts, selection and completeness of finished rows."""
 
 from __future__ import annotations
 
@@ -12,15 +12,20 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import OutputError
 
-# the columns that a row has without a face, too
-_KEY = ("video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces")
+# Columns that are not null in a row without a face.
+_NEVER_NULL = ("video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces")
 
 
 def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> None:
-    """Reads keys back and checks them: every frame there, sorted, no key twice.
+    """Check that a written file has every frame, sorted by frame and track, without duplicates.
+
+    Args:
+        path: The file to read back.
+        expected: Indices of the frames that it must cover, ascending, int64 (n,).
+        out: The result that an error names.
 
     Raises:
-        OutputError: They are not; nothing is published then.
+        OutputError: A frame is missing, or rows are unsorted or repeated.
     """
     keys = pq.read_table(path, columns=["frame", "track_id"])
     frame = keys["frame"].to_numpy()
@@ -29,12 +34,12 @@ def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> No
     if not np.array_equal(np.unique(frame), expected) or (np.diff(order) <= 0).any():
         raise OutputError(
             f"{out}: the rows written do not cover the frames of the video; nothing was kept.",
-            "This is a mistake in jadfer; please report it with the file.",
+            "This is a bug in jadfer; please report it with the video.",
         )
 
 
 def count_rows(rows: pd.DataFrame) -> dict[str, int]:
-    """Counts of a result's rows under the names of the metadata."""
+    """Count rows, under the names that the metadata use."""
     return {
         "frames_without_face": int((~rows["face_detected"]).sum()),
         "faces": int(rows["face_detected"].sum()),
@@ -44,16 +49,16 @@ def count_rows(rows: pd.DataFrame) -> dict[str, int]:
 
 
 def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
-    """Rows of some tracks only, renumbered.
+    """Keep the rows of some tracks and renumber these.
 
     Args:
-        rows: Whole frames of a result or of a landmark file.
+        rows: Of a result or a landmark file; all rows of each frame.
         keep: Track ids to keep, each with its new id; the order of ids must not change.
 
     Returns:
-        The rows kept; a frame left without a face has one row without a face.
+        The rows kept; a frame that loses all its faces has one row without a face.
     """
-    if "face_detected" not in rows:  # landmarks: a row a face, nothing to blank
+    if "face_detected" not in rows:  # a landmark file has no rows without a face
         rows = rows[rows["track_id"].isin(list(keep))]
         return rows.assign(track_id=rows["track_id"].map(keep).astype("int32"))
     kept = rows["track_id"].isin(list(keep)).fillna(False).astype(bool)
@@ -64,6 +69,6 @@ def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
     rows["n_faces"] = n_faces[rows.index].astype("int16")
     rows["face_detected"] = has_face
     rows["track_id"] = rows["track_id"].map(keep).astype("Int32")
-    blank = [str(name) for name in rows.columns if name not in _KEY]
+    blank = [str(name) for name in rows.columns if name not in _NEVER_NULL]
     rows[blank] = rows[blank].where(has_face)
     return rows

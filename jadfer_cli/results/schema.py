@@ -1,7 +1,7 @@
-"""The columns of a result, once: names, types, and how they survive a plain pandas read.
+"""The columns of a result: names, and types that survive a plain `pandas.read_parquet`.
 
-Tidy: one row a frame and face; exactly one row, `face_detected` false, where an analysed
-frame has no face. Key: (video, frame, track_id), sorted by frame and track_id.
+One row per frame and face; exactly one row, `face_detected` false, for an analysed frame without
+a face. Key: (video, frame, track_id); sorted by frame and track_id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCHEMA_VERSION = "1"
 FACE_SOURCES = ("detected", "tracked")
 BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 QUALITY_COLUMNS = ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg")
-# left and right of the image, not of the person: their right eye is the image's left one
+# Left and right of the image, not of the person.
 LANDMARK_NAMES = (
     "image_left_eye",
     "image_right_eye",
@@ -30,17 +30,17 @@ LANDMARK_NAMES = (
 LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in "xy")
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
-_Field = tuple[str, pa.DataType, str]  # name, type, and pandas' name of the type
+_Field = tuple[str, pa.DataType, str]  # name, Arrow type, pandas type
 _LANDMARK_FIELDS: list[_Field] = [(name, pa.float32(), "float32") for name in LANDMARK_COLUMNS]
 
 
 def probability_columns(labels: Sequence[str]) -> tuple[str, ...]:
-    """The probability columns of a model with these labels, in its order."""
+    """Return the probability columns of a model with these labels, in its order."""
     return tuple(f"p_{label}" for label in labels)
 
 
 def result_schema(labels: Sequence[str]) -> pa.Schema:
-    """The Arrow schema of a result, with pandas' own metadata.
+    """Return the Arrow schema of a result, including pandas' metadata.
 
     Args:
         labels: The model's labels; a model without contempt has no such column.
@@ -49,7 +49,7 @@ def result_schema(labels: Sequence[str]) -> pa.Schema:
 
 
 def part_schema(labels: Sequence[str], *, landmarks: bool) -> pa.Schema:
-    """The Arrow schema of a part of a result: its columns, and those of its landmarks."""
+    """Return the Arrow schema of a part: the result's columns, and on request its landmarks."""
     return _with_pandas_metadata(
         [*_result_fields(labels), *(_LANDMARK_FIELDS if landmarks else ())]
     )
@@ -78,7 +78,7 @@ def _result_fields(labels: Sequence[str]) -> list[_Field]:
 
 
 def landmark_schema() -> pa.Schema:
-    """The Arrow schema of a landmark file: its key, then x and y of five points, px."""
+    """Return the Arrow schema of a landmark file: its key, then x and y of five points, px."""
     return _with_pandas_metadata(
         [
             ("video", _CATEGORY, "category"),
@@ -90,7 +90,7 @@ def landmark_schema() -> pa.Schema:
 
 
 def _with_pandas_metadata(fields: Sequence[_Field]) -> pa.Schema:
-    # pandas itself writes the metadata that makes Int32 and boolean come back as such
+    # Without pandas' metadata, Int32 and boolean would be read as float64 and object.
     empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})
     metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
     return pa.schema([(name, kind) for name, kind, _ in fields], metadata=metadata)
@@ -99,7 +99,7 @@ def _with_pandas_metadata(fields: Sequence[_Field]) -> pa.Schema:
 def _spread(
     values: npt.NDArray[np.generic], rows: npt.NDArray[np.intp], n_rows: int, kind: pa.DataType
 ) -> pa.Array:
-    """A column of `n_rows` with `values` at `rows` and null elsewhere."""
+    """Return a column of `n_rows` with `values` at `rows` and null elsewhere."""
     column = np.zeros(n_rows, values.dtype)
     column[rows] = values
     missing = np.ones(n_rows, bool)
@@ -112,15 +112,15 @@ def _category(codes: pa.Array, names: Sequence[str]) -> pa.Array:
 
 
 def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str]) -> pa.Table:
-    """Rows of some frames.
+    """Return the rows of some frames.
 
     Args:
         frames: In ascending order.
-        video: What the `video` column says.
+        video: Content of the `video` column.
         labels: The model's labels.
 
     Returns:
-        A table of `result_schema(labels)`; a row a face, or one for a frame without a face.
+        A table of `result_schema(labels)`: one row per face, and one per frame without a face.
     """
     schema = result_schema(labels)
     n_faces = np.array([len(f.faces) for f in frames], np.int64)  # (F,)
@@ -174,7 +174,7 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
 
 
 def landmark_table(frames: Sequence[AnnotatedFrame], video: str) -> pa.Table:
-    """Landmarks of some frames: a table of `landmark_schema()`, a row a face."""
+    """Return the landmarks of some frames: one row per face, a table of `landmark_schema()`."""
     seen = [f for f in frames if len(f.faces)]
     schema = landmark_schema()
     if not seen:
@@ -193,7 +193,7 @@ def landmark_table(frames: Sequence[AnnotatedFrame], video: str) -> pa.Table:
 def part_table(
     frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str], *, landmarks: bool
 ) -> pa.Table:
-    """Rows of some frames: a table of `part_schema(labels, landmarks=landmarks)`."""
+    """Return the rows of some frames as a table of `part_schema(labels, landmarks=landmarks)`."""
     table = result_table(frames, video, labels)
     if landmarks:
         points = landmark_table(frames, video)
@@ -205,14 +205,14 @@ def part_table(
 
 
 def result_of(part: pa.Table, video: str, labels: Sequence[str]) -> pa.Table:
-    """The rows of a result, from those of a part."""
+    """Return the rows of a result from those of a part."""
     schema = result_schema(labels)
     part = part.set_column(0, "video", _category(pa.array(np.zeros(len(part), np.int32)), [video]))
     return part.select(schema.names).cast(schema)
 
 
 def landmarks_of(part: pa.Table, video: str) -> pa.Table:
-    """The rows of a landmark file, from those of a part that has landmarks."""
+    """Return the rows of a landmark file from those of a part with landmarks."""
     schema = landmark_schema()
     part = part.filter(part["face_detected"])
     part = part.set_column(0, "video", _category(pa.array(np.zeros(len(part), np.int32)), [video]))

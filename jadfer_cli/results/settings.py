@@ -1,8 +1,9 @@
-"""Whether a result that is there already is the one that would be made now."""
+"""The settings that decide the rows of a result, and how they differ between results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +12,28 @@ import pyarrow.parquet as pq
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.results.parquet import ATTRS_KEY
-from jadfer_cli.results.parts import remove_leftovers
+from jadfer_cli.results.unfinished import remove_leftovers
 
-# What does not change scores beyond rounding: where and in how large steps they are computed.
-_MACHINE = ("device", "threads", "batch_size", "engine")
-
-
-def read_metadata(path: Path) -> dict[str, Any]:
-    """The metadata in a result.
-
-    Raises:
-        OutputError: It is no result of jadfer, or damaged.
-    """
-    import json
-
-    try:
-        entries = pq.read_schema(path).metadata or {}
-        found: dict[str, Any] = json.loads(entries[ATTRS_KEY])["jadfer"]
-        found["video"]  # a dataset of many results has none
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
-        raise OutputError(
-            f"{path} exists and is no readable result of jadfer.",
-            "Remove it, or give --overwrite.",
-        ) from error
-    return found
+# These decide where and in what batches scores are computed, which changes rounding only.
+_MACHINE_OPTIONS = ("device", "threads", "batch_size", "engine")
+# Recorded outside "options" as what was really used, e.g. the sha256 of the model.
+_RESOLVED_OPTIONS = ("model", "detector", "precision", "redetect_s")
+_NOT_OPTIONS = ("schema", "model", "detector")
+_VIDEO = "the video itself"
 
 
 def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the rows of a result, beside the video: flat, by name."""
+    """Return the settings that decide the rows of a result, apart from its video.
+
+    Args:
+        metadata: Of a result, or of a run as `pipeline.Annotator.metadata` gives it.
+
+    Returns:
+        Values by name, without nesting. Options have the names of the command line without the
+        dashes; "schema", "model" and "detector" stand beside them, the latter two as sha256.
+    """
     options = metadata["options"]
-    found = {
+    settings = {
         "schema": metadata["schema_version"],
         "model": metadata["model"]["sha256"],
         "detector": metadata["detector"]["sha256"],
@@ -49,44 +42,80 @@ def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
         "landmarks": options["landmarks"],
         "relative-paths": options["relative_paths"],
     }
-    for part in ("video", "faces", "model"):
-        found |= {
-            name.removesuffix("_s").removesuffix("_px").replace("_", "-"): value
-            for name, value in options[part].items()
-            if name not in (*_MACHINE, "model", "detector", "precision", "redetect_s")
+    for group in ("video", "faces", "model"):
+        settings |= {
+            option_name(field): value
+            for field, value in options[group].items()
+            if field not in (*_MACHINE_OPTIONS, *_RESOLVED_OPTIONS)
         }
-    return found
+    return settings
 
 
-def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
-    """What decides the rows of a run, the video included, wherever it lies: flat, by name.
+def option_name(field: str) -> str:
+    """Return the name of an option on the command line: start_s becomes start."""
+    return field.removesuffix("_s").removesuffix("_px").replace("_", "-")
+
+
+def setting_label(name: str) -> str:
+    """Return what users call a setting of `fingerprint`: "--every", "model", "schema"."""
+    return name if name in _NOT_OPTIONS else f"--{name}"
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return the settings that are not the same everywhere.
 
     Args:
-        metadata: Of the run, as `pipeline.Annotator.metadata` gives them.
-        video: The video.
+        settings: One mapping per result, e.g. its `fingerprint`.
+
+    Returns:
+        For each such setting its value in each result, in their order; None where a result
+        does not have it. In the order in which the names first occur.
+    """
+    names = dict.fromkeys(name for each in settings for name in each)
+    values = {name: [each.get(name) for each in settings] for name in names}
+    return {name: found for name, found in values.items() if any(v != found[0] for v in found)}
+
+
+def changed(current: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]:
+    """Return the names of current settings that had another value, or none, earlier."""
+    return [name for name in differing([current, earlier]) if name in current]
+
+
+def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
+    """Compare an existing result with what a run would write now.
+
+    Args:
+        path: The result.
+        video: The video that it should be of.
+        wanted: Metadata of the run, as `pipeline.Annotator.metadata` gives it.
+
+    Returns:
+        What differs: names of settings, and "the video itself". Empty if nothing does.
 
     Raises:
-        VideoError: It is gone.
+        OutputError: The result cannot be read.
     """
+    metadata = read_metadata(path)
+    names = changed(fingerprint(wanted), fingerprint(metadata))
+    return names if _is_same_file(video, metadata["video"]) else [_VIDEO, *names]
+
+
+def _is_same_file(video: str, recorded: Mapping[str, Any]) -> bool:
     try:
-        file = Path(video).stat()
-    except OSError as error:
-        raise VideoError(f"{video} cannot be read any more: {error.strerror}.") from error
-    state = f"{file.st_size} bytes, changed at {file.st_mtime_ns} ns"
-    return {
-        "the video itself": state,
-        "the versions of jadfer and its libraries": metadata["versions"],
-        **fingerprint(metadata),
-    }
+        if Path(video).stat().st_size != recorded["bytes"]:
+            return False
+        return file_sha256(Path(video)) == str(recorded["sha256"])
+    except OSError:
+        return False
 
 
 def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> None:
-    """Keeps a result for --skip-existing: what a killed run left beside it goes.
+    """Keep a result for --skip-existing, and remove what a killed run left beside it.
 
-    Args: as of `differences`.
+    Args: as for `differences`.
 
     Raises:
-        OutputError: It was made with other settings, or cannot be read.
+        OutputError: The result was made with other settings, or cannot be read.
     """
     names = differences(path, video, wanted)
     if names:
@@ -97,25 +126,46 @@ def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> None:
     remove_leftovers(path, parts=True)
 
 
-def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
-    """What differs between a result and what would be made now; empty if nothing does.
+def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
+    """Return what decides the rows of a run, including the state of the video file.
+
+    Segments of an interrupted run are reused only if their key is equal. The video's path is not
+    part of it, so a video may be moved between two runs.
 
     Args:
-        path: The result.
-        video: The video that it should be of.
-        wanted: Metadata of the run, as `pipeline.Annotator.metadata` gives them.
+        metadata: Of the run, as `pipeline.Annotator.metadata` gives it.
+        video: The video.
+
+    Returns:
+        Values by name, without nesting. The names appear in messages.
 
     Raises:
-        OutputError: It cannot be read.
+        VideoError: The video is missing.
     """
-    found = read_metadata(path)
-    ours, theirs = fingerprint(wanted), fingerprint(found)
-    names = [name for name in ours if ours[name] != theirs.get(name)]
-    source = found["video"]
     try:
-        size = Path(video).stat().st_size
-        if size != source["bytes"] or file_sha256(Path(video)) != source["sha256"]:
-            names.insert(0, "the video itself")
-    except OSError:
-        names.insert(0, "the video itself")
-    return names
+        file = Path(video).stat()
+    except OSError as error:
+        raise VideoError(f"{video} can no longer be read: {error.strerror}.") from error
+    return {
+        _VIDEO: f"{file.st_size} bytes, changed at {file.st_mtime_ns} ns",
+        "the versions of jadfer and its libraries": metadata["versions"],
+        **fingerprint(metadata),
+    }
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Return the metadata stored in a result.
+
+    Raises:
+        OutputError: The file is damaged, or not a result of jadfer.
+    """
+    try:
+        entries = pq.read_schema(path).metadata or {}
+        metadata: dict[str, Any] = json.loads(entries[ATTRS_KEY])["jadfer"]
+        metadata["video"]  # absent in a dataset of many results
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+        raise OutputError(
+            f"{path} exists and is not a readable result of jadfer.",
+            "Remove it, or add --overwrite.",
+        ) from error
+    return metadata

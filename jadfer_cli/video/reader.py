@@ -33,7 +33,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.common import own_process
+from jadfer_cli.common import owns_process
 from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, ReaderNotes, VideoInfo
 from jadfer_cli.video.container import file_url, open_container
 from jadfer_cli.video.decode_check import Judged, audit, seeks
@@ -272,7 +272,7 @@ def _same(image: ImageArray, other: ImageArray | None) -> bool:
 
 def _open_decord(path: str, threads: int) -> Any:
     """Opens a decord reader at the first frame; returns None if it refuses the file."""
-    if not own_process():
+    if not owns_process():
         import torch  # noqa: F401  # before decord, or the two may clash over shared libraries
     import decord
 

@@ -1,4 +1,4 @@
-"""Whether results agree: each way to differ, made on purpose."""
+"""Comparing results: each way in which they can differ."""
 
 import dataclasses
 
@@ -20,25 +20,25 @@ def opened(path, *tracks, **how):
 
 
 def pair(tmp_path, first, second, **how):
-    """Compares results of tracks; `how` is for the second alone."""
+    """Compare results of tracks; `how` applies to the second only."""
     a = opened(tmp_path / "a.parquet", *first)
     return compare(a, opened(tmp_path / "b.parquet", *second, **how))
 
 
-def test_the_same_agrees(tmp_path):
+def test_a_result_agrees_with_a_copy(tmp_path):
     tracks = [Track(0, [0, 1, 2], "fear", box_px=BOX), Track(1, [1, 2, 3], box_px=OTHER)]
     found = pair(tmp_path, tracks, tracks)
     assert found.agree and (found.frames, found.faces) == (10, 6)
     assert found.settings == () and found.worst_frame is None and found.first_unmatched is None
 
 
-def test_nobody_agrees_with_nobody(tmp_path):
+def test_results_without_faces_agree(tmp_path):
     found = pair(tmp_path, [], [])
     assert found.agree and found.faces == 0 and found.max_p == 0
 
 
 @pytest.mark.parametrize(("shift", "agree"), [(5e-5, True), (2e-4, False)])
-def test_probabilities_by_the_tolerance(tmp_path, shift, agree):
+def test_probabilities_may_differ_by_the_tolerance(tmp_path, shift, agree):
     p = np.stack([sure("neutral")] * 3)
     moved = p.copy()
     moved[1, :2] += (-shift, shift)
@@ -54,13 +54,13 @@ def test_top_expressions(tmp_path):
     assert found.expressions == 1 and found.max_p == pytest.approx(0.9 - 0.1 / 7, abs=1e-6)
 
 
-def test_same_faces_other_ids(tmp_path):
+def test_same_faces_with_other_ids(tmp_path):
     ours = [Track(0, [0, 1, 2], "fear", box_px=BOX), Track(1, [0, 1, 2], "anger", box_px=OTHER)]
     swapped = [dataclasses.replace(ours[1], id=0), dataclasses.replace(ours[0], id=1)]
     found = pair(tmp_path, ours, swapped)
-    assert found.differences == ("same faces, other ids (6 of 6)",)
+    assert found.differences == ("same faces, other IDs (6 of 6)",)
     assert found.ids == {"0 -> 1": 3, "1 -> 0": 3} and found.max_p == 0
-    # a track that breaks off and goes on under a new id
+    # a track that is lost and continues under a new ID
     (tmp_path / "b").mkdir()
     broken = [Track(0, [0], "fear", box_px=BOX), Track(7, [1, 2], "fear", box_px=BOX), ours[1]]
     found = pair(tmp_path / "b", ours, broken)
@@ -81,7 +81,7 @@ def test_boxes_faces_and_usable(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_same_id_far_away_is_still_compared(tmp_path):
+def test_the_same_id_at_another_place_is_still_compared(tmp_path):
     found = pair(tmp_path, [Track(0, [0], box_px=BOX)], [Track(0, [0], box_px=OTHER)])
     assert found.faces == 1 and found.other_ids == 0 and found.max_box_px == 300
 
@@ -97,7 +97,7 @@ def test_times_frames_and_status(tmp_path):
     assert [s.name for s in found.settings] == ["--every"]
 
 
-def test_settings_explain_and_labels_decide(tmp_path):
+def test_settings_explain_but_labels_count_as_differences(tmp_path):
     seven = LABELS[:-1]
     found = pair(
         tmp_path, [Track(0, [0], [sure("fear")])], [Track(0, [0], [sure("fear", labels=seven)])],
@@ -111,10 +111,10 @@ def test_settings_explain_and_labels_decide(tmp_path):
     assert other.agree and len(other.settings) == 1
 
 
-@pytest.mark.parametrize("frames_at_once", [5000, 2])
-def test_matching_agrees_with_a_plain_search(tmp_path, monkeypatch, frames_at_once):
-    monkeypatch.setattr(comparing, "_FRAMES_AT_ONCE", frames_at_once)
-    # crowds of boxes that move a little: each face's best counterpart is its own
+@pytest.mark.parametrize("chunk_frames", [5000, 2])
+def test_matching_finds_the_known_permutation(tmp_path, monkeypatch, chunk_frames):
+    monkeypatch.setattr(comparing, "_CHUNK_FRAMES", chunk_frames)
+    # 20 boxes that move a little, so that each overlaps most with itself
     rng = np.random.default_rng(0)
     at = np.array([(120 * (i % 5), 120 * (i // 5)) for i in range(20)])
     boxes = np.concatenate([at, at + 100], 1) + rng.uniform(-3, 3, (20, 4))

@@ -1,4 +1,4 @@
-"""Many results in one dataset: rows as of pandas.concat, what is refused, what is told."""
+"""Many results in one dataset: rows as of pandas.concat, what is refused, what is reported."""
 
 import shutil
 
@@ -9,6 +9,7 @@ import pytest
 from made import Made, Track, options
 from typer.testing import CliRunner
 
+from jadfer_cli.analysis.find import find_results
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import ResultError
 from jadfer_cli.expression.checkpoint import LABELS
@@ -22,6 +23,7 @@ def collect():
     def run(*arguments, code=0):
         result = CliRunner().invoke(app, ["collect", *map(str, arguments)])
         assert result.exit_code == code, result.output
+        assert result.stdout == ""
         return " ".join(result.stderr.split())
 
     return run
@@ -34,15 +36,20 @@ def made(path, n_frames=6, sha256="0", **how):
     return Made(tracks, n_frames=n_frames, **how).write(path)
 
 
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made_once")
+    made(folder / "a.parquet", sha256="a", landmarks=True)
+    made(folder / "day1" / "b.parquet", sha256="b", tracks=[])
+    made(folder / "day1" / "c.parquet", sha256="c", tracks=[Track(0, [8], "fear")], n_frames=9)
+    return folder
+
+
 @pytest.fixture
-def three(tmp_path):
-    """Three results of six or more frames: two faces, nobody, one at the end."""
-    folder = tmp_path / "results"
-    return folder, [
-        made(folder / "a.parquet", sha256="a", landmarks=True),
-        made(folder / "day1" / "b.parquet", sha256="b", tracks=[]),
-        made(folder / "day1" / "c.parquet", sha256="c", tracks=[Track(0, [8], "fear")], n_frames=9),
-    ]
+def three(made_once, tmp_path):
+    """Three results of six or more frames: with two faces, no face, and one at the end."""
+    folder = shutil.copytree(made_once, tmp_path / "results")
+    return folder, [folder / name for name in ("a.parquet", "day1/b.parquet", "day1/c.parquet")]
 
 
 def plain(rows):
@@ -56,8 +63,8 @@ def concatenated(paths):
 
 def test_another_ending_is_no_folder(three, collect, tmp_path):
     folder, _ = three
-    told = collect(folder, "-o", tmp_path / "all.csv", code=2)
-    assert "does not end in .parquet" in told and "to_csv" in told
+    stderr = collect(folder, "-o", tmp_path / "all.csv", code=2)
+    assert "does not end in .parquet" in stderr and "to_csv" in stderr
     assert not (tmp_path / "all.csv").exists()
     assert "3 videos" in collect(folder, "-o", f"{tmp_path / 'study.1'}/")
     assert "3 videos" in collect(folder, "-o", tmp_path / "study.1", "--overwrite")
@@ -115,49 +122,55 @@ def test_its_own_output_is_recognised_and_is_no_result_of_one_video(three, colle
     folder, paths = three
     out = folder / "all.parquet"
     collect(folder, "-o", out)
-    assert load.find([str(folder)], recursive=True) == paths
+    found = find_results([str(folder)], recursive=True)
+    assert [result.path for result in found.results] == paths
     with pytest.raises(ResultError, match=r"a dataset of 3 videos, made by `jadfer collect`"):
         load.load(out)
     assert "Add --overwrite" in collect(folder, "-o", out, code=2)
-    told = collect(*folder.glob("*.parquet"), *paths, "-o", out, "--overwrite")
-    assert "collected before: " in told and told.endswith("3 videos, 22 rows")
+    stderr = collect(*folder.glob("*.parquet"), *paths, "-o", out, "--overwrite")
+    assert "datasets of an earlier jadfer collect: " in stderr and stderr.endswith(
+        "3 videos, 22 rows"
+    )
     collect(folder, "-o", folder / "all")
-    told = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
-    assert told == "" and len(pd.read_parquet(folder / "all")) == 22
-    assert "there is no result" in collect(out, "-o", folder / "x.parquet", code=1)
+    stderr = collect(folder, "-o", folder / "all", "--overwrite", "--quiet")
+    assert stderr == "" and len(pd.read_parquet(folder / "all")) == 22
+    assert "is a dataset of 3 videos" in collect(out, "-o", folder / "x.parquet", code=1)
 
 
 def test_nothing_else_is_ever_replaced(three, collect, tmp_path):
     folder, paths = three
     before = paths[0].read_bytes()
-    told = collect(folder, "-o", paths[0], "--overwrite", code=1)
-    assert "is a result of jadfer annotate" in told and paths[0].read_bytes() == before
-    assert "no dataset of jadfer collect" in collect(folder, "-o", folder, "--overwrite", code=1)
+    stderr = collect(folder, "-o", paths[0], "--overwrite", code=1)
+    assert "is a result of jadfer annotate" in stderr and paths[0].read_bytes() == before
+    assert "not a dataset" in collect(folder, "-o", folder, "--overwrite", code=1)
     (tmp_path / "table.parquet").write_bytes(b"mine")
-    told = collect(folder, "-o", tmp_path / "table.parquet", "--overwrite", code=1)
-    assert "no dataset" in told and (tmp_path / "table.parquet").read_bytes() == b"mine"
+    stderr = collect(folder, "-o", tmp_path / "table.parquet", "--overwrite", code=1)
+    assert "not a dataset" in stderr and (tmp_path / "table.parquet").read_bytes() == b"mine"
     assert "file, not a folder" in collect(folder, "-o", tmp_path / "table.parquet" / "x", code=1)
 
 
-def test_nothing_is_left_out_in_silence(three, collect, tmp_path):
+def test_every_skipped_file_is_reported(three, collect, tmp_path):
     folder, paths = three
     (folder / "cut.parquet").write_bytes(paths[0].read_bytes()[:2000])
     (folder / ".under way.parquet.parts").mkdir()
     pd.DataFrame({"x": [1]}).to_parquet(folder / "day1" / "table.parquet")
-    told = collect(folder, "-o", tmp_path / "all.parquet", code=1)  # as one is damaged
-    assert f"damaged: {folder / 'cut.parquet'}." in told
-    assert f"not finished: {folder / 'under way.parquet'}." in told
-    assert f"no results of jadfer annotate: {folder / 'day1' / 'table.parquet'}." in told
-    assert "landmarks" not in told and told.endswith("3 videos, 22 rows; 3 warnings")
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)  # as one is damaged
+    assert f"damaged files: {folder / 'cut.parquet'}." in stderr
+    assert f"unfinished results: {folder / 'under way.parquet'}." in stderr
+    assert (
+        f"files that are not results of jadfer annotate: {folder / 'day1' / 'table.parquet'}."
+        in stderr
+    )
+    assert "landmarks" not in stderr and stderr.endswith("3 videos, 22 rows; 3 warnings")
     # a file that is named must be a result
     named = collect(paths[0], folder / "cut.parquet", "-o", tmp_path / "x.parquet", code=1)
-    assert "cut.parquet is no readable Parquet file" in named
+    assert "cut.parquet is not a readable Parquet file" in named
     assert not (tmp_path / "x.parquet").exists()
     (tmp_path / "empty").mkdir()
-    told = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)
-    assert "there is no result of jadfer annotate" in told
-    told = collect(folder, "--no-recursive", "-o", tmp_path / "x.parquet", code=1)
-    assert "1 video, 7 rows" in told
+    stderr = collect(tmp_path / "empty", "-o", tmp_path / "x.parquet", code=1)
+    assert "no result of jadfer annotate found" in stderr
+    stderr = collect(folder, "--no-recursive", "-o", tmp_path / "x.parquet", code=1)
+    assert "1 video, 7 rows" in stderr
 
 
 def test_a_result_cut_short_behind_its_footer_leaves_no_dataset(three, collect, tmp_path):
@@ -165,22 +178,25 @@ def test_a_result_cut_short_behind_its_footer_leaves_no_dataset(three, collect, 
     data = bytearray(paths[2].read_bytes())
     data[4:600] = bytes(596)  # the first pages; the footer is whole
     paths[2].write_bytes(data)
-    told = collect(folder, "-o", tmp_path / "all.parquet", code=1)
-    assert str(paths[2]) in told and "cannot be read" in told
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)
+    assert str(paths[2]) in stderr and "cannot be read" in stderr
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
-    told = collect(folder, "-o", tmp_path / "all", code=1)
+    stderr = collect(folder, "-o", tmp_path / "all", code=1)
     assert [p.name for p in tmp_path.iterdir()] == ["results"]
 
 
-def test_different_models_are_refused_or_told_apart(three, collect, tmp_path):
+def test_different_models_are_refused_or_kept_apart(three, collect, tmp_path):
     folder, paths = three
     seven = tuple(label for label in LABELS if label != "contempt")
     paths.append(made(folder / "d.parquet", sha256="d", labels=seven, model_sha256="9" * 64))
-    told = collect(folder, "-o", tmp_path / "all.parquet", code=1)
-    assert "model differs: jadfer-compact 11111111 in 3 results; " in told
-    assert f"jadfer-compact 99999999 in {paths[3]}. " in told and "--mixed" in told
-    told = collect(folder, "-o", tmp_path / "all.parquet", "--mixed")
-    assert "Warning: model differs" in told
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)
+    assert "model differs: jadfer-compact 11111111 in 3 results; " in stderr
+    assert (
+        f"jadfer-compact 99999999 in {paths[3]}. " in stderr
+        and "--mixed accepts them all." in stderr
+    )
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", "--mixed")
+    assert "Warning: model differs" in stderr
     rows = pd.read_parquet(tmp_path / "all.parquet")
     models = rows.groupby("video", observed=True)["model"].first()
     assert models["clips/d.mp4"] == "jadfer-compact 99999999" and models.nunique() == 2
@@ -192,17 +208,20 @@ def test_different_models_are_refused_or_told_apart(three, collect, tmp_path):
     assert metadata["sources"][-1]["settings"]["model.sha256"][0] in "19"
 
 
-def test_other_settings_are_told_with_their_files(three, collect, tmp_path):
+def test_other_settings_are_reported_with_their_files(three, collect, tmp_path):
     folder, paths = three
     paths.append(made(folder / "e.parquet", sha256="e", options=options(fps=5.0)))
     paths.append(made(folder / "f.parquet", sha256="f", metadata={
         "precision": "bf16", "detector": {"name": "buffalo_sc", "sha256": "8" * 64},
     }))  # fmt: skip
-    told = collect(folder, "-o", tmp_path / "all.parquet")
-    assert f"fps differs: None in 4 results; 5.0 in {paths[3]}." in told
-    assert f"precision differs: fp32 in 4 results; bf16 in {paths[4]}." in told
-    assert "detector differs: centerface 22222222 in 4 results; buffalo_sc 88888888 in " in told
-    assert told.endswith("5 videos, 36 rows; 3 warnings")
+    stderr = collect(folder, "-o", tmp_path / "all.parquet")
+    assert f"--fps differs: none in 4 results; 5.0 in {paths[3]}." in stderr
+    assert f"--precision differs: fp32 in 4 results; bf16 in {paths[4]}." in stderr
+    assert (
+        "detector differs: centerface (222222222222) in 4 results; buffalo_sc (888888888888) in "
+        in stderr
+    )
+    assert stderr.endswith("5 videos, 36 rows; 3 warnings")
     metadata = pd.read_parquet(tmp_path / "all.parquet").attrs["jadfer"]
     assert "options.video.fps" in metadata["collected"]["differs"]
     assert [s["settings"]["options.video.fps"] for s in metadata["sources"]].count(5.0) == 1
@@ -215,9 +234,9 @@ def test_other_schemas_are_refused(three, collect, tmp_path, replaced):
     if not replaced:  # a column that others lack
         table = pq.read_table(more)
         pq.write_table(table.append_column("mine", table["p_max"]), more)
-    told = collect(folder, "-o", tmp_path / "all.parquet", code=1)
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)
     what = "schema differs: 1 in 3 results; 0 in" if replaced else "columns differs: no others in 3"
-    assert what in told and str(more) in told and "Annotate the videos of the fewer" in told
+    assert what in stderr and str(more) in stderr and "Annotate the videos of the fewer" in stderr
 
 
 def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
@@ -225,34 +244,34 @@ def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
     for day, sha256 in (("day1", "1"), ("day2", "2")):
         made(folder / day / "x.parquet", sha256=sha256, video="x.mp4")
     made(folder / "y.parquet", sha256="3", video="y.mov")
-    told = collect(folder, "-o", tmp_path / "all.parquet")
-    assert "2 results share their name" in told
+    stderr = collect(folder, "-o", tmp_path / "all.parquet")
+    assert "2 results are of videos with the same name" in stderr
     rows = pd.read_parquet(tmp_path / "all.parquet")
     assert rows["video"].unique().tolist() == ["day1/x.mp4", "day2/x.mp4", "y.mov"]
     assert not rows.duplicated(["video", "frame", "track_id"]).any()
 
-    told = collect(folder, "-o", tmp_path / "rel.parquet", "--relative")
-    assert "share" not in told
+    stderr = collect(folder, "-o", tmp_path / "rel.parquet", "--relative")
+    assert "same name" not in stderr
     rows = pd.read_parquet(tmp_path / "rel.parquet")
     assert rows["video"].unique().tolist() == ["day1/x.mp4", "day2/x.mp4", "y.mov"]
 
     made(folder / "copy of y.parquet", sha256="3", video="z.mov")
-    told = collect(folder, "-o", tmp_path / "copies.parquet")
-    assert "The same video (by its sha256) has 2 results under several names" in told
+    stderr = collect(folder, "-o", tmp_path / "copies.parquet")
+    assert "The same video (by its sha256) has 2 results under different names" in stderr
     shutil.copy(folder / "y.parquet", folder / "y2.parquet")
-    told = collect(folder, "-o", tmp_path / "twice.parquet", code=1)
-    assert "2 results are of the same video" in told and "leave all but one out" in told
+    stderr = collect(folder, "-o", tmp_path / "twice.parquet", code=1)
+    assert "2 results are of the same video" in stderr and "leave out all but one" in stderr
     assert not (tmp_path / "twice.parquet").exists()
     (folder / "y2.parquet").unlink()
     made(folder / "odd.parquet", sha256="5", video="day1/x.mp4")
-    told = collect(folder, "-o", tmp_path / "odd", code=1)
-    assert "would both be called day1/x.mp4" in told
+    stderr = collect(folder, "-o", tmp_path / "odd", code=1)
+    assert "would both be called day1/x.mp4" in stderr
 
 
 def test_row_groups_are_joined_and_bounded(collect, tmp_path, monkeypatch):
     from jadfer_cli.analysis.dataset import write as datasets
 
-    monkeypatch.setattr(datasets, "_ROWS_A_GROUP", 20)
+    monkeypatch.setattr(datasets, "_ROWS_PER_GROUP", 20)
     for i in range(9):
         made(tmp_path / "in" / f"{i}.parquet", sha256=str(i), n_frames=5 + 5 * i)
     collect(tmp_path / "in", "-o", tmp_path / "all.parquet")
@@ -263,13 +282,6 @@ def test_row_groups_are_joined_and_bounded(collect, tmp_path, monkeypatch):
     assert file.read().to_pandas()["frame"].tolist() == [
         f for i in range(9) for f in sorted([*range(5 + 5 * i), 2])
     ]  # fmt: skip
-
-
-def test_the_command_on_a_terminal_less_run(jadfer, three, tmp_path):
-    folder, _ = three
-    result = jadfer("collect", folder, "-o", tmp_path / "all.parquet")
-    assert result.returncode == 0 and result.stdout == ""
-    assert result.stderr.strip().endswith("all.parquet: 3 videos, 22 rows")
 
 
 def test_folders_beside_the_dataset_that_are_not_ours_stay(three, collect, tmp_path):
@@ -289,6 +301,6 @@ def test_a_dataset_that_a_killed_run_had_put_aside_comes_back(three, collect, tm
     aside = tmp_path / ".all.collecting"
     aside.mkdir()
     out.rename(aside / "old")
-    assert "exists already" in collect(three[0], "-o", out, code=2)
+    assert "already exists" in collect(three[0], "-o", out, code=2)
     assert len(list(out.iterdir())) == 3
     assert not aside.exists()

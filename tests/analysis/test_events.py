@@ -1,4 +1,4 @@
-"""Onset, apex and offset: by hand, against a naive scan, on odd videos, and how long it takes."""
+"""Onset, apex and offset: by hand, against a naive scan, for odd videos, and the time it takes."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import Made, Track, options
 
-from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, wanted
+from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, select_expressions
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.results import load
@@ -20,7 +20,7 @@ LOOSE = Rule(min_duration_s=0, merge_gap_s=0)
 
 
 def showing(values, label="happiness"):
-    """Probabilities (n, K) of one label; neutral has the rest."""
+    """Probabilities (n, K) with `values` for one label and the rest for neutral."""
     p = np.zeros((len(values), len(LABELS)), np.float32)
     p[:, LABELS.index(label)] = values
     p[:, 0] = 1 - np.asarray(values, np.float32)
@@ -37,7 +37,7 @@ def brief(found):
 
 
 def test_one_smile_by_hand(tmp_path):
-    # 25 frames a second; on at 0.6 in frame 2, at its height in 4 (and 5), below 0.4 in 8
+    # 25 frames per second; reaches 0.6 in frame 2, peaks in 4 (and 5), falls below 0.4 in 8
     p = [0.1, 0.5, 0.6, 0.7, 0.9, 0.9, 0.5, 0.4, 0.39, 0.5]
     found = find_events(result(tmp_path, Track(0, list(range(10)), showing(p))), Rule())
     assert found.records() == [
@@ -50,64 +50,64 @@ def test_one_smile_by_hand(tmp_path):
     assert found.tracks == (0,) and found.end_s == pytest.approx(0.4)
 
 
-def test_what_is_short_is_left_out_and_what_is_near_is_bridged_first(tmp_path):
+def test_gaps_are_bridged_before_short_events_are_dropped(tmp_path):
     # two stretches of 3 frames (0.12 s) with 2 frames (0.08 s) between them
     p = [0, 0.9, 0.9, 0.9, 0, 0, 0.9, 0.9, 0.8, 0]
-    of = result(tmp_path, Track(0, list(range(10)), showing(p)))
-    assert brief(find_events(of, Rule())) == [(0, "happiness", 1, 1, 8, "")]
-    assert find_events(of, Rule()).records()[0].n_frames == 8
-    assert find_events(of, Rule()).records()[0].p_mean == pytest.approx(5.3 / 8, abs=1e-6)
-    assert brief(find_events(of, Rule(merge_gap_s=0.079))) == []
-    assert len(brief(find_events(of, Rule(merge_gap_s=0.079, min_duration_s=0.12)))) == 2
-    assert brief(find_events(of, Rule(min_duration_s=0.33))) == []
-    assert len(brief(find_events(of, Rule(min_duration_s=0.32)))) == 1  # exactly as long
+    clip = result(tmp_path, Track(0, list(range(10)), showing(p)))
+    assert brief(find_events(clip, Rule())) == [(0, "happiness", 1, 1, 8, "")]
+    assert find_events(clip, Rule()).records()[0].n_frames == 8
+    assert find_events(clip, Rule()).records()[0].p_mean == pytest.approx(5.3 / 8, abs=1e-6)
+    assert brief(find_events(clip, Rule(merge_gap_s=0.079))) == []
+    assert len(brief(find_events(clip, Rule(merge_gap_s=0.079, min_duration_s=0.12)))) == 2
+    assert brief(find_events(clip, Rule(min_duration_s=0.33))) == []
+    assert len(brief(find_events(clip, Rule(min_duration_s=0.32)))) == 1  # exactly its length
 
 
-def test_a_frame_that_cannot_be_judged_ends_an_event_unless_the_gap_is_short(tmp_path):
-    # frames 3 and 4 unusable: 0.08 s; without them the face never gets back to 0.6
+def test_unusable_frames_end_an_event_unless_the_gap_is_short(tmp_path):
+    # frames 3 and 4 are unusable (0.08 s), and after them the probability never reaches 0.6
     p = [0, 0.9, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0]
     usable = [True] * 3 + [False] * 2 + [True] * 5
-    of = result(tmp_path, Track(0, list(range(10)), showing(p), usable=usable))
-    assert brief(find_events(of, Rule())) == [(0, "happiness", 1, 1, 8, "")]
-    assert find_events(of, Rule()).records()[0].n_frames == 6
+    clip = result(tmp_path, Track(0, list(range(10)), showing(p), usable=usable))
+    assert brief(find_events(clip, Rule())) == [(0, "happiness", 1, 1, 8, "")]
+    assert find_events(clip, Rule()).records()[0].n_frames == 6
     short = Rule(min_duration_s=0, merge_gap_s=0.05)
-    assert brief(find_events(of, short)) == [(0, "happiness", 1, 1, 2, "end")]
-    assert find_events(of, short).records()[0].offset_s == pytest.approx(0.12)
+    assert brief(find_events(clip, short)) == [(0, "happiness", 1, 1, 2, "end")]
+    assert find_events(clip, short).records()[0].offset_s == pytest.approx(0.12)
     everybody = Rule(min_duration_s=0, merge_gap_s=0, all_faces=True)
-    assert brief(find_events(of, everybody)) == [(0, "happiness", 1, 1, 8, "")]
+    assert brief(find_events(clip, everybody)) == [(0, "happiness", 1, 1, 8, "")]
 
 
-def test_corrupt_frames_and_missing_ones_count_as_unseen(tmp_path):
+def test_corrupt_and_missing_frames_count_as_unseen(tmp_path):
     seen = [0, 1, 2, 3, 4, 7, 8, 9]
-    of = result(tmp_path, Track(0, seen, "anger"), status={2: 1, 9: 2})
-    assert brief(find_events(of, LOOSE)) == [
+    clip = result(tmp_path, Track(0, seen, "anger"), status={2: 1, 9: 2})
+    assert brief(find_events(clip, LOOSE)) == [
         (0, "anger", 0, 0, 1, "both"), (0, "anger", 3, 3, 4, "both"), (0, "anger", 7, 7, 9, "both"),
     ]  # fmt: skip
 
 
 def test_events_of_several_tracks_and_expressions_are_sorted_by_time(tmp_path):
-    of = result(
+    clip = result(
         tmp_path,
         Track(0, list(range(3, 10)), "sadness"),
         Track(1, list(range(6)), ["happiness"] * 3 + ["fear"] * 3),
     )
-    assert [e[:3] for e in brief(find_events(of, LOOSE))] == [
+    assert [e[:3] for e in brief(find_events(clip, LOOSE))] == [
         (1, "happiness", 0), (0, "sadness", 3), (1, "fear", 3),
     ]  # fmt: skip
-    assert [e[:2] for e in brief(find_events(of, LOOSE, ["scared", "sad"]))] == [
+    assert [e[:2] for e in brief(find_events(clip, LOOSE, ["scared", "sad"]))] == [
         (0, "sadness"), (1, "fear"),
     ]  # fmt: skip
 
 
-def test_neutral_comes_on_request_and_what_there_is_not_is_said(tmp_path):
+def test_neutral_is_found_on_request_and_unknown_labels_are_errors(tmp_path):
     labels = LABELS[:7]
-    of = result(tmp_path, Track(0, list(range(10))), labels=labels)
-    assert brief(find_events(of, Rule())) == []
-    assert brief(find_events(of, Rule(), ["neutral"])) == [(0, "neutral", 0, 0, 9, "both")]
-    assert wanted(["Happy", "joy", "angry"], of) == ("happiness", "anger")
+    clip = result(tmp_path, Track(0, list(range(10))), labels=labels)
+    assert brief(find_events(clip, Rule())) == []
+    assert brief(find_events(clip, Rule(), ["neutral"])) == [(0, "neutral", 0, 0, 9, "both")]
+    assert select_expressions(["Happy", "joy", "angry"], clip) == ("happiness", "anger")
     for name in ("contempt", "grin"):
         with pytest.raises(OptionError, match=f"{name}.*It has neutral, happiness"):
-            find_events(of, Rule(), [name])
+            find_events(clip, Rule(), [name])
 
 
 @pytest.mark.parametrize(
@@ -115,29 +115,29 @@ def test_neutral_comes_on_request_and_what_there_is_not_is_said(tmp_path):
     [{"on": 0.3}, {"off": 0.0}, {"on": 1.1}, {"on": float("nan")}, {"min_duration_s": -1},
      {"merge_gap_s": -0.1}, {"min_duration_s": float("inf")}],
 )  # fmt: skip
-def test_a_rule_that_makes_no_sense_is_refused(wrong):
+def test_a_rule_out_of_range_is_refused(wrong):
     with pytest.raises(OptionError, match=r"--(on|off|min-duration|merge-gap)"):
         Rule(**wrong)
 
 
 def test_every_second_frame_stands_for_the_time_until_the_next(tmp_path):
     # at 0, 0.1, 0.3 and 0.6 s; the video ends at 0.64
-    of = result(
+    clip = result(
         tmp_path, Track(0, [0, 2, 4, 6], showing([0.9, 0.2, 0.9, 0.9])), n_frames=7,
         times_s=[0, 0.04, 0.1, 0.14, 0.3, 0.34, 0.6], frames=[0, 2, 4, 6], options=options(every=2),
     )  # fmt: skip
-    one, two = find_events(of, LOOSE).records()
+    one, two = find_events(clip, LOOSE).records()
     assert (one.onset_s, one.offset_s, one.offset_frame) == (0, 0.1, 0)
     assert (two.onset_s, two.offset_frame, two.n_frames) == (0.3, 6, 2)
-    assert two.offset_s <= find_events(of, LOOSE).end_s == pytest.approx(two.offset_s)
+    assert two.offset_s <= find_events(clip, LOOSE).end_s == pytest.approx(two.offset_s)
 
 
 def test_videos_without_faces_or_frames_have_a_table_without_rows(tmp_path):
     for name, made in (("a", Made(n_frames=4)), ("b", Made(n_frames=0, times_s=[], frames=[]))):
         if name == "b":
             made.durations_s = np.array([0.04])
-        of = load.load(made.write(tmp_path / f"{name}.parquet"))
-        found = find_events(of, Rule())
+        clip = load.load(made.write(tmp_path / f"{name}.parquet"))
+        found = find_events(clip, Rule())
         assert found.tracks == () and len(found.events) == 0
         assert tuple(joined([found]).columns) == COLUMNS
     with_some = find_events(result(tmp_path, Track(0, list(range(10)), "fear")), Rule())
@@ -147,9 +147,9 @@ def test_videos_without_faces_or_frames_have_a_table_without_rows(tmp_path):
 
 
 def scan(frames, rule):
-    """Events of one track by a plain walk: (first, apex, last, n) as places in `frames`.
+    """Events of one track by a plain loop: (first, apex, last, n) as positions in `frames`.
 
-    `frames`: (start_s, end_s, p or None where the face cannot be judged).
+    `frames`: (start_s, end_s, p, or None if the face cannot be judged).
     """
     found, inside, last = [], None, None
     for i, (start, _, p) in enumerate(frames):
@@ -167,14 +167,17 @@ def scan(frames, rule):
     if inside:
         found.append(inside)
     merged = []
-    for places in found:
-        if merged and frames[places[0]][0] - frames[merged[-1][-1]][1] <= rule.merge_gap_s + 1e-6:
-            merged[-1] = merged[-1] + places
+    for positions in found:
+        if (
+            merged
+            and frames[positions[0]][0] - frames[merged[-1][-1]][1] <= rule.merge_gap_s + 1e-6
+        ):
+            merged[-1] = merged[-1] + positions
         else:
-            merged.append(places)
+            merged.append(positions)
     events = []
-    for places in merged:
-        a, b = places[0], places[-1]
+    for positions in merged:
+        a, b = positions[0], positions[-1]
         if frames[b][1] - frames[a][0] >= rule.min_duration_s - 1e-6:
             judged = [i for i in range(a, b + 1) if frames[i][2] is not None]
             apex = max(judged, key=lambda i: (frames[i][2], -i))
@@ -220,18 +223,18 @@ def test_events_are_those_of_a_naive_scan(faces, gaps, rule):
             return table[list(columns)]
 
     metadata = {"labels": ["neutral", "happiness"], "video": {"path": "x"}}
-    of = Memory(Path("x.parquet"), metadata, (), n)
+    clip = Memory(Path("x.parquet"), metadata, (), n)
     expected = sorted(
         (times[a], track, apex, times[b + 1], n_judged)
         for track in (0, 1)
         for a, apex, b, n_judged in scan(plain[track], rule)
     )
     found = [(e.onset_s, e.track_id, e.apex_frame, e.offset_s, e.n_frames)
-             for e in find_events(of, rule).records()]  # fmt: skip
+             for e in find_events(clip, rule).records()]  # fmt: skip
     assert found == expected
 
 
-def test_an_hour_takes_seconds(tmp_path):
+def test_an_hour_of_two_tracks_takes_seconds(tmp_path):
     n, rng = 90_000, np.random.default_rng(3)
     table = pd.DataFrame({"frame": np.repeat(np.arange(n, dtype=np.int32), 2)})
     table["time_s"] = table["frame"] / 25
@@ -244,8 +247,8 @@ def test_an_hour_takes_seconds(tmp_path):
         table[f"p_{label}"] = walk[:, i].astype(np.float32)
     small = result(tmp_path, Track(0, [0]))
     table.to_parquet(tmp_path / "hour.parquet")
-    of = load.Result(tmp_path / "hour.parquet", small.metadata, small.columns, 2 * n)
+    clip = load.Result(tmp_path / "hour.parquet", small.metadata, small.columns, 2 * n)
     begun = time.perf_counter()
-    found = find_events(of, Rule())
+    found = find_events(clip, Rule())
     assert time.perf_counter() - begun < 10
     assert len(found.events) > 1000

@@ -1,9 +1,10 @@
-"""Events in the files of ELAN, Praat, BORIS and BIDS, read back and checked by their rules."""
+"""Files for ELAN, Praat, BORIS and BIDS: read back, and checked against the rules of the format."""
 
 import json
 import re
 import xml.etree.ElementTree as etree
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from pympi.Elan import Eaf
 from jadfer_cli.analysis import export
 from jadfer_cli.analysis.events import Rule, find_events
 from jadfer_cli.analysis.export import bids, boris, tiers
+from jadfer_cli.analysis.export.paths import check_output, output_paths
+from jadfer_cli.cli import app
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.results import load
@@ -33,24 +36,24 @@ def found(tmp_path, tracks=TRACKS, rule=RULE, name="clip", **how):
 
 
 def overlapping():
-    """Happiness in frames 2 to 11, surprise in 8 to 17; never more than 1 together."""
+    """Happiness in frames 2 to 11, surprise in 8 to 17; never more than 1 in sum."""
     p = np.zeros((20, len(LABELS)), np.float32)
     p[2:12, 1], p[8:18, 2] = 0.45, 0.5
     p[:, 0] = 1 - p.sum(1)
     return Track(0, list(range(20)), p)
 
 
-def write(kind, of, path):
-    export.FORMATS[kind].write([of], path)
+def write(kind, events, path):
+    export.EXPORTERS[kind].write([events], path)
     return path
 
 
-def test_an_elan_file_comes_back_with_a_tier_a_track(tmp_path):
+def test_an_elan_file_has_one_tier_per_track(tmp_path):
     video = tmp_path / "my clips" / "clip.mp4"
     video.parent.mkdir()
     video.touch()
-    of = found(tmp_path, video="my clips/clip.mp4")
-    path = write("eaf", of, tmp_path / "out" / "clip.eaf")
+    events = found(tmp_path, video="my clips/clip.mp4")
+    path = write("eaf", events, tmp_path / "out" / "clip.eaf")
     eaf = Eaf(path)
     assert list(eaf.get_tier_names()) == ["track 0", "track 1", "track 2"]
     assert sorted(eaf.get_annotation_data_for_tier("track 0")) == [
@@ -63,7 +66,7 @@ def test_an_elan_file_comes_back_with_a_tier_a_track(tmp_path):
     assert media["MEDIA_URL"] == "file://" + video.as_posix()
     assert media["RELATIVE_MEDIA_URL"] == "../my clips/clip.mp4"
     assert media["MIME_TYPE"] == "video/mp4"
-    beside = Eaf(write("eaf", of, tmp_path / "clip.eaf")).get_linked_files()[0]
+    beside = Eaf(write("eaf", events, tmp_path / "clip.eaf")).get_linked_files()[0]
     assert beside["RELATIVE_MEDIA_URL"] == "./my clips/clip.mp4"
     (vocabulary,) = eaf.get_controlled_vocabulary_names()
     entries = eaf.get_cv_entries(vocabulary).values()
@@ -72,8 +75,8 @@ def test_an_elan_file_comes_back_with_a_tier_a_track(tmp_path):
 
 
 def test_an_elan_file_follows_the_rules_of_its_format(tmp_path):
-    of = found(tmp_path, [*TRACKS[1:], overlapping()], Rule(on=0.4, off=0.3))
-    path = write("eaf", of, tmp_path / "clip.eaf")
+    events = found(tmp_path, [*TRACKS[1:], overlapping()], Rule(on=0.4, off=0.3))
+    path = write("eaf", events, tmp_path / "clip.eaf")
     assert path.read_bytes().startswith(b"<?xml version")
     root = etree.parse(path).getroot()
     order = ["HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE", "CONSTRAINT",
@@ -89,7 +92,7 @@ def test_an_elan_file_follows_the_rules_of_its_format(tmp_path):
     vocabularies = {cv.get("CV_ID") for cv in root.iter("CONTROLLED_VOCABULARY")}
     languages = {lang.get("LANG_ID") for lang in root.iter("LANGUAGE")}
     ids = [a.get("ANNOTATION_ID") for a in root.iter("ALIGNABLE_ANNOTATION")]
-    assert len(ids) == len(set(ids)) == len(of.events)
+    assert len(ids) == len(set(ids)) == len(events.events)
     last = [p.text for p in root.iter("PROPERTY") if p.get("NAME") == "lastUsedAnnotationId"]
     assert int(last[0]) >= max(int(i[1:]) for i in ids)
     for tier in root.iter("TIER"):
@@ -103,9 +106,9 @@ def test_an_elan_file_follows_the_rules_of_its_format(tmp_path):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", root.get("DATE"))
 
 
-def test_expressions_that_overlap_have_tiers_of_their_own(tmp_path):
-    of = found(tmp_path, [overlapping(), *TRACKS[1:]], Rule(on=0.4, off=0.3))
-    path = write("eaf", of, tmp_path / "clip.eaf")
+def test_overlapping_expressions_have_one_tier_each(tmp_path):
+    events = found(tmp_path, [overlapping(), *TRACKS[1:]], Rule(on=0.4, off=0.3))
+    path = write("eaf", events, tmp_path / "clip.eaf")
     eaf = Eaf(path)
     assert list(eaf.get_tier_names()) == [
         "track 0 happiness", "track 0 surprise", "track 1", "track 2",
@@ -113,15 +116,15 @@ def test_expressions_that_overlap_have_tiers_of_their_own(tmp_path):
     assert eaf.get_annotation_data_for_tier("track 0 surprise") == [(320, 720, "surprise")]
     assert eaf.get_parameters_for_tier("track 0 surprise")["PARTICIPANT"] == "track 0"
     grid = textgrid.openTextgrid(
-        str(write("textgrid", of, tmp_path / "clip.TextGrid")), includeEmptyIntervals=False
+        str(write("textgrid", events, tmp_path / "clip.TextGrid")), includeEmptyIntervals=False
     )
     assert grid.tierNames[:2] == ("track 0 happiness", "track 0 surprise")
 
 
-def test_a_textgrid_comes_back_without_gaps_or_slivers(tmp_path):
-    # times of 1/30000 s steps: none is a whole ms
-    of = found(tmp_path, times_s=np.arange(20) * 1001 / 30000)
-    path = write("textgrid", of, tmp_path / "clip.TextGrid")
+def test_a_textgrid_has_no_gaps_or_slivers(tmp_path):
+    # multiples of 1001/30000 s are not whole ms
+    events = found(tmp_path, times_s=np.arange(20) * 1001 / 30000)
+    path = write("textgrid", events, tmp_path / "clip.TextGrid")
     grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True, reportingMode="error")
     assert grid.tierNames == ("track 0", "track 1", "track 2") and grid.minTimestamp == 0
     assert grid.maxTimestamp == pytest.approx(0.667)
@@ -141,26 +144,26 @@ def test_a_textgrid_comes_back_without_gaps_or_slivers(tmp_path):
 
 
 def test_events_of_less_than_a_millisecond_have_no_interval(tmp_path):
-    # a camera of 4000 pictures a second
+    # a camera with 4000 frames per second
     tracks = [Track(0, list(range(20)), ["anger", "neutral"] * 10)]
-    of = found(
+    events = found(
         tmp_path, tracks, Rule(min_duration_s=0, merge_gap_s=0), times_s=np.arange(20) / 4000
     )
-    assert len(of.events) == 10
-    assert all(s.end_ms > s.start_ms for tier in tiers.tiers(of) for s in tier.spans)
-    write("textgrid", of, tmp_path / "clip.TextGrid")
+    assert len(events.events) == 10
+    assert all(s.end_ms > s.start_ms for tier in tiers.tiers(events) for s in tier.intervals)
+    write("textgrid", events, tmp_path / "clip.TextGrid")
 
 
 def test_no_interval_ends_after_the_video(tmp_path):
-    # 20 pictures of 33.34 ms: the video ends at 666.8 ms, of which 666 are whole
-    of = found(tmp_path, [Track(0, list(range(20)), "fear")], times_s=np.arange(20) * 0.03334)
-    ((span,),) = (tier.spans for tier in tiers.tiers(of))
-    assert (span.start_ms, span.end_ms, tiers.end_ms(of)) == (0, 666, 666)
+    # 20 frames of 33.34 ms: the video ends at 666.8 ms, rounded down to 666 ms
+    events = found(tmp_path, [Track(0, list(range(20)), "fear")], times_s=np.arange(20) * 0.03334)
+    ((interval,),) = (tier.intervals for tier in tiers.tiers(events))
+    assert (interval.start_ms, interval.end_ms, tiers.end_ms(events)) == (0, 666, 666)
 
 
-def test_boris_has_its_own_columns_and_order(tmp_path):
+def test_boris_files_have_the_columns_and_order_of_boris(tmp_path):
     path = tmp_path / "boris.csv"
-    export.FORMATS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
+    export.EXPORTERS["boris"].write([found(tmp_path), found(tmp_path, TRACKS[1:2], name="b")], path)
     table = pd.read_csv(path, keep_default_na=False)
     assert tuple(table.columns) == boris.COLUMNS and len(boris.COLUMNS) == 24
     assert table["Observation id"].tolist() == ["clip"] * 4 + ["b"]
@@ -174,13 +177,13 @@ def test_boris_has_its_own_columns_and_order(tmp_path):
     assert first["Comment start"] == "apex 0.400 s, p 0.900"
     turned = [Track(0, list(range(20)), ["sadness"] * 10 + ["happiness"] * 10)]
     table_2 = pd.read_csv(write("boris", found(tmp_path, turned, name="c"), tmp_path / "c.csv"))
-    assert table_2["Behavior"].tolist() == ["happiness", "sadness"]  # as in the ethogram
+    assert table_2["Behavior"].tolist() == ["happiness", "sadness"]  # in the order of the labels
     assert table["Comment stop"].tolist()[2:4] == ["truncated: end", "truncated: both"]
 
 
-def test_bids_follows_its_rules(tmp_path):
-    of = found(tmp_path, name="sub-01_task-talk_beh")
-    path = write("bids", of, tmp_path / bids.file_name(of.result.name))
+def test_bids_files_follow_the_specification(tmp_path):
+    events = found(tmp_path, name="sub-01_task-talk_beh")
+    path = write("bids", events, tmp_path / bids.file_name(events.result.name))
     assert path.name == "sub-01_task-talk_events.tsv"
     lines = path.read_text("utf-8").splitlines()
     head = lines[0].split("\t")
@@ -219,40 +222,97 @@ def test_bids_names(result, name):
 
 def test_without_a_face_or_event_every_file_is_valid(tmp_path):
     for name, tracks, tier in (("none", [], tiers.NO_TRACK), ("calm", TRACKS[2:], "track 2")):
-        of = found(tmp_path, tracks, name=name)
-        assert len(of.events) == 0
-        eaf = Eaf(write("eaf", of, tmp_path / f"{name}.eaf"))
+        events = found(tmp_path, tracks, name=name)
+        assert len(events.events) == 0
+        eaf = Eaf(write("eaf", events, tmp_path / f"{name}.eaf"))
         assert list(eaf.get_tier_names()) == [tier]
-        path = write("textgrid", of, tmp_path / f"{name}.TextGrid")
+        path = write("textgrid", events, tmp_path / f"{name}.TextGrid")
         grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=True)
         assert grid.tierNames == (tier,) and grid.maxTimestamp == pytest.approx(0.8)
-        table = pd.read_csv(write("boris", of, tmp_path / f"{name}_boris.csv"))
+        table = pd.read_csv(write("boris", events, tmp_path / f"{name}_boris.csv"))
         assert tuple(table.columns) == boris.COLUMNS and table.empty
-        table = pd.read_csv(write("bids", of, tmp_path / f"{name}_events.tsv"), sep="\t")
+        table = pd.read_csv(write("bids", events, tmp_path / f"{name}_events.tsv"), sep="\t")
         assert list(table.columns[:2]) == ["onset", "duration"] and table.empty
 
 
 def test_twenty_tracks_have_twenty_tiers(tmp_path):
-    of = found(tmp_path, [Track(i, list(range(i, 20)), "fear") for i in range(20)])
-    eaf = Eaf(write("eaf", of, tmp_path / "many.eaf"))
+    events = found(tmp_path, [Track(i, list(range(i, 20)), "fear") for i in range(20)])
+    eaf = Eaf(write("eaf", events, tmp_path / "many.eaf"))
     assert list(eaf.get_tier_names()) == [f"track {i}" for i in range(20)]
     assert eaf.get_annotation_data_for_tier("track 13") == [(520, 800, "fear")]
     assert eaf.get_annotation_data_for_tier("track 19") == []  # 0.04 s
 
 
 def test_a_result_and_its_sidecar_are_never_replaced(tmp_path):
-    of = found(tmp_path, name="sub-1_events")
+    events = found(tmp_path, name="sub-1_events")
     for kind, path in (
-        ("parquet", of.result.path), ("json", of.result.path.with_suffix(".json")),
-        ("bids", tmp_path / "sub-1_events.tsv"),  # its sidecar has the name of the result's
+        ("parquet", events.result.path), ("json", events.result.path.with_suffix(".json")),
+        ("bids", tmp_path / "sub-1_events.tsv"),  # its sidecar would replace that of the result
     ):  # fmt: skip
         with pytest.raises(OutputError, match="is a result of jadfer annotate"):
-            export.FORMATS[kind].check(path, overwrite=True)
+            check_output(path, export.EXPORTERS[kind], overwrite=True)
     for kind in ("eaf", "textgrid", "boris", "bids"):
-        path = tmp_path / export.FORMATS[kind].name_for("x")
-        write(kind, of, path)
-        with pytest.raises(OptionError, match="exists already"):
-            export.FORMATS[kind].check(path, overwrite=False)
-        export.FORMATS[kind].check(path, overwrite=True)
-        write(kind, of, path)
+        path = tmp_path / export.EXPORTERS[kind].file_name_for("x")
+        write(kind, events, path)
+        with pytest.raises(OptionError, match="already exists"):
+            check_output(path, export.EXPORTERS[kind], overwrite=False)
+        check_output(path, export.EXPORTERS[kind], overwrite=True)
+        write(kind, events, path)
     assert not [p.name for p in tmp_path.iterdir() if p.suffix in (".part", ".bak")]
+
+
+EXCLAIM = """
+from jadfer_cli.analysis.export.exporter import Exporter
+
+
+def write(event_sets, out):
+    events = [event for each in event_sets for event in each.records()]
+    lines = [f"{event.expression.upper()}! at {event.onset_s:.2f} s" for event in events]
+    out.write_text("\\n".join(lines))
+
+
+EXPORTERS = (Exporter("exclaim", "Exclaim", (".shout",), "one exclamation per event", write),)
+"""
+
+
+def test_a_format_is_one_file(tmp_path, monkeypatch):
+    """A module added to the package is found, listed in the help, and can write."""
+    (tmp_path / "exclaim.py").write_text(EXCLAIM)
+    monkeypatch.setattr(export, "__path__", [*export.__path__, str(tmp_path)])
+    monkeypatch.setattr(export, "EXPORTERS", export.discover())
+    out = tmp_path / "clip.shout"
+    exporter = export.exporter_named("Exclaim")
+    assert export.exporter_for(out) is exporter is export.EXPORTERS["exclaim"]
+    assert "exclaim: one exclamation per event" in export.format_help()
+    assert ".shout" in export.suffix_help()
+    events = found(tmp_path, TRACKS[:2])
+    check_output(out, exporter, overwrite=False)
+    exporter.write([events], out)
+    assert out.read_text().splitlines()[:2] == ["ANGER! at 0.00 s", "HAPPINESS! at 0.20 s"]
+    with pytest.raises(OptionError, match="already exists"):
+        check_output(out, exporter, overwrite=False)
+    with pytest.raises(OptionError, match=r"Exclaim files \(--format exclaim\) end in .shout"):
+        check_output(tmp_path / "x.txt", exporter, overwrite=False)
+    paths = output_paths([events.result], [str(tmp_path)], tmp_path / "folder", exporter)
+    assert paths == {tmp_path / "folder" / "clip.shout": [events.result]}
+    with pytest.raises(OptionError, match="about one video"):
+        output_paths([events.result] * 2, [], out, exporter)
+
+
+def test_every_format_has_a_help_text_and_its_own_name():
+    exporters = list(export.EXPORTERS.values())
+    assert {e.name for e in exporters} == {
+        "csv", "tsv", "json", "jsonl", "parquet", "eaf", "textgrid", "boris", "bids",
+    }  # fmt: skip
+    for each in exporters:
+        assert each.help and each.title and each.name == each.name.lower()
+        assert each.file_name_for("x").endswith(each.suffixes)
+        assert each.help in export.format_help() and each.name in export.format_help()
+        if each.chosen_by_suffix:
+            assert all(suffix in export.suffix_help() for suffix in each.suffixes)
+            assert export.exporter_for(Path("x" + each.suffixes[0])) is each
+    help_of = {option.name: option.help for option in app.load("events").params}
+    assert (
+        help_of["format_name"] == f"{export.format_help()}."
+        and help_of["out"] == export.suffix_help()
+    )

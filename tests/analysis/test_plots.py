@@ -1,4 +1,4 @@
-"""Timelines: the numbers behind the pictures, and the pictures as files."""
+"""Plots: the numbers behind them, and the files."""
 
 import itertools
 import re
@@ -49,7 +49,7 @@ def test_spans_and_steps_follow_the_true_times(uneven):
     assert drawn.x_s.tolist() == pytest.approx(
         [0.1, 0.14, 0.3, 0.34, 0.34, 0.5, 0.54, 0.6, 0.7, 0.72, 0.78, 0.78]
     )
-    assert np.flatnonzero(np.isnan(drawn.y[:, 0])).tolist() == [4, 11]  # nothing across gaps
+    assert np.flatnonzero(np.isnan(drawn.y[:, 0])).tolist() == [4, 11]  # no line across gaps
     assert drawn.frame.tolist() == [2, 3, 4, -1, -1, 7, 8, 9, 10, 11, -1, -1]
     assert chart.subtitle == (
         "jadfer-compact · faces in 8 of 12 frames (67%) · 1 track · 62% of faces usable"
@@ -81,13 +81,13 @@ def test_thinning_keeps_extremes_and_sums(tmp_path):
     lines = curves.curve(track, bin_s, stacked=False)
     assert len(lines.x_s) < 0.5 * len(frames)
     kept = dict(zip(lines.frame.tolist(), lines.y, strict=True))
-    position = {frame: i for i, frame in enumerate(track.frame.tolist())}
     for run in track.runs:
         bins = np.floor((track.start_s[run] - track.start_s[run][0]) / bin_s)
         for number in np.unique(bins):
             here = np.flatnonzero(bins == number) + run.start
             p = track.probabilities[here]
-            drawn = [f for f in kept if f >= 0 and position[f] in here]
+            inside = set(track.frame[here].tolist())
+            drawn = [f for f in kept if f in inside]
             values = np.array([kept[f] for f in drawn])
             np.testing.assert_array_equal(values.max(0), p.max(0))
             np.testing.assert_array_equal(values.min(0), p.min(0))
@@ -114,12 +114,6 @@ def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
     assert chart.notes == ("40 of 45 tracks, those seen longest; --track shows others.",)
 
 
-def test_times_read_as_a_clock():
-    assert timelines.clock(12.4) == "0:12" and timelines.clock(3725) == "1:02:05"
-    assert timelines.clock(59.996, decimals=2) == "1:00.00"
-    assert timelines.clock(83.456, decimals=2) == "1:23.46"
-
-
 # Machado et al. 2009, full protanopia, deuteranopia, tritanopia
 CVD = (
     [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
@@ -129,7 +123,7 @@ CVD = (
 )
 
 
-def test_colours_are_told_apart_by_colour_blind_people():
+def test_colour_blind_people_can_distinguish_the_colours():
     from skimage.color import rgb2lab
 
     assert tuple(COLOURS) == LABELS
@@ -147,7 +141,7 @@ def test_colours_are_told_apart_by_colour_blind_people():
 
 
 @pytest.mark.parametrize("kind", ["stacked", "lines"])
-def test_pictures_are_written_for_papers(tmp_path, kind, uneven):
+def test_figures_for_papers(tmp_path, kind, uneven):
     for ending in ("png", "svg", "pdf"):
         out = tmp_path / f"p.{ending}"
         found = run("plot", uneven.path, "-o", out, "--kind", kind, "--smooth", "0.1")
@@ -166,10 +160,10 @@ def test_pictures_are_written_for_papers(tmp_path, kind, uneven):
     assert again.read_bytes() == (tmp_path / "p.svg").read_bytes()
 
 
-def test_pictures_of_no_face_and_of_twenty(tmp_path):
+def test_plots_without_a_face_and_with_many_tracks(tmp_path):
     odd = "clips/$x_1$ <b>顔.mp4"
     none = Made([], n_frames=5, video=odd).write(tmp_path / "none.parquet")
-    tracks = [Track(i, list(range(i, 30)), wandering(30 - i, i)) for i in range(20)]
+    tracks = [Track(i, list(range(i, 30)), wandering(30 - i, i)) for i in range(12)]
     many = Made(tracks, n_frames=30).write(tmp_path / "many.parquet")
     found = run("plot", none, many, "-o", tmp_path / "figures", "-q")
     assert found.exit_code == 0 and not found.output, found.output
@@ -177,7 +171,7 @@ def test_pictures_of_no_face_and_of_twenty(tmp_path):
         struct.unpack(">I", (tmp_path / "figures" / f"{name}.png").read_bytes()[20:24])[0]
         for name in ("none", "many")
     ]
-    assert heights[0] < 700 and heights[1] > 3000
+    assert heights[0] < 700 and heights[1] > 2000
     page = tmp_path / "all.html"
     found = run("plot", none, many, "-o", page)
     assert found.exit_code == 0 and "2 figures" in found.stderr
@@ -197,7 +191,7 @@ def test_a_page_needs_no_network_and_shows_frames(tmp_path, uneven, kind):
     assert "frame %{customdata[0]:.0f}" in text and "0:00.14" in text
 
 
-def test_an_hour_of_rows_is_drawn_in_seconds(tmp_path):
+def test_an_hour_is_drawn_in_seconds(tmp_path):
     import time
 
     from jadfer_cli.analysis.plots import figure as plots
@@ -219,7 +213,7 @@ def test_an_hour_of_rows_is_drawn_in_seconds(tmp_path):
     assert "lowest and highest values of each 2.4 s" in (tmp_path / "a.html").read_text()
 
 
-def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
+def test_a_folder_of_plots_mirrors_the_results(tmp_path):
     results = tmp_path / "results"
     for name in ("a", "day1/a"):
         (results / name).parent.mkdir(parents=True, exist_ok=True)
@@ -233,7 +227,7 @@ def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
     found = run("plot", *both, "-o", tmp_path / "g")
     assert found.exit_code == 2 and "would both be drawn into" in found.stderr
     found = run("plot", *both, "-o", tmp_path / "g.png")
-    assert found.exit_code == 2 and "an .html file for one page of them all" in found.stderr
+    assert found.exit_code == 2 and "an .html file for one page with all" in found.stderr
 
 
 @pytest.mark.parametrize(
@@ -243,15 +237,15 @@ def test_a_folder_of_pictures_mirrors_the_results(tmp_path):
         (["-o", "x.png", "--smooth", "0"], "--smooth must be"),
         (["-o", "x.png", "--track", "9"], "There is no track 9. Hint:  Tracks found: 0."),
         (["-o", "x.png", "--expression", "smile"], "--expression smile: "),
-        (["-o", "there.png"], "--overwrite"),
+        (["-o", "existing.png"], "already exists. Hint:  Add --overwrite"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch, options, says):
+def test_errors(tmp_path, monkeypatch, options, says):
     monkeypatch.chdir(tmp_path)
     path = Made([Track(0, [0, 1], sure("happiness")[None].repeat(2, 0))], n_frames=3).write(
         tmp_path / "a.parquet"
     )
-    (tmp_path / "there.png").touch()
+    (tmp_path / "existing.png").touch()
     found = run("plot", path, *options)
     assert found.exit_code == 2 and says in " ".join(found.stderr.split()).replace(
         "Hint: ", "Hint:  "
@@ -259,16 +253,14 @@ def test_what_cannot_be_drawn_is_said(tmp_path, monkeypatch, options, says):
     assert not (tmp_path / "x.png").exists()
 
 
-def test_expressions_may_be_named_in_other_words(tmp_path):
+def test_expressions_may_be_named_by_synonyms(tmp_path):
     path = Made([Track(0, [0, 1], "happiness")], n_frames=3).write(tmp_path / "a.parquet")
     drawn = timelines.chart(load(path), expressions=["Sad", "joy"])
     assert drawn.labels == ("happiness", "sadness")
 
 
-def test_plot_as_a_user_starts_it(jadfer, tmp_path):
+def test_plot_in_a_process_of_its_own(jadfer, tmp_path):
     path = Made([Track(0, [0, 1, 2], "happiness")], n_frames=5).write(tmp_path / "a.parquet")
     found = jadfer("plot", path, "-o", tmp_path / "a.png")
     assert found.returncode == 0 and found.stderr.endswith("a.png: 1 track\n"), found.stderr
     assert (tmp_path / "a.png").stat().st_size > 10_000 and not found.stdout
-    again = jadfer("plot", path, "-o", tmp_path / "a.png")
-    assert again.returncode == 2 and "exists already" in again.stderr

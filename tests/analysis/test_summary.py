@@ -1,4 +1,4 @@
-"""Summaries against plain loops over the rows, and by hand."""
+"""Summaries: against plain loops over the rows, and by hand."""
 
 import numpy as np
 import pandas as pd
@@ -18,28 +18,28 @@ def opened(tmp_path, *tracks, name="a", **how):
 
 
 def drawn(seed, n, labels=LABELS):
-    """Probabilities (n, K) that wander, so that expressions come and go."""
+    """Probabilities (n, K) from a random walk, so that expressions change."""
     walk = np.cumsum(np.random.default_rng(seed).normal(0, 0.7, (n, len(labels))), 0)
     p = np.exp(walk - walk.max(1, keepdims=True))
     return (p / p.sum(1, keepdims=True)).astype(np.float32)
 
 
 def by_loop(result, track, all_faces=False):
-    """The figures of one track, frame by frame, straight from the rows."""
+    """The values of one track, computed frame by frame from the rows."""
     rows = result.rows()
     spans = timing.frame_spans(rows, result.metadata)
     analysed = list(spans.index)
-    mine = rows[rows["track_id"] == track].set_index("frame")
+    own = rows[rows["track_id"] == track].set_index("frame")
     seconds = dict.fromkeys(result.labels, 0.0)
     durations = {label: [] for label in result.labels}
     transitions = dict.fromkeys([(a, b) for a in result.labels for b in result.labels], 0)
     before = None
     for frame in analysed:
-        there = frame in mine.index and (all_faces or bool(mine.loc[frame, "usable"]))
-        if not there:
+        counts = frame in own.index and (all_faces or bool(own.loc[frame, "usable"]))
+        if not counts:
             before = None
             continue
-        label, span = mine.loc[frame, "expression"], spans.loc[frame, "span_s"]
+        label, span = own.loc[frame, "expression"], spans.loc[frame, "span_s"]
         seconds[label] += span
         if label == before:
             durations[label][-1] += span
@@ -48,12 +48,12 @@ def by_loop(result, track, all_faces=False):
             if before is not None:
                 transitions[before, label] += 1
         before = label
-    counted = mine if all_faces else mine[mine["usable"].astype(bool)]
+    counted = own if all_faces else own[own["usable"].astype(bool)]
     w = spans.loc[counted.index, "span_s"].to_numpy()
     p = counted[list(result.probabilities)].to_numpy(np.float64)
     sd = np.sqrt(np.diag(np.cov(p.T, aweights=w))) if len(p) > 1 else np.full(p.shape[1], np.nan)
     mean = np.average(p, axis=0, weights=w)
-    return spans, mine, seconds, durations, transitions, mean, sd
+    return spans, own, seconds, durations, transitions, mean, sd
 
 
 def irregular(n):
@@ -72,7 +72,7 @@ CASES = {
 
 @pytest.mark.parametrize("all_faces", [False, True])
 @pytest.mark.parametrize("case", CASES)
-def test_figures_equal_those_of_a_loop(tmp_path, case, all_faces):
+def test_values_equal_those_of_a_loop(tmp_path, case, all_faces):
     how = CASES[case]
     labels = how.get("labels", LABELS)
     analysed = how.get("frames", range(150))
@@ -85,16 +85,16 @@ def test_figures_equal_those_of_a_loop(tmp_path, case, all_faces):
         **how,
     )
     for item in summary.summarise(result, all_faces=all_faces):
-        spans, mine, seconds, durations, transitions, mean, sd = by_loop(
+        spans, own, seconds, durations, transitions, mean, sd = by_loop(
             result, item.track_id, all_faces
         )
         row = item.row()
-        assert row["seconds_seen"] == pytest.approx(spans.loc[mine.index, "span_s"].sum())
-        assert row["first_seen_s"] == pytest.approx(mine["time_s"].iloc[0])
-        assert row["last_seen_s"] == pytest.approx(spans.loc[mine.index[-1], "end_s"])
-        usable_s = spans.loc[mine.index[mine["usable"].astype(bool)], "span_s"].sum()
+        assert row["seconds_seen"] == pytest.approx(spans.loc[own.index, "span_s"].sum())
+        assert row["first_seen_s"] == pytest.approx(own["time_s"].iloc[0])
+        assert row["last_seen_s"] == pytest.approx(spans.loc[own.index[-1], "end_s"])
+        usable_s = spans.loc[own.index[own["usable"].astype(bool)], "span_s"].sum()
         assert row["usable_share"] == pytest.approx(usable_s / row["seconds_seen"])
-        assert row["frames"] == len(mine)
+        assert row["frames"] == len(own)
         np.testing.assert_allclose(item.mean, mean, rtol=1e-9)
         np.testing.assert_allclose(item.sd, sd, rtol=1e-9)
         total = sum(seconds.values())
@@ -112,8 +112,8 @@ def test_figures_equal_those_of_a_loop(tmp_path, case, all_faces):
 
 def test_a_case_by_hand(tmp_path):
     # frames at 0, 0.1, 0.2, 0.5, 0.6 s; the third lasts 0.3 s, the last 0.1 s
-    # h h n | - | h: one episode of 0.2 s, one of 0.3 s, after a gap one of 0.1 s - but frame 3 is
-    # there and not usable, so the last h follows nothing
+    # h h n | - | h: one episode of 0.2 s, one of 0.3 s, and one of 0.1 s after a gap. The face in
+    # frame 3 is not usable, so the last episode does not follow another.
     result = opened(
         tmp_path,
         Track(0, [0, 1, 2, 3, 4], ["happiness", "happiness", "neutral", "fear", "happiness"],
@@ -150,14 +150,14 @@ def test_by_video_pools_the_tracks(tmp_path):
     assert row["track_id"] is None and row["tracks"] == 2 and row["frames"] == 6
     assert row["seconds_seen"] == pytest.approx(0.24) and row["face_s"] == pytest.approx(0.32)
     assert row["share_happiness"] == pytest.approx(0.5)
-    assert row["transitions"] == 1  # from one track to another there is none
+    assert row["transitions"] == 1  # not from one track to another
     rows = result.rows()
     p = rows.loc[rows["face_detected"], "p_happiness"].to_numpy(np.float64)
     assert row["p_happiness_mean"] == pytest.approx(p.mean())
     assert row["p_happiness_sd"] == pytest.approx(p.std(ddof=1))
 
 
-def test_nobody_vanishes(tmp_path):
+def test_videos_without_faces_have_a_row(tmp_path):
     nobody = opened(tmp_path, name="nobody", n_frames=4)
     blurred = opened(tmp_path, Track(0, [0, 1], usable=False), name="blurred", n_frames=4)
     once = opened(tmp_path, Track(0, [0]), name="once", n_frames=1, labels=SEVEN)
@@ -167,8 +167,8 @@ def test_nobody_vanishes(tmp_path):
     assert table["seconds_seen"].tolist() == pytest.approx([0, 0.08, 0.04])
     assert table["usable_share"].tolist() == pytest.approx([np.nan, 0, 1], nan_ok=True)
     assert table["p_neutral_mean"].tolist() == pytest.approx([np.nan, np.nan, 0.9], nan_ok=True)
-    assert table["p_neutral_sd"].isna().all()  # one frame has no spread
-    # the model of seven does not know contempt: null, not 0
+    assert table["p_neutral_sd"].isna().all()  # the SD of one frame is undefined
+    # the seven-class model has no contempt: null, not 0
     assert table["episodes_contempt"].tolist() == [0, 0, pd.NA]
     assert list(table.columns) == summary.columns(LABELS)
 
@@ -195,7 +195,7 @@ def test_twenty_tracks_sum_to_the_video(tmp_path):
     assert whole.transitions.diagonal().sum() == 0
 
 
-def test_what_is_sure_stays_sure(tmp_path):
+def test_certain_probabilities_stay_certain(tmp_path):
     result = opened(tmp_path, Track(0, [0, 1, 2], [sure("fear", 1.0)] * 3))
     (item,) = summary.summarise(result)
     assert item.shares == {"fear": 1.0} and item.row()["p_fear_sd"] == pytest.approx(0)

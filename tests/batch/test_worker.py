@@ -25,7 +25,7 @@ def test_a_worker_on_pytorch_keeps_freed_memory(monkeypatch, engine, own, calls)
     """As a single run does: without it PyTorch on a CPU is slower. Never in a notebook."""
     called = []
     monkeypatch.setattr(loading, "keep_freed_memory", lambda: called.append(1))
-    monkeypatch.setattr(loading, "own_process", lambda: own)
+    monkeypatch.setattr(loading, "owns_process", lambda: own)
     messages = Messages()
     options = AnnotateOptions(model=ModelOptions(device="cpu", engine=engine))
     assert worker.load(options, messages) is not None

@@ -1,6 +1,7 @@
 """`jadfer events`: tables, files by ending, folders, messages and exit codes."""
 
 import io
+import shutil
 
 import pandas as pd
 import pytest
@@ -12,15 +13,21 @@ from pympi.Elan import Eaf
 from jadfer_cli.analysis.events import COLUMNS
 
 
-@pytest.fixture
-def results(tmp_path):
-    """Three results: a smile, one below in a folder, and one without a face."""
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
     smile = Track(0, list(range(10)), ["neutral"] * 2 + ["happiness"] * 8)
-    (tmp_path / "in" / "day 1").mkdir(parents=True)
-    Made([smile]).write(tmp_path / "in" / "smile.parquet")
-    Made([smile]).write(tmp_path / "in" / "day 1" / "smile.parquet")
-    Made([]).write(tmp_path / "in" / "empty.parquet")
-    return tmp_path / "in"
+    folder = tmp_path_factory.mktemp("made_once")
+    (folder / "day 1").mkdir()
+    Made([smile]).write(folder / "smile.parquet")
+    Made([smile]).write(folder / "day 1" / "smile.parquet")
+    Made([]).write(folder / "empty.parquet")
+    return folder
+
+
+@pytest.fixture
+def results(made_once, tmp_path):
+    """Three results: a smile, one in a subfolder, and one without a face."""
+    return shutil.copytree(made_once, tmp_path / "in")
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def run(invoke):
     return lambda *args: invoke("events", *args, width=200)
 
 
-def test_started_as_a_user_does(results, jadfer, tmp_path):
+def test_events_in_a_process_of_its_own(results, jadfer, tmp_path):
     out = tmp_path / "smile.eaf"
     done = jadfer("events", results / "smile.parquet", "-o", out, "--expression", "happy")
     assert (done.returncode, done.stdout) == (0, "")
@@ -60,7 +67,7 @@ def test_a_table_of_all_results(results, run, tmp_path, ending):
         assert read(out).attrs["jadfer_events"]["min_duration_s"] == 0.2
 
 
-def test_a_folder_gets_a_file_a_result_and_mirrors_the_tree(results, run, tmp_path):
+def test_a_folder_gets_one_file_per_result_and_mirrors_the_tree(results, run, tmp_path):
     out = tmp_path / "praat"
     done = run(results, "-r", "-o", out, "--format", "TextGrid")
     assert done.exit_code == 0, done.stderr
@@ -76,31 +83,31 @@ def test_a_folder_gets_a_file_a_result_and_mirrors_the_tree(results, run, tmp_pa
     assert done.exit_code == 0 and (results / "smile.events.json").exists()
 
 
-def test_boris_takes_all_results_in_one_file(results, run, tmp_path):
+def test_a_boris_file_holds_all_results(results, run, tmp_path):
     out = tmp_path / "boris.csv"
     args = (results, "-r", "-o", out, "--format", "boris")
     assert run(*args).exit_code == 0
     again = run(*args)
-    assert again.exit_code == 2 and "exists already" in again.stderr
+    assert again.exit_code == 2 and "already exists" in again.stderr
     assert run(*args, "--overwrite").exit_code == 0
     ids = pd.read_csv(out)["Observation id"].tolist()
     assert ids == [str(results / "day 1" / "smile"), str(results / "smile")]
 
 
-def test_results_of_one_name_stay_apart(results, run, tmp_path):
+def test_results_with_the_same_name_are_kept_apart(results, run, tmp_path):
     out = tmp_path / "events.csv"
     assert run(results, "-r", "-o", out).exit_code == 0
-    of = [str(results / "day 1" / "smile.parquet"), str(results / "smile.parquet")]
-    assert pd.read_csv(out)["result"].tolist() == of
+    expected = [str(results / "day 1" / "smile.parquet"), str(results / "smile.parquet")]
+    assert pd.read_csv(out)["result"].tolist() == expected
 
 
-def test_a_bids_file_is_named_as_bids_wants_it(results, run, tmp_path):
+def test_a_bids_file_must_have_a_bids_name(results, run, tmp_path):
     done = run(results / "smile.parquet", "-o", tmp_path / "x.tsv", "--format", "bids")
-    assert done.exit_code == 2 and "ends in _events.tsv" in done.stderr
+    assert done.exit_code == 2 and "(--format bids) end in _events.tsv" in done.stderr
     assert "E.g. -o x_events.tsv" in done.stderr
 
 
-def test_no_event_is_no_error(results, run, tmp_path):
+def test_finding_no_event_is_not_an_error(results, run, tmp_path):
     done = run(results / "smile.parquet", "--expression", "sad", "-o", tmp_path / "x.csv")
     assert done.exit_code == 0
     assert "no event: nothing reached 0.6 for 0.2 s (see --on" in done.stderr
@@ -125,21 +132,25 @@ def test_options_reach_the_rule(results, run):
         (("--expression", "grin"), 2, "It has neutral, happiness"),
         (("--expression", "hapyness"), 2, "Did you mean happiness?"),
         (("--expression", "happy,sad"), 2, "--expression happy --expression sad"),
-        (("--format", "elan"), 2, "ELAN reads eaf"),
-        (("--format", "eaf"), 2, "needs a place"),
+        (("--format", "elan"), 2, "eaf: tiers for ELAN"),
+        (("--format", "eaf"), 2, "--format eaf needs -o FILE"),
         (("-o", "x.doc"), 2, "Known are .eaf, .TextGrid, .csv"),
-        (("-o", "x.txt", "--format", "boris"), 2, "ends in .csv"),
-        (("-o", "x.json", "--format", "tsv"), 2, "ends in .tsv"),
-        (("-o", "x.csv", "--format", "xls"), 2, "--format must be one of csv, tsv"),
+        (("-o", "x.txt", "--format", "boris"), 2, "(--format boris) end in .csv"),
+        (("-o", "x.json", "--format", "tsv"), 2, "(--format tsv) end in .tsv"),
+        (
+            ("-o", "x.csv", "--format", "xls"),
+            2,
+            "--format must be one of bids, boris, eaf, textgrid, csv, tsv",
+        ),
         (("-o", "out"), 2, "Add --format"),
         (("-o", "x.eaf"), 2, "--format eaf is about one video"),
         (("-o", "smile.parquet", "--overwrite"), 1, "is a result of jadfer annotate"),
         (("-o", "smile.json", "--overwrite"), 1, "is a result of jadfer annotate"),
-        (("gone.parquet",), 1, "There is no file"),
+        (("missing.parquet",), 1, "There is no file"),
         (("day 1/smile.parquet", "-o", "out", "--format", "eaf"), 2, "both be written"),
     ],
 )
-def test_what_is_wrong_is_said(results, run, monkeypatch, args, code, says):
+def test_errors(results, run, monkeypatch, args, code, says):
     monkeypatch.chdir(results)
     before = {p: p.read_bytes() for p in results.rglob("*.*")}
     done = run("smile.parquet", "empty.parquet", *args)
@@ -148,7 +159,7 @@ def test_what_is_wrong_is_said(results, run, monkeypatch, args, code, says):
     assert {p: p.read_bytes() for p in results.rglob("*.*")} == before
 
 
-def test_a_video_whose_pictures_begin_late_is_named(tmp_path, run):
+def test_a_video_that_starts_late_is_reported(tmp_path, run):
     made = Made([Track(0, list(range(10)), "fear")])
     facts = made.described(made.annotated())["video"] | {"start_offset_s": 1.4}
     made.metadata = {"video": facts}

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made import Made, Track, options
 
-from jadfer_cli.cli.timeline import clock, letters
+from jadfer_cli.cli.timeline import letters
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import AnnotateOptions
 
@@ -61,8 +61,8 @@ def test_a_user_looks_at_results(jadfer, results):
     ("name", "says"),
     [
         ("nobody", "Warning: No face was found in any of 50 frames."),
-        ("vfr", "Warning: The frame rate varies (20 to 60 ms a frame): use time_s, never"),
-        ("seven", "Warning: Faces are usable in 0% of the time they are seen."),
+        ("vfr", "Warning: The frame rate varies (20 to 60 ms per frame): use time_s, never"),
+        ("seven", "Warning: Only 0% of the time with a face is usable."),
         ("every", "Options      --every 5"),
         ("once", "1 analysed, 1 with a face (100%)"),
         ("crowd", "Faces        20 tracks, 1.60 s"),
@@ -89,9 +89,9 @@ def test_show_puts_warnings_first(invoke, tmp_path):
     assert [line.removeprefix("Warning: ") for line in lines[1:7]] == [
         "Pixels are not square.",
         "The model try is a preview; do not publish its scores.",
-        "A face was found in 1 of 100 frames only.",
+        "A face was found in only 1 of 100 frames.",
         "2 of 100 frames are corrupt; see the column frame_status.",
-        "3 of 100 frames repeat the picture before them.",
+        "3 of 100 frames repeat the previous picture.",
         "--max-faces left out 1 tracks.",
     ]
     assert "Options      --relative-paths" in lines
@@ -122,7 +122,7 @@ def test_damaged_files_in_a_folder_are_named(invoke, results, tmp_path):
     found = invoke("summary", tmp_path, width=300)
     assert found.exit_code == 0
     assert found.stderr == (
-        f"Warning: {tmp_path / 'cut.parquet'} is no readable Parquet file; it is left out.\n"
+        f"Warning: Skipped {tmp_path / 'cut.parquet'}: not a readable Parquet file.\n"
     )
 
 
@@ -138,14 +138,11 @@ def test_show_for_machines(invoke, results, tmp_path):
     assert json.loads((tmp_path / "a.json").read_text()) == [facts]
 
 
-def test_letters_and_clock():
+def test_every_label_has_a_letter_of_its_own():
     marks = letters(LABELS)
     assert len(set(marks.values())) == 8
     assert [marks[name] for name in ("happiness", "surprise", "sadness")] == ["H", "U", "S"]
     assert len(set(letters(["aa", "ab", "aab", "surprise", "u"]).values())) == 5
-    assert [clock(s) for s in (0, 4.956, 59.999, 65.25, 3599.96, 3725)] == [
-        "0.00 s", "4.96 s", "1:00.0", "1:05.2", "1:00:00", "1:02:05",
-    ]  # fmt: skip
 
 
 def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path):
@@ -228,15 +225,15 @@ def test_diff_of_folders(invoke, results, tmp_path):
     ("args", "code", "says"),
     [
         (["show", "missing.parquet"], 1, "There is no file"),
-        (["show", "cut.parquet"], 1, "is no readable Parquet file"),
-        (["summary", "holes.parquet"], 1, "is no readable Parquet file"),
+        (["show", "cut.parquet"], 1, "is not a readable Parquet file"),
+        (["summary", "holes.parquet"], 1, "is not a readable Parquet file"),
         (["show", "two.parquet", "-o", "x.doc"], 2, "is unknown"),
         (["show", "two.parquet", "-o", "two.parquet", "--overwrite"], 1, "is not replaced"),
         (["summary", "two.parquet", "--by", "day"], 2, "--by must be one of track, video"),
         (["summary", "two.parquet", "-o", "s.csv", "--transitions", "s.csv"], 2, "the same file"),
         (["summary", "two.parquet", "--transitions", "s.xls"], 2, "is unknown"),
         (["methods", "two.parquet", "-o", "m.csv"], 2, "Known are .md, .txt, .bib"),
-        (["methods", "cut.parquet"], 1, "is no readable Parquet file"),
+        (["methods", "cut.parquet"], 1, "is not a readable Parquet file"),
         (["diff", "two.parquet", "."], 2, "is a folder and"),
         (["diff", "two.parquet", "two.parquet", "--tolerance", "-1"], 2, "between 0 and 1"),
         (["diff", "two.parquet", "missing.parquet"], 1, "There is no file"),

@@ -1,4 +1,4 @@
-"""jadfer overlay: a video drawn anew keeps frames, times and sound; blurred faces stay hidden."""
+"""jadfer overlay: frames, times and sound are kept; blurred faces cannot be recognised."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from jadfer_cli.results.load import load
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
-# milliseconds: a varying rate, as phones record
+# milliseconds at a variable rate, as phones record
 UNEVEN_MS = np.cumsum([0] + [33, 33, 67, 20, 40] * 6)[:30]
 
 
@@ -33,7 +33,7 @@ def run(*args):
 
 
 def of_video(video, out, tracks=(), **how):
-    """A result that says it was made of this video."""
+    """Write a result whose metadata name this video."""
     info = probe(str(video))
     noted = {
         "path": str(video), "sha256": file_sha256(video), "bytes": video.stat().st_size,
@@ -51,7 +51,7 @@ def images(path, frames=None):
 
 
 def with_tone(video, out, codec="aac", start_ms=0):
-    """The video and a second of a tone beside it, which begins later."""
+    """Add one second of a tone to the video, starting at `start_ms`."""
     rate = 16000
     tone = np.sin(np.arange(rate) * 2 * np.pi * 440 / rate).astype(np.float32)[None]
     with av.open(str(video)) as source, av.open(str(out), "w") as target:
@@ -92,7 +92,8 @@ def test_frames_times_and_sound_are_kept(clip, tmp_path):
     track = Track(0, list(range(30)), "happiness", box_px=(120, 16, 140, 26))
     result = of_video(clip, tmp_path / "r.parquet", [track])
     found = run("overlay", clip, result, "-o", tmp_path / "o.mp4", "--labels", "0")
-    assert found.exit_code == 0 and "30 frames" in found.stderr, found.output
+    assert found.exit_code == 0, found.output
+    assert " ".join(found.stderr.split()).endswith("o.mp4: 30 frames"), found.stderr
     before, after = probe(str(clip)), probe(str(tmp_path / "o.mp4"))
     assert (after.codec, after.pixel_format, after.width_px) == ("h264", "yuv420p", 160)
     np.testing.assert_allclose(after.time_s, before.time_s, atol=after.time_base_s)
@@ -159,7 +160,7 @@ def test_turned_odd_and_repeated_stamps(tmp_path):
 
 
 def naive_regions(sightings, analysed, times, last_end, side):
-    """For each frame the boxes of one track, by the rule as the README says it."""
+    """Return the blurred boxes of one track in each frame, following the rule in the help."""
     found = {}
     for frame, t in enumerate(times):
         boxes = []
@@ -211,7 +212,7 @@ def test_blurred_regions_equal_a_naive_loop(tmp_path, every):
     sightings = dict(zip(seen, boxes, strict=True))
     expected = naive_regions(sightings, analysed, times, spans["end_s"].iloc[-1], 60)
     for frame in range(140):
-        mine = got.box_px[got.of(frame)]
+        mine = got.box_px[got.in_frame(frame)]
         assert len(mine) == len(expected[frame]), frame
         for a, b in zip(mine[np.argsort(mine[:, 0])], sorted(expected[frame], key=lambda b: b[0]),
                         strict=True):  # fmt: skip
@@ -223,14 +224,14 @@ def test_boxes_move_between_analysed_frames(tmp_path):
     made = Made([track], n_frames=16, frames=[0, 4, 8, 12], options=options(every=4))
     result = load(made.write(tmp_path / "a.parquet"))
     rows = result.rows().reset_index(drop=True)
-    shown = regions.shown_boxes(rows, frame_spans(rows, result.metadata), np.arange(16) / 25)
-    # 0 to 4 it moves; 4 to 8 it stays, as frame 8 does not hold it; from 12 on it is there again
+    shown = regions.interpolated_boxes(rows, frame_spans(rows, result.metadata), np.arange(16) / 25)
+    # it moves from 0 to 4; stays from 4 to 8, because frame 8 lacks the face; and is back from 12
     assert shown.frame.tolist() == [*range(8), *range(12, 16)]
     assert shown.box_px[:5, 0].tolist() == pytest.approx([0, 10, 20, 30, 40])
     assert shown.box_px[5:8, 0].tolist() == [40, 40, 40]
 
 
-def test_a_covered_region_keeps_nothing_finer_than_a_fifth():
+def test_a_blurred_region_keeps_no_detail_finer_than_a_fifth():
     image = np.random.default_rng(0).integers(0, 255, (100, 100, 3), np.uint8)
     before = image.copy()
     blur(image, np.array([[20.0, 20, 80, 80], [-50, -50, -10, -10], [90, 90, 130, 130]]))
@@ -261,8 +262,8 @@ def test_frames_that_miss_the_face_are_blurred_and_named(tmp_path):
         Track(1, list(range(20, 56)), box_px=(100, 60, 110, 70)),
     ]
     said = blurred(tmp_path, video, tracks)
-    assert "No face was found 0.0-1.0 s, 1.5-2.0 s, 5.6-6.0 s: look at them" in said
-    assert "Track 0 was not found 2.3-5.0 s: look there, too." in said
+    assert "No face was found at 0.0-1.0 s, 1.5-2.0 s, 5.6-6.0 s: check this" in said
+    assert "Track 0 was not found at 2.3-5.0 s: check this, too." in said
     inside = [detail(image, (22, 22, 38, 38)) < 8 for image in images(tmp_path / "b.mp4")]
     expected = [5 <= f <= 27 or 45 <= f <= 57 for f in range(60)]
     assert inside == expected
@@ -274,26 +275,26 @@ def test_a_damaged_frame_shows_the_blurred_one_before(tmp_path):
     whole = make_video(tmp_path / "w.mov", noise, codec="mjpeg", fps=5)
     offset, size, _ = packet_spans(whole)[6]
     video = damage(whole, tmp_path / "d.mov", offset, b"\0" * size)
-    # the face is gone long before the damage is over
+    # the face was last seen before the damaged frame
     said = blurred(tmp_path, video, [Track(0, [5], box_px=(30, 30, 60, 60))], status={6: 1})
     written = images(tmp_path / "b.mp4")
-    assert len(written) == 12 and "without a picture of their own show the one before" in said
+    assert len(written) == 12 and "without an image of their own show the previous one" in said
     assert all(detail(written[f], (34, 34, 56, 56)) < 8 for f in (5, 6))
     assert np.abs(written[6].astype(int) - written[5]).mean() < 3
 
 
-def test_what_was_not_analysed_is_not_shown(tmp_path):
+def test_frames_outside_the_analysed_part_are_grey(tmp_path):
     video = make_video(tmp_path / "n.mp4", numbered_frames(20))
     said = blurred(
         tmp_path, video, [], frames=range(5, 10), options=options(start_s=0.2, end_s=0.4)
     )
-    assert "15 frames outside the analysed part are grey all over" in said
+    assert "15 frames outside the analysed part are plain grey" in said
     written = images(tmp_path / "b.mp4")
     grey = [bool(np.abs(image.astype(int) - 128).max() < 6) for image in written]
     assert grey == [not 5 <= f < 10 for f in range(20)]
 
 
-def test_place_and_title_are_dropped_only_when_blurring(tmp_path):
+def test_place_and_title_are_removed_only_when_blurring(tmp_path):
     video = tmp_path / "g.mov"
     plain = make_video(tmp_path / "p.mp4", numbered_frames(6))
     run_ffmpeg(
@@ -316,13 +317,13 @@ def test_no_detector_finds_a_face_in_the_blurred_demo(tmp_path):
     from jadfer_cli.options import FaceOptions
 
     short = tmp_path / "short.mp4"
-    shown = images(DEMO, range(0, 40, 4))
+    shown = images(DEMO, range(0, 40, 8))
     make_video(short, shown, options={"crf": "18"})
     detector = load_detector(FaceOptions(detector="centerface"), threads=2)
     boxes = [detector.detect(image).boxes_px[0] for image in shown]
-    blurred(tmp_path, short, [Track(0, list(range(10)), box_px=boxes)])
+    blurred(tmp_path, short, [Track(0, list(range(5)), box_px=boxes)])
     written = images(tmp_path / "b.mp4")
-    assert len(written) == 10
+    assert len(written) == 5
     for image in written:
         assert not (detector.detect(image).scores >= 0.5).any()
 
@@ -375,7 +376,7 @@ def test_a_panel_hides_no_other_face():
         assert (image[y1 + 4 : y2 - 4, x1 + 4 : x2 - 4] == 100).all()
 
 
-def test_letters_suit_small_and_large_pictures():
+def test_font_sizes_suit_small_and_large_images():
     assert font_sizes(np.array([60.0]), (176, 144)) == [9]
     assert font_sizes(np.array([20.0, 900.0]), (3840, 2160)) == [36, 72]
     for size in ((176, 144), (3840, 2160)):
@@ -387,6 +388,22 @@ def test_letters_suit_small_and_large_pictures():
         Painter(LABELS, 8, unusable=False).paint(image, faces)  # also at the edges
 
 
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A video with a result, another video, and a result that omits faces."""
+    folder = tmp_path_factory.mktemp("inputs")
+    video = make_video(folder / "v.mp4", numbered_frames(6))
+    make_video(folder / "w.mp4", numbered_frames(4))
+    of_video(video, folder / "r.parquet")
+    few = {
+        "counts": {"tracks_left_out": 2},
+        "options": {"faces": {"max_faces": 1, "min_face_px": 80}},
+    }
+    of_video(video, folder / "few.parquet", metadata=few)
+    (folder / "there.mp4").touch()
+    return folder
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -395,8 +412,8 @@ def test_letters_suit_small_and_large_pictures():
         (["v.mp4", "r.parquet", "-o", "o.avi"], 2, "Known are .mp4, .mov, .mkv"),
         (["v.mp4", "r.parquet", "-o", "v.mp4", "--overwrite"], 1, "is the source"),
         (["v.mp4", "r.parquet", "-o", "there.mp4"], 2, "--overwrite"),
-        (["w.mp4", "r.parquet", "-o", "o.mp4"], 1, "was made of another video"),
-        (["w.mp4", "r.parquet", "-o", "o.mp4", "--force"], 1, "has a frame 5, but w.mp4 shows 4"),
+        (["w.mp4", "r.parquet", "-o", "o.mp4"], 1, "belongs to another video"),
+        (["w.mp4", "r.parquet", "-o", "o.mp4", "--force"], 1, "frame 5, but w.mp4 shows only 4"),
         (["gone.mp4", "r.parquet", "-o", "o.mp4"], 1, "does not exist"),
         (["v.mp4", "r.parquet", "-o", "o.mp4", "--no-boxes"], 2, "draws nothing"),
         (["v.mp4", "r.parquet", "-o", "o.mp4", "--crf", "52"], 2, "--crf must be"),
@@ -404,33 +421,18 @@ def test_letters_suit_small_and_large_pictures():
         (["v.mp4", "few.parquet", "-o", "o.mp4", "--blur"], 1, "(--max-faces 1, --min-face 80)"),
     ],
 )
-def test_what_cannot_be_drawn_is_said(clip, tmp_path, monkeypatch, arguments, code, says):
-    monkeypatch.chdir(tmp_path)
-    video = make_video(tmp_path / "v.mp4", numbered_frames(6))
-    make_video(tmp_path / "w.mp4", numbered_frames(4))
-    of_video(video, tmp_path / "r.parquet")
-    few = {
-        "counts": {"tracks_left_out": 2},
-        "options": {"faces": {"max_faces": 1, "min_face_px": 80}},
-    }
-    of_video(video, tmp_path / "few.parquet", metadata=few)
-    (tmp_path / "there.mp4").touch()
-    before = video.read_bytes()
+def test_wrong_arguments_are_refused(inputs, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(inputs)
+    before = {path.name: path.read_bytes() for path in inputs.iterdir()}
     found = run("overlay", *arguments)
     assert found.exit_code == code and says in " ".join(found.stderr.split()), found.stderr
-    assert video.read_bytes() == before and not (tmp_path / "o.mp4").exists()
-    assert not list(tmp_path.glob("*.part"))
+    assert {path.name: path.read_bytes() for path in inputs.iterdir()} == before
 
 
-def test_overlay_as_a_user_starts_it_and_stops_it(tmp_path, jadfer):
-    video = make_video(tmp_path / "v.mp4", numbered_frames(6))
-    result = of_video(video, tmp_path / "r.parquet", [Track(0, [0, 1, 2])])
-    found = jadfer("overlay", video, result, "-o", tmp_path / "o.mp4")
-    assert found.returncode == 0 and found.stderr.endswith("o.mp4: 6 frames\n"), found.stderr
-    long = make_video(tmp_path / "l.mp4", numbered_frames(200, 640, 480) * 4)
-    result = of_video(long, tmp_path / "l.parquet")
+def test_an_interrupt_leaves_no_trace(tmp_path):
+    result = of_video(DEMO, tmp_path / "r.parquet")
     part = tmp_path / "stop.mp4.part"
-    command = [str(JADFER), "overlay", str(long), str(result), "-o", str(tmp_path / "stop.mp4")]
+    command = [str(JADFER), "overlay", str(DEMO), str(result), "-o", str(tmp_path / "stop.mp4")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         deadline = time.monotonic() + 60
         while not part.exists() and process.poll() is None and time.monotonic() < deadline:

@@ -118,7 +118,7 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     assert decoder in whole.attrs["jadfer"]["video"]["decoders"][0]["name"]
     out, said = tmp_path / "c.parquet", []
     error = interrupt(annotator, clip, out, 17)
-    assert error.__notes__ == ["Run the same command again: it goes on at 0:01."]
+    assert error.__notes__ == ["Run the same command again: it resumes at 0:01."]
     interrupt(annotator, clip, out, 14, said.append)
     assert said == [f"{out} resumes at 0:01, frame 15."]
 
@@ -292,7 +292,7 @@ def test_terminated_then_killed_then_finished(annotator, eagerly, clip, expected
     terminated.send_signal(signal.SIGTERM)
     text = terminated.communicate(timeout=60)[1]
     assert terminated.returncode == 143 and "Traceback" not in text
-    assert "Run the same command again: it goes on at 0:0" in text
+    assert "Run the same command again: it resumes at 0:0" in text
     done = len(list(parts_folder(out).glob("*.part")))
     killed = started_until_a_part(command, eagerly, out, done + 1)
     killed.kill()

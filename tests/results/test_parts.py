@@ -1,4 +1,4 @@
-"""Parts of a result: killed at any step, damaged, of other settings, wanted by two runs."""
+"""Parts of a result: killed at any step, damaged, made with other settings."""
 
 import dataclasses
 import errno
@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import stat
-import threading
 
 import numpy as np
 import pandas as pd
@@ -18,17 +17,18 @@ from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.records import ReaderNotes
 from jadfer_cli.results import parquet, parts
-from jadfer_cli.results.parts import is_being_written, parts_folder, remove_leftovers
-from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.lock import is_being_written
+from jadfer_cli.results.paths import landmark_path, parts_folder
 from jadfer_cli.results.sink import ResultSink
+from jadfer_cli.results.unfinished import remove_leftovers
 
 KEY = {"model": "a", "redetect": 0.3, "fps": None}
-# two parts of three frames, then four frames; whole looks at 0, 3, 6
+# track ids per frame; frames 0, 3 and 6 are restartable: two parts of three frames, and a rest
 IDS = [[0], [0, 1], [], [0, 1], [1], [1], [0, 2], [2], [], [2]]
 
 
 @pytest.fixture(autouse=True)
-def a_part_at_each_whole_look(monkeypatch):
+def part_at_each_restartable_frame(monkeypatch):
     monkeypatch.setattr(parts, "PART_S", 0.0)
 
 
@@ -46,41 +46,41 @@ def frames():
 
 
 def make(out, *, key=KEY, landmarks=False, stop=None, keep=None, overwrite=False):
-    """As `api.annotate_to` does it; gives the indices written and the facts taken up."""
+    """Write the result as the pipeline does; return the facts of the parts it resumed from."""
     with ResultSink(
         out, "v", LABELS, landmarks=landmarks, overwrite=overwrite, key=key
     ) as sink:  # fmt: skip
-        taken = [part.facts for part in sink.stored()]
-        begin = taken[-1].end if taken else 0
+        stored = [part.facts for part in sink.stored()]
+        begin = stored[-1].end if stored else 0
         for frame in frames()[begin:]:
             if frame.index == stop:
                 raise KeyboardInterrupt
             sink.write([frame])
         metadata = {"kept": sink.keep(keep)} if keep else {}
         sink.commit(metadata, np.arange(len(IDS)))
-    return taken
+    return stored
 
 
 def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
-def test_a_stopped_run_goes_on_and_tells_where(tmp_path):
+def test_a_stopped_run_resumes_and_says_where(tmp_path):
     out, whole = tmp_path / "new" / "c.parquet", tmp_path / "whole.parquet"
     make(whole, landmarks=True)
     with pytest.raises(KeyboardInterrupt) as stopped:
         make(out, landmarks=True, stop=8)
-    assert stopped.value.__notes__ == ["Run the same command again: it goes on at 0:00."]
+    assert stopped.value.__notes__ == ["Run the same command again: it resumes at 0:00."]
     folder = parts_folder(out)
     assert names(folder) == ["000000.part", "000001.part", "key.json", "lock"]
     assert not is_being_written(out)
     with pytest.raises(KeyboardInterrupt):  # before anything new
         make(out, landmarks=True, stop=6)
-    taken = make(out, landmarks=True)
-    assert [facts.end for facts in taken] == [3, 6]
-    assert [facts.taken_up for facts in taken] == [None, None]
-    assert [facts.decoders for facts in taken] == [[(0, "decord 3")], []]
-    assert [facts.warnings for facts in taken] == [[(1, "frame 1")], [(4, "frame 4")]]
+    stored = make(out, landmarks=True)
+    assert [facts.end for facts in stored] == [3, 6]
+    assert [facts.resumed_at for facts in stored] == [None, None]
+    assert [facts.decoders for facts in stored] == [[(0, "decord 3")], []]
+    assert [facts.warnings for facts in stored] == [[(1, "frame 1")], [(4, "frame 4")]]
     assert names(out.parent) == ["c.json", "c.landmarks.parquet", "c.parquet"]
     for final in (out, landmark_path(out)):
         expected = pd.read_parquet(whole.parent / final.name.replace("c.", "whole.", 1))
@@ -89,13 +89,13 @@ def test_a_stopped_run_goes_on_and_tells_where(tmp_path):
     assert list(pd.read_parquet(out)["expression"].cat.categories) == list(LABELS)
 
 
-def test_stopped_before_the_first_part_nothing_stays(tmp_path):
+def test_a_run_stopped_before_its_first_part_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt) as stopped:
         make(tmp_path / "new" / "c.parquet", stop=3)
     assert names(tmp_path) == [] and not hasattr(stopped.value, "__notes__")
 
 
-def test_kept_tracks_are_the_same_after_a_stop(tmp_path):
+def test_kept_tracks_are_the_same_after_resuming(tmp_path):
     out, whole = tmp_path / "c.parquet", tmp_path / "whole.parquet"
     make(whole, keep={0: 0, 2: 1}, landmarks=True)
     with pytest.raises(KeyboardInterrupt):
@@ -109,8 +109,8 @@ def test_kept_tracks_are_the_same_after_a_stop(tmp_path):
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_killed_at_any_step_the_next_run_ends_right(tmp_path, monkeypatch, overwrite):
-    """Before each renaming the folder is copied, as a kill would leave it at that moment."""
+def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch, overwrite):
+    """The folder is copied before each rename, as a kill would leave it at that moment."""
     disk = tmp_path / "disk"
     out = disk / "c.parquet"
     disk.mkdir()
@@ -137,7 +137,7 @@ def test_killed_at_any_step_the_next_run_ends_right(tmp_path, monkeypatch, overw
     ends = set()
     for folder in killed:
         again = folder / "c.parquet"
-        if again.exists() and not overwrite:  # published, and only the parts were to go
+        if again.exists() and not overwrite:  # published; only the parts were still to be removed
             with pytest.raises(OptionError, match="exists already"):
                 make(again, landmarks=True)
             remove_leftovers(again, parts=True)
@@ -149,7 +149,7 @@ def test_killed_at_any_step_the_next_run_ends_right(tmp_path, monkeypatch, overw
 
 
 @pytest.mark.parametrize("harm", ["cut", "flip", "gone", "text"])
-def test_a_damaged_part_and_all_after_it_are_done_again(tmp_path, harm):
+def test_a_damaged_part_and_all_later_ones_are_redone(tmp_path, harm):
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
         make(out, stop=9)
@@ -167,7 +167,7 @@ def test_a_damaged_part_and_all_after_it_are_done_again(tmp_path, harm):
     assert make(out) == [] and len(pd.read_parquet(out)) == sum(max(len(i), 1) for i in IDS)
 
 
-def test_parts_that_do_not_fit_make_room_for_new_ones(tmp_path):
+def test_parts_that_cannot_be_continued_are_replaced(tmp_path):
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
         make(out, stop=9)
@@ -183,7 +183,7 @@ def test_parts_that_do_not_fit_make_room_for_new_ones(tmp_path):
     assert [facts.end for facts in make(out)] == [3]
 
 
-def test_parts_of_other_settings_are_dropped_and_named(tmp_path):
+def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path):
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
         make(out, stop=9)
@@ -200,7 +200,7 @@ def test_parts_of_other_settings_are_dropped_and_named(tmp_path):
 
 
 @pytest.mark.parametrize("error", [VideoError("gone"), "cover"])
-def test_after_an_error_that_would_come_again_nothing_stays(tmp_path, error):
+def test_an_error_that_would_recur_leaves_no_parts(tmp_path, error):
     with (
         pytest.raises((VideoError, OutputError), match=r"gone|do not cover"),
         ResultSink(
@@ -214,7 +214,7 @@ def test_after_an_error_that_would_come_again_nothing_stays(tmp_path, error):
     assert names(tmp_path) == []
 
 
-def test_a_full_disk_costs_what_is_not_in_a_part_yet(tmp_path, monkeypatch):
+def test_a_full_disk_costs_only_what_is_not_in_a_part(tmp_path, monkeypatch):
     out, opened = tmp_path / "c.parquet", parquet.os.fsync
 
     def full(handle):
@@ -223,14 +223,14 @@ def test_a_full_disk_costs_what_is_not_in_a_part_yet(tmp_path, monkeypatch):
         opened(handle)
 
     monkeypatch.setattr(parquet.os, "fsync", full)
-    with pytest.raises(OutputError, match=r"No space left.*make room.*goes on at 0:00"):
+    with pytest.raises(OutputError, match=r"No space left.*make room.*resumes at 0:00"):
         make(out)
     assert names(parts_folder(out)) == ["000000.part", "000001.part", "key.json", "lock"]
     monkeypatch.setattr(parquet.os, "fsync", opened)
     assert len(make(out)) == 2 and names(tmp_path) == ["c.json", "c.parquet"]
 
 
-def test_leftovers_go_but_for_parts_unless_these_are_meant_or_in_use(tmp_path):
+def test_leftovers_are_removed_except_parts_unless_requested_or_locked(tmp_path):
     out = tmp_path / "c.parquet"
     folder = parts_folder(out)
     remove_leftovers(out)
@@ -251,7 +251,7 @@ def test_leftovers_go_but_for_parts_unless_these_are_meant_or_in_use(tmp_path):
             make(out)
 
 
-def test_a_result_that_came_while_the_lock_was_awaited_is_no_failure(tmp_path, monkeypatch):
+def test_a_result_written_while_waiting_for_the_lock_is_reported(tmp_path, monkeypatch):
     from jadfer_cli.results import sink as module
 
     out, hold = tmp_path / "c.parquet", module.Parts
@@ -267,34 +267,8 @@ def test_a_result_that_came_while_the_lock_was_awaited_is_no_failure(tmp_path, m
     assert names(tmp_path) == ["c.json", "c.parquet"]
 
 
-def test_runs_that_start_together_go_one_after_the_other(tmp_path):
-    """Folders come and go; never two hold one, and everybody gets a turn."""
-    out, inside, most, turns = tmp_path / "c.parquet", [], [], []
-
-    def one():
-        for _ in range(15):
-            while True:
-                try:
-                    held = parts.Parts(out, KEY)
-                except BusyError:
-                    continue
-                break
-            inside.append(1)
-            most.append(len(inside))
-            inside.pop()
-            held.close(keep=False)
-            turns.append(1)
-
-    threads = [threading.Thread(target=one) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(turns) == 60 and max(most) == 1 and names(tmp_path) == []
-
-
 def test_row_groups_hold_whole_frames_and_are_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_ROWS_A_GROUP", 5)
+    monkeypatch.setattr(parquet, "_MAX_GROUP_ROWS", 5)
     out = tmp_path / "c.parquet"
     make(out)
     with pq.ParquetFile(out) as file:
@@ -305,17 +279,16 @@ def test_row_groups_hold_whole_frames_and_are_bounded(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "c.json").read_text())["jadfer"] == {}
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_disk_without_locks_takes_results(tmp_path, monkeypatch, number):
+def test_a_disk_without_locks_takes_results(tmp_path, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
 
     def refuse(*_):
-        raise OSError(number, os.strerror(number))
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    out = make(tmp_path / "clip.parquet")
+    make(tmp_path / "clip.parquet")
     assert names(tmp_path) == ["clip.json", "clip.parquet"]
-    assert len(pd.read_parquet(tmp_path / "clip.parquet")), out
+    assert len(pd.read_parquet(tmp_path / "clip.parquet")) == sum(max(len(i), 1) for i in IDS)
 
 
 def test_a_disk_that_cannot_sync_folders_keeps_the_result(tmp_path, monkeypatch):
@@ -331,7 +304,18 @@ def test_a_disk_that_cannot_sync_folders_keeps_the_result(tmp_path, monkeypatch)
     assert names(tmp_path) == ["clip.json", "clip.parquet"]
 
 
-def test_files_of_others_named_like_landmarks_stay(tmp_path):
+def test_parts_of_earlier_versions_are_read():
+    # as jadfer 0.4.1 stored it
+    text = (
+        '{"number": 1, "end": 6, "end_s": 0.24, "wall_s": 1.5, "taken_up": 3, '
+        '"decoders": [[3, "decord 3"]], "warnings": []}'
+    )
+    facts = parts.Facts(1, 6, 0.24, 1.5, 3, [(3, "decord 3")], [])
+    assert parts.Facts.from_json(text) == facts
+    assert json.loads(facts.to_json()) == json.loads(text)  # which 0.4.1 reads, too
+
+
+def test_a_foreign_file_named_like_landmarks_stays(tmp_path):
     other = pd.DataFrame({"x": [1.0]})
     other.attrs = {"made": "by hand"}
     other.to_parquet(tmp_path / "clip.landmarks.parquet")

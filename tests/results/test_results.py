@@ -1,4 +1,4 @@
-"""Rows: types through a plain pandas read, coverage, keeping tracks, nothing half-written."""
+"""Writing a result: types that survive pandas, coverage, selected tracks, no partial files."""
 
 import json
 
@@ -72,7 +72,7 @@ def annotated(index: int, ids: list[int], status: int = OK, k: int = 8) -> Annot
 def written(tmp_path, frames, *, keep=None, landmarks=False, labels=LABELS):
     out = tmp_path / "clip.parquet"
     with ResultSink(out, "a/clip.mp4", labels, landmarks=landmarks, overwrite=False) as sink:
-        for frame in frames:  # one table a frame: row groups and dictionaries must join
+        for frame in frames:  # one table per frame: row groups and dictionaries must be joined
             sink.write([frame])
         expected = np.array([f.index for f in frames], np.int64)
         if keep is not None:
@@ -81,7 +81,7 @@ def written(tmp_path, frames, *, keep=None, landmarks=False, labels=LABELS):
     return out
 
 
-def test_types_survive_a_plain_read_and_nulls_are_where_no_face_is(tmp_path):
+def test_types_survive_a_plain_read_and_rows_without_a_face_are_null(tmp_path):
     frames = [annotated(0, []), annotated(1, [0, 2]), annotated(2, [0], CORRUPT)]
     out = written(tmp_path, frames)
     rows = pd.read_parquet(out)
@@ -122,7 +122,7 @@ def test_every_column_is_described_in_the_sidecar_in_order(tmp_path):
     assert all(entry["Description"] for entry in sidecar.values())
 
 
-def test_landmarks_go_to_a_file_of_their_own(tmp_path):
+def test_landmarks_have_a_file_of_their_own(tmp_path):
     frames = [annotated(0, []), annotated(1, [0, 2])]
     out = written(tmp_path, frames, landmarks=True)
     points = pd.read_parquet(landmark_path(out))
@@ -192,7 +192,7 @@ def test_coverage_check_sees_repeats_and_disorder(tmp_path):
         ):
             sink.write([annotated(0, ids)])
             sink.commit({}, np.array([0]))
-        assert not folder.exists()  # the folder made for it is gone as well
+        assert not folder.exists()  # the folder created for it is removed, too
     out = written(tmp_path, [annotated(0, [0])])
     check_coverage(out, np.array([0]), out)
 
@@ -253,7 +253,7 @@ def test_a_second_run_cannot_slip_in_while_the_first_publishes(tmp_path, monkeyp
     assert seen and len(pd.read_parquet(out)) == 1
 
 
-def test_a_failure_while_publishing_takes_everything_back(tmp_path, monkeypatch):
+def test_a_failure_while_publishing_removes_all_files(tmp_path, monkeypatch):
     import os
 
     replace = os.replace
@@ -269,7 +269,7 @@ def test_a_failure_while_publishing_takes_everything_back(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_landmarks_of_an_older_run_do_not_stay_beside_a_newer_result(tmp_path):
+def test_landmarks_of_an_earlier_result_are_removed_with_it(tmp_path):
     out = written(tmp_path, [annotated(0, [0])], landmarks=True)
     assert landmark_path(out).exists()
     with ResultSink(out, "v", LABELS, landmarks=False, overwrite=True) as sink:

@@ -1,1 +1,1 @@
-"""Many results as one dataset: checked first, then written as a stream."""
+"""One dataset of many results: which results fit together, and writing them. No statistics."""

@@ -1,4 +1,4 @@
-"""Whether results fit into one dataset: their columns, model and settings; no video twice."""
+"""Check that results fit into one dataset: same columns, model and schema, and no video twice."""
 
 from __future__ import annotations
 
@@ -9,39 +9,41 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jadfer_cli.analysis.find import Gathered
+from jadfer_cli.analysis.find import FoundResults
+from jadfer_cli.analysis.provenance import compare_settings
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
-from jadfer_cli.results.settings import fingerprint
 
-_NAMED = 3  # files that a message names
-# what is refused or does not touch the rows is not compared as a setting
-_NO_SETTINGS = ("schema", "model", "landmarks", "relative-paths")
+_MAX_NAMES = 3  # files listed in a message
+# checked on their own, or without effect on the values in the rows
+_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths")
+_ANNOTATE_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
+_ONE_MODEL = "Scores of different models cannot be compared; collect the results of each alone."
 
 
 @dataclass(frozen=True)
 class Source:
-    """One result on its way into a dataset.
+    """One result that goes into a dataset.
 
     Attributes:
         result: The result.
-        below: Its place below the folder that holds all, e.g. "day1/clip.parquet".
-        video: What the column `video` will say; no other source says the same.
+        relative_path: Its path below the folder that holds all inputs, e.g. "day1/clip.parquet".
+        video: The value of the column `video` in the dataset; unique among the sources.
     """
 
     result: Result
-    below: str
+    relative_path: str
     video: str
 
 
 @dataclass(frozen=True)
-class Agreed:
-    """Results that may stand in one dataset.
+class Dataset:
+    """Results that can be collected into one dataset.
 
     Attributes:
         sources: In the order of their rows.
-        warnings: What differs between them.
-        mixed: Whether several models made them.
+        warnings: How the results differ, one sentence each.
+        mixed: Whether they are from several models.
     """
 
     sources: tuple[Source, ...]
@@ -49,105 +51,98 @@ class Agreed:
     mixed: bool
 
 
-def agree(gathered: Gathered, *, mixed: bool = False, relative: bool = False) -> Agreed:
-    """Checks that results fit together, and gives each video its name in the dataset.
+def check_dataset(found: FoundResults, *, mixed: bool = False, relative: bool = False) -> Dataset:
+    """Check that results fit together, and name each video in the dataset.
 
     Args:
-        gathered: The results.
-        mixed: Take results of several models.
-        relative: Name each video by the place of its result below the inputs' folder,
-            "day1/clip.mp4"; else as its result does, but where two would be the same.
+        found: The results.
+        mixed: Accept results of several models.
+        relative: Name each video after the path of its result below the inputs' folder, like
+            "day1/clip.mp4". By default this is done only where two videos have the same name.
 
     Raises:
-        ResultError: The schema or, without `mixed`, the model or the columns differ; or two
+        ResultError: The schema differs; or the model or the columns do, without `mixed`; or two
             results are of the same video.
     """
-    results = gathered.results
-    models = [model_name(r) for r in results]
-    _need_one(results, "schema", [r.metadata["schema_version"] for r in results], _FEWER_AGAIN)
+    results = found.results
+    models = [model_name(result) for result in results]
+    schemas = [result.metadata["schema_version"] for result in results]
+    _require_same(results, "schema", schemas, _ANNOTATE_AGAIN)
     if not mixed:
-        _need_one(results, "model", models, f"{_ONE_MODEL} --mixed takes them all.")
-        _need_one(results, "columns", _apart([r.columns for r in results]), _FEWER_AGAIN)
-    found = _videos(results)
-    warnings = [_told("model", _by(results, models))] if len(set(models)) > 1 else []
-    warnings += _settings(results)
-    warnings += _twice(results, found)
-    names = [_place(gathered, r, video) for r, video in zip(results, found, strict=True)]
+        _require_same(results, "model", models, f"{_ONE_MODEL} --mixed accepts them all.")
+        columns = _extra_columns([result.columns for result in results])
+        _require_same(results, "columns", columns, _ANNOTATE_AGAIN)
+    videos = _videos(results)
+    warnings = _warnings(results, models) + _check_duplicates(results, videos)
+    names = [_name_from_path(found, r, video) for r, video in zip(results, videos, strict=True)]
     if not relative:
-        times = Counter(found)
-        renamed = [n for n, video in zip(names, found, strict=True) if times[video] > 1]
-        names = [n if times[video] > 1 else video for n, video in zip(names, found, strict=True)]
+        counts = Counter(videos)
+        renamed = [n for n, video in zip(names, videos, strict=True) if counts[video] > 1]
+        names = [n if counts[video] > 1 else video for n, video in zip(names, videos, strict=True)]
         if renamed:
             warnings.append(
-                f"{len(renamed):,} results share their name of the video with another; there the "
-                f"column video has the place of the result: {_some(renamed)}."
+                f"{len(renamed):,} results are of videos with the same name; in the column video "
+                f"they are named after the path of the result: {_listed(renamed)}."
             )
-    _refuse_same_names(results, names)
-    below = [gathered.below(r).as_posix() for r in results]
-    sources = map(Source, results, below, names)
-    return Agreed(tuple(sources), tuple(warnings), len(set(models)) > 1)
-
-
-_FEWER_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
-_ONE_MODEL = "Scores of different models cannot be compared; collect each model's results alone."
+    _check_unique_names(results, names)
+    paths = [found.relative_path(result).as_posix() for result in results]
+    sources = map(Source, results, paths, names)
+    return Dataset(tuple(sources), tuple(warnings), len(set(models)) > 1)
 
 
 def model_name(result: Result) -> str:
-    """Which model made a result, for people: its name and the start of its sha256."""
+    """Return the model of a result as the dataset's column `model` has it."""
     model = result.metadata["model"]
     return f"{model['name']} {model['sha256'][:8]}"
 
 
-def _by(results: Sequence[Result], values: Sequence[Any]) -> dict[str, list[str]]:
-    """The results' paths by what they have; what most have comes first."""
+def _paths_by_value(results: Sequence[Result], values: Sequence[Any]) -> dict[str, list[str]]:
+    """The results' paths, grouped by a value of each; the largest group first."""
     groups: dict[str, list[str]] = defaultdict(list)
     for result, value in zip(results, values, strict=True):
         groups[str(value)].append(str(result.path))
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
-def _some(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+def _listed(names: Sequence[str]) -> str:
+    n_more = len(names) - _MAX_NAMES
+    return ", ".join(names[:_MAX_NAMES]) + (f" and {n_more:,} more" if n_more > 0 else "")
 
 
-def _told(what: str, groups: Mapping[str, Sequence[str]]) -> str:
-    """One difference: "fps differs: None in 297 results; 5.0 in a.parquet, b.parquet"."""
+def _difference(what: str, groups: Mapping[str, Sequence[str]]) -> str:
+    """One difference: "--fps differs: none in 297 results; 5.0 in a.parquet, b.parquet"."""
     (most, paths), *others = groups.items()
     parts = [f"{most} in {len(paths):,} {'results' if len(paths) > 1 else 'result'}"]
-    parts += [f"{value} in {_some(paths)}" for value, paths in others]
+    parts += [f"{value} in {_listed(paths)}" for value, paths in others]
     return f"{what} differs: {'; '.join(parts)}."
 
 
-def _need_one(results: Sequence[Result], what: str, values: Sequence[Any], hint: str) -> None:
-    groups = _by(results, values)
+def _require_same(results: Sequence[Result], what: str, values: Sequence[Any], hint: str) -> None:
+    groups = _paths_by_value(results, values)
     if len(groups) > 1:
-        raise ResultError(f"The results do not fit together: {_told(what, groups)}", hint)
+        raise ResultError(f"The results do not fit together: {_difference(what, groups)}", hint)
 
 
-def _apart(columns: Sequence[Sequence[str]]) -> list[str]:
-    """What sets each result's columns apart: it has some thirty that all have."""
+def _extra_columns(columns: Sequence[Sequence[str]]) -> list[str]:
+    """The columns of each result that not all results have: some thirty are in all of them."""
     shared = set.intersection(*map(set, columns))
     return [", ".join(c for c in each if c not in shared) or "no others" for each in columns]
 
 
-def _settings(results: Sequence[Result]) -> list[str]:
-    """The settings that differ, each in a sentence."""
-    prints = [_settings_of(r) for r in results]
-    names = dict.fromkeys(name for each in prints for name in each)
-    groups = {name: _by(results, [each.get(name) for each in prints]) for name in names}
-    return [_told(name, found) for name, found in groups.items() if len(found) > 1]
-
-
-def _settings_of(result: Result) -> dict[str, Any]:
-    """What decides a result's rows, beside video and model, by name, for people."""
-    found = {k: v for k, v in fingerprint(result.metadata).items() if k not in _NO_SETTINGS}
-    found["detector"] = f"{result.metadata['detector']['name']} {found['detector'][:8]}"
-    return found | {"jadfer version": result.metadata["jadfer_version"]}
+def _warnings(results: Sequence[Result], models: Sequence[str]) -> list[str]:
+    """One sentence for each difference in how the results were made."""
+    versions = [str(result.metadata["jadfer_version"]) for result in results]
+    settings = {
+        "model": models,
+        **{k: v for k, v in compare_settings(results).items() if k not in _NOT_COMPARED},
+        "jadfer version": versions,
+    }
+    groups = {name: _paths_by_value(results, values) for name, values in settings.items()}
+    return [_difference(name, paths) for name, paths in groups.items() if len(paths) > 1]
 
 
 def _videos(results: Sequence[Result]) -> list[str]:
-    """What the column `video` of each result says.
+    """The value of the column `video` in each result.
 
     Raises:
         ResultError: A result is damaged, or holds several videos.
@@ -168,41 +163,41 @@ def _videos(results: Sequence[Result]) -> list[str]:
     return found
 
 
-def _twice(results: Sequence[Result], videos: Sequence[str]) -> list[str]:
-    """Refuses results of one video under one name, and tells of copies under several.
+def _check_duplicates(results: Sequence[Result], videos: Sequence[str]) -> list[str]:
+    """Refuse results of the same video and name; warn about copies under other names.
 
     Raises:
-        ResultError: The same video, by name and sha256, twice.
+        ResultError: Two results have the same video, by name and sha256.
     """
-    hashes = [r.metadata["video"].get("sha256") for r in results]
+    hashes = [result.metadata["video"].get("sha256") for result in results]
     known = [(r, (h, v)) for r, h, v in zip(results, hashes, videos, strict=True) if h]
-    taken = [r for r, _ in known]
-    for paths in _by(taken, [key for _, key in known]).values():
+    hashed = [result for result, _ in known]
+    for paths in _paths_by_value(hashed, [key for _, key in known]).values():
         if len(paths) > 1:
             raise ResultError(
-                f"{len(paths)} results are of the same video: {_some(paths)}.",
-                "Its rows would count several times; leave all but one out.",
+                f"{len(paths)} results are of the same video: {_listed(paths)}.",
+                "Its rows would count several times; leave out all but one.",
             )
-    groups = _by(taken, [sha256 for _, (sha256, _) in known]).values()
+    groups = _paths_by_value(hashed, [sha256 for _, (sha256, _) in known]).values()
     return [
-        f"The same video (by its sha256) has {len(paths)} results under several names: "
-        f"{_some(paths)}."
+        f"The same video (by its sha256) has {len(paths)} results under different names: "
+        f"{_listed(paths)}."
         for paths in groups
         if len(paths) > 1
     ]
 
 
-def _place(gathered: Gathered, result: Result, video: str) -> str:
-    """A video's name by the place of its result: day1/clip.parquet is of day1/clip.mp4."""
-    below = gathered.below(result)
-    ending = video[video.rfind(".") :] if "." in video.replace("\\", "/").split("/")[-1] else ""
-    return below.with_name(below.stem + ending).as_posix()
+def _name_from_path(found: FoundResults, result: Result, video: str) -> str:
+    """A video's name from the path of its result: day1/clip.parquet becomes day1/clip.mp4."""
+    path = found.relative_path(result)
+    suffix = video[video.rfind(".") :] if "." in video.replace("\\", "/").split("/")[-1] else ""
+    return path.with_name(path.stem + suffix).as_posix()
 
 
-def _refuse_same_names(results: Sequence[Result], names: Sequence[str]) -> None:
-    for name, paths in _by(results, names).items():
+def _check_unique_names(results: Sequence[Result], names: Sequence[str]) -> None:
+    for name, paths in _paths_by_value(results, names).items():
         if len(paths) > 1:
             raise ResultError(
-                f"{_some(paths)} would both be called {name} in the column video.",
-                "Rename one of the files; --relative names all by their place.",
+                f"{_listed(paths)} would both be called {name} in the column video.",
+                "Rename one of the files, or name all videos by path with --relative.",
             )

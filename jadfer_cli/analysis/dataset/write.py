@@ -1,4 +1,4 @@
-"""One dataset of many results, written as a stream: a file, or a folder with one a video."""
+"""Write the rows of many results into one dataset: a file, or a folder with one per video."""
 
 from __future__ import annotations
 
@@ -12,74 +12,75 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.analysis.dataset.check import Agreed, Source, model_name
+from jadfer_cli.analysis.dataset.check import Dataset, Source, model_name
+from jadfer_cli.analysis.find import is_collected, is_result
 from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, is_collected, is_result
+from jadfer_cli.results.load import COLLECTED, SUFFIX, Result
 from jadfer_cli.results.parquet import ATTRS_KEY
 
-_ROWS_A_GROUP = 50_000  # as in single results: some 5 MB in memory
+_ROWS_PER_GROUP = 50_000  # as in single results: about 5 MB in memory
 _PANDAS_KEY = b"pandas"
-_OF_ONE_VIDEO = ("video", "counts", "warnings", "created", "wall_s", "frames_per_s")
+_PER_VIDEO_METADATA = ("video", "counts", "warnings", "created", "wall_s", "frames_per_s")
 _MODEL_COLUMN = "model"
-Each = Callable[[Sequence[Source]], Iterable[Source]]
+Progress = Callable[[Sequence[Source]], Iterable[Source]]
 
 
 def is_folder(out: str) -> bool:
-    """Whether -o means a folder with a file a video: it does not end in .parquet."""
+    """Whether -o names a folder with one file per video: it does not end in .parquet."""
     return Path(out).suffix != SUFFIX or Path(out).is_dir()
 
 
 def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
-    """Checks early that a dataset may be written; only an earlier one is ever replaced.
+    """Check early that a dataset may be written; only an earlier dataset is ever replaced.
 
     Raises:
-        OptionError: There is a dataset, and `overwrite` is off.
-        OutputError: There is something else, or it cannot be written.
+        OptionError: A dataset exists, and `overwrite` is off.
+        OutputError: Something else exists, or `out` cannot be written.
     """
     with explain_os_errors(out):
         if folder:
-            _take_back(out)
+            _undo(out)
         if folder and out.is_dir():
             files = [path for path in out.rglob("*") if not path.is_dir()]
-            ours, there = all(map(is_collected, files)), bool(files)
+            exists, is_dataset = bool(files), all(map(is_collected, files))
         else:
             check_writable(out)
-            ours, there = is_collected(out), out.exists()
-    if there and not ours:
-        what = "a result of jadfer annotate" if is_result(out) else "no dataset of jadfer collect"
+            exists, is_dataset = out.exists(), is_collected(out)
+    if exists and not is_dataset:
+        what = "a result of jadfer annotate" if is_result(out) else "not a dataset"
         raise OutputError(
             f"{out} exists and is {what}, so it is not replaced.", "Choose another name with -o."
         )
-    if there and not overwrite:
+    if exists and not overwrite:
         raise OptionError(
-            f"{out} exists already.", "Add --overwrite to replace it, or choose another -o."
+            f"{out} already exists.", "Add --overwrite to replace it, or choose another -o."
         )
 
 
-def write_file(agreed: Agreed, out: Path, each: Each = iter) -> int:
-    """Writes all rows into one Parquet file, whole or not at all.
+def write_file(dataset: Dataset, out: Path, progress: Progress = iter) -> int:
+    """Write all rows into one Parquet file, atomically.
 
     Args:
-        agreed: The results.
+        dataset: The results.
         out: The file; check it with `check_out`.
-        each: Gives the results one by one, and may show progress.
+        progress: Yields the sources one by one, and may show progress.
 
     Returns:
-        How many rows it has.
+        The number of rows.
 
     Raises:
-        ResultError: A result is damaged, or changed meanwhile.
+        ResultError: A result is damaged, or changed since it was opened.
         OutputError: The file cannot be written.
     """
-    schema = _Head(agreed).schema(agreed.sources)
+    schema = _Header(dataset).schema(dataset.sources)
     pending: list[pa.Table] = []
     n_pending = n_rows = 0
     with atomic_write(out) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        for source in each(agreed.sources):
+        for source in progress(dataset.sources):
             for table in _tables(source, schema):
-                # a row group never takes a part of a table: filters on `video` skip groups
-                if n_pending and n_pending + len(table) > _ROWS_A_GROUP:
+                # never split a table between row groups, so that filters on `video` skip groups
+                if n_pending and n_pending + len(table) > _ROWS_PER_GROUP:
                     _write_group(writer, pending)
                     pending, n_pending = [], 0
                 pending.append(table)
@@ -89,65 +90,65 @@ def write_file(agreed: Agreed, out: Path, each: Each = iter) -> int:
     return n_rows
 
 
-def write_folder(agreed: Agreed, out: Path, each: Each = iter) -> int:
-    """Writes a folder with a Parquet file a video, whole or not at all.
+def write_folder(dataset: Dataset, out: Path, progress: Progress = iter) -> int:
+    """Write a folder with one Parquet file per video, atomically.
 
-    All files have the same columns, so that a folder reads as one table. Arguments, result and
-    errors are those of `write_file`.
+    All files have the same columns, so the folder reads as one table. Arguments, return value
+    and errors are those of `write_file`.
     """
-    making = _making(out)
-    part, old = making / "new", making / "old"
-    head, width = _Head(agreed), len(str(len(agreed.sources)))
+    temporary = _temporary_folder(out)
+    new, old = temporary / "new", temporary / "old"
+    header, width = _Header(dataset), len(str(len(dataset.sources)))
     n_rows = 0
     try:
         with explain_os_errors(out):
-            _take_back(out)
-            part.mkdir(parents=True)
-            for i, source in enumerate(each(agreed.sources), 1):
-                # numbered: names of several folders stay apart, and by name is in order
-                name = f"{i:0{width}}-{Path(source.below).stem}{SUFFIX}"
-                schema = head.schema([source])
-                with pq.ParquetWriter(part / name, schema, compression="zstd") as writer:
+            _undo(out)
+            new.mkdir(parents=True)
+            for i, source in enumerate(progress(dataset.sources), 1):
+                # numbered, so that names from several folders are unique and sort in order
+                name = f"{i:0{width}}-{Path(source.relative_path).stem}{SUFFIX}"
+                schema = header.schema([source])
+                with pq.ParquetWriter(new / name, schema, compression="zstd") as writer:
                     for table in _tables(source, schema):
                         _write_group(writer, [table])
                         n_rows += len(table)
             if out.exists():
                 out.rename(old)
-            part.rename(out)
-            shutil.rmtree(making, ignore_errors=True)
+            new.rename(out)
+            shutil.rmtree(temporary, ignore_errors=True)
     except BaseException:
         with contextlib.suppress(OSError):
-            _take_back(out)
+            _undo(out)
         raise
     return n_rows
 
 
-def _making(out: Path) -> Path:
-    """Where a folder is written, and what it replaces is put aside: a name that is only ours."""
+def _temporary_folder(out: Path) -> Path:
+    """Where a dataset is written, and where the one that it replaces is kept meanwhile."""
     return out.with_name(f".{out.name}.collecting")
 
 
-def _take_back(out: Path) -> None:
-    """Removes what a run left that did not end; the dataset that it put aside comes back."""
-    making = _making(out)
-    old = making / "old"
+def _undo(out: Path) -> None:
+    """Remove what an interrupted run left, and restore the dataset that it was replacing."""
+    temporary = _temporary_folder(out)
+    old = temporary / "old"
     if old.exists() and not out.exists():
         old.rename(out)
-    if making.exists():
-        shutil.rmtree(making)
+    if temporary.exists():
+        shutil.rmtree(temporary)
 
 
-class _Head:
-    """Columns and metadata that all files of a dataset have.
+class _Header:
+    """The columns and metadata that all files of a dataset share.
 
-    Where several models are mixed, the columns are those of all, null where a model has no such
-    label, and a column `model` says which one it was.
+    With several models, the columns are those of all of them, null where a model lacks the label,
+    and a column `model` names the model of each row.
     """
 
-    def __init__(self, agreed: Agreed) -> None:
-        results = [source.result for source in agreed.sources]
+    def __init__(self, dataset: Dataset) -> None:
+        results = [source.result for source in dataset.sources]
         self._columns = _columns(results)
-        if agreed.mixed:
+        if dataset.mixed:
             self._columns = _with_model(self._columns)
         self._shared, self._differs = _shared([result.metadata for result in results])
         labels = dict.fromkeys(label for result in results for label in result.labels)
@@ -157,19 +158,19 @@ class _Head:
                 "videos": len(results),
                 "rows": sum(result.n_rows for result in results),
                 "differs": self._differs,
-                "warnings": list(agreed.warnings),
+                "warnings": list(dataset.warnings),
             },
         }
 
     def schema(self, sources: Sequence[Source]) -> pa.Schema:
-        """The schema of a file that stores some sources, with its metadata."""
-        stored = {"sources": [_described(source, self._differs) for source in sources]}
+        """The schema, including metadata, of a file that holds these sources."""
+        stored = {"sources": [_source_metadata(source, self._differs) for source in sources]}
         attrs = json.dumps({"jadfer": self._shared | stored}, ensure_ascii=False).encode()
         return self._columns.with_metadata({**self._columns.metadata, ATTRS_KEY: attrs})
 
 
 def _columns(results: Sequence[Result]) -> pa.Schema:
-    """The columns of all results, with the pandas metadata that keep Int32 and boolean."""
+    """The columns of all results, with the pandas metadata that preserves Int32 and boolean."""
     kinds = {result.columns: result.path for result in results}
     fields: dict[str, pa.Field] = {}
     described: dict[str, Any] = {}
@@ -191,27 +192,28 @@ def _with_model(schema: pa.Schema) -> pa.Schema:
 
 
 def _tables(source: Source, schema: pa.Schema) -> Iterator[pa.Table]:
-    """The rows of a result, some at a time, in the dataset's columns.
+    """Yield the rows of a result in batches, with the columns of the dataset.
 
     Raises:
-        ResultError: It is damaged, or has other rows than when it was opened.
+        ResultError: The result is damaged, or its number of rows changed since it was opened.
     """
     path, n_rows = source.result.path, 0
     try:
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_A_GROUP):
+            for batch in file.iter_batches(_ROWS_PER_GROUP):
                 n_rows += len(batch)
-                yield _fitted(pa.Table.from_batches([batch]), source, schema)
+                yield _with_schema(pa.Table.from_batches([batch]), source, schema)
     except (OSError, pa.ArrowException) as error:
         raise ResultError(
-            f"{path} cannot be read to its end: {error}.", "Annotate the video again, or copy it."
+            f"{path} cannot be read to its end: {error}.",
+            "Annotate the video again, or copy the file again.",
         ) from error
     if n_rows != source.result.n_rows:
         raise ResultError(f"{path} changed while it was read.", "Run the command again.")
 
 
-def _fitted(table: pa.Table, source: Source, schema: pa.Schema) -> pa.Table:
-    """Rows with the dataset's columns and name of the video."""
+def _with_schema(table: pa.Table, source: Source, schema: pa.Schema) -> pa.Table:
+    """The rows with the columns of the dataset, and the name that it gives the video."""
     n = len(table)
     columns = []
     for field in schema:
@@ -233,37 +235,39 @@ def _write_group(writer: pq.ParquetWriter, tables: Sequence[pa.Table]) -> None:
 
 
 def _shared(metadata: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """What the metadata of all results have alike, and the names of what differs."""
-    flat = [dict(_flat({k: v for k, v in m.items() if k not in _OF_ONE_VIDEO})) for m in metadata]
+    """The metadata that all results share, nested, and the names of the rest."""
+    flat = [
+        dict(_flat({k: v for k, v in m.items() if k not in _PER_VIDEO_METADATA})) for m in metadata
+    ]
     names = dict.fromkeys(name for each in flat for name in each)
-    alike: dict[str, Any] = {}
+    shared: dict[str, Any] = {}
     differs = []
     for name in names:
         values = [each.get(name) for each in flat]
         if any(value != values[0] for value in values):
             differs.append(".".join(name))
             continue
-        place = alike
-        for part in name[:-1]:
-            place = place.setdefault(part, {})
-        place[name[-1]] = values[0]
-    return alike, differs
+        parent = shared
+        for key in name[:-1]:
+            parent = parent.setdefault(key, {})
+        parent[name[-1]] = values[0]
+    return shared, differs
 
 
-def _flat(found: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
-    for key, value in found.items():
+def _flat(nested: dict[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
+    for key, value in nested.items():
         if isinstance(value, dict) and value:
-            yield from _flat(value, (*above, key))
+            yield from _flat(value, (*parents, key))
         else:
-            yield (*above, key), value
+            yield (*parents, key), value
 
 
-def _described(source: Source, differs: Sequence[str]) -> dict[str, Any]:
-    """What a dataset stores of one source."""
+def _source_metadata(source: Source, differs: Sequence[str]) -> dict[str, Any]:
+    """What the metadata of a dataset say about one source."""
     metadata = source.result.metadata
     flat = {".".join(name): value for name, value in _flat(metadata)}
     return {
-        "result": source.below,
+        "result": source.relative_path,
         "video": source.video,
         "path": metadata["video"]["path"],
         "sha256": metadata["video"].get("sha256"),

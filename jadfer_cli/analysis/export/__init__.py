@@ -1,159 +1,91 @@
-"""Events in the files of the programs that observers work with: where they go, and writing them.
+"""Write events for other programs, one format per module; no events are found here.
 
-Each format is a module; this one knows which there are, how their files are called and which
-of them take several videos in one file.
+To add a format, add a module that defines `EXPORTERS`. It is found on its own, and the choices
+and the help of `jadfer events --format` follow from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import importlib
+import pkgutil
+from itertools import groupby
 from pathlib import Path
 
-from jadfer_cli.analysis.events import EventSet, joined
-from jadfer_cli.analysis.export import bids, boris, elan, praat
-from jadfer_cli.analysis.tabular import check_target, table_endings, write_table
+from jadfer_cli.analysis.export.exporter import Exporter
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.load import Result
-from jadfer_cli.results.paths import below_inputs
 
 
-@dataclass(frozen=True)
-class Format:
-    """One kind of file.
-
-    Attributes:
-        name: What --format takes.
-        ending: How its files end; one that is named by the user, too.
-        together: Whether one file holds several videos.
-        name_for: The name of a result's file in a folder.
-        write: Writes the events of some results (one, unless `together`) to a file.
-        beside: What else is written beside a file.
-        in_player: Whether a program shows it beside the playing video.
-    """
-
-    name: str
-    ending: str
-    together: bool
-    name_for: Callable[[str], str]
-    write: Callable[[Sequence[EventSet], Path], None]
-    beside: Callable[[Path], tuple[Path, ...]] = lambda _: ()
-    in_player: bool = False
-
-    def check(self, out: Path, *, overwrite: bool) -> None:
-        """Checks early that a file and what goes beside it may be written.
-
-        Raises:
-            OptionError: The ending is another, or a file exists.
-            OutputError: A file is a result's, or cannot be written.
-        """
-        if not out.name.endswith(self.ending):
-            raise OptionError(
-                f"-o {out}: a file of --format {self.name} ends in {self.ending}.",
-                f"E.g. -o {self.name_for(out.stem)}",
-            )
-        for path in (out, *self.beside(out)):
-            check_target(path, overwrite=overwrite, endings=(path.suffix,))
+def discover() -> dict[str, Exporter]:
+    """Import the modules of this package, and return their exporters by name."""
+    modules = (
+        importlib.import_module(f"{__name__}.{module.name}")
+        for module in pkgutil.iter_modules(__path__)
+    )
+    return {
+        exporter.name: exporter
+        for module in modules
+        for exporter in getattr(module, "EXPORTERS", ())
+    }
 
 
-def _one(write: Callable[[EventSet, Path], None]) -> Callable[[Sequence[EventSet], Path], None]:
-    def written(found: Sequence[EventSet], out: Path) -> None:
-        (only,) = found
-        write(only, out)
-
-    return written
-
-
-def _table(found: Sequence[EventSet], out: Path) -> None:
-    write_table(joined(found), out)
-
-
-def _table_format(ending: str) -> Format:
-    return Format(ending[1:], ending, True, lambda name: f"{name}.events{ending}", _table)
-
-
-_OURS = [
-    Format("eaf", ".eaf", False, lambda name: f"{name}.eaf", _one(elan.write), in_player=True),
-    Format("textgrid", ".TextGrid", False, lambda name: f"{name}.TextGrid", _one(praat.write),
-           in_player=True),
-    Format("boris", ".csv", True, lambda name: f"{name}_boris.csv", boris.write, in_player=True),
-    Format("bids", "_events.tsv", False, bids.file_name, _one(bids.write),
-           lambda out: (bids.sidecar(out),)),
-]  # fmt: skip
-# clip.json is the sidecar of clip.parquet, so a table beside them is called clip.events.json
-_TABLES = [_table_format(ending) for ending in table_endings()]
-FORMATS = {kind.name: kind for kind in (*_TABLES, *_OURS)}
-
-
-def named(name: str) -> Format:
-    """The format that --format names.
+def exporter_named(name: str) -> Exporter:
+    """Return the format that --format names; upper and lower case are the same.
 
     Raises:
         OptionError: There is no such format.
     """
-    if name.lower() not in FORMATS:
+    if name.lower() not in EXPORTERS:
         raise OptionError(
-            f"--format must be one of {', '.join(FORMATS)}, not {name}.",
-            "ELAN reads eaf, Praat textgrid.",
+            f"--format must be one of {', '.join(EXPORTERS)}, not {name}.", f"{format_help()}."
         )
-    return FORMATS[name.lower()]
+    return EXPORTERS[name.lower()]
 
 
-def meant_by(out: Path) -> Format:
-    """The format that the ending of -o means.
+def exporter_for(out: Path) -> Exporter:
+    """Return the format that the suffix of -o stands for.
 
     Raises:
-        OptionError: The ending says nothing.
+        OptionError: `out` is a folder, or its suffix does not decide the format.
     """
     if is_folder(out):
         raise OptionError(
-            f"-o {out} is a folder: which format its files have must be said.",
-            f"Add --format and one of {', '.join(FORMATS)}.",
+            f"-o {out} is a folder, so the format of its files is unknown.",
+            f"Add --format and one of {', '.join(EXPORTERS)}.",
         )
-    meant = {kind.ending: kind for kind in (*_OURS[:2], *_TABLES)}
-    if out.suffix not in meant:
+    by_suffix = {
+        suffix: exporter
+        for exporter in EXPORTERS.values()
+        if exporter.chosen_by_suffix
+        for suffix in exporter.suffixes
+    }
+    if out.suffix not in by_suffix:
+        others = [name for name, each in EXPORTERS.items() if not each.chosen_by_suffix]
         raise OptionError(
-            f"-o {out}: the format follows from the ending, and {out.suffix or 'none'} is unknown.",
-            f"Known are {', '.join(meant)}; others by --format bids or boris.",
+            f"-o {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
+            f"Known are {', '.join(by_suffix)}; other formats by --format {' or '.join(others)}.",
         )
-    return meant[out.suffix]
+    return by_suffix[out.suffix]
 
 
 def is_folder(out: Path) -> bool:
-    """Whether -o means a folder: it is one, or has no ending."""
+    """Whether -o names a folder: it exists as one, or has no suffix."""
     return out.is_dir() or not out.suffix
 
 
-def places(
-    results: Sequence[Result], inputs: Sequence[str], out: Path, kind: Format
-) -> dict[Path, list[Result]]:
-    """Which results go into which file.
+def format_help() -> str:
+    """Return what each format is, for the help of --format and for messages."""
+    groups = groupby(EXPORTERS.values(), key=lambda exporter: exporter.help)
+    return "; ".join(f"{', '.join(e.name for e in group)}: {text}" for text, group in groups)
 
-    Args:
-        results: At least one.
-        inputs: As given by the user; below a folder among them the tree is kept.
-        out: The file or folder of -o.
-        kind: The format.
 
-    Raises:
-        OptionError: Several results for one file that cannot hold them, or two for one name.
-    """
-    if not is_folder(out):
-        if len(results) > 1 and not kind.together:
-            raise OptionError(
-                f"{len(results)} results cannot go into {out}: a file of --format {kind.name} is "
-                "about one video.",
-                f"Name a folder: -o {out.stem}/ --format {kind.name}",
-            )
-        return {out: list(results)}
-    found: dict[Path, list[Result]] = {}
-    for result in results:
-        below = below_inputs(result.path, inputs)
-        path = out / below.parent / kind.name_for(result.name)
-        if path in found:
-            raise OptionError(
-                f"{found[path][0].path} and {result.path} would both be written to {path}.",
-                "Name the folder that holds both, with -r, and their subfolders are kept.",
-            )
-        found[path] = [result]
-    return found
+def suffix_help() -> str:
+    """Return which suffixes of -o stand for which kind of file, for its help."""
+    chosen = [exporter for exporter in EXPORTERS.values() if exporter.chosen_by_suffix]
+    many, single = (
+        " ".join(suffix for each in chosen if each.many_results is many for suffix in each.suffixes)
+        for many in (True, False)
+    )
+    return f"One file for all results ({many}), a file for one result ({single}), or a folder."
+
+
+EXPORTERS = discover()  # last, because the modules may import the functions above

@@ -1,19 +1,23 @@
-"""BIDS: events.tsv and the JSON sidecar that says what its columns mean."""
+"""BIDS: an events.tsv file, and the JSON sidecar that describes its columns."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.events import EventSet
+from jadfer_cli.analysis.export.exporter import Exporter
 from jadfer_cli.analysis.tabular import write_table
 from jadfer_cli.common import atomic_write
 
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.events import EventSet
+
 _SUFFIX = "_events"
-# our columns under their names in BIDS, in its order: onset and duration come first
+# BIDS names for our columns, in its order: onset and duration come first
 _NAMES = {
     "onset_s": "onset",
     "duration_s": "duration",
@@ -28,12 +32,13 @@ _NAMES = {
     "n_frames": "n_frames",
     "truncated": "truncated",
 }
+_FRAME_INDEX = "0-based index of the frame in the video; frames that were not analysed count, too"
 
 
 def file_name(result: str) -> str:
-    """The events file of a result: its name, with the BIDS suffix replaced if it has one.
+    """Return the name of the events file of a result; a BIDS suffix is replaced.
 
-    sub-01_task-talk_beh gives sub-01_task-talk_events.tsv, clip gives clip_events.tsv.
+    sub-01_task-talk_beh becomes sub-01_task-talk_events.tsv, and clip becomes clip_events.tsv.
     """
     *entities, suffix = result.split("_")
     is_bids = bool(entities) and re.fullmatch(r"sub-[0-9A-Za-z+]+", entities[0]) is not None
@@ -42,81 +47,86 @@ def file_name(result: str) -> str:
 
 
 def sidecar(out: Path) -> Path:
-    """The JSON file of an events file."""
+    """Return the path of the JSON file of an events file."""
     return out.with_suffix(".json")
 
 
-def write(found: EventSet, out: Path) -> None:
-    """Writes the events of one result and their sidecar, each whole or not at all.
+def write(event_sets: Sequence[EventSet], out: Path) -> None:
+    """Write the events of one result, and their sidecar.
 
     Raises:
-        OutputError: One cannot be written.
+        OutputError: A file cannot be written.
     """
-    table = found.events[list(_NAMES)].rename(columns=_NAMES)
+    (events,) = event_sets
+    table = events.events[list(_NAMES)].rename(columns=_NAMES)
     table["truncated"] = table["truncated"].replace("", None)
     with atomic_write(sidecar(out)) as part:
-        text = json.dumps(_described(found), indent=2, ensure_ascii=False)
+        described = _describe_columns(events) | _describe_source(events)
+        text = json.dumps(described, indent=2, ensure_ascii=False)
         part.write_text(text + "\n", encoding="utf-8")
     write_table(table, out)
 
 
-def _described(found: EventSet) -> dict[str, Any]:
-    rule, model = found.rule, found.result.metadata["model"]
-    frame = "0-based index of the frame in the video; other frames count though not analysed"
+def _describe_columns(events: EventSet) -> dict[str, Any]:
+    rule = events.rule
     return {
-        "onset": {
-            "LongName": "Onset",
-            "Description": "Begin of the first frame in which the probability is at least "
-            f"{rule.on:g}, counted from the first picture of the video",
-            "Units": "s",
-        },
-        "duration": {
-            "LongName": "Duration",
-            "Description": "Time to the end of the last frame before the probability is below "
-            f"{rule.off:g}",
-            "Units": "s",
-        },
-        "trial_type": {
-            "LongName": "Expression",
-            "Description": "What the face shows as a network sees it; not what the person feels",
-            "Levels": {name: f"The face is seen as showing {name}" for name in found.expressions},
-        },
-        "track_id": {
-            "LongName": "Track",
-            "Description": "Which face in the video, from 0; a person who leaves and returns may "
-            "have several",
-        },
-        "apex": {
-            "LongName": "Apex",
-            "Description": "When the frame with the highest probability is shown; the first of "
-            "equals",
-            "Units": "s",
-        },
-        "onset_frame": {"LongName": "Frame of the onset", "Description": frame},
-        "apex_frame": {"LongName": "Frame of the apex", "Description": frame},
-        "offset_frame": {"LongName": "Last frame", "Description": frame},
-        "p_apex": {
-            "LongName": "Probability at the apex",
-            "Description": "Calibrated probability of the expression in the apex frame, 0 to 1",
-        },
-        "p_mean": {
-            "LongName": "Mean probability",
-            "Description": "Mean over the frames of the event in which the face was judged",
-        },
-        "n_frames": {
-            "LongName": "Number of frames",
-            "Description": "In how many frames of the event the face was judged",
-        },
-        "truncated": {
-            "LongName": "Truncated",
-            "Description": "Where the face could not be judged just before or after the event, "
-            "which may be longer then",
-            "Levels": {
-                "start": "It may have begun earlier",
-                "end": "It may have ended later",
-                "both": "Both",
-            },
-        },
+        "onset": _seconds(
+            "Onset",
+            f"Begin of the first frame in which the probability is at least {rule.on:g}, counted "
+            "from the first picture of the video",
+        ),
+        "duration": _seconds(
+            "Duration",
+            f"Time to the end of the last frame before the probability is below {rule.off:g}",
+        ),
+        "trial_type": _column(
+            "Expression",
+            "What the face shows according to a network; not what the person feels",
+            {name: f"The face is seen as showing {name}" for name in events.expressions},
+        ),
+        "track_id": _column(
+            "Track",
+            "Which face in the video, from 0; a person who leaves and returns may have several",
+        ),
+        "apex": _seconds(
+            "Apex",
+            "When the frame with the highest probability is shown; the first if several are equal",
+        ),
+        "onset_frame": _column("Frame of the onset", _FRAME_INDEX),
+        "apex_frame": _column("Frame of the apex", _FRAME_INDEX),
+        "offset_frame": _column("Last frame", _FRAME_INDEX),
+        "p_apex": _column(
+            "Probability at the apex",
+            "Calibrated probability of the expression in the apex frame, 0 to 1",
+        ),
+        "p_mean": _column(
+            "Mean probability",
+            "Mean over the frames of the event in which the face was judged",
+        ),
+        "n_frames": _column(
+            "Number of frames", "Number of frames of the event in which the face was judged"
+        ),
+        "truncated": _column(
+            "Truncated",
+            "At which end the face could not be judged just outside the event, which may "
+            "therefore be longer",
+            {"start": "It may have begun earlier", "end": "It may have ended later",
+             "both": "Both"},
+        ),
+    }  # fmt: skip
+
+
+def _column(name: str, text: str, levels: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"LongName": name, "Description": text} | ({"Levels": levels} if levels else {})
+
+
+def _seconds(name: str, text: str) -> dict[str, Any]:
+    return _column(name, text) | {"Units": "s"}
+
+
+def _describe_source(events: EventSet) -> dict[str, Any]:
+    rule, metadata = events.rule, events.result.metadata
+    return {
         "EventDetection": {
             "OnThreshold": rule.on,
             "OffThreshold": rule.off,
@@ -128,8 +138,22 @@ def _described(found: EventSet) -> dict[str, Any]:
             {
                 "Name": "jadfer",
                 "Version": __version__,
-                "Description": f"jadfer events, on scores of {model['name']}",
+                "Description": f"jadfer events, on scores of {metadata['model']['name']}",
             }
         ],
-        "SourceVideo": {"Path": found.video, "SHA256": found.result.metadata["video"]["sha256"]},
+        "SourceVideo": {"Path": events.video, "SHA256": metadata["video"]["sha256"]},
     }
+
+
+EXPORTERS = (
+    Exporter(
+        name="bids",
+        title="BIDS",
+        suffixes=("_events.tsv",),
+        help="events.tsv and its JSON sidecar",
+        write=write,
+        chosen_by_suffix=False,  # .tsv is a plain table
+        file_name=file_name,
+        sidecars=lambda out: (sidecar(out),),
+    ),
+)

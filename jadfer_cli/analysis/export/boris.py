@@ -1,7 +1,7 @@
-"""Events in the columns of BORIS: what its "Export aggregated events" writes as CSV.
+"""Events in the columns that BORIS writes with "Export aggregated events" as CSV.
 
-That is the table that BORIS's users analyse in R or pandas: a row a state event with start and
-stop. BORIS itself reads observations from its own projects and spreadsheets only, no CSV.
+This is the table that users of BORIS analyse in R or pandas: one row per state event, with start
+and stop. BORIS itself cannot open it: it reads observations only from projects and spreadsheets.
 """
 
 from __future__ import annotations
@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from jadfer_cli.analysis.events import EventSet
+from jadfer_cli.analysis.export.exporter import Exporter
 from jadfer_cli.analysis.export.tiers import subject_name
 from jadfer_cli.analysis.tabular import write_table
 
-# BORIS 8 and 9, boris/export_events.py; modifiers and independent variables come only where
-# a project has some
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.events import EventSet
+
+# BORIS 8 and 9, boris/export_events.py; it adds modifiers and independent variables only if a
+# project has some
 COLUMNS = (
     "Observation id", "Observation date", "Description", "Observation type", "Source",
     "Time offset (s)", "Coding duration", "Media duration (s)", "FPS (frame/s)", "Subject",
@@ -29,42 +31,43 @@ COLUMNS = (
 _MISSING = "NA"  # as BORIS writes it, and R reads it
 
 
-def write(found: Sequence[EventSet], out: Path) -> None:
-    """Writes the events of all results into one CSV, whole or not at all.
+def write(event_sets: Sequence[EventSet], out: Path) -> None:
+    """Write the events of all results into one CSV file.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
-    named = Counter(each.result.name for each in found)
+    import pandas as pd
+
+    names = Counter(events.result.name for events in event_sets)
     rows = []
-    for each in found:
-        # R and pandas group by it: two results must not share one
-        alone = named[each.result.name] == 1
-        name = each.result.name if alone else str(each.result.path.with_suffix(""))
-        rows += _rows(each, name)
+    for events in event_sets:
+        # analyses group by observation id, so two results must not share one
+        is_unique = names[events.result.name] == 1
+        path = events.result.path.with_suffix("")
+        rows += _rows(events, events.result.name if is_unique else str(path))
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 
-def _rows(found: EventSet, name: str) -> list[tuple[object, ...]]:
-    """A result's rows under its name, in BORIS's order: by subject, behaviour and start."""
-    metadata = found.result.metadata
-    source = metadata["video"]
-    duration = f"{found.end_s:.3f}"
-    fps = source.get("nominal_fps")
+def _rows(event_set: EventSet, observation_id: str) -> list[tuple[object, ...]]:
+    """The rows of one result in the order of BORIS: by subject, behaviour and start."""
+    metadata = event_set.result.metadata
+    duration = f"{event_set.end_s:.3f}"
+    fps = metadata["video"].get("nominal_fps")
     observation = (
-        name,
+        observation_id,
         str(metadata.get("created", _MISSING)).replace("T", " ")[:19],
         "",
         "Media file",
-        f"player #1:{found.video}",
+        f"player #1:{event_set.video}",
         0,
         duration,
         duration,
         _MISSING if fps is None else f"{fps:.3f}",
     )
-    order = {label: i for i, label in enumerate(found.expressions)}
-    events = sorted(found.records(), key=lambda e: (e.track_id, order[e.expression], e.onset_s))
-    total_s = found.events.groupby("track_id")["duration_s"].sum()  # as BORIS counts it
+    order = {label: i for i, label in enumerate(event_set.expressions)}
+    events = sorted(event_set.records(), key=lambda e: (e.track_id, order[e.expression], e.onset_s))
+    total_s = event_set.events.groupby("track_id")["duration_s"].sum()  # as BORIS sums it
     return [
         (
             *observation,
@@ -76,7 +79,7 @@ def _rows(found: EventSet, name: str) -> list[tuple[object, ...]]:
             f"{event.onset_s:.3f}",
             f"{event.offset_s:.3f}",
             f"{event.duration_s:.3f}",
-            found.video,
+            event_set.video,
             event.onset_frame,
             event.offset_frame,
             _MISSING,
@@ -86,3 +89,18 @@ def _rows(found: EventSet, name: str) -> list[tuple[object, ...]]:
         )
         for event in events
     ]
+
+
+EXPORTERS = (
+    Exporter(
+        name="boris",
+        title="BORIS",
+        suffixes=(".csv",),
+        help="aggregated events as BORIS exports them",
+        write=write,
+        many_results=True,
+        chosen_by_suffix=False,  # .csv is a plain table
+        in_player=True,
+        file_name=lambda result: f"{result}_boris.csv",
+    ),
+)

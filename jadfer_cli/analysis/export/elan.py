@@ -1,23 +1,27 @@
-"""ELAN annotation files (.eaf), by pympi-ling."""
+"""ELAN annotation files, written with pympi-ling."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import xml.etree.ElementTree as etree
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pympi.Elan import Eaf, to_adocument
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.events import EventSet, settings
+from jadfer_cli.analysis.export.exporter import Exporter
 from jadfer_cli.analysis.export.tiers import tiers
 from jadfer_cli.common import atomic_write
 
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.events import EventSet
+
 _VOCABULARY, _TYPE = "jadfer expressions", "expression"
 # the media types that ELAN itself writes
-_MEDIA = {
+_MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".m4v": "video/mp4",
     ".mpg": "video/mpeg",
@@ -27,43 +31,48 @@ _MEDIA = {
 _ENGLISH = "eng"
 
 
-def write(found: EventSet, out: Path) -> None:
-    """Writes the events of one result as an ELAN file, whole or not at all.
+def write(event_sets: Sequence[EventSet], out: Path) -> None:
+    """Write the events of one result as an ELAN file.
 
-    Times are ms from the first picture. The video is linked by its absolute path and by that
-    from the file's folder, so that both may be moved together.
+    Times are in ms from the first picture. The video is linked by its absolute path and by the
+    path from the file's folder, so that both files may be moved together.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
+    (events,) = event_sets
     eaf = Eaf(author=f"jadfer {__version__}")
     eaf.remove_tier("default")
     eaf.remove_linguistic_type("default-lt")
     eaf.adocument["DATE"] = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     eaf.header = {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"}
-    _link(eaf, found, out)
-    eaf.add_linguistic_type(_TYPE)
-    eaf.linguistic_types[_TYPE]["CONTROLLED_VOCABULARY_REF"] = _VOCABULARY
-    eaf.add_language(_ENGLISH, "http://cdb.iso.org/lg/CDB-00138502-001", "English (eng)")
-    eaf.add_controlled_vocabulary(_VOCABULARY)
-    eaf.add_cv_description(_VOCABULARY, _ENGLISH, "Expressions that the model tells apart")
-    for label in found.result.labels:
-        eaf.add_cv_entry(_VOCABULARY, f"cve_{label}", [(label, _ENGLISH, None)])
-    for tier in tiers(found):
+    _link_video(eaf, events, out)
+    _add_vocabulary(eaf, events.result.labels)
+    for tier in tiers(events):
         eaf.add_tier(tier.name, ling=_TYPE, part=tier.subject or None)
-        for span in tier.spans:
-            eaf.add_annotation(tier.name, span.start_ms, span.end_ms, span.label)
-    _order_times(eaf)
+        for interval in tier.intervals:
+            eaf.add_annotation(tier.name, interval.start_ms, interval.end_ms, interval.label)
+    _sort_time_slots(eaf)
     eaf.properties = [("lastUsedAnnotationId", eaf.maxaid)]
-    eaf.properties += [(f"jadfer:{key}", _text(value)) for key, value in settings(found).items()]
+    eaf.properties += [(f"jadfer:{key}", _text(value)) for key, value in events.settings().items()]
     with atomic_write(out) as part:
-        # pympi's own writing would rename a file that a killed run left under this name
+        # pympi's own function would rename a file that an interrupted run left under this name
         tree = etree.ElementTree(to_adocument(eaf))
         tree.write(part, encoding="UTF-8", xml_declaration=True)
 
 
-def _link(eaf: Any, found: EventSet, out: Path) -> None:
-    video = _video_file(found)
+def _add_vocabulary(eaf: Any, labels: Sequence[str]) -> None:
+    eaf.add_linguistic_type(_TYPE)
+    eaf.linguistic_types[_TYPE]["CONTROLLED_VOCABULARY_REF"] = _VOCABULARY
+    eaf.add_language(_ENGLISH, "http://cdb.iso.org/lg/CDB-00138502-001", "English (eng)")
+    eaf.add_controlled_vocabulary(_VOCABULARY)
+    eaf.add_cv_description(_VOCABULARY, _ENGLISH, "Expressions that the model distinguishes")
+    for label in labels:
+        eaf.add_cv_entry(_VOCABULARY, f"cve_{label}", [(label, _ENGLISH, None)])
+
+
+def _link_video(eaf: Any, events: EventSet, out: Path) -> None:
+    video = _video_file(events)
     # as ELAN writes them: nothing is escaped, and a relative path begins with ./ or ../
     url = "file:///" + video.as_posix().lstrip("/")
     try:
@@ -72,20 +81,20 @@ def _link(eaf: Any, found: EventSet, out: Path) -> None:
         relative = None
     if relative is not None and not relative.startswith("../"):
         relative = f"./{relative}"
-    eaf.add_linked_file(url, relative, _MEDIA.get(video.suffix.lower(), "video/*"))
+    eaf.add_linked_file(url, relative, _MEDIA_TYPES.get(video.suffix.lower(), "video/*"))
 
 
-def _video_file(found: EventSet) -> Path:
-    """The video's absolute path: as given, seen from here or from the result; or beside it."""
-    given, folder = Path(found.video), found.result.path.absolute().parent
-    for path in (given, folder / given, folder / given.name):
+def _video_file(events: EventSet) -> Path:
+    """The video's absolute path: as recorded, relative to the result, or beside the result."""
+    recorded, folder = Path(events.video), events.result.path.absolute().parent
+    for path in (recorded, folder / recorded, folder / recorded.name):
         if path.is_file():
             return Path(os.path.abspath(path))
-    return Path(os.path.abspath(given))  # ELAN asks for it
+    return Path(os.path.abspath(recorded))  # missing here, so ELAN will ask for it
 
 
-def _order_times(eaf: Any) -> None:
-    """Numbers the time slots by their time, as the format wants them; pympi by their making."""
+def _sort_time_slots(eaf: Any) -> None:
+    """Number the time slots by time, as the format requires; pympi numbers them as added."""
     old = sorted(eaf.timeslots, key=lambda slot: (eaf.timeslots[slot], int(slot[2:])))
     new = {slot: f"ts{i}" for i, slot in enumerate(old, 1)}
     eaf.timeslots = {new[slot]: eaf.timeslots[slot] for slot in old}
@@ -96,3 +105,6 @@ def _order_times(eaf: Any) -> None:
 
 def _text(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+EXPORTERS = (Exporter("eaf", "ELAN", (".eaf",), "tiers for ELAN", write, in_player=True),)

@@ -1,30 +1,43 @@
-"""Praat TextGrids, by pympi-ling."""
+"""Praat TextGrids, written with pympi-ling."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pympi.Praat import TextGrid
 
-from jadfer_cli.analysis.events import EventSet
+from jadfer_cli.analysis.export.exporter import Exporter
 from jadfer_cli.analysis.export.tiers import end_ms, tiers
 from jadfer_cli.common import atomic_write
 
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.events import EventSet
 
-def write(found: EventSet, out: Path) -> None:
-    """Writes the events of one result as a TextGrid, whole or not at all.
 
-    Interval tiers from 0 to the end of the video, without gaps: where there is no event stands
+def write(event_sets: Sequence[EventSet], out: Path) -> None:
+    """Write the events of one result as a TextGrid.
+
+    Its interval tiers run from 0 to the end of the video without gaps: the time between events is
     an interval without text.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
-    grid = TextGrid(xmin=0, xmax=end_ms(found) / 1000)
-    for tier in tiers(found):
-        made = grid.add_tier(tier.name)
-        for span in tier.spans:
-            # what pympi would check, each against all others, holds by how tiers are made
-            made.add_interval(span.start_ms / 1000, span.end_ms / 1000, span.label, check=False)
+    (events,) = event_sets
+    grid = TextGrid(xmin=0, xmax=end_ms(events) / 1000)
+    for tier in tiers(events):
+        written = grid.add_tier(tier.name)
+        for interval in tier.intervals:
+            # unchecked: pympi compares each with all others, and tiers never overlap
+            written.add_interval(
+                interval.start_ms / 1000, interval.end_ms / 1000, interval.label, check=False
+            )
     with atomic_write(out) as part:
         grid.to_file(part)
+
+
+EXPORTERS = (
+    Exporter("textgrid", "Praat", (".TextGrid",), "tiers for Praat", write, in_player=True),
+)

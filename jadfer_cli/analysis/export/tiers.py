@@ -1,19 +1,21 @@
-"""Events as tiers of intervals in whole milliseconds, for programs that show them so."""
+"""Events as tiers of intervals in whole milliseconds, for programs that show tiers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from jadfer_cli.analysis.events import EventSet
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.events import EventSet
 
 NO_TRACK = "no track"
 
 
 @dataclass(frozen=True)
-class Span:
-    """One interval: from, to (ms, to > from) and what it is called."""
+class Interval:
+    """One labelled stretch of time, in ms; `end_ms` is greater than `start_ms`."""
 
     start_ms: int
     end_ms: int
@@ -22,62 +24,62 @@ class Span:
 
 @dataclass(frozen=True)
 class Tier:
-    """Intervals that do not overlap, ascending.
+    """Intervals that do not overlap, in ascending order.
 
     Attributes:
-        name: "track 0"; "track 0 happiness" where expressions of a track overlap.
-        subject: "track 0": what all tiers of a track share.
-        spans: May be empty.
+        name: "track 0", or "track 0 happiness" if expressions of the track overlap.
+        subject: "track 0", the same for all tiers of a track.
+        intervals: May be empty.
     """
 
     name: str
     subject: str
-    spans: tuple[Span, ...]
+    intervals: tuple[Interval, ...]
 
 
 def subject_name(track: int) -> str:
-    """What a track is called in other programs: observers name persons "subjects"."""
+    """Return the name of a track; observers call the people in a video subjects."""
     return f"track {track}"
 
 
-def end_ms(found: EventSet) -> int:
-    """The end of the video in whole ms, not beyond it; at least 1."""
-    return max(int(found.end_s * 1000 + 1e-6), 1)
+def end_ms(events: EventSet) -> int:
+    """Return the end of the video in ms, rounded down, at least 1."""
+    return max(int(events.end_s * 1000 + 1e-6), 1)
 
 
-def tiers(found: EventSet) -> list[Tier]:
-    """A tier a track, in which all its expressions stand, as a coder works.
+def tiers(events: EventSet) -> list[Tier]:
+    """Arrange events in one tier per track, which holds all its expressions, as coders do.
 
-    Expressions that overlap cannot stand on one tier: a track that has such gets a tier an
-    expression. Tracks without events have an empty tier; a video without any track has one
-    empty tier, since these programs need one. Events that round to less than 1 ms, possible
-    with --min-duration 0 alone, are left out.
+    If expressions of a track overlap, which one tier cannot show, it gets one tier per
+    expression. A track without events gets an empty tier. A video without tracks gets one empty
+    tier, because the programs need one. Events that round to less than 1 ms, which only
+    --min-duration 0 makes possible, are left out.
     """
-    limit_ms, made = end_ms(found), list[Tier]()
-    spans_of: dict[int, list[Span]] = {track: [] for track in found.tracks}
-    for event in found.records():
+    limit_ms, made = end_ms(events), list[Tier]()
+    by_track: dict[int, list[Interval]] = {track: [] for track in events.tracks}
+    for event in events.records():
         start = round(event.onset_s * 1000)
         end = min(round(event.offset_s * 1000), limit_ms)
         if end > start:
-            spans_of[event.track_id].append(Span(start, end, event.expression))
-    for track, spans in spans_of.items():
-        spans.sort(key=lambda span: (span.start_ms, span.end_ms))
+            by_track[event.track_id].append(Interval(start, end, event.expression))
+    for track, intervals in by_track.items():
+        intervals.sort(key=lambda interval: (interval.start_ms, interval.end_ms))
         subject = subject_name(track)
-        if any(b.start_ms < a.end_ms for a, b in pairwise(spans)):
-            for label in found.expressions:
-                own = tuple(span for span in spans if span.label == label)
+        if any(b.start_ms < a.end_ms for a, b in pairwise(intervals)):
+            for label in events.expressions:
+                own = tuple(interval for interval in intervals if interval.label == label)
                 if own:
                     made.append(Tier(f"{subject} {label}", subject, own))
         else:
-            made.append(Tier(subject, subject, tuple(spans)))
+            made.append(Tier(subject, subject, tuple(intervals)))
     return made or [Tier(NO_TRACK, "", ())]
 
 
-def late_starts(found: Sequence[EventSet]) -> str | None:
-    """A warning where players may count from another moment than our time 0; else None."""
+def late_starts(event_sets: Sequence[EventSet]) -> str | None:
+    """Return a warning if players may count time from another moment than jadfer does."""
     starts = {
-        each.result.name: float(each.result.metadata["video"].get("start_offset_s") or 0.0)
-        for each in found
+        events.result.name: float(events.result.metadata["video"].get("start_offset_s") or 0.0)
+        for events in event_sets
     }
     late = [f"{name} at {start_s:.3f} s" for name, start_s in starts.items() if abs(start_s) > 5e-3]
     if not late:
@@ -85,5 +87,5 @@ def late_starts(found: Sequence[EventSet]) -> str | None:
     more = f" and {len(late) - 3} more" if len(late) > 3 else ""
     return (
         f"the first picture is not at 0 s of the file: {', '.join(late[:3])}{more}. Times count "
-        "from that picture; look at one event whether your program does so, and shift them if not."
+        "from that picture. Check one event in your program, and shift all if it is off."
     )

@@ -1,1 +1,1 @@
-"""Pictures of finished results: timelines as figures, as a page, and on a terminal."""
+"""Plots of finished results: as figures, as an HTML page, and for a terminal. No files are read."""

@@ -1,11 +1,12 @@
-"""One colour an expression, the same in every picture."""
+"""One colour per expression, the same in every plot and overlay."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-# Okabe and Ito's set (2008), which colour-blind people tell apart, but for neutral (a light
-# slate: it fills most charts, and greys mean "unusable") and fear (Paul Tol's wine).
+# The palette of Okabe and Ito (2008), which colour-blind people can distinguish, except for
+# neutral (light slate: it fills most of a chart, and grey means "unusable") and fear (wine, from
+# the palette of Paul Tol).
 COLOURS = {
     "neutral": "#A7B7C9",
     "happiness": "#E69F00",
@@ -16,13 +17,13 @@ COLOURS = {
     "fear": "#882255",
     "contempt": "#56B4E9",
 }
-# for labels of other models, in turn
+# for labels that are not in COLOURS, in order
 FURTHER = ("#CC79A7", "#332288", "#999933", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#661100")
 UNUSABLE, ABSENT = "#8C8C8C", "#E9E9E9"
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:
-    """The colour of each label as #rrggbb; unknown labels get further colours, in their order."""
+    """Return the colour of each label as #rrggbb; unknown labels get those of FURTHER."""
     unknown = [label for label in labels if label not in COLOURS]
     return {
         label: COLOURS.get(label) or FURTHER[unknown.index(label) % len(FURTHER)]

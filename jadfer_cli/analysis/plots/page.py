@@ -1,4 +1,4 @@
-"""Timelines as one page for a browser, with zoom and hover; it needs no network."""
+"""Timelines as one HTML page with zoom and hover, which needs no network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jadfer_cli._version import __version__
+from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.analysis.plots.colours import ABSENT, UNUSABLE, colours_of
 from jadfer_cli.analysis.plots.thinning import (
     Curve,
@@ -18,24 +19,17 @@ from jadfer_cli.analysis.plots.thinning import (
     joined_spans,
     thinning_note,
 )
-from jadfer_cli.analysis.plots.timelines import (
-    Chart,
-    Floats,
-    Timeline,
-    clock,
-    time_in_clock,
-    track_title,
-)
-from jadfer_cli.common import atomic_write
+from jadfer_cli.analysis.plots.timelines import Chart, Timeline, track_title, uses_clock
+from jadfer_cli.common import atomic_write, clock
 
 ENDINGS = (".html",)
-# What a browser draws without delay, for all tracks of a figure together. A bin of lines keeps
-# several frames. At least what the width of a screen shows; more, so that zoom finds more.
+# What a browser draws without delay, for all tracks of a figure together, which is more than the
+# width of a screen shows, so that zooming in reveals more. A bin of lines keeps several frames.
 _MAX_FRAMES, _MAX_BINS = 12_000, {"stacked": 12_000, "lines": 1500}
-_MIN_GAP = 1 / 4000  # of the time axis; bands that are closer are one
-# plotly's own bar also has a button that sends the data to a server
+_MIN_GAP = 1 / 4000  # of the time axis; bands that are closer are joined
+# without plotly's button that sends the data to a server
 _BUTTONS = [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]
-# The browser itself then refuses whatever is not in the file. plotly.js builds functions.
+# Makes the browser refuse everything that is not in the file. plotly.js needs 'unsafe-eval'.
 _POLICY = "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; " \
     "style-src 'unsafe-inline'; img-src data: blob:"  # fmt: skip
 _HEAD = """<!doctype html>
@@ -50,21 +44,21 @@ h1 {{ font-size: 1.25em; margin: 1.2em 0 0.1em }} p {{ margin: 0.2em 0; color: #
 <script>{plotly}</script></head><body>
 """
 _FOOT = (
-    "<p>Drag over a stretch to zoom in, double-click to zoom out; click a name in the legend to "
+    "<p>Drag over an interval to zoom in, double-click to zoom out; click a name in the legend to "
     "hide it. Made by jadfer plot {version}.</p></body></html>\n"
 )
 
 
 def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
-    """Writes one self-contained page with a figure a chart, whole or not at all.
+    """Write one self-contained page with one figure per chart, atomically.
 
     Args:
-        charts: What the figures show, in their order.
+        charts: What the figures show, in order.
         out: The .html file.
-        stacked: Stack the probabilities; a line each otherwise.
+        stacked: Stack the probabilities rather than draw one line for each.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     from plotly.offline import get_plotlyjs
 
@@ -88,47 +82,49 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
 
 
 def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
-    """The plotly figure of one chart: a panel a track over one time axis."""
+    """Return the plotly figure of one chart: one panel per track over a common time axis."""
     from plotly.subplots import make_subplots
 
     n = max(len(chart.tracks), 1)
     height_px = 130 + n * (250 if n == 1 else 150)
-    found = make_subplots(
+    plot = make_subplots(
         rows=n, cols=1, shared_xaxes=True, vertical_spacing=min(0.28 / n, 30 / height_px),
         y_title="probability",
         subplot_titles=[track_title(t) for t in chart.tracks] or [
-            "no such track here" if chart.n_tracks else "no face was found"],
+            "no such track" if chart.n_tracks else "no face was found"],
     )  # fmt: skip
     for row, track in enumerate(chart.tracks, 1):
         for trace in _traces(chart, track, bin_s, stacked=stacked, first=row == 1):
-            found.add_trace(trace, row=row, col=1)
+            plot.add_trace(trace, row=row, col=1)
     if not chart.tracks:
-        whole = np.array([[chart.begin_s, chart.end_s]])
-        found.add_trace(_band(chart, whole, "no face", ABSENT, show=True), row=1, col=1)
-    for note in found.layout.annotations[:n]:  # the panels' titles, on the left as on paper
+        full = np.array([[chart.begin_s, chart.end_s]])
+        plot.add_trace(_band(chart, full, "no face", ABSENT, show=True), row=1, col=1)
+    for note in plot.layout.annotations[
+        :n
+    ]:  # the panels' titles, on the left as in figures for papers
         note.update(x=0, xanchor="left", font_size=13)
-    found.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True, zeroline=False)
-    found.update_xaxes(
+    plot.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True, zeroline=False)
+    plot.update_xaxes(
         range=_times(chart, np.array([chart.begin_s, chart.end_s])).tolist(), zeroline=False
     )
-    if time_in_clock(chart.begin_s, chart.end_s):
+    if uses_clock(chart.begin_s, chart.end_s):
         shape = "%-H:%M:%S" if chart.end_s >= 3600 else "%M:%S"
         stops = [{"dtickrange": [None, 1000], "value": shape + ".%L"},
                  {"dtickrange": [1000, None], "value": shape}]  # fmt: skip
-        found.update_xaxes(type="date", tickformatstops=stops)
-    found.update_xaxes(title_text="time" if time_in_clock(chart.begin_s, chart.end_s)
+        plot.update_xaxes(type="date", tickformatstops=stops)
+    plot.update_xaxes(title_text="time" if uses_clock(chart.begin_s, chart.end_s)
                        else "time (s)", row=n, col=1)  # fmt: skip
-    found.update_layout(
+    plot.update_layout(
         height=height_px, hovermode="x", template="plotly_white", font_size=13,
         margin={"l": 65, "r": 10, "t": 30, "b": 60}, legend_traceorder="normal",
     )  # fmt: skip
-    return found
+    return plot
 
 
 def _traces(
     chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool, first: bool
 ) -> list[Any]:
-    """One track's traces; the legend names those of the first track, for all."""
+    """The traces of one track; the legend shows those of the first track."""
     import plotly.graph_objects as go
 
     drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
@@ -136,9 +132,9 @@ def _traces(
     traces = [_band(chart, track.absent_s, "track not seen", ABSENT, show=first)]
     for k, label in enumerate(chart.labels):
         y = drawn.y[:, k]
-        if stacked:  # a stack cannot have holes: where a run ends it falls to nothing
+        if stacked:  # plotly cannot stack NaN, so the stack falls to 0 at the end of a run
             y = np.where(gap, 0.0, y)
-        look: dict[str, Any] = (
+        style: dict[str, Any] = (
             {"stackgroup": "p", "line": {"width": 0, "shape": "hv"}, "fillcolor": colours[label]}
             if stacked
             else {"line": {"width": 1.6, "shape": "hv", "color": colours[label]}}
@@ -146,42 +142,42 @@ def _traces(
         traces.append(
             go.Scatter(
                 x=x, y=y.astype(np.float32), name=escape(label), mode="lines", hoverinfo="skip",
-                legendgroup=label, showlegend=first, connectgaps=False, **look,
+                legendgroup=label, showlegend=first, connectgaps=False, **style,
             )
         )  # fmt: skip
-    veil = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)", show=first)
-    veil.fillpattern = {
+    hatching = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)", show=first)
+    hatching.fillpattern = {
         "shape": "/", "fgcolor": UNUSABLE, "bgcolor": "rgba(255,255,255,0.6)", "size": 7,
         "solidity": 0.25,
     }  # fmt: skip
-    return [*traces, veil, _hover(chart, drawn, x)]
+    return [*traces, hatching, _hover(chart, drawn, x)]
 
 
 def _hover(chart: Chart, drawn: Curve, x: Floats) -> Any:
-    """An invisible trace that says time, frame and probabilities where the mouse is."""
+    """An invisible trace that shows time, frame and probabilities at the mouse pointer."""
     import plotly.graph_objects as go
 
-    kept = drawn.frame >= 0
-    times = [clock(t, decimals=2) for t in drawn.x_s[kept].tolist()]
+    is_frame = drawn.frame >= 0
+    times = [clock(t, decimals=2) for t in drawn.x_s[is_frame].tolist()]
     lines = [f"{escape(label)} %{{customdata[{k + 1}]:.1%}}" for k, label in
              enumerate(chart.labels)]  # fmt: skip
     return go.Scatter(
-        x=x[kept], y=np.full(int(kept.sum()), 0.5, np.float32), text=times, mode="markers",
+        x=x[is_frame], y=np.full(int(is_frame.sum()), 0.5, np.float32), text=times, mode="markers",
         marker={"opacity": 0, "size": 1, "color": "#333"}, showlegend=False,
-        customdata=np.column_stack([drawn.frame[kept], np.round(drawn.y[kept], 4)]),
+        customdata=np.column_stack([drawn.frame[is_frame], np.round(drawn.y[is_frame], 4)]),
         hovertemplate="<b>%{text}</b>, frame %{customdata[0]:.0f}<br>" + "<br>".join(lines)
         + "<extra></extra>",
     )  # fmt: skip
 
 
 def _band(chart: Chart, spans_s: Floats, name: str, colour: str, *, show: bool) -> Any:
-    """Stretches of time over the whole height, as one filled outline with holes."""
+    """Intervals of time over the full height, as one filled outline with gaps."""
     import plotly.graph_objects as go
 
     spans_s = joined_spans(spans_s, _MIN_GAP * (chart.end_s - chart.begin_s))
     corners = np.column_stack([spans_s[:, [0, 0, 1, 1, 0]], np.full(len(spans_s), np.nan)])
     heights = np.tile([0.0, 1.0, 1.0, 0.0, 0.0, np.nan], len(spans_s))
-    if not len(spans_s):  # still named in the legend
+    if not len(spans_s):  # the legend still needs the name
         corners, heights = np.array([[np.nan]]), np.array([np.nan])
     return go.Scatter(
         x=_times(chart, corners.ravel()), y=heights, fill="toself", fillcolor=colour,
@@ -191,5 +187,5 @@ def _band(chart: Chart, spans_s: Floats, name: str, colour: str, *, show: bool) 
 
 
 def _times(chart: Chart, seconds: Floats) -> Floats:
-    """Positions on the time axis: seconds, or milliseconds where it reads as a clock."""
-    return seconds * 1000 if time_in_clock(chart.begin_s, chart.end_s) else seconds
+    """Positions on the time axis: seconds, or milliseconds if it is labelled m:ss."""
+    return seconds * 1000 if uses_clock(chart.begin_s, chart.end_s) else seconds

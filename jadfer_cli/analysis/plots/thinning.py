@@ -1,4 +1,4 @@
-"""Timelines as curves, thinned to what can be seen without losing a peak."""
+"""Thin timelines to what a plot can show, without losing a peak."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.analysis.plots.timelines import Floats, Ints, Timeline
+from jadfer_cli.analysis.frame_times import Floats, Ints
+from jadfer_cli.analysis.plots.timelines import Timeline
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A track's steps as they are drawn: from x[i] on it is y[i], until x[i + 1].
+    """The steps of a track as they are drawn: the value is y[i] from x[i] to x[i + 1].
 
-    A run ends with its last values once more, at its end; a row of NaN parts it from the next.
+    A run ends with a copy of its last values at its end, and with a row of NaN that separates it
+    from the next run.
 
     Attributes:
-        x_s: float64 (m,).
-        y: float64 (m, K).
-        frame: int64 (m,), that the step begins with; -1 where a run ends.
+        x_s: float64 (m,), times.
+        y: float64 (m, K), probabilities.
+        frame: int64 (m,), the frame at which the step begins; -1 at the end of a run.
     """
 
     x_s: Floats
@@ -31,15 +33,15 @@ class Curve:
 def bin_width_s(
     tracks: Sequence[Timeline], max_bins: int, max_frames: int | None = None
 ) -> float | None:
-    """How long the bins of thinning are, so that all tracks together fill `max_bins` of them.
+    """Return the bin length for thinning with which all tracks together fill `max_bins` bins.
 
     Args:
-        tracks: What is drawn.
-        max_bins: E.g. one a pixel of the picture.
-        max_frames: As many are drawn as they are; four a bin by default.
+        tracks: The tracks to draw.
+        max_bins: E.g. one per pixel of the plot.
+        max_frames: Up to this many frames are drawn unthinned; by default four per bin.
 
     Returns:
-        Seconds; None where nothing needs thinning.
+        Seconds; None if nothing needs thinning.
     """
     if sum(len(t.frame) for t in tracks) <= (4 * max_bins if max_frames is None else max_frames):
         return None
@@ -47,12 +49,12 @@ def bin_width_s(
 
 
 def curve(timeline: Timeline, bin_s: float | None, *, stacked: bool) -> Curve:
-    """A track's steps, thinned where `bin_s` says so.
+    """Return the steps of a track, thinned if `bin_s` is given.
 
     Args:
         timeline: The track.
-        bin_s: Length of the bins, seconds; None draws each frame.
-        stacked: Draw each bin's mean (the sum stays 1), not its extremes.
+        bin_s: Length of the bins in seconds; None draws every frame.
+        stacked: Draw the mean of each bin (so that the sum stays 1) rather than its extremes.
     """
     xs: list[npt.ArrayLike] = []
     ys: list[Floats] = []
@@ -75,17 +77,17 @@ def curve(timeline: Timeline, bin_s: float | None, *, stacked: bool) -> Curve:
 
 
 def _bins(start_s: Floats, bin_s: float) -> Ints:
-    """Where each bin begins: indices into a run's frames, ascending, the first is 0."""
+    """Index of the first frame of each bin, ascending from 0, int64 (bins,)."""
     number = np.floor((start_s - start_s[0]) / bin_s)
     return np.append(0, np.flatnonzero(np.diff(number)) + 1).astype(np.int64)
 
 
 def bin_means(values: Floats, weights: Floats, begins: Ints) -> Floats:
-    """Weighted mean of each bin; float64 (bins, K).
+    """Return the weighted mean of each bin, float64 (bins, K).
 
     Args:
         values: (n, K).
-        weights: (n,), seconds.
+        weights: (n,), in seconds.
         begins: (bins,), index of each bin's first value.
     """
     weights = np.maximum(weights, 1e-9)
@@ -94,7 +96,7 @@ def bin_means(values: Floats, weights: Floats, begins: Ints) -> Floats:
 
 
 def extremes(values: Floats, begins: Ints) -> Ints:
-    """What each bin keeps: first and last, and where each column is lowest and highest.
+    """Return what each bin keeps: first, last, and each column's lowest and highest value.
 
     Args:
         values: (n, K).
@@ -107,13 +109,13 @@ def extremes(values: Floats, begins: Ints) -> Ints:
     bins = np.repeat(np.arange(len(begins)), last - begins + 1)  # (n,)
     kept = [begins, last]
     for column in values.T:
-        order = np.lexsort((column, bins))  # within its bin, from lowest to highest
+        order = np.lexsort((column, bins))  # by bin, then from lowest to highest
         kept += [order[begins], order[last]]
     return np.unique(np.concatenate(kept)).astype(np.int64)
 
 
 def joined_spans(spans_s: Floats, gap_s: float) -> Floats:
-    """The same stretches with gaps below `gap_s` closed: what a picture cannot show apart."""
+    """Return the intervals with gaps below `gap_s` closed, because a plot cannot show them."""
     if len(spans_s) < 2:
         return spans_s
     cuts = np.flatnonzero(spans_s[1:, 0] - spans_s[:-1, 1] >= gap_s) + 1
@@ -122,9 +124,9 @@ def joined_spans(spans_s: Floats, gap_s: float) -> Floats:
 
 
 def thinning_note(bin_s: float | None, *, stacked: bool) -> str:
-    """What thinning did, in words; empty where it did nothing."""
+    """Return what thinning did, in words; empty if it did nothing."""
     if bin_s is None:
         return ""
     if stacked:
-        return f"Thinned for the picture: means over {bin_s:.2g} s."
-    return f"Thinned for the picture: lowest and highest values of each {bin_s:.2g} s."
+        return f"Thinned for the plot: means over {bin_s:.2g} s."
+    return f"Thinned for the plot: lowest and highest values of each {bin_s:.2g} s."

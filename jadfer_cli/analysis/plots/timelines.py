@@ -1,4 +1,4 @@
-"""What a picture of a result shows, as arrays: a timeline a track, thinned to what can be seen."""
+"""The data of a plot as arrays: one timeline per track, optionally smoothed."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import frame_spans, unbroken_runs, usable_rows
+from jadfer_cli.analysis.frame_times import (
+    Bools,
+    Floats,
+    Ints,
+    frame_spans,
+    unbroken_runs,
+    usable_rows,
+)
+from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-MAX_TRACKS = 40  # in one picture; beyond, those seen longest
+MAX_TRACKS = 40  # in one plot; of more, those seen longest
+_MAX_SECONDS = 180  # longer times are written as m:ss
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """One track: what it shows in each analysed frame that it is seen in.
+    """One track: its probabilities in each analysed frame in which it is seen.
 
     Attributes:
-        track_id: Its id.
-        frame: int64 (n,), index in the source, ascending.
-        start_s, end_s: float64 (n,), the time that each frame stands for.
+        track_id: Its ID.
+        frame: int64 (n,), index of each frame in the source, ascending.
+        start_s: float64 (n,), begin of the time that each frame stands for.
+        end_s: float64 (n,), end of that time.
         probabilities: float64 (n, K).
         usable: bool (n,).
-        runs: Stretches without a gap, as slices of the arrays.
-        unusable_s: float64 (m, 2), begin and end of stretches that are not usable.
-        absent_s: float64 (m, 2), of stretches in which analysed frames do not hold it.
+        runs: The runs of consecutive frames, as slices of the arrays.
+        unusable_s: float64 (m, 2), begin and end of the intervals in which it is not usable.
+        absent_s: float64 (m, 2), begin and end of the intervals in which it is not seen.
     """
 
     track_id: int
@@ -47,27 +52,29 @@ class Timeline:
 
     @property
     def seen_s(self) -> float:
-        """How long it is seen."""
+        """How long the track is seen, in seconds."""
         return float((self.end_s - self.start_s).sum())
 
     @property
     def usable_share(self) -> float:
-        """Of the time in which it is seen."""
+        """Fraction of the time seen in which the track is usable."""
         spans = self.end_s - self.start_s
         return float(spans[self.usable].sum() / spans.sum())
 
 
 @dataclass(frozen=True)
 class Chart:
-    """All that one picture shows.
+    """Everything that one plot shows.
 
     Attributes:
-        title, subtitle: Above it.
-        labels: Of the probabilities' columns.
-        tracks: Sorted by id.
-        n_tracks: How many the result has, drawn or not.
-        begin_s, end_s: The analysed time.
-        notes: Below it: what was left out or changed.
+        title: The name of the video.
+        subtitle: The model, and how much of the video has usable faces.
+        labels: The K labels of the probabilities.
+        tracks: The tracks to draw, sorted by ID.
+        n_tracks: Number of tracks in the result, drawn or not.
+        begin_s: Begin of the analysed time.
+        end_s: End of the analysed time.
+        notes: What was left out or changed, one sentence each.
     """
 
     title: str
@@ -87,39 +94,39 @@ def chart(
     expressions: Sequence[str] = (),
     smooth_s: float | None = None,
 ) -> Chart:
-    """What a picture of this result shows.
+    """Read a result and prepare its plot.
 
     Args:
         result: Its rows are read here.
-        tracks: Only these, as far as the result has them; all by default.
-        expressions: Only these (or words for them), in the model's order; all by default.
-        smooth_s: Width of a moving mean, seconds.
+        tracks: IDs of the tracks to draw; all by default. IDs that the result lacks are ignored.
+        expressions: Labels, or synonyms of them, to draw; all by default.
+        smooth_s: Width of a moving mean in seconds.
 
     Raises:
         ResultError: The result is damaged.
         OptionError: The model has no such expression.
     """
-    labels = result.labels_meant(expressions) if expressions else result.labels
+    labels = result.resolve_labels(expressions) if expressions else result.labels
     columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
     spans = frame_spans(rows, result.metadata)
     found = timelines(rows, spans, labels)
-    kept = [t for t in found if t.track_id in tracks or not tracks]
+    drawn = [t for t in found if t.track_id in tracks or not tracks]
     notes = []
-    if len(kept) > MAX_TRACKS:
+    if len(drawn) > MAX_TRACKS:
         notes.append(
-            f"{MAX_TRACKS} of {len(kept)} tracks, those seen longest; --track shows others."
+            f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest; --track shows others."
         )
-        longest = sorted(kept, key=lambda t: -t.seen_s)[:MAX_TRACKS]
-        kept = sorted(longest, key=lambda t: t.track_id)
+        longest = sorted(drawn, key=lambda t: -t.seen_s)[:MAX_TRACKS]
+        drawn = sorted(longest, key=lambda t: t.track_id)
     if smooth_s is not None:
-        kept = [smoothed(t, smooth_s) for t in kept]
-        notes.append(f"Moving mean over {smooth_s:g} s; usable and unusable frames apart.")
+        drawn = [smoothed(t, smooth_s) for t in drawn]
+        notes.append(f"Moving mean over {smooth_s:g} s, separate for usable and unusable frames.")
     return Chart(
         title=Path(str(result.metadata.get("video", {}).get("path") or result.name)).name,
         subtitle=_subtitle(result, rows, spans, found),
         labels=labels,
-        tracks=tuple(kept),
+        tracks=tuple(drawn),
         n_tracks=len(found),
         begin_s=float(spans["start_s"].iloc[0]) if len(spans) else 0.0,
         end_s=float(spans["end_s"].iloc[-1]) if len(spans) else 0.0,
@@ -130,7 +137,7 @@ def chart(
 def _subtitle(
     result: Result, rows: pd.DataFrame, spans: pd.DataFrame, found: Sequence[Timeline]
 ) -> str:
-    """The model, and how much of the video holds faces that can be judged."""
+    """The model, and how much of the video has usable faces."""
     n = len(spans)
     seen = int(rows.loc[rows["face_detected"], "frame"].nunique())
     parts = [
@@ -145,31 +152,31 @@ def _subtitle(
 
 
 def timelines(rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str]) -> list[Timeline]:
-    """A timeline a track, by id.
+    """Return one timeline per track, sorted by ID.
 
     Args:
         rows: Of one result, sorted.
-        spans: Of its frames, from `frame_spans`.
-        labels: Whose probabilities are wanted.
+        spans: The times of its frames, from `frame_spans`.
+        labels: The labels whose probabilities are included.
     """
     start, end = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
     faces = rows[rows["face_detected"]]
-    place = np.searchsorted(spans.index.to_numpy(), faces["frame"].to_numpy())  # (m,)
+    position = np.searchsorted(spans.index.to_numpy(), faces["frame"].to_numpy())  # (m,)
     ids = faces["track_id"].to_numpy(np.int64)
     p = faces[[f"p_{label}" for label in labels]].to_numpy(np.float64)  # (m, K)
     usable = usable_rows(faces)
     order = np.argsort(ids, kind="stable")
     found = []
-    for mine in np.split(order, np.flatnonzero(np.diff(ids[order])) + 1) if len(order) else []:
-        at = place[mine]
+    for own in np.split(order, np.flatnonzero(np.diff(ids[order])) + 1) if len(order) else []:
+        at = position[own]
         present = np.zeros(len(start), bool)
         present[at] = True
         unusable = np.zeros(len(start), bool)
-        unusable[at] = ~usable[mine]
+        unusable[at] = ~usable[own]
         found.append(
             Timeline(
-                int(ids[mine[0]]), faces["frame"].to_numpy(np.int64)[mine], start[at], end[at],
-                p[mine], usable[mine], tuple(unbroken_runs(at)),
+                int(ids[own[0]]), faces["frame"].to_numpy(np.int64)[own], start[at], end[at],
+                p[own], usable[own], tuple(unbroken_runs(at)),
                 spans_where(unusable, start, end), spans_where(~present, start, end),
             )
         )  # fmt: skip
@@ -177,7 +184,7 @@ def timelines(rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str]) ->
 
 
 def spans_where(mask: Bools, start_s: Floats, end_s: Floats) -> Floats:
-    """Begin and end of each stretch of neighbours for which the mask is true; float64 (m, 2)."""
+    """Return begin and end of each run of frames in which the mask is true, float64 (m, 2)."""
     runs = unbroken_runs(np.flatnonzero(mask))
     at = np.flatnonzero(mask)
     return np.array(
@@ -186,21 +193,21 @@ def spans_where(mask: Bools, start_s: Floats, end_s: Floats) -> Floats:
 
 
 def smoothed(timeline: Timeline, window_s: float) -> Timeline:
-    """The timeline under a centred moving mean, weighted by time.
+    """Return the timeline under a centred moving mean, weighted by time.
 
-    The window reaches over no gap, and usable and unusable frames are averaged apart: a
-    turned head must not leak into the frames beside it.
+    The window does not extend over gaps, and usable and unusable frames are averaged separately:
+    otherwise a turned head would affect the frames next to it.
 
     Args:
-        timeline: As it is.
-        window_s: The window's width, seconds.
+        timeline: The track to smooth.
+        window_s: Width of the window in seconds.
     """
     p = timeline.probabilities.copy()
     middle = (timeline.start_s + timeline.end_s) / 2
     weight = np.maximum(timeline.end_s - timeline.start_s, 1e-9)
     for run in timeline.runs:
-        for kind in (True, False):
-            at = np.flatnonzero(timeline.usable[run] == kind) + run.start
+        for is_usable in (True, False):
+            at = np.flatnonzero(timeline.usable[run] == is_usable) + run.start
             if not len(at):
                 continue
             low = np.searchsorted(middle[at], middle[at] - window_s / 2 - 1e-9)
@@ -212,23 +219,12 @@ def smoothed(timeline: Timeline, window_s: float) -> Timeline:
     return replace(timeline, probabilities=p)
 
 
-def clock(seconds: float, *, decimals: int = 0) -> str:
-    """A time as people read it: 12.4 -> 0:12, 3725 -> 1:02:05."""
-    units = round(seconds * 10**decimals)
-    whole, rest = divmod(units, 10**decimals)
-    text = f"{whole // 60 % 60:02d}:{whole % 60:02d}" if whole >= 3600 else (
-        f"{whole // 60}:{whole % 60:02d}"
-    )  # fmt: skip
-    hours = f"{whole // 3600}:" if whole >= 3600 else ""
-    return hours + text + (f".{rest:0{decimals}d}" if decimals else "")
-
-
 def track_title(track: Timeline) -> str:
-    """What stands above a track."""
-    seen = f"{track.seen_s:.1f} s" if track.seen_s < 180 else clock(track.seen_s)
+    """Return the title of a track's panel."""
+    seen = f"{track.seen_s:.1f} s" if track.seen_s < _MAX_SECONDS else clock(track.seen_s)
     return f"Track {track.track_id}: seen {seen}, {track.usable_share:.0%} usable"
 
 
-def time_in_clock(begin_s: float, end_s: float) -> bool:
-    """Whether the axis reads m:ss rather than seconds."""
-    return end_s - begin_s > 180
+def uses_clock(begin_s: float, end_s: float) -> bool:
+    """Whether the time axis is labelled m:ss rather than in seconds."""
+    return end_s - begin_s > _MAX_SECONDS

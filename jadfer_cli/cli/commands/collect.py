@@ -17,7 +17,7 @@ from jadfer_cli.cli.formatting import count_text, names_text
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.find import LeftOut
+    from jadfer_cli.analysis.find import SkippedFile
 
 PANEL = RESULTS_PANEL
 HELP = """Collect the results of many videos into one dataset.
@@ -75,8 +75,8 @@ def collect(
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
-        from jadfer_cli.analysis.dataset.check import agree
-        from jadfer_cli.analysis.find import DAMAGED, gather
+        from jadfer_cli.analysis.dataset.check import check_dataset
+        from jadfer_cli.analysis.find import SkipReason, find_results
 
         target, folder = Path(out), datasets.is_folder(out)
         if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
@@ -86,37 +86,37 @@ def collect(
                 "pandas.read_parquet(...).to_csv(...).",
             )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
-        found = gather(inputs, recursive=recursive)
-        n_warnings = _report_skipped(found.left_out, quiet=quiet)
-        checked = agree(found, mixed=mixed, relative=relative)
-        for warning in checked.warnings:
+        found = find_results(inputs, recursive=recursive, strict=False)
+        n_warnings = _report_skipped(found.skipped, quiet=quiet)
+        dataset = check_dataset(found, mixed=mixed, relative=relative)
+        for warning in dataset.warnings:
             print_note(f"Warning: {warning}")
-        n_warnings += len(checked.warnings)
+        n_warnings += len(dataset.warnings)
         write = datasets.write_folder if folder else datasets.write_file
-        n_rows = write(checked, target, lambda s: reading.each(s, "collecting", quiet=quiet))
-        written = f"{count_text(len(checked.sources), 'video')}, {count_text(n_rows, 'row')}"
+        n_rows = write(dataset, target, lambda s: reading.each(s, "collecting", quiet=quiet))
+        written = f"{count_text(len(dataset.sources), 'video')}, {count_text(n_rows, 'row')}"
         if n_warnings:
             written += f"; {count_text(n_warnings, 'warning')}"
         reading.wrote(target, written, quiet=quiet)
-        if any(skipped.kind == DAMAGED for skipped in found.left_out):
+        if any(file.reason is SkipReason.DAMAGED for file in found.skipped):
             raise typer.Exit(1)
 
 
-def _report_skipped(skipped: tuple[LeftOut, ...], *, quiet: bool) -> int:
+def _report_skipped(skipped: tuple[SkippedFile, ...], *, quiet: bool) -> int:
     """Names the skipped files, one line per reason; returns the number of warnings."""
-    from jadfer_cli.analysis.find import COLLECTED, DAMAGED, FOREIGN, UNFINISHED
+    from jadfer_cli.analysis.find import SkipReason
 
-    reasons = {
-        DAMAGED: "Warning: Skipped damaged files",
-        FOREIGN: "Warning: Skipped files that are not results of jadfer annotate",
-        UNFINISHED: "Warning: Skipped unfinished results",
+    texts = {
+        SkipReason.DAMAGED: "Warning: Skipped damaged files",
+        SkipReason.FOREIGN: "Warning: Skipped files that are not results of jadfer annotate",
+        SkipReason.UNFINISHED: "Warning: Skipped unfinished results",
         # no warning: they are expected when a folder is collected again
-        COLLECTED: "Skipped datasets of an earlier jadfer collect",
+        SkipReason.COLLECTED: "Skipped datasets of an earlier jadfer collect",
     }
     paths = defaultdict(list)
     for file in skipped:
-        if file.kind != COLLECTED or not quiet:
-            paths[file.kind].append(str(file.path))
-    for kind, names in paths.items():
-        print_note(f"{reasons[kind]}: {names_text(names, _MAX_NAMED)}.")
-    return len(set(paths) - {COLLECTED})
+        if file.reason is not SkipReason.COLLECTED or not quiet:
+            paths[file.reason].append(str(file.path))
+    for reason, names in paths.items():
+        print_note(f"{texts[reason]}: {names_text(names, _MAX_NAMED)}.")
+    return len(set(paths) - {SkipReason.COLLECTED})

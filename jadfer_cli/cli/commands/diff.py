@@ -160,18 +160,18 @@ def _facts(found: Comparison) -> dict[str, Any]:
 def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool:
     """Compares results of the same relative path; one without a counterpart is a difference."""
     from jadfer_cli.analysis.compare import compare
-    from jadfer_cli.results.load import find, load
+    from jadfer_cli.analysis.find import find_results
 
-    inside = [
-        {path.relative_to(folder).as_posix(): path for path in find([folder], recursive=True)}
-        for folder in (a, b)
-    ]
+    inside = []
+    for folder in (a, b):
+        files = find_results([folder], recursive=True)
+        inside.append({files.relative_path(each).as_posix(): each for each in files.results})
     names = sorted({*inside[0], *inside[1]})
     facts: list[dict[str, Any]] = []
     lines: list[list[Cell]] = []
     for name in reading.each(names, "comparing", quiet=quiet):
         if name in inside[0] and name in inside[1]:
-            found = compare(load(inside[0][name]), load(inside[1][name]), tolerance)
+            found = compare(inside[0][name], inside[1][name], tolerance)
             facts.append(_facts(found))
             word = ("agree", "green") if found.agree else ("differ", "red")
             others = [f"different {s.name}" for s in found.settings]

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from jadfer_cli.analysis import export
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
@@ -21,7 +22,7 @@ from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
-    from jadfer_cli.analysis.export import Format
+    from jadfer_cli.analysis.export.exporter import Exporter
     from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL
@@ -60,17 +61,13 @@ def _event_option(help_text: str, *names: str, **settings: Any) -> Any:
 
 _OutOption = Annotated[
     Path | None,
-    shared.out_option(
-        ".csv .tsv .json .jsonl .parquet: one table of all results; .eaf (ELAN), .TextGrid "
-        "(Praat): one result; a folder: one file per result.",
-        metavar="FILE|FOLDER",
-    ),
+    shared.out_option(export.suffix_help(), metavar="FILE|FOLDER"),
 ]
 _FormatOption = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="csv, tsv, json, jsonl, parquet, eaf, textgrid, boris or bids.",
+        help=f"{export.format_help()}.",
         show_default="by the ending of -o",
         rich_help_panel=shared.OUTPUT_PANEL,
     ),
@@ -105,34 +102,33 @@ def events(
 ) -> None:
     """Find events."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.analysis import export
-        from jadfer_cli.analysis.events import Rule, wanted
+        from jadfer_cli.analysis.events import Rule, select_expressions
+        from jadfer_cli.analysis.export.paths import check_output, output_paths
 
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
         exporter = None
         if format_name is not None:
-            exporter = export.named(format_name)
+            exporter = export.exporter_named(format_name)
             if out is None:
-                hint = "Add -o FILE or -o FOLDER."
-                raise OptionError(f"--format {format_name} needs a place to write to.", hint)
+                raise OptionError(f"--format {format_name} needs -o FILE or -o FOLDER.")
         elif out is not None:
-            exporter = export.meant_by(out)
+            exporter = export.exporter_for(out)
         results = reading.opened(inputs, recursive=recursive)
         names = expression or []
         for result in results:
-            wanted(names, result)
+            select_expressions(names, result)
         if exporter is None or out is None:
             _print(_found(results, rule, names, quiet=quiet), quiet=quiet)
             return
-        places = export.places(results, inputs, out, exporter)
-        for path in places:
-            exporter.check(path, overwrite=overwrite)
-        _write(places, exporter, rule, names, quiet=quiet)
+        paths = output_paths(results, inputs, out, exporter)
+        for path in paths:
+            check_output(path, exporter, overwrite=overwrite)
+        _write(paths, exporter, rule, names, quiet=quiet)
 
 
 def _write(
-    places: Mapping[Path, Sequence[Result]],
-    exporter: Format,
+    paths: Mapping[Path, Sequence[Result]],
+    exporter: Exporter,
     rule: Rule,
     names: Sequence[str],
     *,
@@ -142,8 +138,8 @@ def _write(
     from jadfer_cli.analysis.export.tiers import late_starts
 
     written: list[EventSet] = []
-    several = len(places) > 1  # then the progress bar counts files, otherwise results
-    for path, results in reading.each(list(places.items()), "finding events", quiet=quiet):
+    several = len(paths) > 1  # then the progress bar counts files, otherwise results
+    for path, results in reading.each(list(paths.items()), "finding events", quiet=quiet):
         found = _found(results, rule, names, quiet=quiet or several)
         exporter.write(found, path)
         reading.wrote(path, _counted(found), quiet=quiet)

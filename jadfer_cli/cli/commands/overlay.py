@@ -87,7 +87,7 @@ def overlay(
         _check_order(video, result)
         from jadfer_cli.analysis import tabular
         from jadfer_cli.common import require_opencv
-        from jadfer_cli.overlay.render import draw_over
+        from jadfer_cli.overlay.render import render_overlay
         from jadfer_cli.results import load
         from jadfer_cli.video.writer import ENDINGS
 
@@ -98,7 +98,7 @@ def overlay(
             raise OutputError(
                 f"{out} is the source video and is not replaced.", "Choose another -o."
             )
-        found = draw_over(
+        found = render_overlay(
             video, opened, out, options,
             lambda frames, n: reading.tracked(frames, "drawing", total=n, quiet=quiet),
         )  # fmt: skip

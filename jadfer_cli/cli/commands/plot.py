@@ -104,7 +104,9 @@ def plot(
             )
         _check_tracks(results, track or [])
         for result in results:
-            result.labels_meant(expression or [])  # refuses unknown names before anything is drawn
+            result.resolve_labels(
+                expression or []
+            )  # refuses unknown names before anything is drawn
 
         def draw(result: Result) -> Chart:
             return timelines.chart(

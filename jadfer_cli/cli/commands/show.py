@@ -22,8 +22,8 @@ from jadfer_cli.cli.formatting import (
     short_name,
 )
 from jadfer_cli.cli.tables import Cell, figures, table, title
-from jadfer_cli.cli.timeline import clock, timeline
-from jadfer_cli.common import atomic_write
+from jadfer_cli.cli.timeline import timeline
+from jadfer_cli.common import atomic_write, short_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,7 @@ def _details(found: Overview) -> list[Any]:
         rows = [
             [
                 str(track.track_id),
-                f"{clock(track.first_seen_s or 0)} - {clock(track.last_seen_s or 0)}",
+                f"{short_time(track.first_seen_s or 0)} - {short_time(track.last_seen_s or 0)}",
                 f"{track.seconds_seen:.2f}",
                 share_text(track.usable_share),
                 shares_text(track.shares),
@@ -149,7 +149,7 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
         ("Video", f"{found.annotated.video}"),
         (
             "",
-            f"{size}, {clock(video['duration_s'])}, {rate}"
+            f"{size}, {short_time(video['duration_s'])}, {rate}"
             f"{' on average' if video['variable_frame_rate'] else ''}, {video['codec']}",
         ),
         ("Model", f"{model_text(m)}, {len(m['labels'])} expressions"),
@@ -162,8 +162,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
         facts += [
             (
                 "Faces",
-                f"{count_text(whole.tracks, 'track')}, {clock(whole.face_s)}, "
-                f"of which {clock(whole.usable_s)} usable ({share_text(whole.usable_share)})",
+                f"{count_text(whole.tracks, 'track')}, {short_time(whole.face_s)}, "
+                f"of which {short_time(whole.usable_s)} usable ({share_text(whole.usable_share)})",
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
@@ -193,7 +193,7 @@ def _table(lines: Sequence[_Line]) -> list[Any]:
     rows: list[list[Cell]] = [
         [
             line.name,
-            clock(line.duration_s),
+            short_time(line.duration_s),
             f"{line.n_frames:,}",
             ratio_text(line.whole.frames, line.n_frames),
             str(line.whole.tracks),
@@ -217,7 +217,7 @@ def _totals(lines: Sequence[_Line]) -> list[Cell]:
     shares = {label: shown_s[label] / counted_s for label in order} if counted_s else {}
     cells = [
         f"all {len(lines)}",
-        clock(sum(line.duration_s for line in lines)),
+        short_time(sum(line.duration_s for line in lines)),
         f"{n:,}",
         ratio_text(sum(line.whole.frames for line in lines), n),
         str(sum(line.whole.tracks for line in lines)),

@@ -14,7 +14,7 @@ from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
 from jadfer_cli.cli.formatting import count_text, share_text, shares_text, short_name
 from jadfer_cli.cli.tables import figures, room, show
-from jadfer_cli.cli.timeline import clock
+from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
         [
             names[item.result],
             str(item.tracks) if pooled else "-" if item.track_id is None else str(item.track_id),
-            "-" if item.first_seen_s is None else clock(item.first_seen_s),
+            "-" if item.first_seen_s is None else short_time(item.first_seen_s),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
             str(int(item.transitions.sum())),

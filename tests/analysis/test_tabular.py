@@ -1,0 +1,37 @@
+"""Tables for other programs: every format reads back, and what is never replaced."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import Made
+
+from jadfer_cli.analysis import tabular
+from jadfer_cli.errors import OptionError, OutputError
+
+
+@pytest.mark.parametrize("ending", tabular.table_endings())
+def test_tables_read_back_unchanged(tmp_path, ending):
+    table = pd.DataFrame({"name": ["a", "ä"], "n": [1, 2], "x": [0.5, np.nan]})
+    out = tmp_path / f"t{ending}"
+    tabular.check_target(out, overwrite=False, endings=tabular.table_endings())
+    tabular.write_table(table, out)
+    read = {
+        ".csv": pd.read_csv, ".tsv": lambda f: pd.read_csv(f, sep="\t"), ".json": pd.read_json,
+        ".jsonl": lambda f: pd.read_json(f, lines=True), ".parquet": pd.read_parquet,
+    }[ending]  # fmt: skip
+    pd.testing.assert_frame_equal(read(out), table)
+    assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+def test_bad_targets_are_refused_early(tmp_path):
+    result = Made().write(tmp_path / "a.parquet")
+    endings = tabular.table_endings()
+    with pytest.raises(OptionError, match=r"Known are .csv"):
+        tabular.check_target(tmp_path / "t.doc", overwrite=False, endings=endings)
+    for path in (result, result.with_suffix(".json")):
+        with pytest.raises(OutputError, match="is a result of jadfer annotate"):
+            tabular.check_target(path, overwrite=True, endings=endings)
+    (tmp_path / "t.csv").touch()
+    with pytest.raises(OptionError, match="--overwrite"):
+        tabular.check_target(tmp_path / "t.csv", overwrite=False, endings=endings)
+    tabular.check_target(tmp_path / "t.csv", overwrite=True, endings=endings)
