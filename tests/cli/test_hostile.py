@@ -277,7 +277,7 @@ def test_output_below_a_file(invoke, tmp_path, short_clip):
 def test_output_to_a_full_device(invoke, tmp_path, short_clip):
     (tmp_path / "c.parquet").symlink_to("/dev/full")
     result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet", "--overwrite")
-    check(result, 1, "no regular file")
+    check(result, 1, "not a regular file")
 
 
 def test_disk_full(jadfer, tmp_path, short_clip):
