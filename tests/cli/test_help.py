@@ -1,4 +1,4 @@
-"""Help is documentation: every command and option has some, with examples; and it is quick."""
+"""Help is documentation: every command and option has it, with examples, and it is fast."""
 
 import inspect
 import re
@@ -82,7 +82,7 @@ def test_an_option_of_many_commands_is_the_same_in_each(flag):
     assert len(declared) == 1, declared
 
 
-def test_a_command_that_does_not_exist_is_answered_with_a_like_one(invoke):
+def test_a_typo_is_answered_with_a_similar_command(invoke):
     result = invoke("anotate", "clip.mp4")
     assert result.exit_code == 2 and "Did you mean 'annotate'?" in result.stderr
 
