@@ -94,7 +94,7 @@ def test_the_stages_do_what_a_run_does(short_clip, demo_result, tmp_path):
     rows = pd.read_parquet(out)
     assert rows["frame"].tolist() == [0, 1, 2, 3, 4] and rows["face_detected"].all()
     expected = pd.read_parquet(demo_result).iloc[:5]
-    columns = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]
+    columns = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]  # of a clip that was encoded again
     assert (
         np.abs(rows[columns].to_numpy() - expected[columns].to_numpy()).max() < 3
     )  # encoded again
