@@ -161,7 +161,7 @@ def registry() -> dict[str, ModelEntry]:
         }
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
-            f"The registry of shipped weights, {path}, cannot be read ({error}).",
+            f"The registry of weights, {path}, cannot be read ({error}).",
             _REINSTALL,
         ) from error
 

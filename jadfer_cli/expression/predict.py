@@ -25,6 +25,7 @@ class Predictor:
     Attributes:
         labels: K class names, in the order of the probabilities.
         crop_px: Side of the crops.
+        engine: Maps uint8 crops (n, S, S, 3) to logits (n, K).
         batch_limiter: Limits the crops scored at once; shrinks when GPU memory runs out.
     """
 
@@ -33,7 +34,7 @@ class Predictor:
         self.crop_px = checkpoint.crop_px
         self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
         self._temperature = checkpoint.temperature
-        self._engine = engines.make(checkpoint, runtime)
+        self.engine = engines.make(checkpoint, runtime)
 
     def probabilities(self, crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
         """Calibrated probabilities.
@@ -50,7 +51,7 @@ class Predictor:
         """
         if not len(crops_rgb):
             return np.empty((0, len(self.labels)), np.float32)
-        logits = np.concatenate(self.batch_limiter.over(self._engine, crops_rgb))
+        logits = np.concatenate(self.batch_limiter.over(self.engine, crops_rgb))
         raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
         probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
         return probabilities

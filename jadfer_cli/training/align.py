@@ -25,7 +25,6 @@ from jadfer_cli.records import Faces, ImageArray
 from jadfer_cli.training.faceset import FaceSet
 
 _CANVAS_PX = 640
-_SAVE_EVERY_S = 30.0
 _SMALL_PX = 128  # up to this side, nine pictures share a canvas
 
 
@@ -51,6 +50,8 @@ def find_landmarks(
     detector_sha256: str,
     cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    *,
+    save_every_s: float = 30.0,
 ) -> npt.NDArray[np.float32]:
     """Finds the landmarks of each picture's face.
 
@@ -63,6 +64,7 @@ def find_landmarks(
         detector_sha256: Part of the cache's name, as another detector gives other landmarks.
         cache: Folder that caches the result, also while it grows; None for no cache.
         progress: Called with the number of pictures done.
+        save_every_s: Interval between writes of the growing cache.
 
     Returns:
         float32 (n, 5, 2), in pixels of each picture; NaN where no face is found.
@@ -80,7 +82,7 @@ def find_landmarks(
         found[begin:end] = _averaged([faces.image_rgb(i) for i in range(begin, end)], detect)
         if progress:
             progress(end)
-        if file is not None and (end == n or time.monotonic() - saved > _SAVE_EVERY_S):
+        if file is not None and (end == n or time.monotonic() - saved > save_every_s):
             saved = time.monotonic()
             _cache(file, found, end)
     return found

@@ -34,7 +34,7 @@ _MANY_MISSING = 0.2  # fraction of images without a face
 
 @dataclass(frozen=True)
 class Progress:
-    """Who is told about a training as it goes, and who may stop it; as in `loop.Callbacks`."""
+    """Callbacks for showing and stopping a training; as in `loop.Callbacks`."""
 
     on_epoch: Callable[[EpochRecord], None] = lambda _: None
     on_step: Callable[[StepRecord], None] = lambda _: None

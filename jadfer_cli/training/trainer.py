@@ -133,7 +133,7 @@ class Trainer:
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)
-        output, second = self._outputs(pixels, seed)
+        output, second = self.outputs(pixels, seed)
         if recipe.relabel is not None:
             with torch.no_grad():
                 relabelled = recipe.relabel(output, batch._replace(second=second), o.own)
@@ -143,12 +143,12 @@ class Trainer:
         if o.optimiser == "sam":
             with shifted(self.network, o.sam_rho), running_statistics_kept(self.network):
                 self.optimiser.zero_grad(set_to_none=True)
-                again, second = self._outputs(pixels, seed)
+                again, second = self.outputs(pixels, seed)
                 recipe.loss(again, batch._replace(second=second), o.own).backward()  # type: ignore[no-untyped-call]
         self._update(loss.item(), state)
         return loss.item(), int((output.logits.argmax(1) == targets.argmax(1)).sum())
 
-    def _outputs(self, pixels: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
+    def outputs(self, pixels: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
         """The network's output for the crops and, if the recipe has one, for the second view."""
         torch.manual_seed(seed)
         view = None if self.recipe.second_view is None else self.recipe.second_view(pixels)

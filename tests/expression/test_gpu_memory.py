@@ -89,7 +89,7 @@ def test_probabilities_are_the_same():
     model, runtime = checkpoint.load(), settle(ModelOptions(engine="torch", batch_size=8))
     crops = np.random.default_rng(0).integers(0, 256, (11, *[model.crop_px] * 2, 3), np.uint8)
     whole, halved = (Predictor(model, runtime) for _ in range(2))
-    card = halved._engine = Card(3, halved._engine)
+    card = halved.engine = Card(3, halved.engine)
     np.testing.assert_allclose(halved.probabilities(crops), whole.probabilities(crops), atol=1e-5)
     assert card.given == [8, 4, 2, 2, 2, 2, 2, 1] and not whole.batch_limiter.warnings
 

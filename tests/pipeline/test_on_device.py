@@ -116,8 +116,8 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
             assert torch.equal(one.crops.on_device.cpu(), torch.from_numpy(one.crops.rgb))
     given = []
     predictor = annotator.networks.predictor
-    engine = predictor._engine
-    predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
+    engine = predictor.engine
+    predictor.engine = lambda crops: (given.append(crops), engine(crops))[1]
     batches = score(in_batches(seen, 64), predictor, picture.shape[1::-1])
     scored = [frame for batch in batches for frame in batch]
     assert all(crops.device.type == device for crops in given)  # no detour via the CPU

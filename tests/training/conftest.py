@@ -1,12 +1,5 @@
-"""Small networks train fastest on one thread, above all if other processes share the cores."""
+"""These tests run small networks on one thread."""
 
-import pytest
-import torch
+from one_thread import one_thread
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]

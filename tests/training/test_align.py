@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from jadfer_cli.records import Faces
-from jadfer_cli.training import align as landmarks
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.augment import NO_AUGMENTATION, AugmentOptions
 from jadfer_cli.training.crops import Crops, EpochSampler
@@ -74,12 +73,11 @@ def test_views_are_averaged_and_one_is_enough():
     assert np.abs(found[1, [0, 1, 3, 4], 0] - np.array([8, 24, 8, 24]) + 1.2).max() <= 0.5
 
 
-def test_an_interrupted_search_resumes_and_a_damaged_cache_is_replaced(tmp_path, monkeypatch):
+def test_an_interrupted_search_resumes_and_a_damaged_cache_is_replaced(tmp_path):
     images = np.zeros((40, 48, 48), np.uint8)
     images[:, 10:30, 12:36] = 255
     faces, calls = set_of(images), []
     plain = bright_squares(calls)
-    monkeypatch.setattr(landmarks, "_SAVE_EVERY_S", 0)
 
     def breaks(canvas):
         if len(calls) == 18:
@@ -87,7 +85,7 @@ def test_an_interrupted_search_resumes_and_a_damaged_cache_is_replaced(tmp_path,
         return plain(canvas)
 
     with pytest.raises(KeyboardInterrupt):
-        find_landmarks(faces, breaks, "abc", tmp_path)
+        find_landmarks(faces, breaks, "abc", tmp_path, save_every_s=0)
     calls.clear()
     found = find_landmarks(faces, plain, "abc", tmp_path)
     assert len(calls) == 12 and np.isfinite(found).all()  # 30 calls in all, 18 were cached

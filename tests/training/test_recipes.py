@@ -164,7 +164,7 @@ def test_the_second_view_is_what_the_recipe_makes_of_the_first(made):
     gaps = []
     # the flip changes the second batch, but not the mirror-symmetric first
     for batch in (torch.cat([half, half.flip(-1)], -1), torch.cat([half, half], -1)):
-        first, second = trainer._outputs(batch, seed=0)
+        first, second = trainer.outputs(batch, seed=0)
         gaps.append((first.logits - second.logits).abs().max().item())
     assert gaps[0] < 1e-3 < gaps[1]
 

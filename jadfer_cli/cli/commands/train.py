@@ -19,7 +19,7 @@ from jadfer_cli.cli.training_progress import ConsoleReporter, TrainingProgress
 from jadfer_cli.options import ModelOptions
 
 PANEL = TRAINING_PANEL
-HELP = """Train a model, or fine-tune the shipped one on your own faces.
+HELP = """Train a model, or fine-tune the shipped one on faces of your own.
 
 The run's folder holds options (config.toml), log (log.csv), state and, at the end, \
 model.safetensors with its temperature, for --model of the other commands. To resume a stopped \

@@ -155,11 +155,11 @@ class Attention(nn.Module):
         q = self.query(query).view(b, n_q, h, d // h).transpose(1, 2)  # (B, h, Nq, D/h)
         k, v = self.key_value(context).view(b, n_k, 2, h, d // h).permute(2, 0, 3, 1, 4)
         logits = q @ k.transpose(-2, -1) / math.sqrt(d // h)  # (B, h, Nq, Nk)
-        weights = self._drop(logits, n_cls).softmax(-1)
+        weights = self.drop(logits, n_cls).softmax(-1)
         y: torch.Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, n_q, d))
         return y
 
-    def _drop(self, logits: torch.Tensor, n_cls: int) -> torch.Tensor:
+    def drop(self, logits: torch.Tensor, n_cls: int) -> torch.Tensor:
         """Sets the logits that JAD drops to -inf, so that softmax rows still sum to 1."""
         c = self.config
         if not self.training or c.jad == "none" or c.jad_p <= 0 or c.jad_rho <= 0:

@@ -84,7 +84,7 @@ def test_dropped_rows_still_sum_to_one_and_hold_no_nan(reading):
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad=reading, jad_p=1.0, jad_rho=1.0)).train()
     logits = 100 * torch.randn(2, 4, 5, 10)
-    weights = layer._drop(logits, n_cls=1).softmax(-1)
+    weights = layer.drop(logits, n_cls=1).softmax(-1)
     assert torch.isfinite(weights).all()
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 5))
 
@@ -97,22 +97,22 @@ def test_evaluation_and_rho_zero_are_the_identity():
         (JadferConfig(**SMALL, jad_p=0.0, jad_rho=0.5), True),
     ):
         layer = Attention(config).train(training)
-        assert layer._drop(logits, n_cls=1) is logits
+        assert layer.drop(logits, n_cls=1) is logits
 
 
 def test_dropping_is_drawn_for_each_sample():
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad_p=0.5, jad_rho=0.2)).train()
     logits = torch.randn(200, 4, 5, 10)
-    dropped = torch.isinf(layer._drop(logits, n_cls=1)).flatten(1).any(1)
+    dropped = torch.isinf(layer.drop(logits, n_cls=1)).flatten(1).any(1)
     assert 60 < int(dropped.sum()) < 140  # 100 expected, standard deviation 7
 
 
 @pytest.mark.parametrize("branches", BRANCHES)
 def test_every_parameter_gets_a_gradient(branches):
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(branches=branches)).train()
-    output = network(torch.rand(2, 3, 112, 112))
+    network = Jadfer(JadferConfig(branches=branches, crop_px=64)).train()
+    output = network(torch.rand(2, 3, 64, 64))
     assert output.logits.shape == (2, 8)
     (output.logits.square().sum() + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
     without = [
@@ -237,7 +237,7 @@ def test_the_public_stem_is_the_public_network(shared):
 def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, engine):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(stem=stem, **SMALL))
+    network = Jadfer(JadferConfig(stem=stem, crop_px=64, **SMALL))
     for norm in network.modules():  # statistics that folding must not lose
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.1)
@@ -245,7 +245,7 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.7)
     runtime = Runtime("cpu", "CPU", "fp32", 2, engine, 2)
     model = checkpoint.load(str(tmp_path / "m.safetensors"))
-    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     with torch.no_grad():
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         expected = (network.eval()(images).logits / 0.7).softmax(-1).numpy()
@@ -285,7 +285,7 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monk
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)
         predictor = Predictor(model, runtime)
-        predictor._engine = in_torch(model, runtime, half_weights=True)
+        predictor.engine = in_torch(model, runtime, half_weights=True)
         types = set()
         monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
         found = predictor.probabilities(torch.from_numpy(crops))
