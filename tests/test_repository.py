@@ -61,11 +61,9 @@ def test_libraries_are_imported_in_their_place_only():
         "rich": ("cli/",),
         "click": (),
     }
-    # doctor and the self-test examine all of them
     for path, tree in TREES.items():
         for name in {n.split(".")[0] for n in imports(tree)} & set(places):
-            allowed = (*places[name], "installation/doctor.py", "installation/selftest.py")
-            assert path.as_posix().startswith(allowed), f"{path} imports {name}"
+            assert path.as_posix().startswith(places[name]), f"{path} imports {name}"
 
 
 # How the code is divided.

@@ -192,7 +192,7 @@ def test_list_without_a_registry(invoke, monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
     got = invoke("list")
     assert got.exit_code == 1
-    assert "registry of shipped weights" in got.stderr and "pip install" in got.stderr
+    assert "registry of weights" in got.stderr and "pip install" in got.stderr
 
 
 def test_info_of_weights(invoke, program):

@@ -15,7 +15,7 @@ from jadfer_cli import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.faces import align
 from jadfer_cli.faces.follow import follow
 from jadfer_cli.geometry import iou
-from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.result_metadata import result_metadata
