@@ -1,8 +1,8 @@
-"""Makes examples/demo.mp4 from scikit-image's public-domain portrait of an astronaut.
+"""Makes examples/demo.mp4 from the portrait of Eileen Collins that scikit-image provides.
 
-A camera moves over the picture of Eileen Collins (NASA, public domain): it zooms in, looks
-away for 0.6 s and comes back, then looks away for 2 s and comes back. So the face keeps its
-track over the short absence and gets a new one after the long one.
+A virtual camera moves over the picture (NASA, public domain). It zooms in, turns away for 0.6 s
+and returns, then turns away for 2 s and returns. The face keeps its track ID over the short
+absence, and gets a new one after the long absence.
 
 Run:  pip install scikit-image && python examples/make_demo.py
 """
@@ -19,10 +19,10 @@ from skimage import data
 
 FPS = 25
 WIDTH_PX, HEIGHT_PX = 320, 240
-FACE = (225.0, 118.0)  # centre of the face in the 512 x 512 portrait
-AWAY = (430.0, 300.0)  # the shuttle model and her sleeve: nobody
+FACE = (225.0, 118.0)  # centre of the face in the portrait, which is 512 x 512 px
+AWAY = (430.0, 300.0)  # her sleeve and the model of the shuttle; no face
 
-# second, what the camera looks at, width of its view in the portrait's pixels
+# time in s, centre of the view, width of the view; in pixels of the portrait
 CAMERA = [
     (0.0, FACE, 300.0),
     (2.0, FACE, 170.0),
@@ -40,7 +40,7 @@ CAMERA = [
 
 
 def view(portrait_rgb: np.ndarray, time_s: float) -> np.ndarray:
-    """What the camera shows at a time: uint8 (240, 320, 3)."""
+    """The view of the camera at a time: uint8 RGB (240, 320, 3)."""
     times = [key[0] for key in CAMERA]
     x, y, width = (
         np.interp(time_s, times, values)

@@ -1,7 +1,7 @@
-"""Draws examples/head_pose.png: what the signs of yaw, pitch and roll mean.
+"""Draws examples/head_pose.png, which shows the signs of yaw, pitch and roll.
 
-The heads are drawn from the five-point face model that jadfer measures with, and the angle
-printed under each is measured from its drawn points, so that picture and program agree.
+The heads are drawn from the five-point face model that jadfer uses. The angle below each head is
+measured from its drawn points, so the picture cannot contradict the program.
 
 Run:  python examples/make_head_pose.py
 """
@@ -29,7 +29,7 @@ INK, SOFT, LINE = (40, 40, 40), (205, 205, 205), (160, 80, 20)
 
 
 def rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
-    """R = Rz(roll) Ry(-yaw) Rx(-pitch), as in jadfer_cli.faces.quality; (3, 3)."""
+    """Rotation matrix (3, 3): Rz(roll) Ry(-yaw) Rx(-pitch), as in jadfer_cli.faces.quality."""
     y, p, r = (math.radians(a) for a in (-yaw_deg, -pitch_deg, roll_deg))
     rx = [[1, 0, 0], [0, math.cos(p), -math.sin(p)], [0, math.sin(p), math.cos(p)]]
     ry = [[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]]
@@ -38,14 +38,14 @@ def rotation(yaw_deg: float, pitch_deg: float, roll_deg: float) -> np.ndarray:
 
 
 def head(turn: np.ndarray, centre: np.ndarray, canvas: np.ndarray) -> np.ndarray:
-    """Draws one head; gives its five landmarks (5, 2) in the picture."""
+    """Draws one head, and returns its five landmarks (5, 2) in pixels of the canvas."""
     radii, middle = np.array([68.0, 92.0, 75.0]), np.array([0.0, -14.0, 52.0])
 
     def place(points_mm: np.ndarray) -> np.ndarray:
         return (points_mm @ turn.T)[:, :2] * SCALE + centre
 
     around = np.linspace(0, 2 * math.pi, 73)
-    for t in np.linspace(0, math.pi, 7)[:-1]:  # meridians, the front half only
+    for t in np.linspace(0, math.pi, 7)[:-1]:  # meridians; only the front half is visible
         ring = (
             np.stack(
                 [np.sin(around) * math.cos(t), np.cos(around), np.sin(around) * math.sin(t)], 1
@@ -92,14 +92,14 @@ def head(turn: np.ndarray, centre: np.ndarray, canvas: np.ndarray) -> np.ndarray
 
 
 def main(out: Path) -> None:
-    """Writes the picture: two rows of three heads."""
+    """Writes the picture, two rows of three heads."""
     canvas = np.full((2 * (CELL_PX + 62), 3 * (CELL_PX + 20), 3), 255, np.uint8)
     for index, (title, words, angles) in enumerate(PANELS):
         column, row = divmod(index, 2)
         x, y = column * (CELL_PX + 20), row * (CELL_PX + 62)
         centre = np.array([x + (CELL_PX + 20) / 2, y + CELL_PX / 2 + 16])
         marks = head(rotation(*angles), centre, canvas)
-        # measured from far away, as the drawing has no perspective
+        # a huge frame means a distant camera: the drawing has no perspective
         pose = head_pose(marks[None], (100_000, 100_000))[0]
         measured = pose[column]
         for i, text in enumerate((f"{title}   ({measured:+.0f})", words)):

@@ -1,4 +1,4 @@
-"""Makes examples/plot.png and examples/overlay.png from the demo, by the commands themselves.
+"""Makes examples/plot.png and examples/overlay.png from the demo, with the jadfer commands.
 
 Run:  python examples/make_pictures.py
 """
@@ -22,7 +22,7 @@ JADFER = str(Path(sys.executable).with_name("jadfer"))
 
 
 def jadfer(*arguments: object) -> None:
-    """Runs the command as a user does."""
+    """Runs a jadfer command."""
     subprocess.run([JADFER, *map(str, arguments), "-q", "--overwrite"], check=True)
 
 

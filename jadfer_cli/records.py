@@ -278,12 +278,14 @@ class DetectorInfo:
 
     Attributes:
         name: "centerface", the name of the pack, or the file name.
-        kind: "centerface" or "scrfd".
+        kind: Name of the kind, as in `faces.detect.DETECTORS`.
         path: The file that was loaded.
         sha256: SHA-256 of that file.
         terms: Licence of its weights, in words.
         provider: e.g. "CPUExecutionProvider".
         hint: One line for the user, e.g. how to install another detector; may be None.
+        title: Name in running text, e.g. "SCRFD"; empty in old results.
+        citation: BibTeX entry of the publication; empty in old results.
     """
 
     name: str
@@ -293,6 +295,8 @@ class DetectorInfo:
     terms: str
     provider: str
     hint: str | None = field(default=None)
+    title: str = ""
+    citation: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Damaged videos, and what becomes of them: mutations of small seeds, each judged in a child.
+"""Fuzzing: mutations of small videos, each read in a child process.
 
-Run as a script with --serve this is the child: it reads a path a line, probes the file and
-decodes its first frames, and answers with a JSON line.
+As a script with --serve, this is the child: it reads one path per line, probes the file, decodes
+its first frames, and answers with one line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 FRAMES = 20
-# container, encoder: what people have, and what FFmpeg parses by code of its own
+# Container and encoder: common ones, and those for which FFmpeg has separate parsers.
 SEEDS = (
     ("mp4", "libx264"), ("mp4", "libx265"), ("mp4", "libsvtav1"), ("mov", "mpeg4"),
     ("mov", "prores_ks"), ("mkv", "libvpx-vp9"), ("mkv", "ffv1"), ("webm", "libvpx"),
@@ -41,12 +41,12 @@ class Seed:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one damaged video.
+    """The outcome for one damaged video.
 
     Attributes:
         outcome: "frames", "error" (a JadferError), "crash", "hang" or "exception".
         detail: The message, signal or traceback.
-        seconds: How long it took.
+        seconds: Time spent.
         peak_mb: Peak resident memory of the child so far.
     """
 
@@ -59,7 +59,7 @@ class Verdict:
 def make_seeds(
     folder: Path, kinds: Sequence[tuple[str, str]] = SEEDS, n_frames: int = 24
 ) -> list[Seed]:
-    """A small video for each container and encoder that this PyAV can write."""
+    """Make a small video for each container and encoder that this PyAV can write."""
     from media import make_video, numbered_frames
 
     seeds = []
@@ -67,7 +67,7 @@ def make_seeds(
         path = folder / f"{suffix}-{codec}.{suffix}"
         try:
             make_video(path, numbered_frames(n_frames), codec=codec, pix_fmt=_PIX_FMTS.get(codec))
-        except Exception as error:  # an encoder that this build lacks
+        except Exception as error:  # this build lacks the encoder
             print(f"no seed {path.name}: {error}", file=sys.stderr)
             continue
         seeds.append(Seed(path.stem, suffix, path.read_bytes()))
@@ -75,7 +75,7 @@ def make_seeds(
 
 
 def _flipped(rng: np.random.Generator, seed: Seed, other: Seed) -> bytes:
-    """Some random bytes, more often near the start and end, where containers keep their tables."""
+    """Replace random bytes, mostly near the start and end, where containers keep their tables."""
     data = bytearray(seed.data)
     for _ in range(int(rng.choice([1, 4, 16, 64, 256]))):
         near = rng.random()
@@ -104,7 +104,7 @@ def _zeroed(rng: np.random.Generator, seed: Seed, other: Seed) -> bytes:
 
 
 def _spliced(rng: np.random.Generator, seed: Seed, other: Seed) -> bytes:
-    """The beginning of one file before the rest of another."""
+    """Put the beginning of one file before the rest of another."""
     head = int(rng.choice([32, 512, 4096, len(other.data) // 2]))
     return other.data[:head] + seed.data[int(rng.choice([0, head])) :]
 
@@ -121,9 +121,9 @@ MUTATIONS: dict[str, Callable[[np.random.Generator, Seed, Seed], bytes]] = {
 
 
 def mutant(seeds: Sequence[Seed], number: int, run: int) -> tuple[str, Seed, bytes]:
-    """Mutation `number` of run `run`: kind, seed, bytes; always the same ones.
+    """Mutation `number` of run `run`, reproducibly: its kind, seed and bytes.
 
-    Every kind meets every seed in turn.
+    Every kind is applied to every seed in turn.
     """
     rng = np.random.default_rng([run, number])
     kind = list(MUTATIONS)[number % len(MUTATIONS)]
@@ -133,10 +133,10 @@ def mutant(seeds: Sequence[Seed], number: int, run: int) -> tuple[str, Seed, byt
 
 
 class Child:
-    """A process that judges files, replaced where one ends it.
+    """A process that reads files, and is replaced if one crashes it.
 
     Args:
-        limit_s: Longest time for one file.
+        limit_s: Time limit for one file.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -144,15 +144,15 @@ class Child:
         self._process: subprocess.Popen[str] | None = None
 
     def judge(self, path: Path) -> Verdict:
-        """What becomes of a file."""
+        """Read a file and report the outcome."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
-            self._answer(60)  # it has loaded the libraries
+            self._answer(60)  # wait until the libraries are loaded
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died meanwhile: there is no answer
+        with contextlib.suppress(BrokenPipeError):  # it has died, so there will be no answer
             self._process.stdin.write(f"{path}\n")
             self._process.stdin.flush()
         return self._answer(self.limit_s)
@@ -172,7 +172,7 @@ class Child:
         return Verdict("crash", how)
 
     def close(self) -> None:
-        """Ends the process."""
+        """End the process."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -189,19 +189,19 @@ class Child:
 
 
 def serve() -> None:
-    """The child: judges a path a line until stdin ends."""
+    """Be the child: read one path per line until stdin ends."""
     import resource
     import time
     import traceback
 
-    import torch  # noqa: F401  # takes seconds, which no file shall pay for
+    import torch  # noqa: F401  # takes seconds, which must not count for any file
 
     from jadfer_cli.errors import JadferError
     from jadfer_cli.video.reader import VideoReader
     from jadfer_cli.video.timeline import probe
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # anything that libraries print goes to stderr
 
     def answer(outcome: str, detail: str, began_s: float) -> None:
         seconds = round(time.perf_counter() - began_s, 3)
@@ -217,10 +217,10 @@ def serve() -> None:
             info = probe(line.rstrip("\n"))
             indices = np.arange(min(FRAMES, info.n_frames))
             with VideoReader(info, indices) as reader:
-                given = [frame.index for frame in reader]
-            if given != indices.tolist():
-                raise AssertionError(f"frames {given} of {len(indices)}")
-            answer("frames", str(len(given)), began_s)
+                read = [frame.index for frame in reader]
+            if read != indices.tolist():
+                raise AssertionError(f"frames {read} of {len(indices)}")
+            answer("frames", str(len(read)), began_s)
         except JadferError as error:
             answer("error", error.message, began_s)
         except BaseException:

@@ -1,7 +1,7 @@
-"""Small videos for tests, made on the spot with PyAV's encoders.
+"""Small videos for tests, encoded on the fly with PyAV, and helpers that read and damage them.
 
-Every frame can carry its own number as bars (`numbered_frame`), which `read_number` reads
-back after lossy coding, scaling and turning: so a test sees which frame it was given.
+A frame can show its own number as bars (`numbered_frame`). `read_number` decodes them even after
+lossy coding, scaling and rotation, so a test knows which frame it was given.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 
+from jadfer_cli.records import Frame
+from jadfer_cli.video.reader import VideoReader
+from jadfer_cli.video.timeline import probe
+
 ImageArray = npt.NDArray[np.uint8]
 
-os.environ.setdefault("SVT_LOG", "1")  # the AV1 encoder writes its settings to stderr otherwise
+os.environ.setdefault("SVT_LOG", "1")  # otherwise the AV1 encoder prints its settings to stderr
 
 BITS = 8
-# Without scene cuts and with a fixed distance of key frames, damage has a known reach.
+# Without scene cuts, key frames are evenly spaced, so it is known how far damage propagates.
 FAST: dict[str, dict[str, str]] = {
     "libx264": {"preset": "ultrafast", "x264-params": "bframes=2:scenecut=0:log-level=none"},
     "libx265": {"preset": "ultrafast", "x265-params": "bframes=2:scenecut=0:log-level=none"},
@@ -36,9 +40,9 @@ FAST: dict[str, dict[str, str]] = {
 
 
 def numbered_frame(number: int, width: int = 128, height: int = 96) -> ImageArray:
-    """A grey picture with `number` as eight bright or dark bars, the lowest bit on the left.
+    """A grey picture with `number` as eight bright or dark bars, lowest bit on the left.
 
-    A red block marks the top left corner, so that turned pictures can be told apart.
+    A red block marks the top left corner, so that rotations can be distinguished.
     """
     image = np.full((height, width, 3), 128, np.uint8)
     for bit in range(BITS):
@@ -49,7 +53,7 @@ def numbered_frame(number: int, width: int = 128, height: int = 96) -> ImageArra
 
 
 def read_number(image: ImageArray) -> int:
-    """The number that `numbered_frame` wrote into a picture (upright, any size)."""
+    """The number in a picture from `numbered_frame`, which may have any size but is upright."""
     height, width = image.shape[:2]
     bars = image[height // 2 : height * 7 // 8].mean(axis=(0, 2))
     centres = [(2 * bit + 1) * width // (2 * BITS) for bit in range(BITS)]
@@ -57,7 +61,7 @@ def read_number(image: ImageArray) -> int:
 
 
 def numbered_frames(n: int, width: int = 128, height: int = 96) -> list[ImageArray]:
-    """The numbered pictures 0 to n - 1."""
+    """Pictures with the numbers 0 to n - 1."""
     return [numbered_frame(number, width, height) for number in range(n)]
 
 
@@ -74,20 +78,20 @@ def make_video(
     gop: int = 12,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode pictures into a video; the suffix of the path chooses the container.
+    """Encode pictures into a video; the extension of `path` selects the container.
 
     Args:
-        path: Where to.
-        frames_rgb: uint8 (height, width, 3) each, all of one size, even sides.
-        fps: Frames a second, where `pts` is not given.
-        codec: An encoder's name, e.g. "libx265".
-        pix_fmt: e.g. "yuv420p10le"; by default what the codec is commonly used with.
-        pts: Stamps of the frames in `time_base`, for varying rates.
-        time_base: Seconds a tick of `pts`; 1/1000 by default.
-        rotation: Clockwise turn that players apply, in degrees.
-        audio: Also a second of silence.
+        path: File to write.
+        frames_rgb: uint8 (height, width, 3) each, all of the same size with even sides.
+        fps: Frames per second if `pts` is None.
+        codec: Name of an encoder, e.g. "libx265".
+        pix_fmt: E.g. "yuv420p10le"; by default the codec's usual one.
+        pts: Time stamps of the frames in `time_base`, for variable rates.
+        time_base: Seconds per tick of `pts`; 1/1000 by default.
+        rotation: Clockwise rotation that players apply, in degrees.
+        audio: Add a second of silence.
         gop: Frames from one key frame to the next.
-        options: For the encoder, instead of `FAST`.
+        options: Options of the encoder, instead of those in `FAST`.
 
     Returns:
         The path.
@@ -105,7 +109,7 @@ def make_video(
         stream.codec_context.time_base = base
         stream.codec_context.gop_size = gop
         if rotation:
-            stream.set_display_rotation(-rotation)  # FFmpeg counts counterclockwise
+            stream.set_display_rotation(-rotation)  # FFmpeg's angle is counterclockwise
         sound: Any = out.add_stream("aac", rate=8000) if audio else None
         for image, stamp in zip(frames, stamps, strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -123,12 +127,12 @@ def make_video(
 
 
 def make_audio(path: Path | str) -> Path:
-    """A second of silence, in a container that could hold video."""
+    """Write a second of silence into a container that usually contains video."""
     return run_ffmpeg("-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "1", to=path)
 
 
 def run_ffmpeg(*arguments: str, to: Path | str) -> Path:
-    """Run the ffmpeg that comes with imageio-ffmpeg, e.g. to remux without encoding."""
+    """Run the ffmpeg of the package imageio-ffmpeg, e.g. to remux without encoding."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *arguments, str(to)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
     return Path(to)
@@ -143,8 +147,33 @@ def packet_spans(path: Path | str) -> list[tuple[int, int, int]]:
 
 
 def damage(path: Path | str, to: Path | str, offset: int, data: bytes) -> Path:
-    """A copy of a file with some bytes overwritten."""
+    """Copy a file and overwrite some bytes of the copy."""
     content = bytearray(Path(path).read_bytes())
     content[offset : offset + len(data)] = data
     Path(to).write_bytes(content)
     return Path(to)
+
+
+def damage_packet(path: Path, to: Path, number: int, data: bytes, skip: int = 12) -> Path:
+    """Copy a video and overwrite the packet of frame `number` after its first `skip` bytes."""
+    pts = int(probe(str(path)).pts[number])
+    offset, size = next((at, n) for at, n, stamp in packet_spans(path) if stamp == pts)
+    return damage(path, to, offset + skip, data[: size - skip - 2])
+
+
+def read_video(path: Path, indices: Any = None) -> tuple[list[Frame], VideoReader]:
+    """The frames at `indices` (None: all), and the reader that returned them."""
+    info = probe(str(path))
+    wanted = np.arange(info.n_frames) if indices is None else np.asarray(indices, np.int64)
+    with VideoReader(info, wanted) as reader:
+        return list(reader), reader
+
+
+def numbers_in(frames: Iterable[Frame]) -> list[int | None]:
+    """The number that each frame shows; None for a frame without an image."""
+    return [None if f.image_rgb is None else read_number(f.image_rgb) for f in frames]
+
+
+def with_status(frames: Iterable[Frame], status: int) -> list[int]:
+    """The indices of the frames with this status."""
+    return [frame.index for frame in frames if frame.status == status]

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from jadfer_cli.cli.options import MACHINE_PANEL
+from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL
 from jadfer_cli.training import recipes
 
-DATA_PANEL, TRAINING_PANEL, OUTPUT_PANEL = "Data", "Training", "Output"
+DATA_PANEL, TRAINING_PANEL = "Data", "Training"
 
 
 def _data(help_text: str, *flags: str, **more: Any) -> Any:
@@ -209,6 +209,3 @@ Workers = Annotated[
     _machine("Processes that prepare images.", show_default="half of the cores, at most 8"),
 ]
 RunFolder = Annotated[Path, _output("Folder of the run.", "--out", "-o", show_default=False)]
-Quiet = Annotated[bool, _output("Show warnings and errors only.", "--quiet", "-q")]
-NoProgress = Annotated[bool, _output("Show no progress.", "--quiet", "-q")]
-Debug = Annotated[bool, _output("Show tracebacks.", "--debug")]

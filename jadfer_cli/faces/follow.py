@@ -1,12 +1,12 @@
-"""Find faces at less cost: look at the whole frame now and then, in between only near faces.
+"""Detect faces at less cost: in the full frame at intervals, in between only near known faces.
 
-A look at the whole frame finds every face. In the frames that follow, each face is looked for
-in a square around where it was, shown to the detector at a small fixed size. Where one is not
-found again, the whole frame is looked at at once: so cuts and fast moves cost time, not faces.
-A face that is new at a look at the whole frame is also looked for backwards, frame by frame,
-to where it came in, in the same way; frames are handed on only after that.
+Full-frame detection finds every face. In the frames that follow, each face is detected in a
+square region around its last box, at a small fixed input size. If one is not found again, the
+full frame is searched at once, so cuts and fast motion cost time but lose no faces. A face that
+is new in a full-frame detection is also followed backwards, frame by frame, to where it came
+in. Frames are passed on only after that.
 
-Missed are faces that come and go between two looks.
+A face that comes and goes between two full-frame detections is missed.
 """
 
 from __future__ import annotations
@@ -17,192 +17,188 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jadfer_cli.faces.detect import FRAMES_AT_ONCE, Detector
+from jadfer_cli.faces.detector import MAX_BATCH, Detector
+from jadfer_cli.geometry import iou
 from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
 
-REGION = 1.45  # side of the square around a face, in its longer sides
-SAME_IOU = 0.3  # a face found in the region is the same if its box overlaps the old one so much
+REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer side
+MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
 _TIME_SLACK_S = 1e-6
-_WAITING_BYTES = 96 << 20  # pictures kept until faces were followed back through them
+_MAX_PENDING_BYTES = 96 << 20  # images held back for following faces backwards
 
 
 class Detections(NamedTuple):
     """One frame and its faces.
 
     Attributes:
-        frame: With its picture.
-        faces: `faces.followed` says which were found in a region.
-        fresh: Nothing before this frame has a part in what is found from it on: whoever begins
-            here finds the same as who began earlier.
-        crops: Of `faces`, where the detector made them; else None.
+        frame: The frame, with its image.
+        faces: `faces.followed` marks those that were detected in a region.
+        restartable: Detection from here on does not depend on earlier frames, so a run may
+            resume here.
+        crops: Crops of `faces` if the detector made them, else None.
     """
 
     frame: Frame
     faces: Faces
-    fresh: bool
+    restartable: bool
     crops: Crops | None = None
 
 
 @dataclass
-class _Seen:
+class _Pending:
+    """A frame held back until new faces have been followed backwards through it."""
+
     frame: Frame
     faces: Faces
-    whole: bool  # the whole frame was looked at
+    full_frame: bool  # faces come from full-frame detection
 
-    def found(self) -> Detections:
-        return Detections(self.frame, self.faces, self.whole)
+    def detections(self) -> Detections:
+        return Detections(self.frame, self.faces, self.full_frame)
 
 
 def follow(
     frames: Iterable[Frame], detector: Detector, redetect_s: float, crop_px: int | None = None
 ) -> Iterator[Detections]:
-    """The faces of consecutive frames.
+    """Detect the faces in consecutive frames.
 
     Args:
-        frames: In order; those without a picture have no faces.
-        detector: Looks at whole frames and at regions.
-        redetect_s: The whole frame is looked at in the first frame of every interval of so
-            many seconds, counted from the video's first frame, so that a part of a video is
-            looked at in the same frames as the whole, but for its first; 0 looks at every frame.
-        crop_px: Side of the crops that a detector with a device makes where it looks at every
-            frame; None for none.
+        frames: Frames in order; those without an image have no faces.
+        detector: Searches full frames and regions.
+        redetect_s: Length of the intervals in whose first frame the full frame is searched,
+            counted from the video's first frame: a part of a video is searched in the same
+            frames as the whole video, apart from the part's first frame. 0 searches every full
+            frame.
+        crop_px: Side of the crops that a detector with a device makes if it searches every full
+            frame; None for no crops.
 
     Yields:
-        Every frame with its faces, in order, some frames late.
+        Every frame with its faces, in order; some frames are delayed.
     """
     if not redetect_s:
-        yield from _every_frame(frames, detector, crop_px)
+        yield from _detect_every_frame(frames, detector, crop_px)
         return
-    waiting: list[_Seen] = []  # from the last look at the whole frame on
-    looked = -1  # the interval of the video's time in which the whole frame was last looked at
-    last = Faces.none()  # of the last frame with a picture
+    pending: list[_Pending] = []  # since the last full-frame detection
+    searched_interval = -1  # of the last full-frame detection
+    last = Faces.none()  # faces of the last frame with an image
     for frame in frames:
         if frame.image_rgb is None:
-            waiting.append(_Seen(frame, Faces.none(), whole=False))
+            pending.append(_Pending(frame, Faces.none(), full_frame=False))
             continue
-        full = len(waiting) * frame.image_rgb.nbytes >= _WAITING_BYTES
-        now = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
-        due = full or now != looked
-        found = None if due else _again(frame.image_rgb, last, detector)
-        whole = found is None
-        if found is None:
-            found = detector.detect(frame.image_rgb)
-            looked = now
-            _look_back(waiting, _strangers(found, last), detector)
-            yield from (seen.found() for seen in waiting)
-            waiting.clear()
-        last = found
-        waiting.append(_Seen(frame, found, whole))
-    _look_at_the_last(waiting, detector)
-    yield from (seen.found() for seen in waiting)
+        memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
+        interval = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
+        due = memory_full or interval != searched_interval
+        faces = None if due else _find_again(frame.image_rgb, last, detector)
+        full_frame = faces is None
+        if faces is None:
+            faces = detector.detect(frame.image_rgb)
+            searched_interval = interval
+            _follow_backwards(pending, _unmatched(faces, last), detector)
+            yield from (one.detections() for one in pending)
+            pending.clear()
+        last = faces
+        pending.append(_Pending(frame, faces, full_frame))
+    _search_last_frame(pending, detector)
+    yield from (one.detections() for one in pending)
 
 
-def _look_at_the_last(waiting: list[_Seen], detector: Detector) -> None:
-    """A look at the whole last frame, for what came in since the last look."""
-    seen = [one for one in waiting if one.frame.image_rgb is not None]
-    if not seen or seen[-1].whole:
+def _search_last_frame(pending: list[_Pending], detector: Detector) -> None:
+    """Search the full last frame for faces that came in since the last full-frame detection."""
+    with_image = [one for one in pending if one.frame.image_rgb is not None]
+    if not with_image or with_image[-1].full_frame:
         return
-    end = seen.pop()
+    end = with_image.pop()
     if end.frame.image_rgb is not None:
-        new = _strangers(detector.detect(end.frame.image_rgb), end.faces)
+        new = _unmatched(detector.detect(end.frame.image_rgb), end.faces)
         end.faces = Faces.join([end.faces, new])
-        _look_back(seen, new, detector)
+        _follow_backwards(with_image, new, detector)
 
 
-def _every_frame(
+def _detect_every_frame(
     frames: Iterable[Frame], detector: Detector, crop_px: int | None
 ) -> Iterator[Detections]:
-    """A look at every whole frame, at several at once where that is faster."""
+    """Search every full frame, in batches if the detector prefers them."""
+    max_batch = MAX_BATCH if detector.prefers_batches else 1
     batch: list[Frame] = []
     n_bytes = 0
-
-    def looked() -> Iterator[Detections]:
-        pictures = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
-        found: Iterator[tuple[Faces, Crops | None]] = iter(())
-        if pictures and crop_px is None:
-            found = ((faces, None) for faces in detector.detect_all(pictures))
-        elif pictures:
-            found = iter(detector.detect_and_crop(pictures, crop_px))
-        for i, frame in enumerate(batch):
-            faces, crops = (Faces.none(), None) if frame.image_rgb is None else next(found)
-            # whoever begins here has the same batches
-            yield Detections(frame, faces, fresh=i == 0, crops=crops)
-        batch.clear()
-
     for frame in frames:
         batch.append(frame)
         n_bytes += 0 if frame.image_rgb is None else frame.image_rgb.nbytes
-        if len(batch) >= (FRAMES_AT_ONCE if detector.batches else 1) or n_bytes >= _WAITING_BYTES:
-            yield from looked()
-            n_bytes = 0
-    yield from looked()
+        if len(batch) >= max_batch or n_bytes >= _MAX_PENDING_BYTES:
+            yield from _detect_batch(batch, detector, crop_px)
+            batch, n_bytes = [], 0
+    yield from _detect_batch(batch, detector, crop_px)
 
 
-def _again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
-    """All known faces in the next frame; None where the whole frame must be looked at."""
+def _detect_batch(
+    batch: list[Frame], detector: Detector, crop_px: int | None
+) -> Iterator[Detections]:
+    """Search the full frames of one batch."""
+    images = [frame.image_rgb for frame in batch if frame.image_rgb is not None]
+    found: Iterator[tuple[Faces, Crops | None]] = iter(())
+    if images and crop_px is None:
+        found = ((faces, None) for faces in detector.detect_all(images))
+    elif images:
+        found = iter(detector.detect_and_crop(images, crop_px))
+    for i, frame in enumerate(batch):
+        faces, crops = (Faces.none(), None) if frame.image_rgb is None else next(found)
+        # A run that resumes at a batch's first frame forms the same batches from there on.
+        yield Detections(frame, faces, restartable=i == 0, crops=crops)
+
+
+def _find_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
+    """Detect all known faces in the next frame; None if the full frame has to be searched."""
     if not len(known):
         return known
-    found = detector.detect_near(image_rgb, known.boxes_px, REGION)
-    if found is None:
+    candidates = detector.detect_near(image_rgb, known.boxes_px, REGION_MARGIN)
+    if candidates is None:
         return None
-    kept = []
-    for box, candidates in zip(known.boxes_px, found, strict=True):
-        same = _same(box, candidates)
-        if same is None:
+    matches = []
+    for box, in_region in zip(known.boxes_px, candidates, strict=True):
+        match = _best_match(box, in_region)
+        if match is None:
             return None
-        kept.append(same)
-    faces = Faces.join(kept)
+        matches.append(match)
+    faces = Faces.join(matches)
     overlap = iou(faces.boxes_px, faces.boxes_px)
-    if (overlap - np.eye(len(faces)) > SAME_IOU).any():  # two regions show the same face
+    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
         return None
     return faces
 
 
-def _same(box: FloatArray, candidates: Faces) -> Faces | None:
-    """The candidate that continues a box (4,)."""
+def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:
+    """The candidate that overlaps a box (4,) most, as Faces of length 1; None if none does."""
     if not len(candidates):
         return None
     overlap = iou(box[None], candidates.boxes_px)[0]
     best = int(overlap.argmax())
-    return candidates.take(np.array([best])) if overlap[best] >= SAME_IOU else None
+    return candidates.take(np.array([best])) if overlap[best] >= MATCH_IOU else None
 
 
-def _strangers(found: Faces, known: Faces) -> Faces:
-    """The faces of a frame that continue none of the frame before."""
+def _unmatched(found: Faces, known: Faces) -> Faces:
+    """The faces in `found` that overlap no known face."""
     if not len(known):
         return found
-    return found.take(iou(found.boxes_px, known.boxes_px).max(axis=1, initial=0) < SAME_IOU)
+    return found.take(iou(found.boxes_px, known.boxes_px).max(axis=1, initial=0) < MATCH_IOU)
 
 
-def _look_back(waiting: list[_Seen], faces: Faces, detector: Detector) -> None:
-    """Follows new faces backwards and adds them to the frames where they are found."""
-    for seen in reversed(waiting):
-        image_rgb = seen.frame.image_rgb
-        if not len(faces) or seen.whole:
+def _follow_backwards(pending: list[_Pending], new: Faces, detector: Detector) -> None:
+    """Follow new faces backwards, and add them to the frames in which they are found."""
+    for one in reversed(pending):
+        image_rgb = one.frame.image_rgb
+        if not len(new) or one.full_frame:
             return
         if image_rgb is None:
             continue
-        near = detector.detect_near(image_rgb, faces.boxes_px, REGION)
-        pairs = zip(faces.boxes_px, near or [], strict=near is not None)
-        found = [same for box, candidates in pairs if (same := _same(box, candidates))]
-        if len(found) < len(faces):  # one moved far, or came in here
+        candidates = detector.detect_near(image_rgb, new.boxes_px, REGION_MARGIN) or []
+        pairs = zip(new.boxes_px, candidates, strict=bool(candidates))
+        found = [match for box, faces in pairs if (match := _best_match(box, faces))]
+        if len(found) < len(new):  # a face moved far, or came in here
             found = [detector.detect(image_rgb)]
-        faces = _distinct(_strangers(Faces.join(found), seen.faces))
-        seen.faces = Faces.join([seen.faces, faces])
+        new = _without_overlaps(_unmatched(Faces.join(found), one.faces))
+        one.faces = Faces.join([one.faces, new])
 
 
-def _distinct(faces: Faces) -> Faces:
-    """The faces without those that overlap an earlier one."""
+def _without_overlaps(faces: Faces) -> Faces:
+    """Drop every face that overlaps an earlier one."""
     overlap = np.triu(iou(faces.boxes_px, faces.boxes_px), 1)
-    return faces.take(overlap.max(axis=0, initial=0) < SAME_IOU)
-
-
-def iou(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Intersection over union of boxes (n, 4) and (m, 4); float32 (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (a, b)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    result: FloatArray = (shared / np.maximum(union, 1e-6)).astype(np.float32)
-    return result
+    return faces.take(overlap.max(axis=0, initial=0) < MATCH_IOU)

@@ -1,7 +1,7 @@
-"""InsightFace model packs: which there are, and which are installed on this machine.
+"""InsightFace model packs: the public ones, and those installed on this machine.
 
-Only the pack's face detector is used. `jadfer models fetch` brings a pack; nothing here
-touches the network.
+Only a pack's face detector is used. `jadfer models fetch` downloads packs; this module never
+accesses the network.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ class Pack:
     """One public pack.
 
     Attributes:
-        name: As InsightFace names it, and the folder's name.
-        detector: File name of the face detector inside.
-        url: Where the zip lies.
+        name: InsightFace's name of it, and the name of its folder.
+        detector: File name of its face detector.
+        url: Address of the zip file.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Pack:
     url: str
 
 
-# In the order in which `--detector auto` prefers them. No hashes: InsightFace publishes none.
+# In the order in which `--detector auto` prefers them. InsightFace publishes no hashes.
 PACKS: dict[str, Pack] = {
     name: Pack(name, detector, f"{_RELEASE}/{name}.zip")
     for name, detector in (
@@ -43,11 +43,11 @@ PACKS: dict[str, Pack] = {
 
 @dataclass(frozen=True)
 class InstalledPack:
-    """A pack whose detector file is on this machine (whether it loads is not known yet).
+    """A pack whose detector file exists on this machine; the file may still fail to load.
 
     Attributes:
         name: The pack's name.
-        detector_path: Its face detector.
+        detector_path: Path of its face detector.
     """
 
     name: str
@@ -55,27 +55,28 @@ class InstalledPack:
 
 
 def packs_folder() -> Path:
-    """Where InsightFace keeps packs: `~/.insightface/models`."""
+    """InsightFace's folder of packs: `~/.insightface/models`."""
     return Path("~/.insightface/models").expanduser()
 
 
 def find_detector(name: str) -> Path | None:
-    """The face detector of the pack `name`, or None where no file of one is installed.
+    """Find the face detector of the pack `name`; None if it is not installed.
 
-    A broken unzip leaves a folder without it, or an empty file; both count as not installed.
+    An interrupted unzip leaves a folder without the file, or an empty file. Both count as not
+    installed.
     """
-    folder = packs_folder() / name
-    # The zip of antelopev2 holds a folder of its own, so its files lie one level deeper.
-    for place in (folder, folder / name):
+    pack_folder = packs_folder() / name
+    # The zip of antelopev2 contains a folder, so its files are one level deeper.
+    for folder in (pack_folder, pack_folder / name):
         for pattern in ("det_*.onnx", "scrfd_*.onnx"):
-            for path in sorted(place.glob(pattern)):
+            for path in sorted(folder.glob(pattern)):
                 if path.is_file() and path.stat().st_size > 0:
                     return path
     return None
 
 
 def installed_packs() -> list[InstalledPack]:
-    """The packs installed here, known ones first in the order of `PACKS`, others by name."""
+    """List the installed packs: public ones first, in the order of `PACKS`, then others by name."""
     try:
         present = sorted(p.name for p in packs_folder().iterdir() if p.is_dir())
     except OSError:

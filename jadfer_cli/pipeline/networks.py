@@ -8,7 +8,7 @@ from typing import Any
 from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.predict import Predictor
-from jadfer_cli.faces.detect import Detector
+from jadfer_cli.faces.detector import Detector
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.metadata import run_metadata
 from jadfer_cli.runtime import Runtime

@@ -1,4 +1,5 @@
-"""Video in: the timeline of every shown frame, and the pictures at those times.
+"""Reading video (the timeline, and the decoded frames at those times) and writing it.
 
-This folder alone imports decord and av, and only when a video is opened.
+Only this folder imports decord and av, and only once a video is opened. Nothing here knows about
+faces.
 """

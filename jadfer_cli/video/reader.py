@@ -7,10 +7,10 @@ and keeps all pictures (400 of 1280x720, 1 GB, with a slow consumer), and no set
 that. It is safe only for clips that fit in memory completely.
 
 decord returns pictures in order, but does not report damage, substitutes neighbours for lost
-frames, and fails inside some intact files. So PyAV decodes the same frames in lockstep (`audit`):
-its time stamps tell which picture it is, its errors whether to trust it. decord's picture is used
-as long as every frame so far was undamaged and in order; from the first one that was not, PyAV's
-is used, which has been decoded already.
+frames, and fails inside some intact files. So PyAV decodes the same frames in lockstep
+(`check_frames`): its time stamps tell which picture it is, its errors whether to trust it.
+decord's picture is used as long as every frame so far was undamaged and in order; from the first
+one that was not, PyAV's is used, which has been decoded already.
 
 PyAV also reads short clips for which decord is inexact or crashes the process:
 
@@ -36,7 +36,7 @@ import numpy.typing as npt
 from jadfer_cli.common import owns_process
 from jadfer_cli.records import CORRUPT, OK, REPEATED, Frame, ImageArray, ReaderNotes, VideoInfo
 from jadfer_cli.video.container import file_url, open_container
-from jadfer_cli.video.decode_check import Judged, audit, seeks
+from jadfer_cli.video.decode_check import CheckedFrame, check_frames, seeks
 
 # Containers with an index, in which decord rewinds exactly to the first frame.
 _DECORD_CONTAINERS = {"mp4", "mov", "matroska", "webm", "avi"}
@@ -94,7 +94,7 @@ class VideoReader:
         self._decord: Any = None
         self._frames: Iterator[Frame] | None = None
         # The last frame with a picture, requested or not, and its RGB image once needed.
-        self._shown: Judged | None = None
+        self._shown: CheckedFrame | None = None
         self._image: ImageArray | None = None
         self._image_by = ""
         self.decoders: list[tuple[int, str]] = []
@@ -134,7 +134,7 @@ class VideoReader:
         return self._frames
 
     def _read(self) -> Iterator[Frame]:
-        """Yields those of the audited frames that are wanted, each with its picture."""
+        """Yields those of the checked frames that are wanted, each with its picture."""
         if self._begin >= len(self._indices):
             return
         first, last = int(self._indices[0]), int(self._indices[-1])
@@ -146,15 +146,15 @@ class VideoReader:
                 self.noted.append((first, "decord cannot open the file; PyAV decodes it."))
         if self._decord is None:
             first = index
-        with _ahead(audit(self._info, first, last)) as judged_frames:
-            for judged in judged_frames:
-                decord_image = self._from_decord(judged)
-                if judged.picture is not None:
-                    self._shown, self._image = judged, decord_image
+        with _ahead(check_frames(self._info, first, last)) as checked_frames:
+            for checked in checked_frames:
+                decord_image = self._from_decord(checked)
+                if checked.picture is not None:
+                    self._shown, self._image = checked, decord_image
                     self._image_by = "pyav" if decord_image is None else "decord"
-                if judged.index != index:
+                if checked.index != index:
                     continue
-                yield self._frame(judged)
+                yield self._frame(checked)
                 index = next(wanted, -1)
 
     def _suits_decord(self, first: int, last: int) -> bool:
@@ -175,24 +175,24 @@ class VideoReader:
             announced = stream.frames or seconds * float(stream.average_rate or 0)
             return bool(0 <= announced <= 4 * info.n_packets + 1000)
 
-    def _from_decord(self, judged: Judged) -> ImageArray | None:
+    def _from_decord(self, checked: CheckedFrame) -> ImageArray | None:
         """Returns decord's picture of this frame; None once it is out of step with PyAV."""
         if self._decord is None:
             return None
-        if judged.status != OK:
-            what = "repeats a picture" if judged.status == REPEATED else "is damaged"
-            self._drop_decord(judged.index, f"the frame {what}")
+        if checked.status != OK:
+            what = "repeats a picture" if checked.status == REPEATED else "is damaged"
+            self._drop_decord(checked.index, f"the frame {what}")
             return None
         try:
             image: ImageArray = self._decord.next().asnumpy()
         except Exception as error:  # DECORDError, its children, StopIteration at a short end
-            self._drop_decord(judged.index, f"it returned no picture ({type(error).__name__})")
+            self._drop_decord(checked.index, f"it returned no picture ({type(error).__name__})")
             return None
         shape = (self._info.height_px, self._info.width_px, 3)
         if image.shape != shape or (
-            judged.index % _COMPARE_EVERY == 0 and not _same(image, self._convert(judged))
+            checked.index % _COMPARE_EVERY == 0 and not _same(image, self._convert(checked))
         ):
-            self._drop_decord(judged.index, "its picture differs from PyAV's")
+            self._drop_decord(checked.index, "its picture differs from PyAV's")
             return None
         return image
 
@@ -201,21 +201,21 @@ class VideoReader:
         self._decord = None
         self.noted.append((index, f"PyAV took over from decord at frame {index}: {why}."))
 
-    def _frame(self, judged: Judged) -> Frame:
+    def _frame(self, checked: CheckedFrame) -> Frame:
         """Makes the record of one wanted frame, and counts and attributes it."""
-        status, image = judged.status, None
-        if judged.picture is not None or status == REPEATED:
+        status, image = checked.status, None
+        if checked.picture is not None or status == REPEATED:
             image = self._shown_image()
         if image is not None:
-            self._attribute(judged.index, self._image_by)
+            self._attribute(checked.index, self._image_by)
         elif status == OK:
             status = CORRUPT  # PyAV cannot convert what it decoded
         self.n_corrupt += status == CORRUPT
         self.n_repeated += status == REPEATED
         return Frame(
-            judged.index,
-            float(self._info.time_s[judged.index]),
-            float(self._info.duration_s[judged.index]),
+            checked.index,
+            float(self._info.time_s[checked.index]),
+            float(self._info.duration_s[checked.index]),
             status,
             image,
             self._new_notes(),
@@ -246,16 +246,16 @@ class VideoReader:
         if not self.decoders or not self.decoders[-1][1].startswith(decoder):
             self.decoders.append((index, f"{decoder} {_version(decoder)}"))
 
-    def _convert(self, judged: Judged) -> ImageArray | None:
+    def _convert(self, checked: CheckedFrame) -> ImageArray | None:
         """Returns PyAV's picture as displayed, or None if it cannot be converted."""
         width, height = self._info.width_px, self._info.height_px
         if self._info.rotation_deg in (90, 270):
             width, height = height, width
         try:
-            stored = judged.picture.to_ndarray(format="rgb24", width=width, height=height)
+            stored = checked.picture.to_ndarray(format="rgb24", width=width, height=height)
         except Exception:  # damaged stream: a pixel format that swscale refuses
-            text = f"Frame {judged.index} cannot be converted to RGB."
-            self.noted.append((judged.index, text))
+            text = f"Frame {checked.index} cannot be converted to RGB."
+            self.noted.append((checked.index, text))
             return None
         # NumPy rotates counterclockwise
         turned = np.rot90(stored, -self._info.rotation_deg // 90)
@@ -296,19 +296,19 @@ def _version(decoder: str) -> str:
 
 
 @contextmanager
-def _ahead(judged_frames: Iterator[Judged]) -> Iterator[Iterator[Judged]]:
-    """Audits one frame ahead in a separate thread, while decord decodes in its own."""
-    with ThreadPoolExecutor(1, "jadfer-audit") as pool:
-        pending = pool.submit(next, judged_frames, None)
+def _ahead(checked_frames: Iterator[CheckedFrame]) -> Iterator[Iterator[CheckedFrame]]:
+    """Decodes and checks one frame ahead in a separate thread, while decord decodes in its own."""
+    with ThreadPoolExecutor(1, "jadfer-decode") as pool:
+        pending = pool.submit(next, checked_frames, None)
 
-        def step() -> Iterator[Judged]:
+        def step() -> Iterator[CheckedFrame]:
             nonlocal pending
-            while (judged := pending.result()) is not None:
-                pending = pool.submit(next, judged_frames, None)
-                yield judged
+            while (checked := pending.result()) is not None:
+                pending = pool.submit(next, checked_frames, None)
+                yield checked
 
         try:
             yield step()
         finally:
             pending.exception()  # wait, because a running generator cannot be closed
-            judged_frames.close()  # type: ignore[attr-defined]
+            checked_frames.close()  # type: ignore[attr-defined]

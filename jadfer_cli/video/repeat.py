@@ -1,4 +1,4 @@
-"""A longer video from a short one, for benchmarks: its packets again and again, not decoded."""
+"""Make a long video for benchmarks by repeating the packets of a short one, without decoding."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jadfer_cli.video.container import open_container
 
 
 def repeat(clip: str, path: Path, n_frames: int) -> None:
-    """Writes the clip's video end to end until it has at least so many packets.
+    """Write a clip end to end until the result has at least `n_frames` packets.
 
     Args:
-        clip: The video.
-        path: To write, Matroska.
-        n_frames: Packets wanted.
+        clip: The video to repeat.
+        path: Matroska file to write.
+        n_frames: Minimum number of packets.
 
     Raises:
-        VideoError: The clip cannot be read.
+        VideoError: The clip cannot be read, or has no time stamps.
     """
     av: Any = importlib.import_module("av")
     written, shift = 0, 0
@@ -31,7 +31,7 @@ def repeat(clip: str, path: Path, n_frames: int) -> None:
                     stream_out = out.add_stream_from_template(stream)
                 packets = [p for p in container.demux(stream) if None not in (p.dts, p.pts)]
                 if not packets:
-                    raise VideoError(f"{clip} has no time stamps, so it cannot be repeated.")
+                    raise VideoError(f"{clip} cannot be repeated: its frames have no time stamps.")
                 first = min(packet.pts for packet in packets)
                 span = max(packet.pts + (packet.duration or 1) for packet in packets) - first
                 for packet in packets:

@@ -1,8 +1,8 @@
-"""The time of every shown frame, from the container, and the choice of those analysed.
+"""Read the time of every shown frame from the container, and select the frames to analyse.
 
-Times are never index / fps: phones record at varying rates, editors cut with edit lists,
-and recordings start late. The container's presentation stamps are the truth, read without
-decoding (but for one picture, which alone tells the rotation).
+Times are never index / fps: phones record at variable rates, editors cut with edit lists, and
+recordings start late. The container's presentation time stamps are the truth. They are read
+without decoding, except for one picture, which is needed for the rotation.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from jadfer_cli.video.container import check_file, open_container
 Int64Array = npt.NDArray[np.int64]
 
 _NO_STAMP = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
-_RATE_FALLBACK = 25.0  # what FFmpeg assumes of streams that state no rate
+_RATE_FALLBACK = 25.0  # FFmpeg's assumption for streams without a rate
 
 
 @dataclass
 class _Scan:
-    """What one pass over the packets gave; 24 bytes a shown frame."""
+    """The result of one pass over the packets; 24 bytes per shown frame."""
 
     pts: array[int] = field(default_factory=lambda: array("q"))
     dts: array[int] = field(default_factory=lambda: array("q"))
     duration: array[int] = field(default_factory=lambda: array("q"))
     n_packets: int = 0
     picture: Any = None  # the first one that decodes
-    broke_off: str = ""  # the demuxer's error, where it gave up before the end
+    error: str = ""  # of the demuxer, if it stopped before the end
 
 
 def probe(path: str) -> VideoInfo:
-    """Read what the container says of a video, and the time of every frame it shows.
+    """Read a video's properties, and the time of every frame it shows.
 
-    Packets that an edit list discards and hidden reference pictures are not shown. Where
-    the stamps do not tell which picture is shown when (missing, or given in decoding order
-    as AVI does), the times are still right but belong to pictures by their order alone;
-    `VideoInfo.stamped` is then False. Memory: some 50 bytes a frame.
+    Packets that an edit list discards, and hidden reference pictures, are not shown. If time
+    stamps are missing, or are in decoding order as in AVI, they do not say which picture is shown
+    when. The times are still right, but are assigned to pictures by order alone, and
+    `VideoInfo.stamped` is False. Memory: about 50 bytes per frame.
 
     Args:
         path: The file.
@@ -53,29 +53,18 @@ def probe(path: str) -> VideoInfo:
         The video's properties and timeline.
 
     Raises:
-        VideoError: There is no such file, it is unreadable, or holds no decodable video.
+        VideoError: The file is missing or unreadable, or contains no decodable video.
     """
     size = check_file(path)
     with open_container(path) as (container, stream):
         scan = _scan(container, stream)
-        if not scan.pts:
-            why = f" ({scan.broke_off})" if scan.broke_off else ""
-            raise VideoError(
-                f"{path} has a video stream without a single frame{why}.", "Copy it again."
-            )
-        picture = scan.picture
-        if picture is None:
-            raise VideoError(
-                f"{path} holds {len(scan.pts)} frames of {stream.codec_context.name} video, "
-                "but none can be decoded.",
-                "Copy it again, or convert it with ffmpeg.",
-            )
+        picture = _require_picture(scan, path, stream.codec_context.name)
         rate = float(stream.average_rate or stream.guessed_rate or 0.0)
         tick_s = float(stream.time_base)
         pts, stamped = _stamps(scan, stream, tick_s, rate)
-        # Without reliable stamps the last packet shown is unknown, and its duration too.
+        # Without reliable time stamps it is unknown which packet is shown last, and for how long.
         last_stated = scan.duration[int(np.argmax(scan.pts))] if stamped else 0
-        rotation, odd = _rotation(picture.rotation)
+        rotation, warnings = _rotation(picture.rotation)
         width, height = picture.width, picture.height
         if rotation in (90, 270):
             width, height = height, width
@@ -95,7 +84,7 @@ def probe(path: str) -> VideoInfo:
             n_packets=scan.n_packets,
             nominal_fps=rate,
             file_bytes=size,
-            warnings=tuple(odd + _oddities(scan, stream, container.format.name, pts, stamped)),
+            warnings=tuple(warnings + _oddities(scan, stream, container.format.name, pts, stamped)),
             stamped=stamped,
         )
 
@@ -113,8 +102,8 @@ def _scan(container: Any, stream: Any) -> _Scan:
             packet = next(packets)
         except StopIteration:
             break
-        except Exception as error:  # a damaged container; what was read so far still counts
-            scan.broke_off = getattr(error, "strerror", None) or str(error)
+        except Exception as error:  # a damaged container; keep what was read so far
+            scan.error = getattr(error, "strerror", None) or str(error)
             break
         is_end = packet.size == 0 and packet.pts is None and packet.dts is None
         if scan.picture is None and (packet.size or is_end):
@@ -130,8 +119,25 @@ def _scan(container: Any, stream: Any) -> _Scan:
     return scan
 
 
+def _require_picture(scan: _Scan, path: str, codec: str) -> Any:
+    """The first picture of a scan.
+
+    Raises:
+        VideoError: The stream has no frames, or none can be decoded.
+    """
+    if not scan.pts:
+        why = f" ({scan.error})" if scan.error else ""
+        raise VideoError(f"{path} has a video stream without frames{why}.", "Copy it again.")
+    if scan.picture is None:
+        raise VideoError(
+            f"{path} contains {len(scan.pts)} frames of {codec} video, but none can be decoded.",
+            "Copy it again, or convert it with ffmpeg.",
+        )
+    return scan.picture
+
+
 def _first_picture(stream: Any, packet: Any) -> Any:
-    """The first picture that the decoder puts out for this packet, or None."""
+    """The first picture that the decoder returns for this packet, or None."""
     try:
         return next(iter(stream.decode(packet)), None)
     except Exception:  # a damaged packet; a later one may decode
@@ -139,17 +145,17 @@ def _first_picture(stream: Any, packet: Any) -> Any:
 
 
 def _stamps(scan: _Scan, stream: Any, tick_s: float, rate: float) -> tuple[Int64Array, bool]:
-    """The sorted stamps of the shown frames, and whether a stamp names its picture."""
+    """The sorted time stamps of the shown frames, and whether they identify pictures."""
     pts, dts = np.array(scan.pts, np.int64), np.array(scan.dts, np.int64)
     has_pts, has_dts = pts != _NO_STAMP, dts != _NO_STAMP
     if has_pts.all():
-        # With reordered pictures, stamps that never step back are in decoding order.
+        # If pictures are reordered, ascending time stamps must be in decoding order.
         in_decoding_order = len(pts) > 1 and bool((np.diff(pts) >= 0).all())
         reordered = bool(stream.codec_context.has_b_frames)
         return np.sort(pts), not (in_decoding_order and reordered)
     if has_dts.all():
         return np.sort(dts), False
-    # Raw streams: count the durations up, or the stated rate where there are none.
+    # Raw streams: add up the durations, or use the stated rate if there are none.
     step = round(1.0 / (rate or _RATE_FALLBACK) / tick_s)
     steps = np.array(scan.duration, np.int64)
     steps[steps <= 0] = max(step, 1)
@@ -157,7 +163,7 @@ def _stamps(scan: _Scan, stream: Any, tick_s: float, rate: float) -> tuple[Int64
 
 
 def _durations(pts: Int64Array, last_stated: int, tick_s: float, rate: float) -> TimeArray:
-    """How long each frame is shown: until the next; the last by its packet or the median."""
+    """How long each frame is shown: until the next one. The last: by its packet, or the median."""
     gaps = np.diff(pts).astype(np.float64)
     if last_stated > 0:
         last = float(last_stated)
@@ -170,33 +176,33 @@ def _durations(pts: Int64Array, last_stated: int, tick_s: float, rate: float) ->
 
 
 def _rotation(counterclockwise_deg: float) -> tuple[int, list[str]]:
-    """The clockwise turn of the display matrix, and a warning where it is no quarter turn."""
+    """The clockwise rotation for display, and a warning if it is not a multiple of 90 degrees."""
     clockwise = round(-counterclockwise_deg) % 360
     if clockwise % 90 == 0:
         return clockwise, []
-    return 0, [f"The rotation of {clockwise} degrees is no quarter turn and is not applied."]
+    return 0, [f"The rotation of {clockwise} degrees is not a multiple of 90 and is not applied."]
 
 
 def _oddities(
     scan: _Scan, stream: Any, container_names: str, pts: Int64Array, stamped: bool
 ) -> list[str]:
-    """What the user should know of this file."""
+    """Warnings about this file for the user."""
     found = []
-    if scan.broke_off:
-        found.append(f"The file is damaged or cut short: reading stopped ({scan.broke_off}).")
-    held = scan.n_packets
+    if scan.error:
+        found.append(f"The file is damaged or cut short: reading stopped ({scan.error}).")
+    n_found = scan.n_packets
     if "avi" in container_names and scan.dts[-1] != _NO_STAMP:
-        held = max(held, scan.dts[-1] + 1)  # AVI also counts the empty chunks of a pause
-    if stream.frames > held:
+        n_found = max(n_found, scan.dts[-1] + 1)  # AVI also counts the empty chunks of a pause
+    if stream.frames > n_found:
         found.append(
-            f"The file announces {stream.frames} frames but holds {held}: it is damaged or cut "
-            "short, and times after the damage may be early."
+            f"The file announces {stream.frames} frames but contains {n_found}: it is damaged or "
+            "cut short, and times after the damage may be too early."
         )
     if not stamped and _NO_STAMP in scan.pts:
-        found.append("Frames without time stamps: their times follow from the stated frame rate.")
-    same = int((np.diff(pts) == 0).sum())
-    if same:
-        found.append(f"{same} frames have the same time stamp as the frame before.")
+        found.append("Frames have no time stamps; their times follow from the stated frame rate.")
+    n_same = int((np.diff(pts) == 0).sum())
+    if n_same:
+        found.append(f"{n_same} frames have the same time stamp as the previous frame.")
     ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:
         found.append(f"Pixels are not square ({ratio}); coordinates are in stored pixels.")
@@ -204,14 +210,14 @@ def _oddities(
 
 
 def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
-    """The frames that the options ask for.
+    """Select the frames that the options request.
 
-    A frame is in range from `start_s` up to, not including, `end_s`. Both ends have the same
-    tolerance, so that the segments [a, b) and [b, c) share no frame and leave none out.
+    The range includes `start_s` and excludes `end_s`. Both ends have the same tolerance, so the
+    segments [a, b) and [b, c) neither share a frame nor omit one.
 
-    `every` takes the first frame in range and each Nth after it. `fps` divides the time
-    from the first frame in range into slots of 1/fps and takes the first frame of each, so
-    that at most so many are taken a second at any rate of the source, varying ones too.
+    `every` selects the first frame in range and each Nth after it. `fps` divides the time from
+    the first frame in range into slots of 1/fps and selects the first frame in each, so it is an
+    upper limit per second, whatever the source's rate is and even if that varies.
 
     Args:
         info: The video.
@@ -221,10 +227,10 @@ def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
         int64 (n,), ascending indices of shown frames; never empty.
 
     Raises:
-        VideoError: No frame lies between start and end.
+        VideoError: No frame is between start and end.
     """
-    # A container that rounds to milliseconds says 0.033 for 1/30: allow one tick. But a tick
-    # of AVI is a whole frame; a tenth of one never reaches the frame before.
+    # A container that rounds to milliseconds stores 0.033 for 1/30, so allow one tick. In AVI a
+    # tick is a whole frame, so allow a tenth of a frame at most.
     tolerance_s = max(min(info.time_base_s, 0.1 * float(np.median(info.duration_s))), 1e-9)
     start_s = options.start_s or 0.0
     end_s = np.inf if options.end_s is None else options.end_s
@@ -232,15 +238,15 @@ def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
     indices = np.flatnonzero(inside).astype(np.int64)
     if not len(indices):
         length_s = float(info.time_s[-1] + info.duration_s[-1])
-        wish = f"--start {start_s:g}" + (f" --end {end_s:g}" if np.isfinite(end_s) else "")
+        requested = f"--start {start_s:g}" + (f" --end {end_s:g}" if np.isfinite(end_s) else "")
         raise VideoError(
-            f"{info.path} has no frame within {wish}: it is {length_s:.3f} s long.",
-            "Choose times inside the video; its first shown frame is at 0 s.",
+            f"{info.path} has no frame within {requested}: it is {length_s:.3f} s long.",
+            "Choose times inside the video; its first frame is at 0 s.",
         )
     if options.fps is None:
         return indices[:: options.every]
     since_s = info.time_s[indices] - info.time_s[indices[0]]
     tolerance_s = min(tolerance_s, 0.1 / options.fps)
     slot = np.floor((since_s + tolerance_s) * options.fps).astype(np.int64)
-    taken: Int64Array = indices[np.concatenate([[True], np.diff(slot) > 0])]
-    return taken
+    selected: Int64Array = indices[np.concatenate([[True], np.diff(slot) > 0])]
+    return selected

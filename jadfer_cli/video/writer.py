@@ -1,7 +1,8 @@
-"""A video written anew: other pictures at the source's own times, its sound kept.
+"""Write a video with new pictures at the source's times, and with the source's sound.
 
-H.264 in 4:2:0, which everything plays. Stamps are those of the source, so varying frame
-rates stay and sound keeps its place; both begin as early as the first of them does.
+H.264 in 4:2:0, which every player supports. The time stamps are those of the source, so variable
+frame rates are kept and sound stays in sync. Whichever of pictures and sound begins first, begins
+at time 0.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ from jadfer_cli.records import ImageArray, VideoInfo
 from jadfer_cli.video.container import file_url, open_container
 
 ENDINGS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
-# Sound that these containers hold and that players play there; all other becomes AAC.
+# Audio codecs that players support in these containers; all others are converted to AAC.
 _COPIED = {
     "mp4": {"aac", "mp3", "ac3", "eac3", "opus", "alac"},
     "mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_s16le", "pcm_s24le"},
     "matroska": {"aac", "mp3", "ac3", "eac3", "opus", "vorbis", "flac", "pcm_s16le", "mp2", "dts"},
 }
 _AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_BT709 = 1  # of H.273's matrix coefficients
-_SPLIT = 100  # by how much ticks are split where two frames share a stamp
+_BT709 = 1  # matrix coefficients, as numbered in H.273
+_TICK_DIVISOR = 100  # makes ticks finer if two frames have the same time stamp
 
 
 class VideoWriter:
     """Writes the frames of one video, in order, with the sound of that video.
 
-    Sides of an odd number of pixels get one more at the right or below, as 4:2:0 needs even
-    ones. Data streams and subtitles are left out: cameras store places in them.
+    Odd widths and heights grow by one pixel at the right or bottom, because 4:2:0 requires even
+    ones. Data streams and subtitles are dropped: cameras store locations in them.
 
     Args:
         info: The source, from `probe`.
-        part: The file to write.
-        ending: Of the final name, e.g. ".mp4".
-        crf: Quality of the pictures, 0 (lossless) to 51 (worst).
-        metadata: Keep the source's title, date, place and the like.
+        part: Temporary file to write.
+        ending: Extension of the final file, e.g. ".mp4".
+        crf: Quality of the pictures, from 0 (lossless) to 51 (worst).
+        metadata: Keep the source's title, date, location and so on.
 
     Attributes:
-        notes: What could not be kept as it was, one sentence each.
+        notes: One sentence for everything that could not be kept as it was.
 
     Raises:
         VideoError: The source cannot be opened any more.
@@ -66,12 +67,13 @@ class VideoWriter:
         tick = Fraction(info.time_base_s).limit_denominator(10_000_000)
         pts = info.pts.astype(np.int64)
         if (np.diff(pts) <= 0).any():
-            tick, pts = tick / _SPLIT, pts * _SPLIT
-            # at least one (split) tick apart: subtract the slope, take the running maximum
+            tick, pts = tick / _TICK_DIVISOR, pts * _TICK_DIVISOR
+            # Keep them at least one (finer) tick apart: subtract a slope of one tick per frame,
+            # take the running maximum, and add the slope again.
             slope = np.arange(len(pts))
             pts = np.maximum.accumulate(pts - slope) + slope
         self._tick, self._pts = tick, pts
-        self._durations: dict[int, int] = {}  # of frames that the encoder still holds, by stamp
+        self._durations: dict[int, int] = {}  # of frames inside the encoder, by time stamp
 
     def __enter__(self) -> Self:
         import av
@@ -79,9 +81,9 @@ class VideoWriter:
         self._source_opened = open_container(self._info.path)
         self._source, video = self._source_opened.__enter__()
         try:
-            # edit lists count in ticks of the film: milliseconds would shift the sound
-            film = {"movflags": "+faststart", "movie_timescale": "90000"}
-            options = {} if self._kind == "matroska" else film
+            # Edit lists count in movie ticks; the default of one millisecond would shift the sound.
+            mp4_options = {"movflags": "+faststart", "movie_timescale": "90000"}
+            options = {} if self._kind == "matroska" else mp4_options
             self._out = av.open(file_url(str(self._part)), "w", format=self._kind, options=options)
             if self._metadata:
                 self._out.metadata.update(self._source.metadata)
@@ -119,7 +121,7 @@ class VideoWriter:
             self._source_opened.__exit__(None, None, None)
             if kind is None:
                 self._close()
-            else:  # the file is thrown away, so its index need not be right
+            else:  # the file will be deleted, so an error here does not matter
                 with contextlib.suppress(Exception):
                     self._out.close()
 
@@ -132,10 +134,10 @@ class VideoWriter:
             raise _unwritable(self._part, failed) from failed
 
     def write(self, index: int, image_rgb: ImageArray) -> None:
-        """Adds one frame.
+        """Add one frame.
 
         Args:
-            index: Which of the source's shown frames; ascending.
+            index: Index among the source's shown frames; ascending.
             image_rgb: uint8 (height, width, 3), as displayed.
 
         Raises:
@@ -158,45 +160,49 @@ class VideoWriter:
         self._durations[frame.pts] = shown_for
         try:
             self._mux_pictures(self._stream.encode(frame))
-            # players want sound and pictures side by side in the file
+            # Players expect sound and pictures interleaved in the file.
             self._mux_sound(float(self._pts[index] * self._tick))
         except av.error.FFmpegError as error:
             raise _unwritable(self._part, error) from error
 
     def _add_video(self, source: Any) -> Any:
         rate = Fraction(self._info.nominal_fps or 25).limit_denominator(100_000)
-        # without pictures that refer to later ones, each stamp is also the time of decoding
+        # Without B-frames, presentation and decoding time stamps are equal.
         stream = self._out.add_stream(
             "libx264", rate=rate, options={"crf": str(self._crf), "preset": "veryfast", "bf": "0"}
         )
         stream.width, stream.height = _even(self._info.width_px), _even(self._info.height_px)
         stream.pix_fmt = "yuv420p"
         stream.time_base = self._tick
-        context, given = stream.codec_context, source.codec_context
+        context, source_context = stream.codec_context, source.codec_context
         context.time_base = self._tick
-        context.gop_size = max(1, min(round(2 * float(rate)), 250))  # for quick seeking
+        context.gop_size = max(1, min(round(2 * float(rate)), 250))  # seeks are fast
         ratio = source.sample_aspect_ratio
         if ratio and ratio != 1:
-            turned = self._info.rotation_deg in (90, 270)
-            context.sample_aspect_ratio = 1 / ratio if turned else ratio
-        self._colours = (given.colorspace, given.color_primaries, given.color_trc)
+            rotated = self._info.rotation_deg in (90, 270)
+            context.sample_aspect_ratio = 1 / ratio if rotated else ratio
+        self._colours = (
+            source_context.colorspace,
+            source_context.color_primaries,
+            source_context.color_trc,
+        )
         context.colorspace, context.color_primaries, context.color_trc = self._colours
-        context.color_range = 1  # 16 to 235
+        context.color_range = 1  # limited: 16 to 235
         return stream
 
     def _earliest(self) -> Fraction:
-        """When the first of picture and sound begins, in exact seconds; never below zero."""
-        starts = [int(self._info.pts[0]) * self._tick_of_info()]
+        """Exact time in seconds at which pictures or sound begin, if not negative, else 0."""
+        starts = [int(self._info.pts[0]) * self._source_tick()]
         for stream in self._source.streams.audio:
             if stream.index in self._sounds and stream.start_time is not None:
                 starts.append(stream.start_time * stream.time_base)
         return max(min(starts), Fraction(0))
 
-    def _tick_of_info(self) -> Fraction:
+    def _source_tick(self) -> Fraction:
         return Fraction(self._info.time_base_s).limit_denominator(10_000_000)
 
     def _sound_packets(self) -> Iterator[Any]:
-        """The source's packets of sound, in their order, until the end or damage."""
+        """Yield the source's audio packets in order, until the end or until one is damaged."""
         import av
 
         streams = [s for s in self._source.streams.audio if s.index in self._sounds]
@@ -210,13 +216,13 @@ class VideoWriter:
             self.notes.append(f"The sound of {self._info.path} is damaged ({error.strerror}).")
 
     def _mux_pictures(self, packets: list[Any]) -> None:
-        """Writes packets with their durations: the encoder guesses the last one's."""
+        """Write packets with their true durations; the encoder can only guess the last one's."""
         for packet in packets:
             packet.duration = self._durations.pop(packet.pts, packet.duration)
             self._out.mux(packet)
 
     def _mux_sound(self, until_s: float) -> None:
-        """Adds the sound up to a time of the source."""
+        """Write the sound up to a time in the source."""
         while (packet := self._waiting) is not None:
             if float(packet.dts * packet.time_base) > until_s:
                 return
@@ -225,7 +231,7 @@ class VideoWriter:
 
 
 class _Sound:
-    """One stream of sound on its way from the source into the new file."""
+    """Copies or converts one audio stream of the source."""
 
     def __init__(
         self, source: Any, out: Any, kind: str, notes: list[str], *, language: bool
@@ -244,13 +250,13 @@ class _Sound:
                 rate=rate if rate in _AAC_RATES else 48000,
                 layout="mono" if n_channels == 1 else "stereo",
             )
-            notes.append(f"The sound ({name}) was encoded anew as AAC.")
+            notes.append(f"The sound ({name}) was converted to AAC.")
         self._stream.metadata.clear()
         if language and "language" in source.metadata:
             self._stream.metadata["language"] = source.metadata["language"]
 
     def add(self, packet: Any, start_s: Fraction) -> None:
-        """Copies a packet, or decodes and encodes it."""
+        """Copy a packet, or decode and encode it."""
         shift = round(start_s / packet.time_base)
         if self._copied:
             packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
@@ -259,9 +265,9 @@ class _Sound:
             return
         try:
             frames = packet.decode()
-        except Exception:  # a damaged packet; the next may be whole
+        except Exception:  # a damaged packet; later ones may be intact
             if not self._failed:
-                self._notes.append("Some of the sound is damaged and was left out.")
+                self._notes.append("Parts of the sound are damaged and were left out.")
             self._failed = True
             return
         for frame in frames:
@@ -270,7 +276,7 @@ class _Sound:
             self._out.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
-        """Writes what the encoder still holds."""
+        """Write the audio that is still inside the encoder."""
         if not self._copied:
             self._out.mux(self._stream.encode(None))
 
@@ -281,5 +287,5 @@ def _even(side_px: int) -> int:
 
 def _unwritable(part: Path, error: Exception) -> OutputError:
     if isinstance(error, OSError) and error.errno:
-        raise error  # a full disk and the like: `atomic_write` explains it
+        raise error  # e.g. a full disk, which `atomic_write` explains
     return OutputError(f"{part} cannot be written: {error}.")

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from jadfer_cli import annotate
-from jadfer_cli.faces.follow import iou
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 
 BOX = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]

@@ -11,7 +11,7 @@ from jadfer_cli.errors import DeviceError
 from jadfer_cli.explain import explain
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
-from jadfer_cli.faces.detect import Detector
+from jadfer_cli.faces.detector import Detector
 from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.records import DetectorInfo, Faces
 from jadfer_cli.runtime import BatchLimiter, settle
@@ -108,8 +108,8 @@ def test_faces_are_the_same():
     info = DetectorInfo("stub", "scrfd", "stub.onnx", "0" * 64, "none", "stub")
     frames = [np.full((128, 128, 3), value, np.uint8) for value in range(0, 80, 10)]
     options = FaceOptions(detection_size=128)
-    expected = Detector(info, network, options, batches=True).detect_all(frames)
-    detector = Detector(info, Card(2, network), options, batches=True)
+    expected = Detector(info, network, options, prefers_batches=True).detect_all(frames)
+    detector = Detector(info, Card(2, network), options, prefers_batches=True)
     for a, b in zip(detector.detect_all(frames), expected, strict=True):
         np.testing.assert_array_equal(a.boxes_px, b.boxes_px)
     assert (
@@ -117,5 +117,5 @@ def test_faces_are_the_same():
         and "16 pictures at once" in detector.batch_limiter.warnings[0]
     )
     with pytest.raises(DeviceError) as caught:
-        Detector(info, Card(0, network), options, batches=True).detect(frames[0])
+        Detector(info, Card(0, network), options, prefers_batches=True).detect(frames[0])
     assert "--detection-size" in caught.value.hint

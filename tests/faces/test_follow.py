@@ -1,4 +1,4 @@
-"""Following faces between looks at the whole frame: nothing lost, order kept, cost saved."""
+"""Following faces between full-frame detections: no face lost, order kept, cost saved."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jadfer_cli.faces import follow as following
-from jadfer_cli.faces.detect import Detector
-from jadfer_cli.faces.follow import follow, iou
+from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.follow import follow
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import CORRUPT, OK, DetectorInfo, Faces, Frame
 
@@ -21,16 +22,20 @@ def faces_at(boxes) -> Faces:
     return Faces(boxes, np.full(len(boxes), 0.9, np.float32), marks)
 
 
-class Known:
-    """Knows the boxes of every frame, and counts how it is asked; a frame holds its own number."""
+class KnownScene:
+    """A detector that knows the boxes of every frame, and records which frames it searched.
 
-    def __init__(self, truth, regions=True, batches=False):
-        self.truth, self.regions, self.looks, self.near = truth, regions, [], []
-        self.batches, self.batch_sizes = batches, []
+    The pixels of a frame are its own number.
+    """
+
+    def __init__(self, truth, regions=True, prefers_batches=False):
+        self.truth, self.regions = truth, regions
+        self.full_frames, self.near = [], []
+        self.prefers_batches, self.batch_sizes = prefers_batches, []
 
     def detect(self, image_rgb):
-        self.looks.append(int(image_rgb[0, 0, 0]))
-        return faces_at(self.truth[self.looks[-1]])
+        self.full_frames.append(int(image_rgb[0, 0, 0]))
+        return faces_at(self.truth[self.full_frames[-1]])
 
     def detect_all(self, images_rgb):
         self.batch_sizes.append(len(images_rgb))
@@ -57,8 +62,8 @@ def frames_of(n, without=()):
         yield Frame(i, i / RATE, 1 / RATE, CORRUPT if i in without else OK, image)
 
 
-def run(truth, redetect_s=0.4, without=(), regions=True):  # 0.4 s: every 10 frames
-    detector = Known(truth, regions)
+def run(truth, redetect_s=0.4, without=(), regions=True):  # 0.4 s are 10 frames
+    detector = KnownScene(truth, regions)
     seen = list(follow(frames_of(len(truth), without), detector, redetect_s))
     assert [frame.index for frame, *_ in seen] == list(range(len(truth)))
     return detector, [found.faces for found in seen]
@@ -68,10 +73,10 @@ def moved(x, y=50.0, side=40.0):
     return [x, y, x + side, y + side]
 
 
-def test_a_face_that_moves_is_followed_at_a_tenth_of_the_looks():
+def test_a_moving_face_is_followed_with_a_tenth_of_the_full_frame_detections():
     truth = [[moved(100 + 5 * i)] for i in range(30)]
     detector, found = run(truth)
-    assert detector.looks == [0, 10, 20, 29]  # the last frame, too
+    assert detector.full_frames == [0, 10, 20, 29]  # including the last frame
     for i, faces in enumerate(found):
         assert faces.boxes_px.tolist() == truth[i]
         assert faces.followed.tolist() == [i % 10 != 0]
@@ -81,20 +86,16 @@ def test_a_face_that_comes_in_is_found_from_its_first_frame():
     truth = [[moved(10)] + ([moved(300 + i)] if i >= 3 else []) for i in range(15)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
-    assert detector.looks == [
-        0,
-        10,
-        2,
-        14,
-    ]  # where it is gone, and at the end, the whole frame tells
+    # 2: followed backwards, the face is missing there; 14: the last frame
+    assert detector.full_frames == [0, 10, 2, 14]
 
 
-def test_a_face_in_an_empty_scene_is_found_from_its_first_frame_and_emptiness_costs_nothing():
+def test_a_face_in_an_empty_scene_is_found_from_its_first_frame_and_empty_frames_cost_nothing():
     truth = [[]] * 13 + [[moved(60)]] * 12
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [0] * 13 + [1] * 12
-    assert detector.looks == [0, 10, 20, 12, 24]
-    assert min(detector.near) == 12  # looked back to where it was not
+    assert detector.full_frames == [0, 10, 20, 12, 24]
+    assert min(detector.near) == 12  # followed backwards to the first frame without it
 
 
 def test_a_face_that_comes_in_fast_is_found_from_its_first_frame():
@@ -103,64 +104,60 @@ def test_a_face_that_comes_in_fast_is_found_from_its_first_frame():
     assert [len(faces) for faces in found] == [1] * 3 + [2] * 12
 
 
-def test_a_face_that_comes_in_after_the_last_look_is_found():
+def test_a_face_that_comes_in_after_the_last_interval_is_found():
     truth = [[moved(10)] + ([moved(300 + i)] if i >= 13 else []) for i in range(17)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 13 + [2] * 4
-    assert detector.looks == [0, 10, 16, 12]
+    assert detector.full_frames == [0, 10, 16, 12]
 
 
-def test_looking_back_does_not_double_a_face():
-    # two come out from behind one another just at the look: before it there is one
+def test_following_backwards_does_not_duplicate_a_face():
+    # two faces separate just at the full-frame detection; before it there is one
     truth = [[]] * 6 + [[moved(115)]] * 4 + [[moved(100), moved(122)]] * 2
     _, found = run(truth)
     assert [len(faces) for faces in found] == [0] * 6 + [1] * 4 + [2] * 2
 
 
-def test_a_face_that_leaves_leaves_no_ghost():
+def test_a_face_that_leaves_is_not_reported_any_more():
     truth = [[moved(10)] + ([moved(300)] if i < 6 else []) for i in range(15)]
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [2] * 6 + [1] * 9
-    assert detector.looks == [0, 6, 10, 14]  # at once, when it is due, and at the end
+    assert detector.full_frames == [0, 6, 10, 14]  # at once, when due, and the last frame
 
 
-def test_a_cut_is_looked_at_at_once():
+def test_after_a_cut_the_full_frame_is_searched_at_once():
     truth = [[moved(10)]] * 4 + [[moved(400), moved(200)]] * 4
     detector, found = run(truth)
     assert [len(faces) for faces in found] == [1] * 4 + [2] * 4
-    assert detector.looks == [
-        0,
-        4,
-        3,
-        7,
-    ]  # the frame before too: they might have come in fast
+    # 3: the new faces might have come in fast
+    assert detector.full_frames == [0, 4, 3, 7]
 
 
-def test_two_regions_that_show_one_face_do_not_double_it():
-    # the left face hides behind the right one, whose box then continues both
+def test_two_regions_that_contain_the_same_face_do_not_duplicate_it():
+    # the left face is occluded by the right one, whose box then matches both
     truth = [[moved(100), moved(122)]] * 3 + [[moved(115)]] * 3
     _, found = run(truth)
     assert [len(faces) for faces in found] == [2] * 3 + [1] * 3
 
 
-def test_frames_without_a_picture_stay_in_their_place():
+def test_frames_without_an_image_stay_in_order():
     truth = [[moved(10)]] * 12
     detector, found = run(truth, without=(0, 4, 11))
     assert [len(faces) for faces in found] == [0, 1, 1, 1, 0, *[1] * 6, 0]
-    assert detector.looks == [1, 10]  # which is the last with a picture
+    assert detector.full_frames == [1, 10]  # the last one with an image
 
 
 @pytest.mark.parametrize(("redetect_s", "regions"), [(0.0, True), (0.4, False)])
-def test_every_frame_is_looked_at_where_asked_or_where_regions_do_not_pay(redetect_s, regions):
+def test_every_full_frame_is_searched_on_request_or_if_regions_cost_more(redetect_s, regions):
     truth = [[moved(10)]] * 12
     detector, found = run(truth, redetect_s, regions=regions)
-    assert detector.looks == list(range(12))
+    assert detector.full_frames == list(range(12))
     assert not any(faces.followed.any() for faces in found)
 
 
-def test_a_detector_that_likes_batches_gets_them():
+def test_a_detector_that_prefers_batches_gets_them():
     truth = [[moved(10 + i)] for i in range(20)]
-    detector = Known(truth, batches=True)
+    detector = KnownScene(truth, prefers_batches=True)
     seen = list(follow(frames_of(20, without=(3, 18)), detector, 0.0))
     assert [frame.index for frame, *_ in seen] == list(range(20))
     assert [len(found.faces) for found in seen] == [i not in (3, 18) for i in range(20)]
@@ -168,22 +165,22 @@ def test_a_detector_that_likes_batches_gets_them():
     assert detector.batch_sizes == [15, 3]
 
 
-def test_looks_go_by_the_videos_own_time():
+def test_intervals_are_counted_from_the_start_of_the_video():
     truth = [[moved(10)]] * 40
-    detector = Known(truth)
+    detector = KnownScene(truth)
     part = list(frames_of(40))[7:]
     assert [frame.index for frame, *_ in follow(part, detector, 0.4)] == list(range(7, 40))
-    assert detector.looks == [7, 10, 20, 30, 39]
+    assert detector.full_frames == [7, 10, 20, 30, 39]
 
 
-def test_large_pictures_do_not_pile_up(monkeypatch):
-    monkeypatch.setattr(following, "_WAITING_BYTES", 48)  # four of these pictures
+def test_the_memory_for_pending_images_is_bounded(monkeypatch):
+    monkeypatch.setattr(following, "_MAX_PENDING_BYTES", 48)  # four of these images
     detector, _ = run([[moved(10)]] * 12, redetect_s=100)
-    assert detector.looks == [0, 4, 8, 11]
+    assert detector.full_frames == [0, 4, 8, 11]
 
 
 def scene(data, n=40):
-    """Faces that come and go, some for two frames only."""
+    """Faces that come and go, some after only two frames."""
     truth: list[list] = [[] for _ in range(n)]
     for k in range(data.draw(st.integers(1, 4))):
         first = data.draw(st.integers(0, n - 2))
@@ -195,19 +192,19 @@ def scene(data, n=40):
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.booleans())
-def test_who_begins_at_a_fresh_frame_finds_the_same(data, every, batches):
+def test_a_run_that_starts_at_a_restartable_frame_finds_the_same(data, every, batches):
     truth = scene(data)
     without = data.draw(st.sets(st.integers(0, 39), max_size=6))
     redetect_s = 0.0 if every else 0.4
     frames = list(frames_of(40, without))
-    whole = list(follow(frames, Known(truth, batches=batches), redetect_s))
-    fresh = [i for i, found in enumerate(whole) if found.fresh]
-    assert len(fresh) >= 3
-    begin = data.draw(st.sampled_from(fresh))
-    again = list(follow(frames[begin:], Known(truth, batches=batches), redetect_s))
-    assert len(again) == 40 - begin
-    for one, other in zip(whole[begin:], again, strict=True):
-        assert one.frame.index == other.frame.index and one.fresh == other.fresh
+    complete = list(follow(frames, KnownScene(truth, prefers_batches=batches), redetect_s))
+    restartable = [i for i, found in enumerate(complete) if found.restartable]
+    assert len(restartable) >= 3
+    begin = data.draw(st.sampled_from(restartable))
+    restarted = list(follow(frames[begin:], KnownScene(truth, prefers_batches=batches), redetect_s))
+    assert len(restarted) == 40 - begin
+    for one, other in zip(complete[begin:], restarted, strict=True):
+        assert one.frame.index == other.frame.index and one.restartable == other.restartable
         assert one.faces.boxes_px.tolist() == other.faces.boxes_px.tolist()
         assert one.faces.followed.tolist() == other.faces.followed.tolist()
 
@@ -228,33 +225,27 @@ def test_faces_that_stay_for_an_interval_are_all_found(data):
         assert sorted(faces.boxes_px.tolist()) == sorted(np.float32(expected).tolist())
 
 
-def test_overlap_by_hand():
-    a = np.array([[0, 0, 10, 10]], np.float32)
-    b = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [20, 20, 30, 30]], np.float32)
-    np.testing.assert_allclose(iou(a, b), [[1, 1 / 3, 0]], atol=1e-6)
+# ---- regions, by a real detector
 
 
-# ---- regions by a real detector
-
-
-def test_regions_give_the_faces_of_the_whole_frame(centerface, six_faces):
-    whole = centerface.detect(six_faces)
-    shifted = whole.boxes_px + 0.08 * (whole.boxes_px[:, 2:3] - whole.boxes_px[:, :1])
-    near = centerface.detect_near(six_faces, shifted, following.REGION)
-    size = (whole.boxes_px[:, 2:] - whole.boxes_px[:, :2]).mean(1)
+def test_regions_yield_the_faces_of_the_full_frame(centerface, six_faces):
+    full = centerface.detect(six_faces)
+    shifted = full.boxes_px + 0.08 * (full.boxes_px[:, 2:3] - full.boxes_px[:, :1])
+    near = centerface.detect_near(six_faces, shifted, following.REGION_MARGIN)
+    size = (full.boxes_px[:, 2:] - full.boxes_px[:, :2]).mean(1)
     for i, found in enumerate(near):
-        best = int(iou(whole.boxes_px[i : i + 1], found.boxes_px)[0].argmax())
+        best = int(iou(full.boxes_px[i : i + 1], found.boxes_px)[0].argmax())
         assert found.followed.all()
-        assert iou(whole.boxes_px[i : i + 1], found.boxes_px[best : best + 1])[0, 0] > 0.75
-        away = np.abs(found.landmarks_px[best] - whole.landmarks_px[i]).mean()
-        assert away < 0.04 * size[i]
+        assert iou(full.boxes_px[i : i + 1], found.boxes_px[best : best + 1])[0, 0] > 0.75
+        error_px = np.abs(found.landmarks_px[best] - full.landmarks_px[i]).mean()
+        assert error_px < 0.04 * size[i]
 
 
 def test_regions_beyond_the_edges_are_black_there(six_faces):
-    given = []
+    inputs = []
 
     def network(images, threshold):
-        given.append(images)
+        inputs.append(images)
         side = images.shape[1]
         return [faces_at([[side / 4, side / 4, side * 3 / 4, side * 3 / 4]])] * len(images)
 
@@ -265,18 +256,19 @@ def test_regions_beyond_the_edges_are_black_there(six_faces):
         np.float32,
     )
     found = detector.detect_near(np.full_like(six_faces, 255), boxes, 1.6)
-    # 160 px of the frame are 80 in a whole look at 640 px, 96 are 48; 640 are 320, the most is 160
-    assert [images.shape[:2] for images in given] == [(2, 96), (1, 160)]
-    # a square of 160 px around (30, 40): 50 px of it lie left of the frame, 40 above
-    assert (given[0][0, :, :29] == 0).all() and (given[0][0, 25:, 31:] == 255).all()
-    assert (given[0][0, :23] == 0).all()
-    # the middle half of the square, cut at the frame
+    # At 640 px, the regions of 160 px are scaled to 80 px, so they get inputs of 96 px; the region
+    # of 640 px is scaled to 320 px and gets the largest input.
+    assert [images.shape[:2] for images in inputs] == [(2, 96), (1, 160)]
+    # a square of 160 px around (30, 40): 50 px of it are left of the frame, 40 px above it
+    assert (inputs[0][0, :, :29] == 0).all() and (inputs[0][0, 25:, 31:] == 255).all()
+    assert (inputs[0][0, :23] == 0).all()
+    # the central half of the square, clipped to the frame
     assert found[0].boxes_px.tolist() == [[0, 0, 70, 80]]
     assert found[1].boxes_px.tolist() == [[440, 340, 760, 660]]
 
 
-def test_a_face_that_a_region_cuts_is_not_found_there():
-    """The square around (100, 100, 200, 200) is (85, 85, 215, 215); 3 % of its side are 3.9 px."""
+def test_a_face_that_a_region_cuts_off_is_dropped():
+    """The region of (100, 100, 200, 200) is (85, 85, 215, 215); 3 % of its side is 3.9 px."""
     boxes = [[90, 110, 190, 190], [86, 110, 190, 190], [110, 110, 190, 213], [110, 90, 190, 210]]
 
     def network(images, threshold):
@@ -288,14 +280,14 @@ def test_a_face_that_a_region_cuts_is_not_found_there():
         np.zeros((360, 640, 3), np.uint8), np.array([[100, 100, 200, 200.0]]), 1.3
     )
     assert sorted(found[0].boxes_px.round().tolist()) == [boxes[0], boxes[3]]
-    # where the frame ends with the square, the face ends there as well
+    # at the bottom edge of the frame, the region cannot cut off a face
     at_edge = detector.detect_near(
         np.zeros((215, 640, 3), np.uint8), np.array([[100, 100, 200, 200.0]]), 1.3
     )
     assert sorted(at_edge[0].boxes_px.round().tolist()) == [boxes[0], boxes[3], boxes[2]]
 
 
-def test_regions_are_declined_where_they_cost_more():
+def test_regions_are_declined_if_they_cost_more_than_the_full_frame():
     detector = Detector(INFO, lambda images, threshold: [], FaceOptions(detection_size=320))
     many = np.repeat(np.array([[10, 10, 60, 60]], np.float32), 5, 0)
     assert detector.detect_near(np.zeros((360, 640, 3), np.uint8), many, 1.6) is None

@@ -1,4 +1,4 @@
-"""Pose against known angles and OpenCV, blur against scikit-image, and the rule."""
+"""Pose against known angles and OpenCV, blur against scikit-image, and the usable rule."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from jadfer_cli.faces.quality import (
     head_pose,
     perceptual_blur,
     usable_rule,
-    visible_share,
+    visible_fraction,
 )
 from jadfer_cli.records import Faces
 
@@ -24,14 +24,14 @@ MIRROR = [1, 0, 2, 4, 3]
 
 
 def turn(axis, angle_deg):
-    """Rotation by OpenCV, right-handed about x, y or z (x right, y down, z away)."""
+    """Right-handed rotation about x, y or z (x right, y down, z away), by OpenCV."""
     return cv2.Rodrigues(np.radians(angle_deg) * np.eye(3)["xyz".index(axis)])[0]
 
 
 def project(yaw, pitch, roll, distance_mm=700.0, focal=1280.0, centre=(640, 360)):
-    """Landmarks of the model, turned about its own axes, seen by a pinhole camera."""
-    # Right-handed about y (down), a positive angle turns the nose to the image's left; about
-    # x (right), it turns the nose down: hence the minus signs.
+    """Landmarks of the face model, rotated about its own axes, in a pinhole camera."""
+    # A positive right-handed angle turns the nose to the image's left (about y, which points
+    # down) or down (about x, which points right): hence the minus signs.
     rotation = turn("z", roll) @ turn("y", -yaw) @ turn("x", -pitch)
     points = FACE_MODEL_MM @ rotation.T + [0, 0, distance_mm]
     return points[:, :2] / points[:, 2:] * focal + centre
@@ -58,8 +58,8 @@ def test_known_angles_come_back(yaw, pitch, roll, distance_mm, centre):
 
 
 @pytest.mark.parametrize("focal", [700.0, 2500.0])
-def test_a_wrong_focal_length_costs_little(focal):
-    # At 1 m, a face of 14 cm; FRAME assumes a focal length of 1280.
+def test_a_wrong_focal_length_matters_little(focal):
+    # a face of 14 cm at 1 m; FRAME implies a focal length of 1280 px
     for angles in [(30, 0, 0), (-30, 20, 10), (0, -25, 0), (0, 0, 40)]:
         found = pose(project(*angles, 1000, focal))
         np.testing.assert_allclose(found, angles, atol=3.0)
@@ -78,14 +78,14 @@ def test_signs_by_the_nose(landmark, move_px, which):
 
 
 def test_sign_of_roll_by_an_image_turned_clockwise():
-    # Clockwise as seen: the eye on the right moves down.
+    # clockwise as seen in the image: the eye on the right moves down
     marks = TEMPLATE * 200 + 300
     tilted = (marks - 400) @ np.array([[0.8, 0.6], [-0.6, 0.8]]) + 400  # by atan(0.6 / 0.8)
     assert tilted[1, 1] > tilted[0, 1]
     np.testing.assert_allclose(pose(tilted), [0, 0, 36.87], atol=0.1)
 
 
-def test_frontal_template_reads_zero_anywhere_and_at_any_size():
+def test_the_frontal_template_has_pose_zero_anywhere_and_at_any_size():
     for size in (15, 100, 600):
         for place in ((0, 0), (640, 360), (1200, 30)):
             np.testing.assert_allclose(pose(TEMPLATE * size + place), 0, atol=0.2)
@@ -102,7 +102,7 @@ def test_a_mirrored_face_has_the_opposite_yaw_and_roll(seed, size):
 
 @settings(deadline=None, max_examples=100)
 @given(st.floats(-40, 40), st.floats(-25, 25), st.floats(-170, 170))
-def test_turning_the_picture_changes_roll_alone(yaw, pitch, by_deg):
+def test_rotating_the_image_changes_roll_alone(yaw, pitch, by_deg):
     marks = project(yaw, pitch, 5)
     turned = (marks - 400) @ turn("z", by_deg)[:2, :2].T + 400
     before, after = pose(marks), pose(turned)
@@ -130,7 +130,7 @@ def test_agrees_with_opencv_on_noisy_landmarks():
     assert max(apart) < 10
 
 
-def test_pose_moves_smoothly_through_front():
+def test_pose_varies_smoothly_through_frontal():
     yaws = [pose(project(yaw, 3, 0))[0] for yaw in np.linspace(-60, 60, 241)]
     assert np.diff(yaws).min() > 0 and np.diff(yaws).max() < 1.5
 
@@ -140,7 +140,7 @@ def test_pose_moves_smoothly_through_front():
 def test_any_landmarks_give_finite_angles(values):
     marks = np.array(values).reshape(1, 5, 2)
     assert np.isfinite(head_pose(marks, (640, 480))).all()
-    assert np.isfinite(visible_share(marks, (640, 480))).all()
+    assert np.isfinite(visible_fraction(marks, (640, 480))).all()
 
 
 def test_equal_and_collinear_landmarks():
@@ -158,23 +158,23 @@ def textured(seed, sigma):
 @pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0, 4.0, 8.0])
 def test_blur_equals_scikit_image(sigma):
     crops = np.stack([textured(seed, sigma) for seed in range(3)])
-    crops[2, :, 56:] = 255  # and one with a hard edge
+    crops[2, :, 56:] = 255  # one with a hard edge
     greys = [cv2.cvtColor(c, cv2.COLOR_RGB2GRAY) for c in crops]
     reference = [blur_effect(grey, h_size=11) for grey in greys]
     np.testing.assert_allclose(perceptual_blur(crops), reference, atol=1e-3)
 
 
-def test_blur_grows_with_blur_and_flat_is_blurred():
+def test_blurrier_crops_have_higher_values_and_a_flat_crop_the_highest():
     values = perceptual_blur(np.stack([textured(0, s) for s in (0.5, 1, 2, 4, 8)]))
     assert (np.diff(values) > 0.02).all() and values[0] < 0.4 and values[-1] > 0.8
     assert perceptual_blur(np.full((1, 112, 112, 3), 90, np.uint8)).tolist() == [1.0]
 
 
-def test_visible_share_by_hand():
-    # The crop is the landmarks' template square: 100 px here.
+def test_visible_fraction_by_hand():
+    # the crop is the template's unit square, 100 px here
     places = np.array([[200, 200], [-50, 200], [-50, -50], [5000, 5000]])
-    shares = visible_share(TEMPLATE * 100 + places[:, None], (640, 480))
-    np.testing.assert_allclose(shares, [1, 0.5, 0.25, 0], atol=1e-3)
+    fractions = visible_fraction(TEMPLATE * 100 + places[:, None], (640, 480))
+    np.testing.assert_allclose(fractions, [1, 0.5, 0.25, 0], atol=1e-3)
 
 
 GOOD = dict(interocular=40.0, blur=0.4, yaw=0.0, pitch=0.0, score=0.9, visible=1.0)
@@ -200,12 +200,12 @@ def test_each_limit_of_the_rule(name, last, beyond):
         assert usable_rule(*arrays).tolist() == [usable]
 
 
-def test_assess_gives_the_record():
+def test_assess_by_hand():
     image = np.tile(textured(0, 1.0), (5, 6, 1))[:480, :640]
     marks = np.stack([TEMPLATE * 100 + [200, 100], TEMPLATE * 20 + [400, 300]])
     found = faces_at(marks)
     judged = assess(crop(image, found.landmarks_px), found, (640, 480))
-    # The eyes are 0.365 of the template apart.
+    # in the template the eyes are 0.365 apart
     np.testing.assert_allclose(judged.interocular_px, [36.5, 7.3], rtol=1e-4)
     np.testing.assert_allclose(judged.roll_deg, 0, atol=1e-3)
     assert judged.usable.tolist() == [True, False]

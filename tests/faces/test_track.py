@@ -1,13 +1,15 @@
-"""Ids: hand-made scenes, invariants over generated ones, and the choice of tracks."""
+"""Track IDs: hand-made scenes, invariants over generated ones, and the choice of tracks."""
 
 import warnings
 
 import numpy as np
 import pytest
+import trackers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jadfer_cli.faces.track import FaceTracker, TrackStats, lasting_tracks
+from jadfer_cli.faces.tracker_library import LibraryTracker
 from jadfer_cli.options import TRACKERS, FaceOptions
 from jadfer_cli.records import Faces
 
@@ -24,7 +26,7 @@ def faces(*centres_sizes, score=0.9):
 
 
 def follow(name, scene, fps=25.0, times=None, **options):
-    """Ids a frame for a list of Faces."""
+    """The IDs in each frame of a scene, which is a list of Faces."""
     tracker = FaceTracker(FaceOptions(tracker=name, **options), fps)
     times = np.arange(len(scene)) / fps if times is None else times
     return [tracker.update(found, float(t)).tolist() for found, t in zip(scene, times, strict=True)]
@@ -99,16 +101,16 @@ def test_a_face_of_another_size_in_the_same_place_is_new(name):
 
 @both
 def test_a_lost_face_does_not_drift_away_with_its_last_speed(name):
-    # It walks right at 8 px a frame, is hidden for 0.8 s, and stands where it was lost:
-    # the filter's prediction is 160 px further on.
+    # It moves right at 8 px per frame, is hidden for 0.8 s, and reappears where it was lost; the
+    # filter's prediction is 160 px away.
     walk = [faces((100 + 8 * i, 100, 40)) for i in range(15)]
     scene = walk + [Faces.none()] * 20 + [faces((216, 100, 40))] * 5
     assert [i for i in follow(name, scene) if i] == [[0]] * 20
 
 
 @both
-def test_a_drifting_prediction_does_not_take_over_a_stranger(name):
-    # Where the prediction ends (216 + 8 * 21 = 384), four sizes away, another face appears.
+def test_a_drifting_prediction_does_not_take_over_another_face(name):
+    # Another face appears where the prediction ends (216 + 8 * 21 = 384), four face sizes away.
     walk = [faces((100 + 8 * i, 100, 40)) for i in range(15)]
     scene = walk + [Faces.none()] * 20 + [faces((384 + 8 * i, 100, 40)) for i in range(5)]
     assert [i for i in follow(name, scene) if i] == [[0]] * 15 + [[1]] * 5
@@ -119,7 +121,7 @@ def test_neighbours_do_not_swap_when_one_is_missed(name):
     left, right = (100, 100, 40), (160, 100, 40)
     scene, wanted = [], []
     for i in range(60):
-        hidden = (i // 6) % 3  # none, the left one, the right one, for six frames each
+        hidden = (i // 6) % 3  # nobody, the left one, the right one; six frames each
         shown = [p for k, p in enumerate((left, right)) if hidden != k + 1]
         scene.append(faces(*shown))
         wanted.append([k for k in range(2) if hidden != k + 1])
@@ -130,9 +132,9 @@ def test_neighbours_do_not_swap_when_one_is_missed(name):
 @pytest.mark.parametrize("score", [0.3, 0.9])
 @pytest.mark.parametrize("start", [0, 20], ids=["steady pan", "pan that begins with the miss"])
 def test_a_pan_carries_ids_along_also_through_a_miss(name, score, start):
-    # Three people 120 px apart; the camera pans 9 px a frame, so within a miss of 13 frames
-    # the neighbour comes to stand where the missed one was lost. A filter knows the steady
-    # pan; the one that begins with the miss only the others tell.
+    # Three people stand 120 px apart and the camera pans 9 px per frame, so in the 13 frames
+    # without the middle one her neighbour reaches the place where she was lost. A filter predicts
+    # the steady pan. If the pan begins with the miss, only the other faces reveal it.
     rng = np.random.default_rng(0)
     scene, wanted = [], []
     for i in range(70):
@@ -147,8 +149,8 @@ def test_a_pan_carries_ids_along_also_through_a_miss(name, score, start):
 
 
 @both
-def test_one_other_face_tells_of_a_pan_too(name):
-    # The pan of 9 px a frame begins with the miss of 13 frames: 117 px, 2.7 face sizes.
+def test_a_single_other_face_reveals_a_pan_too(name):
+    # A pan of 9 px per frame begins with a miss of 13 frames: 117 px, 2.7 face sizes.
     scene, wanted = [], []
     for i in range(50):
         people = [0] if 20 <= i < 33 else [0, 1]
@@ -160,9 +162,9 @@ def test_one_other_face_tells_of_a_pan_too(name):
 
 @both
 @pytest.mark.parametrize("score", [0.3, 0.9])
-def test_a_walk_goes_on_behind_a_pillar(name, score):
-    # Two people walk apart at 12 px a frame and are both missed for 4 frames: each returns
-    # 60 px further on, 1.5 sizes, where only the library's prediction has it.
+def test_a_walk_continues_behind_a_pillar(name, score):
+    # Two people walk apart at 12 px per frame and are both missed for 4 frames. Each reappears
+    # 60 px (1.5 face sizes) further on, where only the library's motion model expects it.
     scene, wanted = [], []
     for i in range(40):
         order = [[0, 1], [1, 0]][i % 2] if not 20 <= i < 24 else []
@@ -174,7 +176,7 @@ def test_a_walk_goes_on_behind_a_pillar(name, score):
 
 @both
 def test_a_face_keeps_its_place_while_another_walks(name):
-    # One other face moves 6 px a frame: no pan, the missed one returns where it left.
+    # The other face moves 6 px per frame without a pan; the missed one returns where it was lost.
     scene = [faces((100, 100, 40), (300 + 6 * i, 100, 40)) for i in range(12)]
     scene += [faces((300 + 6 * i, 100, 40)) for i in range(12, 30)]
     scene += [faces((100, 100, 40), (300 + 6 * i, 100, 40)) for i in range(30, 34)]
@@ -192,19 +194,19 @@ def test_a_zoom_keeps_ids(name):
 
 @both
 def test_faces_that_pass_each_other_stay_two(name):
-    # They cross at different heights and touch; the ids must be two throughout.
+    # They pass at different heights and touch; there must be two IDs throughout.
     scene = [faces((100 + 6 * i, 100, 40), (400 - 6 * i, 125, 40)) for i in range(50)]
     assert follow(name, scene) == [[0, 1]] * 50
 
 
 @both
-def test_time_that_stands_still_or_goes_back_is_survived(name):
+def test_time_may_stand_still_or_go_back(name):
     scene = [faces((100, 100, 40), (300, 100, 40))] * 6
     assert follow(name, scene, times=[0, 0, 0.04, 0.02, float("nan"), 0.08]) == [[0, 1]] * 6
 
 
 @both
-def test_duplicates_and_points_get_ids_of_their_own(name):
+def test_duplicates_and_points_get_their_own_ids(name):
     scene = [faces((100, 100, 40), (100, 100, 40), (200, 100, 0), (200, 100, 0))] * 5
     for ids in follow(name, scene):
         assert sorted(set(ids)) == sorted(ids) and min(ids) >= 0
@@ -213,31 +215,34 @@ def test_duplicates_and_points_get_ids_of_their_own(name):
 @both
 def test_a_failure_inside_the_library_costs_no_id(name, monkeypatch):
     tracker = FaceTracker(FaceOptions(tracker=name), 25)
+    library = LibraryTracker(name, 25, keep_s=1.0)
     found = faces((100, 100, 40), (300, 100, 40))
     for i in range(5):
         tracker.update(found, i / 25)
-    inner = tracker._library._tracker
-    real = inner.update
+        assert library.propose(found, i / 25).max() < 2
 
     def fail(*args, **kwargs):
         raise np.linalg.LinAlgError("singular matrix")
 
-    monkeypatch.setattr(inner, "update", fail)
-    assert tracker.update(found, 0.2).tolist() == [0, 1]
-    monkeypatch.setattr(inner, "update", real)
-    turned = found.take(np.array([1, 0]))
-    assert [tracker.update(turned, 0.24 + i / 25).tolist() for i in range(4)] == [[1, 0]] * 4
-    # Its ids began again at 0, which was somebody else's; what it proposes goes on.
-    assert tracker._library.propose(turned, 0.5).min() >= 2
+    with monkeypatch.context() as patch:
+        for kind in (trackers.ByteTrackTracker, trackers.OCSORTTracker):
+            patch.setattr(kind, "update", fail)
+        assert tracker.update(found, 0.2).tolist() == [0, 1]
+        assert library.propose(found, 0.2).tolist() == [-1, -1]
+    swapped = found.take(np.array([1, 0]))
+    assert [tracker.update(swapped, 0.24 + i / 25).tolist() for i in range(4)] == [[1, 0]] * 4
+    # After the reset the library's IDs start at 0 again, which still belongs to another track.
+    proposed = [library.propose(swapped, 0.24 + i / 25) for i in range(4)][-1]
+    assert proposed.min() >= 2
 
 
 @pytest.mark.parametrize("fps", [0.0, -1.0, float("nan"), float("inf")])
-def test_an_unknown_rate_is_survived(fps):
+def test_the_rate_may_be_unknown(fps):
     tracker = FaceTracker(FaceOptions(), fps)
     assert [tracker.update(faces((9, 9, 9)), i / 10).tolist() for i in range(3)] == [[0]] * 3
 
 
-def test_nothing_is_warned_of():
+def test_no_warning_is_raised():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         follow("ocsort", [faces((100, 100, 0)), faces((100, 100, 40))] * 3)
@@ -253,7 +258,7 @@ def test_nothing_is_warned_of():
     pan=st.floats(-0.15, 0.15),
 )
 def test_people_who_stand_apart_never_swap(seed, name, people, size, fps, pan):
-    """Jitter, misses below the gap, a pan, any order, weak scores: each person one id."""
+    """Jitter, short misses, a pan, any order, weak scores: each person keeps one ID."""
     rng = np.random.default_rng(seed)
     tracker = FaceTracker(FaceOptions(tracker=name), fps)
     home = np.stack([np.arange(people) * 2.2 * size, rng.uniform(0, 0.5, people) * size], axis=1)
@@ -289,7 +294,7 @@ def test_people_who_stand_apart_never_swap(seed, name, people, size, fps, pan):
         max_size=12,
     ),
 )
-def test_ids_are_always_there_unique_and_counted_up(name, scene):
+def test_every_face_has_an_id_and_ids_are_unique_and_consecutive(name, scene):
     tracker = FaceTracker(FaceOptions(tracker=name), 25)
     time_s, seen = 0.0, set()
     for step, people in scene:
@@ -311,7 +316,7 @@ def test_stats_add_up_by_hand():
     assert stats.area_px2 == {3: 1000.0, 1: 400.0}
 
 
-def test_lasting_tracks_weigh_time_by_size():
+def test_lasting_tracks_weight_duration_by_size():
     # 0: 2 s of 10 px = 20; 1: 1 s of 30 px = 30; 2 and 3: 1 s of 5 px = 5 each.
     stats = TrackStats()
     for frame in range(8):

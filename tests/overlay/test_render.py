@@ -114,7 +114,7 @@ def test_frames_times_and_sound_are_kept(clip, tmp_path):
     ("ending", "codec", "out", "says"),
     [
         ("mkv", "libopus", "o.mp4", ""),
-        ("mkv", "pcm_s16le", "o.mp4", "encoded anew as AAC"),
+        ("mkv", "pcm_s16le", "o.mp4", "converted to AAC"),
         ("mkv", "pcm_s16le", "o.mkv", ""),
         ("mov", "aac", "o.mov", ""),
     ],

@@ -13,8 +13,9 @@ from tolerances import FASTER_DETECTION_MEAN, HALF_MAX, OTHER_MACHINE, SAME_MACH
 
 from jadfer_cli import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.faces import align
-from jadfer_cli.faces.follow import follow, iou
-from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.faces.follow import follow
+from jadfer_cli.geometry import iou
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.result_metadata import result_metadata
@@ -89,7 +90,7 @@ def test_the_demo_has_the_same_rows(device):
     overlap, differ = np.array(overlap), np.array(differ)
     assert len(overlap) == 60 and overlap.min() > 0.9
     assert differ.mean() < FASTER_DETECTION_MEAN
-    # faces for which CenterFace chose the same cell; see faces/test_pictures.py
+    # faces for which CenterFace chose the same cell; see faces/torch/test_frames.py
     same = overlap > (0.98 if device == "cpu" else 0.96)
     assert same.mean() > 0.8
     assert differ[same].max() < (OTHER_MACHINE if device == "cpu" else HALF_MAX)

@@ -124,8 +124,10 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
 
     judged, looks, shown = [], [], []
     detector = annotator.networks.detector
-    audited, detect = reader.audit, detector.detect
-    monkeypatch.setattr(reader, "audit", lambda *a: (judged.append(j) or j for j in audited(*a)))
+    check_frames, detect = reader.check_frames, detector.detect
+    monkeypatch.setattr(
+        reader, "check_frames", lambda *a: (judged.append(j) or j for j in check_frames(*a))
+    )
     monkeypatch.setattr(detector, "detect", lambda image: looks.append(1) or detect(image))
     metadata = annotator.annotate_to(clip, out, progress=shown.append)
     same(pd.read_parquet(out), whole)

@@ -1,4 +1,4 @@
-"""What packet bytes prove, on packets written by hand."""
+"""Damage and picture types from the bytes of packets, which are written by hand."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def nal(body: bytes) -> bytes:
     return len(body).to_bytes(4, "big") + body
 
 
-def test_an_intact_h264_slice_is_a_picture_and_tells_whether_it_is_a_reference() -> None:
+def test_an_intact_h264_slice_is_a_picture_and_says_if_it_is_a_reference() -> None:
     inspector = PacketInspector("h264", AVCC)
     reference = inspector.inspect(nal(b"\x06sei") + nal(b"\x65\x88\x84\x01"))  # ref_idc 3, IDR
     assert reference.picture and reference.reference and not reference.damaged
@@ -22,26 +22,26 @@ def test_an_intact_h264_slice_is_a_picture_and_tells_whether_it_is_a_reference()
 
 @pytest.mark.parametrize("body", [b"\x00\x00\x00", b"\x00\x00\x01", b"\x00\x00\x02"])
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
-def test_bytes_that_the_standards_forbid_inside_a_slice_are_damage(codec: str, body: bytes) -> None:
+def test_forbidden_bytes_inside_a_slice_are_damage(codec: str, body: bytes) -> None:
     head = b"\x41\x88" if codec == "h264" else b"\x02\x01"
     inspector = PacketInspector(codec, AVCC if codec == "h264" else HVCC)
     assert inspector.inspect(nal(head + body + b"\x55")).damaged
     assert not inspector.inspect(nal(head + b"\x00\x00\x03" + b"\x55")).damaged
 
 
-def test_lengths_that_do_not_fill_the_packet_are_damage() -> None:
+def test_lengths_that_do_not_add_up_to_the_packet_are_damage() -> None:
     inspector = PacketInspector("h264", AVCC)
     assert inspector.inspect(nal(b"\x41\x88\x55")[:-1]).damaged
     assert inspector.inspect(bytes(40)).damaged
 
 
-def test_trailing_zeros_are_tolerated_until_they_are_many() -> None:
+def test_a_few_trailing_zeros_are_tolerated_but_not_many() -> None:
     inspector = PacketInspector("h264", AVCC)
     assert not inspector.inspect(nal(b"\x41\x88\x55\x00\x00")).damaged
     assert inspector.inspect(nal(b"\x41\x88\x55" + bytes(64))).damaged
 
 
-def test_a_packet_without_a_slice_carries_no_picture() -> None:
+def test_a_packet_without_a_slice_contains_no_picture() -> None:
     facts = PacketInspector("h264", AVCC).inspect(nal(b"\x0c\xff\x80"))  # filler data
     assert not facts.picture and not facts.damaged
     assert not PacketInspector("h264", AVCC).inspect(b"").picture
@@ -49,7 +49,7 @@ def test_a_packet_without_a_slice_carries_no_picture() -> None:
 
 
 @pytest.mark.parametrize("codec", ["vp8", "vp9", "av1", "mpeg4"])
-def test_a_run_of_zeros_is_damage_where_payload_is_entropy_coded(codec: str) -> None:
+def test_a_run_of_zeros_is_damage_if_the_payload_is_entropy_coded(codec: str) -> None:
     inspector = PacketInspector(codec, None)
     assert inspector.inspect(b"\x92" * 40 + bytes(64) + b"\x11").damaged
     assert not inspector.inspect(b"\x92" * 40 + bytes(63) + b"\x11").damaged
@@ -64,19 +64,19 @@ def test_hidden_reference_pictures_of_vp8_and_vp9_are_not_shown() -> None:
     assert vp9.inspect(bytes([0b10000110, 1])).shown
     assert not vp9.inspect(bytes([0b10000100, 1])).shown
     assert vp9.inspect(bytes([0b10001000, 1])).shown  # show_existing_frame
-    # profile 3 has a reserved bit before them
+    # in profile 3 these bits follow a reserved one
     assert not vp9.inspect(bytes([0b10110010, 1])).shown
     assert vp9.inspect(bytes([0b10110011, 1])).shown
 
 
-def test_a_superframe_of_vp9_is_told_by_both_ends_of_its_index() -> None:
+def test_a_vp9_superframe_is_recognised_by_both_ends_of_its_index() -> None:
     vp9 = PacketInspector("vp9", None)
     hidden = bytes([0b10000100, 1, 2, 3])
-    # marker 110, sizes of 1 byte (00), 2 frames (001): index of 2 + 2 x 1 bytes
+    # marker 110, sizes of 1 byte (00), 2 frames (001): an index of 2 + 2 x 1 bytes
     assert vp9.inspect(hidden + b"\x86\x01" + b"\xc1\x04\x02\xc1").shown
-    # sizes of 2 bytes (01): index of 2 + 2 x 2 bytes
+    # sizes of 2 bytes (01): an index of 2 + 2 x 2 bytes
     assert vp9.inspect(hidden + b"\x86\x01" + b"\xc9\x04\x00\x02\x00\xc9").shown
-    # a hidden picture whose payload happens to end in such a byte
+    # a hidden picture whose payload happens to end with such a byte
     assert not vp9.inspect(hidden + b"\xc1").shown
     assert not vp9.inspect(hidden + b"\x55\x04\x02\xc1").shown
     assert not vp9.inspect(bytes([0b10000100, 0xC1])).shown  # shorter than the index would be

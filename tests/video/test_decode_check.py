@@ -1,4 +1,4 @@
-"""Seeks that fail: the frames come from the start of the file instead, undamaged."""
+"""Seeks that fail: decoding starts at the beginning of the file instead."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from jadfer_cli.records import CORRUPT, OK
-from jadfer_cli.video import decode_check as audit_module
-from jadfer_cli.video.decode_check import audit
+from jadfer_cli.video import decode_check
+from jadfer_cli.video.decode_check import check_frames
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
@@ -20,7 +20,7 @@ N = 320
 
 
 class _Container:
-    """A container whose seek raises, or leads to the end of the file."""
+    """A container whose seek raises an error, or goes to the end of the file."""
 
     def __init__(self, real: Any, fault: str) -> None:
         self._real, self._fault, self._at_end = real, fault, False
@@ -37,36 +37,36 @@ class _Container:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frames = [media.numbered_frame(k % 256, 64, 48) for k in range(N)]
-    return media.make_video(tmp_path_factory.mktemp("audit") / "clip.mp4", frames, gop=50)
+    return media.make_video(tmp_path_factory.mktemp("checked") / "clip.mp4", frames, gop=50)
 
 
 @pytest.fixture(params=["raises", "ends"])
 def faulty(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = audit_module.open_container
+    real = decode_check.open_container
 
     @contextmanager
     def opened(path: str) -> Iterator[tuple[Any, Any]]:
-        with honest(path) as (container, stream):
+        with real(path) as (container, stream):
             yield _Container(container, request.param), stream
 
-    monkeypatch.setattr(audit_module, "open_container", opened)
+    monkeypatch.setattr(decode_check, "open_container", opened)
 
 
 @pytest.mark.usefixtures("faulty")
-def test_after_a_seek_that_fails_all_is_decoded_from_the_start(clip: Path) -> None:
-    judged = list(audit(probe(str(clip)), 300, 303))
-    assert [j.index for j in judged] == list(range(304))
-    assert all(j.status == OK and j.picture is not None for j in judged)
+def test_after_a_failed_seek_all_frames_are_decoded_from_the_start(clip: Path) -> None:
+    checked = list(check_frames(probe(str(clip)), 300, 303))
+    assert [frame.index for frame in checked] == list(range(304))
+    assert all(frame.status == OK and frame.picture is not None for frame in checked)
 
 
 @pytest.mark.usefixtures("faulty")
-def test_the_reader_gives_the_right_pictures_all_the_same(clip: Path) -> None:
+def test_after_a_failed_seek_the_reader_returns_the_right_pictures(clip: Path) -> None:
     with VideoReader(probe(str(clip)), np.array([300, 310])) as reader:
         frames = list(reader)
     assert [media.read_number(np.asarray(f.image_rgb)) for f in frames] == [300 % 256, 310 % 256]
 
 
-def test_frames_that_never_come_out_are_corrupt_after_a_seek_that_worked(
+def test_frames_that_are_never_decoded_are_corrupt_after_a_successful_seek(
     clip: Path, tmp_path: Path
 ) -> None:
     seen = probe(str(clip))
@@ -75,9 +75,10 @@ def test_frames_that_never_come_out_are_corrupt_after_a_seek_that_worked(
         if pts >= seen.pts[300]:
             content[offset : offset + size] = bytes(size)
     (tmp_path / "hurt.mp4").write_bytes(content)
-    status = {j.index: j.status for j in audit(probe(str(tmp_path / "hurt.mp4")), 290, N - 1)}
+    hurt = probe(str(tmp_path / "hurt.mp4"))
+    status = {frame.index: frame.status for frame in check_frames(hurt, 290, N - 1)}
     assert status[290] == OK
     assert {status[k] for k in range(302, N)} == {CORRUPT}
-    # the key frame sought is lost too: what lies before it is decoded instead
-    judged = list(audit(probe(str(tmp_path / "hurt.mp4")), 305, N - 1))
-    assert [j.status for j in judged if j.index >= 305] == [CORRUPT] * (N - 305)
+    # the key frame of the seek is lost as well, so decoding starts at an earlier one
+    checked = list(check_frames(hurt, 305, N - 1))
+    assert [frame.status for frame in checked if frame.index >= 305] == [CORRUPT] * (N - 305)

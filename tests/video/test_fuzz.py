@@ -1,4 +1,4 @@
-"""Damaged videos give frames or a JadferError; the long form is tests/bench/fuzz.py."""
+"""Damaged videos give frames or a JadferError; tests/bench/fuzz.py is the long version."""
 
 import os
 import signal
@@ -37,8 +37,8 @@ def test_damaged_videos_give_frames_or_an_error(seeds, child, tmp_path):
     assert not bad
 
 
-def test_the_child_tells_what_happened(seeds, child, tmp_path):
-    """The judge itself: an intact file, none at all, a child that dies, one that hangs."""
+def test_the_child_reports_what_happened(seeds, child, tmp_path):
+    """The child itself: an intact file, a missing one, a child that hangs, one that crashes."""
     path = tmp_path / "intact.mp4"
     path.write_bytes(seeds[0].data)
     intact = child.judge(path)

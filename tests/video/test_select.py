@@ -1,4 +1,4 @@
-"""Which frames are selected, on timelines by hand and on those of real containers."""
+"""The selection of frames, on hand-written timelines and on those of real containers."""
 
 from fractions import Fraction
 from itertools import chain, pairwise
@@ -17,7 +17,7 @@ from jadfer_cli.video.timeline import probe, select
 
 
 def info(time_s: list[float], time_base_s: float = 1e-6) -> VideoInfo:
-    """A timeline by hand; each frame lasts until the next, the last 0.1 s."""
+    """A hand-written timeline; each frame is shown until the next, the last for 0.1 s."""
     times = np.array(time_s, np.float64)
     return VideoInfo(
         path="clip.mp4",
@@ -38,7 +38,7 @@ def info(time_s: list[float], time_base_s: float = 1e-6) -> VideoInfo:
     )
 
 
-TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames a second
+TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames per second
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ TENTHS = [k / 10 for k in range(20)]  # 2 s at 10 frames a second
         (VideoOptions(), list(range(20))),
         (VideoOptions(every=7), [0, 7, 14]),
         (VideoOptions(start_s=0.5, every=4), [5, 9, 13, 17]),
-        (VideoOptions(start_s=0.5, end_s=0.9), [5, 6, 7, 8]),  # the end is left out
+        (VideoOptions(start_s=0.5, end_s=0.9), [5, 6, 7, 8]),  # the end is exclusive
         (VideoOptions(fps=5), list(range(0, 20, 2))),
         (VideoOptions(fps=10), list(range(20))),
         (VideoOptions(fps=100), list(range(20))),
@@ -61,7 +61,7 @@ def test_select(options: VideoOptions, expected: list[int]) -> None:
     assert select(info(TENTHS), options).tolist() == expected
 
 
-def test_select_by_fps_follows_the_times_of_a_varying_rate() -> None:
+def test_select_by_fps_follows_the_times_of_a_variable_rate() -> None:
     # slots of 0.5 s: [0, .1, .4] [.55] [] [1.6] [2.0, 2.1, 2.49]
     assert select(info([0, 0.1, 0.4, 0.55, 1.6, 2.0, 2.1, 2.49]), VideoOptions(fps=2)).tolist() == [
         *(0, 3, 4, 5)
@@ -69,7 +69,7 @@ def test_select_by_fps_follows_the_times_of_a_varying_rate() -> None:
 
 
 def test_select_loses_no_frame_to_rounded_stamps() -> None:
-    rounded = [round(k / 30, 3) for k in range(90)]  # 30 frames a second in milliseconds
+    rounded = [round(k / 30, 3) for k in range(90)]  # 30 frames per second, in milliseconds
     assert len(select(info(rounded, 0.001), VideoOptions(fps=30))) == 90
 
 
@@ -77,17 +77,17 @@ def test_select_loses_no_frame_to_rounded_stamps() -> None:
     gaps=st.lists(st.floats(0.001, 2.0), min_size=1, max_size=60),
     fps=st.floats(0.2, 60),
 )
-def test_select_by_fps_never_takes_more_than_asked(gaps: list[float], fps: float) -> None:
+def test_select_by_fps_never_selects_more_than_requested(gaps: list[float], fps: float) -> None:
     times = np.concatenate([[0.0], np.cumsum(gaps)])
     taken = select(info(times.tolist()), VideoOptions(fps=fps))
     assert taken[0] == 0 and (np.diff(taken) > 0).all()
     assert len(taken) <= np.floor((times[-1] + 1e-6) * fps) + 1
-    # a frame is left out only if one less than a slot before it was taken
+    # a frame is omitted only if one was selected less than a slot before it
     for index in set(range(len(times))) - set(taken.tolist()):
         assert times[index] - times[taken[taken < index][-1]] < 1 / fps + 1e-6
 
 
-def test_select_nothing_left_names_the_length() -> None:
+def test_the_error_for_an_empty_range_states_the_length() -> None:
     with pytest.raises(VideoError, match=r"clip\.mp4 has no frame within --start 9.*2\.000 s long"):
         select(info(TENTHS), VideoOptions(start_s=9))
     with pytest.raises(VideoError, match=r"--start 0\.51 --end 0\.59"):
@@ -101,7 +101,7 @@ NTSC = Fraction(30000, 1001)
 CONTAINERS: list[tuple[str, dict[str, Any]]] = [
     ("25.mp4", {}),
     ("25.mkv", {}),
-    ("25.avi", {"codec": "mpeg4"}),  # a tick of AVI is a frame, 0.04 s
+    ("25.avi", {"codec": "mpeg4"}),  # in AVI a tick is a frame, 0.04 s
     ("25b.avi", {}),
     ("ntsc.mp4", {"fps": NTSC}),
     ("ntsc.mkv", {"fps": NTSC}),  # rounded to milliseconds
@@ -124,12 +124,12 @@ def segment(video: VideoInfo, start_s: float | None, end_s: float | None) -> lis
 
 
 @pytest.mark.parametrize("name", ["25.mp4", "25.mkv", "25.avi", "25b.avi"])
-def test_one_second_at_25_frames_a_second_is_frame_25(
+def test_one_second_at_25_frames_per_second_is_frame_25(
     infos: dict[str, VideoInfo], name: str
 ) -> None:
     assert segment(infos[name], None, 1.0) == list(range(25))
     assert segment(infos[name], 1.0, None) == list(range(25, N))
-    # 0.99 s lies within frame 24, which began before it, so frame 25 is the first
+    # frame 24 is shown at 0.99 s but began earlier, so frame 25 is the first
     assert segment(infos[name], 0.99, 1.01) == [25]
 
 
@@ -143,11 +143,11 @@ def test_the_exact_time_of_a_frame_finds_it_among_rounded_stamps(
 
 @pytest.mark.parametrize("name", [name for name, _ in CONTAINERS])
 @given(data=st.data())
-def test_adjoining_segments_share_no_frame_and_leave_none_out(
+def test_adjacent_segments_neither_share_nor_omit_a_frame(
     infos: dict[str, VideoInfo], name: str, data: st.DataObject
 ) -> None:
     video = infos[name]
-    # any times, and those where it is close: stamps as rounded, exact, and typed by hand
+    # any times, and critical ones: time stamps as rounded, as exact values, as typed by users
     stamps = [*video.time_s.tolist(), *(k * 1001 / 30000 for k in range(N))]
     near = st.builds(lambda t, d: max(t + d, 0.0), st.sampled_from(stamps), st.floats(-2e-3, 2e-3))
     typed = st.sampled_from(stamps).map(lambda t: round(t, 3))
@@ -159,7 +159,7 @@ def test_adjoining_segments_share_no_frame_and_leave_none_out(
     assert start + rest == list(range(N))
 
 
-def test_segments_of_frames_with_one_stamp_or_only_one_frame() -> None:
+def test_segments_of_frames_with_equal_stamps_and_of_a_single_frame() -> None:
     doubled = info([0.0, 0.0, 0.0, 0.5, 0.5], 0.5)  # the median gap is 0
     assert segment(doubled, None, 0.5) == [0, 1, 2]
     assert segment(doubled, 0.5, None) == [3, 4]

@@ -1,4 +1,4 @@
-"""Times of every shown frame, and what is refused."""
+"""The times of all shown frames, and the files that are refused."""
 
 import os
 import shutil
@@ -29,14 +29,14 @@ def make(folder: Path, name: str = "clip.mp4", **how: object) -> Path:
 def test_constant_rates(tmp_path: Path, name: str, fps: Fraction) -> None:
     seen = probe(str(make(tmp_path, name, fps=fps)))
     expected = np.arange(12) / float(fps)
-    # Matroska rounds to milliseconds, MPEG-TS to 1/90000 s; each stamp by itself, not the sum
+    # Matroska rounds each time stamp to milliseconds, MPEG-TS to 1/90000 s; errors do not add up
     assert np.abs(seen.time_s - expected).max() < 0.00101
     assert np.abs(seen.duration_s - 1 / float(fps)).max() < 0.00201
     assert seen.time_s[0] == 0.0 and seen.n_frames == seen.n_packets == 12
     assert seen.nominal_fps == pytest.approx(float(fps), rel=0.02)
 
 
-def test_varying_rate_and_late_start_in_matroska(tmp_path: Path) -> None:
+def test_variable_rate_and_late_start_in_matroska(tmp_path: Path) -> None:
     stamps = [500, 540, 600, 610, 700, 900, 901, 950, 1000, 1500, 1600, 1610]
     seen = probe(str(make(tmp_path, "clip.mkv", pts=stamps)))
     assert seen.start_offset_s == pytest.approx(0.5, abs=1e-9)
@@ -47,25 +47,25 @@ def test_varying_rate_and_late_start_in_matroska(tmp_path: Path) -> None:
     assert seen.stamped
 
 
-def test_an_edit_list_hides_what_it_cuts_away(tmp_path: Path) -> None:
+def test_an_edit_list_hides_frames(tmp_path: Path) -> None:
     whole = make(tmp_path, "whole.mp4", gop=12)
-    # Cut at 0.2 s without encoding: the frames from the key frame on stay in the file but
-    # the edit list says that they are not shown.
+    # A cut at 0.2 s without encoding keeps the frames from the key frame on, and hides them with an
+    # edit list.
     cut = media.run_ffmpeg("-ss", "0.2", "-i", str(whole), "-c", "copy", to=tmp_path / "cut.mp4")
     seen = probe(str(cut))
     assert (seen.n_frames, seen.n_packets) == (7, 12)
     assert seen.time_s == pytest.approx(np.arange(7) / 25, abs=1e-9)
 
 
-def test_raw_streams_count_their_stated_rate(tmp_path: Path) -> None:
+def test_raw_streams_use_the_stated_rate(tmp_path: Path) -> None:
     raw = media.run_ffmpeg("-i", str(make(tmp_path)), "-c", "copy", to=tmp_path / "clip.264")
     seen = probe(str(raw))
     assert not seen.stamped
     assert seen.time_s == pytest.approx(np.arange(12) / 25, abs=1e-6)
-    assert "without time stamps" in " ".join(seen.warnings)
+    assert "have no time stamps" in " ".join(seen.warnings)
 
 
-def test_stamps_in_decoding_order_are_not_trusted_to_name_pictures(tmp_path: Path) -> None:
+def test_time_stamps_in_decoding_order_do_not_identify_pictures(tmp_path: Path) -> None:
     assert not probe(str(make(tmp_path, "clip.avi"))).stamped  # H.264 with B-frames in AVI
     assert probe(str(make(tmp_path, "clip.mp4"))).stamped
 
@@ -112,7 +112,7 @@ def test_names_that_look_like_protocols_are_files(tmp_path: Path) -> None:
         assert probe(str(tmp_path / name)).n_frames == 12
 
 
-# --- what is refused ---
+# --- files that are refused ---
 
 
 def refusal(path: Path) -> str:
@@ -146,7 +146,7 @@ def test_empty(tmp_path: Path) -> None:
 def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clip = make(tmp_path)
     clip.chmod(0)
-    if os.access(clip, os.R_OK):  # root reads everything
+    if os.access(clip, os.R_OK):  # root can read everything
 
         def denied(*_: object, **__: object) -> None:
             raise PermissionError(13, "Permission denied")
@@ -157,7 +157,7 @@ def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_devices_and_pipes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    assert "a device or a pipe" in refusal(tmp_path / "pipe.mp4")  # and does not wait for it
+    assert "a device or a pipe" in refusal(tmp_path / "pipe.mp4")  # without waiting for data
     assert "a device or a pipe" in refusal(Path("/dev/null"))
 
 
@@ -192,7 +192,7 @@ def test_truncated_mp4(tmp_path: Path) -> None:
     assert "cut short" in refusal(tmp_path / "cut.mp4")
 
 
-def test_truncated_matroska_gives_what_is_there(tmp_path: Path) -> None:
+def test_truncated_matroska_gives_the_remaining_frames(tmp_path: Path) -> None:
     whole = make(tmp_path, "whole.mkv").read_bytes()
     (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) * 9 // 10])
     seen = probe(str(tmp_path / "cut.mkv"))
@@ -201,7 +201,7 @@ def test_truncated_matroska_gives_what_is_there(tmp_path: Path) -> None:
     assert "damaged or cut short" in refusal(tmp_path / "head.mkv")
 
 
-def test_a_fast_start_mp4_that_ends_early_says_so(tmp_path: Path) -> None:
+def test_a_warning_for_a_fast_start_mp4_that_ends_early(tmp_path: Path) -> None:
     whole = media.run_ffmpeg(
         "-i", str(make(tmp_path)), "-c", "copy", "-movflags", "+faststart", to=tmp_path / "f.mp4"
     ).read_bytes()
@@ -215,14 +215,14 @@ def test_sound_only(tmp_path: Path) -> None:
     assert "no video stream" in refusal(media.make_audio(tmp_path / "sound.mp4"))
 
 
-def test_a_stream_without_a_frame(tmp_path: Path) -> None:
+def test_a_stream_without_frames(tmp_path: Path) -> None:
     clip = make(tmp_path, "clip.mkv")
     offset, size, _ = media.packet_spans(clip)[0]
     (tmp_path / "none.mkv").write_bytes(clip.read_bytes()[: offset + size // 2])
-    assert "without a single frame" in refusal(tmp_path / "none.mkv")
+    assert "video stream without frames" in refusal(tmp_path / "none.mkv")
 
 
-def test_frames_of_which_none_can_be_decoded(tmp_path: Path) -> None:
+def test_a_video_in_which_no_frame_can_be_decoded(tmp_path: Path) -> None:
     clip = make(tmp_path)
     content = bytearray(clip.read_bytes())
     for offset, size, _ in media.packet_spans(clip):

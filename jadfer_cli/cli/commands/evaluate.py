@@ -10,7 +10,13 @@ from rich.text import Text
 from jadfer_cli.cli import training_options as o
 from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.options import BatchSizeOption, DeviceOption, ThreadsOption
+from jadfer_cli.cli.options import (
+    BatchSizeOption,
+    DebugOption,
+    DeviceOption,
+    QuietOption,
+    ThreadsOption,
+)
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.common import check_writable
@@ -69,8 +75,8 @@ def evaluate(
     batch_size: BatchSizeOption = _M.batch_size,
     json_file: o.JsonFile = None,
     plots: o.Plots = None,
-    quiet: o.NoProgress = False,
-    debug: o.Debug = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """Measure a model on a labelled data set."""
     with errors_as_exit_codes(debug=debug):

@@ -13,7 +13,7 @@ from rich.text import Text
 from jadfer_cli.cli import training_options as o
 from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.options import DeviceOption, ThreadsOption
+from jadfer_cli.cli.options import DebugOption, DeviceOption, QuietOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import ConsoleReporter, TrainingProgress
 from jadfer_cli.options import ModelOptions
@@ -84,8 +84,8 @@ def train(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     workers: o.Workers = None,
-    quiet: o.Quiet = False,
-    debug: o.Debug = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
 ) -> None:
     """Train a model."""
     given = _as_config(locals())

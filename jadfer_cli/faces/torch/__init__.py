@@ -1,4 +1,4 @@
-"""Face detection on a device: detector graphs and pictures in PyTorch.
+"""Face detection on a PyTorch device: detector graphs, and frames scaled and cropped there.
 
-Nothing here is needed on a CPU.
+Not imported where ONNX Runtime and OpenCV do this on the CPU.
 """

@@ -1,6 +1,6 @@
-"""Runs a face detector's ONNX graph in PyTorch: on CUDA, where ONNX Runtime may have none.
+"""Run a face detector's ONNX graph in PyTorch, so that CUDA needs no build of ONNX Runtime.
 
-Only the operators that CenterFace and SCRFD consist of. Shapes are computed on the CPU, all
+Only the operators of CenterFace and SCRFD are supported. Shapes are computed on the CPU, all
 else on the device, in float32 or float16.
 """
 
@@ -16,17 +16,17 @@ from torch.nn import functional as F
 
 from jadfer_cli.errors import ModelError
 
-Tensors = list[Any]  # torch.Tensor, or None for an input that is left out
+Tensors = list[Any]  # torch.Tensor, or None for an omitted optional input
 
 
 class TorchGraph(nn.Module):
-    """An ONNX graph of one picture input as a PyTorch module.
+    """An ONNX graph with one image input, as a PyTorch module.
 
     Args:
         model: An onnx.ModelProto.
 
     Raises:
-        ModelError: It has an operator that is not known here.
+        ModelError: It has an operator, or an attribute value, that is not supported.
     """
 
     def __init__(self, model: Any) -> None:
@@ -34,16 +34,16 @@ class TorchGraph(nn.Module):
         import onnx
 
         graph = model.graph
-        self._names: dict[str, str] = {}  # of an initializer: its buffer's
-        self._counts: dict[str, torch.Tensor] = {}  # integers stay on the CPU
+        self._names: dict[str, str] = {}  # initializer -> buffer
+        self._integers: dict[str, torch.Tensor] = {}  # shapes and indices, kept on the CPU
         for tensor in graph.initializer:
             value = torch.from_numpy(np.array(onnx.numpy_helper.to_array(tensor)))
             if value.is_floating_point():
                 self._names[tensor.name] = name = f"w{len(self._names)}"
                 self.register_buffer(name, value)
             else:
-                self._counts[tensor.name] = value
-        known = set(self._names) | set(self._counts)
+                self._integers[tensor.name] = value
+        known = set(self._names) | set(self._integers)
         self.input_name = next(i.name for i in graph.input if i.name not in known)
         self.output_names = [output.name for output in graph.output]
         self._nodes = []
@@ -54,57 +54,60 @@ class TorchGraph(nn.Module):
                 constant = torch.from_numpy(
                     np.array(onnx.numpy_helper.to_array(attributes["value"]))
                 )
-                self._counts[node.output[0]] = constant
+                self._integers[node.output[0]] = constant
                 continue
             self._nodes.append(
                 (_OPERATORS[node.op_type], list(node.input), node.output[0], attributes)
             )
-        last: dict[str, int] = {}
+        last_use: dict[str, int] = {}
         for i, (_, inputs, _, _) in enumerate(self._nodes):
             for name in filter(None, inputs):
-                last[name] = i
+                last_use[name] = i
         kept = set(self.output_names)
-        self._done = [
-            [name for name in set(filter(None, inputs)) if last[name] == i and name not in kept]
+        # For each node, the values that no later node reads.
+        self._freed = [
+            [name for name in set(filter(None, inputs)) if last_use[name] == i and name not in kept]
             for i, (_, inputs, _, _) in enumerate(self._nodes)
         ]
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """From pictures (n, 3, H, W) to the outputs by name."""
-        values: dict[str, Any] = {name: getattr(self, own) for name, own in self._names.items()}
-        values |= self._counts
+        """Map images (n, 3, H, W) to the graph's outputs, by name."""
+        values: dict[str, Any] = {
+            name: getattr(self, buffer) for name, buffer in self._names.items()
+        }
+        values |= self._integers
         values[self.input_name] = images
-        for (operator, inputs, output, attributes), done in zip(
-            self._nodes, self._done, strict=True
+        for (operator, inputs, output, attributes), freed in zip(
+            self._nodes, self._freed, strict=True
         ):
             values[output] = operator(
                 [values[name] if name else None for name in inputs], attributes
             )
-            for name in done:  # memory of a batch is freed as the graph goes on
+            for name in freed:  # keeping all values would take several times the memory
                 del values[name]
         return {name: values[name] for name in self.output_names}
 
 
 def _check(operator: str, attributes: dict[str, Any]) -> None:
-    """Refuses what is not computed here as ONNX says, when the file is loaded.
+    """Refuse at loading what would not be computed as ONNX specifies it.
 
     Raises:
-        ModelError: The operator, or a value of an attribute, is not known here.
+        ModelError: The operator, or the value of an attribute, is not supported.
     """
     if operator not in _OPERATORS:
-        raise ModelError(f"The detector has an operator {operator}, unknown here.")
-    for name, known in _KNOWN_VALUES.get(operator, {}).items():
-        if name in attributes and attributes[name] not in known:
+        raise ModelError(f"The detector uses the operator {operator}, which is not supported.")
+    for name, supported in _SUPPORTED_VALUES.get(operator, {}).items():
+        if name in attributes and attributes[name] not in supported:
             raise ModelError(
                 f"The detector's operator {operator} has {name} = {attributes[name]!r}, which is "
-                "unknown here."
+                "not supported."
             )
     if operator == "Constant" and "value" not in attributes:
-        raise ModelError("The detector has a constant of a kind that is unknown here.")
+        raise ModelError("The detector has a constant without a value, which is not supported.")
 
 
 _AUTO_PAD = {"auto_pad": (b"NOTSET",)}
-_KNOWN_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
+_SUPPORTED_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
     "Conv": _AUTO_PAD,
     "ConvTranspose": {**_AUTO_PAD, "output_padding": ([0, 0],), "output_shape": ()},
     "MaxPool": {**_AUTO_PAD, "dilations": ([1, 1],)},
@@ -121,7 +124,7 @@ _KNOWN_VALUES: dict[str, dict[str, tuple[Any, ...]]] = {
 def _pads(attributes: dict[str, Any]) -> tuple[int, int]:
     top, left, bottom, right = attributes.get("pads", [0, 0, 0, 0])
     if (top, left) != (bottom, right):
-        raise ModelError("The detector pads its sides unevenly, which is unknown here.")
+        raise ModelError("The detector uses uneven padding, which is not supported.")
     return int(top), int(left)
 
 
@@ -191,7 +194,7 @@ def _slice(x: Tensors, a: dict[str, Any]) -> torch.Tensor:
     starts, ends = x[1].tolist(), x[2].tolist()
     axes = x[3].tolist() if len(x) > 3 and x[3] is not None else range(len(starts))
     if len(x) > 4 and x[4] is not None and set(x[4].tolist()) != {1}:
-        raise ModelError("The detector takes slices in steps, which is unknown here.")
+        raise ModelError("The detector slices with a step, which is not supported.")
     for start, end, axis in zip(starts, ends, axes, strict=True):
         value = value[(slice(None),) * axis + (slice(start, end),)]
     return value

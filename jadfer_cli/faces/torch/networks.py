@@ -1,7 +1,7 @@
-"""CenterFace and SCRFD in PyTorch, for CUDA without ONNX Runtime's CUDA provider.
+"""CenterFace and SCRFD in PyTorch, which runs them on CUDA without a CUDA build of ONNX Runtime.
 
-Called like their ONNX Runtime twins, several pictures at once, also with pictures that lie on
-the device already. What lies below the threshold never leaves it.
+They are called like their counterparts in ONNX Runtime, with several images per call, and also
+take images that are on the device already. Only faces above the threshold are copied back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from jadfer_cli.errors import ModelError
-from jadfer_cli.faces import centerface
+from jadfer_cli.faces import centerface, scrfd
+from jadfer_cli.faces.boxes import suppress
 from jadfer_cli.faces.torch.graph import TorchGraph
 from jadfer_cli.records import Faces
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     Images = ImageArray | torch.Tensor  # uint8 (n, H, W, 3)
 
 
-class _InTorch:
-    """A graph on a device, in float32 on a CPU and float16 on CUDA."""
+class _TorchNetwork:
+    """A graph on a device, in float32 on a CPU and in float16 on CUDA."""
+
+    fixed_size = None  # the graph is rebuilt with free dimensions
 
     def __init__(self, model: Any, device: str) -> None:
         self.device = torch.device(device)
@@ -34,29 +37,29 @@ class _InTorch:
 
     @property
     def provider(self) -> str:
-        """What runs it, for the metadata."""
+        """Device and precision, for the metadata."""
         return f"PyTorch on {self.device}, {str(self.dtype).removeprefix('torch.')}"
 
     def run(self, images_rgb: Images, scale: float, mean: float) -> dict[str, torch.Tensor]:
-        """The outputs for pictures (n, H, W, 3), as (value - mean) x scale."""
+        """Run the graph on images (n, H, W, 3), normalised as (value - mean) x scale."""
         pixels = torch.as_tensor(images_rgb).to(self.device)
-        # (n, 3, H, W); its memory stays channels_last
+        # (n, 3, H, W), channels_last in memory
         x = (pixels.permute(0, 3, 1, 2).float() - mean) * scale
         outputs: dict[str, torch.Tensor] = self.graph(x.to(self.dtype))
         return outputs
 
 
-def _fetched(*values: torch.Tensor) -> list[FloatArray]:
-    """Values (m,) or (m, k) of the same m places as float32 (m, k), in one copy to the CPU.
+def _to_cpu(*values: torch.Tensor) -> list[FloatArray]:
+    """Copy tensors (m,) or (m, k) to the CPU in one transfer, as float32 (m, 1) or (m, k).
 
-    Indices of a grid stay exact in float32.
+    Grid indices are small enough to be exact in float32.
     """
-    flat = [(value if value.ndim > 1 else value[:, None]).float() for value in values]
-    together = torch.cat(flat, 1).cpu().numpy()
-    return np.split(together, np.cumsum([value.shape[1] for value in flat])[:-1], axis=1)
+    columns = [(value if value.ndim > 1 else value[:, None]).float() for value in values]
+    joined = torch.cat(columns, 1).cpu().numpy()
+    return np.split(joined, np.cumsum([value.shape[1] for value in columns])[:-1], axis=1)
 
 
-class TorchCenterFace(_InTorch):
+class TorchCenterFace(_TorchNetwork):
     """CenterFace; see `centerface`."""
 
     def __init__(self, path: Path, device: str) -> None:
@@ -66,11 +69,11 @@ class TorchCenterFace(_InTorch):
 
     @torch.inference_mode()
     def __call__(self, images_rgb: Images, threshold: float) -> list[Faces]:
-        """Faces in images (n, H, W, 3) with sides of 32 px times N, in their pixels, best first."""
+        """Detect the faces in images (n, H, W, 3) whose sides are multiples of 32, best first."""
         outputs = self.run(images_rgb, 1.0, 0.0)
         heat, log_size, offset, marks = (outputs[name].float() for name in centerface.OUTPUTS)
         image, row, column = (heat[:, 0] > threshold).nonzero(as_tuple=True)
-        of, cells, scores, sizes, offsets, points = _fetched(
+        image_of, cells, scores, sizes, offsets, points = _to_cpu(
             image, torch.stack([row, column], 1), heat[image, :, row, column],
             *(values[image, :, row, column] for values in (log_size, offset, marks)),
         )  # fmt: skip
@@ -80,18 +83,18 @@ class TorchCenterFace(_InTorch):
                 cells[here].astype(int), scores[here, 0], sizes[here], offsets[here],
                 points[here], shape,
             )
-            for here in (of[:, 0] == i for i in range(len(images_rgb)))
+            for here in (image_of[:, 0] == i for i in range(len(images_rgb)))
         ]  # fmt: skip
 
 
-class TorchScrfd(_InTorch):
-    """SCRFD with five landmarks (Guo et al. 2022, arXiv 2105.04714), in InsightFace's layout."""
+class TorchScrfd(_TorchNetwork):
+    """SCRFD with five landmarks, in InsightFace's layout; see `scrfd`."""
 
     def __init__(self, path: Path, device: str) -> None:
         """Load the file.
 
         Raises:
-            ModelError: It is not laid out as SCRFD with five landmarks.
+            ModelError: Its outputs are not those of SCRFD with five landmarks.
         """
         import onnx
 
@@ -101,13 +104,13 @@ class TorchScrfd(_InTorch):
             raise ModelError(f"{path} is not a face detector with five landmarks (SCRFD).")
         levels = len(names) // 3
         self._names = [names[i * levels : (i + 1) * levels] for i in range(3)]
-        # three levels have two anchors a cell, five have one
+        # with three levels two anchors per cell, with five levels one
         self._strides = (8, 16, 32, 64, 128)[:levels]
         self._anchors = 2 if levels == 3 else 1
 
     @torch.inference_mode()
     def __call__(self, images_rgb: Images, threshold: float) -> list[Faces]:
-        """Faces in pictures (n, H, W, 3) with sides of 32 px times N, in their pixels."""
+        """Detect the faces in images (n, H, W, 3) whose sides are multiples of 32, best first."""
         n, height, width = images_rgb.shape[:3]
         outputs = self.run(images_rgb, 1 / 128, 127.5)
         scores, boxes, marks = (
@@ -115,22 +118,27 @@ class TorchScrfd(_InTorch):
             for names, k in zip(self._names, (1, 4, 10), strict=True)
         )
         centres, strides = self._grid(height, width)
-        image, place = (scores[:, :, 0] >= threshold).nonzero(as_tuple=True)
-        centre, stride = centres[place], strides[place, None]
-        reach = boxes[image, place] * stride  # left, top, right, bottom of the centre
-        corners = torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], 1)
-        points = (marks[image, place].view(-1, 5, 2) * stride[:, None] + centre[:, None]).flatten(1)
-        of, all_scores, boxes_px, marks_px = _fetched(image, scores[image, place], corners, points)
+        image, anchor = (scores[:, :, 0] >= threshold).nonzero(as_tuple=True)
+        centre, stride = centres[anchor], strides[anchor, None]
+        # Distances from the centre to the left, top, right and bottom edges.
+        edges = boxes[image, anchor] * stride
+        corners = torch.cat([centre - edges[:, :2], centre + edges[:, 2:]], 1)
+        points = (marks[image, anchor].view(-1, 5, 2) * stride[:, None] + centre[:, None]).flatten(
+            1
+        )
+        image_of, all_scores, boxes_px, marks_px = _to_cpu(
+            image, scores[image, anchor], corners, points
+        )
         result = []
         for i in range(n):
-            here = of[:, 0] == i
+            here = image_of[:, 0] == i
             faces = Faces(boxes_px[here], all_scores[here, 0], marks_px[here].reshape(-1, 5, 2))
-            keep = centerface.suppress(faces.boxes_px, faces.scores, centerface.SCRFD_NMS_IOU)
+            keep = suppress(faces.boxes_px, faces.scores, scrfd.NMS_IOU)
             result.append(faces.take(keep))
         return result
 
     def _grid(self, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Centres (m, 2) and strides (m,) of all anchors, in the order of the outputs."""
+        """Centres (m, 2) and strides (m,) of all anchors, in the order of the network's outputs."""
         centres, strides = [], []
         for stride in self._strides:
             rows, columns = (

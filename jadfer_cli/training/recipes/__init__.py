@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from jadfer_cli.expression.networks.base import Output
@@ -62,6 +61,7 @@ def class_weighted(classes: npt.NDArray[np.intp], options: TrainOptions) -> Epoc
 
 def class_counts(faces: FaceSet) -> dict[str, torch.Tensor]:
     """Counts the images per class: "class_counts", int64 (K,)."""
+    import numpy as np
     import torch
 
     _, classes = faces.labelled()

@@ -22,7 +22,7 @@ from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.torch_engine import fold_norms, in_torch
 from jadfer_cli.faces import align
 from jadfer_cli.faces.detect import load_detector
-from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.runtime import Runtime
 
