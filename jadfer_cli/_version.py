@@ -1,3 +1,3 @@
 """The version, in a module of its own so that nothing has to import the package's face."""
 
-__version__ = "0.4.1"
+__version__ = "0.5.0"

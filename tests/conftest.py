@@ -11,6 +11,9 @@ import pytest
 from typer.testing import CliRunner
 from typer.testing import Result as Invoked
 
+# As `jadfer` sets it: threads of PyTorch that wait awake slow down tests that run side by side.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "examples" / "demo.mp4"
 # the installed command of this very environment, not a module of the checkout
@@ -21,6 +24,13 @@ Result = subprocess.CompletedProcess[str]
 # A shell lets its background jobs ignore Ctrl-C, and so would every `jadfer` that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as `quick` all tests that need nothing and take a few seconds at most."""
+    for item in items:
+        if not any(item.get_closest_marker(mark) for mark in ("slow", "data", "gpu")):
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
-"""The works that a methods section names, as BibTeX."""
+"""The works that a methods section cites, as BibTeX.
+
+A network's own citation stands in its file (`expression/networks`) and in a result's metadata.
+"""
 
 from __future__ import annotations
 
-JADFER = "Gao2024"
+import re
+
 CENTERFACE = "Xu2020"
 SCRFD = "Guo2021"
 BLUR = "Crete2007"
@@ -15,18 +19,6 @@ DATASETS = {
 }
 
 _ENTRIES = {
-    "Gao2024": """@article{Gao2024,
-  author  = {Gao, Yu and Ren, Weihong and Jiang, Weibo and Dong, Qian and Nie, Wei and Wu, Wenhao
-             and Liu, Honghai},
-  title   = {{JADFER}: Exploring Spatial-Contextual Interaction With Joint Attention Dropping for
-             Facial Expression Recognition},
-  journal = {IEEE Transactions on Affective Computing},
-  volume  = {16},
-  number  = {2},
-  pages   = {655--668},
-  year    = {2024},
-  doi     = {10.1109/TAFFC.2024.3454988}
-}""",
     "Barsoum2016": """@inproceedings{Barsoum2016,
   author    = {Barsoum, Emad and Zhang, Cha and Canton Ferrer, Cristian and Zhang, Zhengyou},
   title     = {Training Deep Networks for Facial Expression Recognition with Crowd-Sourced Label
@@ -96,22 +88,9 @@ _ENTRIES = {
 }""",
 }
 
-_CITED = {
-    "Gao2024": "Gao et al., 2024",
-    "Barsoum2016": "Barsoum et al., 2016",
-    "Li2017": "Li et al., 2017",
-    "Mollahosseini2019": "Mollahosseini et al., 2019",
-    "Xu2020": "Xu et al., 2020",
-    "Guo2021": "Guo et al., 2021",
-    "Zhang2022": "Zhang et al., 2022",
-    "Cao2023": "Cao et al., 2023",
-    "Crete2007": "Crete et al., 2007",
-}
-
-
-def cited(key: str) -> str:
-    """How the text names a work: "Gao et al., 2024"."""
-    return _CITED[key]
+# fields end at the closing brace before a line break: values may contain braces
+_FIELD = re.compile(r"^\s*(author|year)\s*=\s*\{(.*?)\},?$", re.MULTILINE | re.DOTALL)
+_FAMILY_NAME = re.compile(r"\s*([^,]+),")
 
 
 def entry(key: str) -> str:
@@ -119,12 +98,26 @@ def entry(key: str) -> str:
     return _ENTRIES[key]
 
 
+def key_of(bibtex: str) -> str:
+    """The key of a BibTeX entry: "Gao2024"."""
+    return bibtex[bibtex.index("{") + 1 : bibtex.index(",")].strip()
+
+
+def cited(bibtex: str) -> str:
+    """How the text cites a BibTeX entry: "Gao et al., 2024"."""
+    fields = {name: value for name, value in _FIELD.findall(bibtex)}
+    names = [_FAMILY_NAME.match(author) for author in re.split(r"\sand\s", fields["author"])]
+    family = [name.group(1).strip("{}") for name in names if name]
+    authors = f"{family[0]} et al." if len(family) > 2 else " and ".join(family)
+    return f"{authors}, {fields['year']}"
+
+
 def software(versions: list[str], year: str) -> str:
     """The BibTeX entry of this program.
 
     Args:
-        versions: Those that made the results.
-        year: When they were made.
+        versions: The versions that wrote the results.
+        year: The year in which they were written.
     """
     return f"""@software{{jadfer,
   author  = {{{{The jadfer authors}}}},

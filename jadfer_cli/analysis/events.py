@@ -189,8 +189,8 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventS
 class _JudgedFaces:
     """The faces that count, sorted by track and time: arrays (n,) and probabilities by label.
 
-    `breaks` marks the first face of each stretch: of a new track, or of the same track after a
-    gap longer than the rule allows.
+    `breaks` marks each face before which no event can continue: the first of a track, and the
+    first after a gap longer than the rule allows.
     """
 
     track: Ints

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import glob
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, load
-from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import result_of_parts
 
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
@@ -182,10 +181,9 @@ def _is_parquet(path: Path) -> bool:
 def _attrs(path: Path) -> dict[str, Any]:
     """What pandas would give as .attrs; empty if the file has none or cannot be read."""
     try:
-        found = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
-    except (OSError, KeyError, ValueError, TypeError):
+        return read_attrs(path)
+    except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _root(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A paragraph for a methods section, and what it cites, from the metadata of results alone."""
+"""The methods section: a paragraph, and the works it cites, from the metadata of results."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jadfer_cli.analysis import bibliography as references
+from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
+from jadfer_cli.expression import networks
 from jadfer_cli.results.load import Result
 
 Metadata = Mapping[str, Any]
@@ -21,10 +22,16 @@ _SETS = {
 }
 _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 _TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
-# options that the sentences name by themselves, or that do not shape scores
-_SAID = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
+# options that the sentences already state, or that do not affect scores
+_STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
          "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths",
          "--redetect", "--start", "--end")  # fmt: skip
+# for results whose metadata do not describe their network or detector
+_FIRST_ARCHITECTURE = "jadfer"
+_DETECTORS = {
+    "centerface": ("CenterFace", bibliography.CENTERFACE),
+    "scrfd": ("SCRFD", bibliography.SCRFD),
+}
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,8 @@ class Methods:
     """What `jadfer methods` gives.
 
     Attributes:
-        paragraphs: One, or an opening and one a group where results were not made alike.
-        bibtex: An entry a work, the program first.
+        paragraphs: One; or an introduction and one per group, if results were made differently.
+        bibtex: One entry per work, the program first.
     """
 
     paragraphs: tuple[str, ...]
@@ -54,27 +61,26 @@ class Methods:
 
 
 def describe(results: Sequence[Result]) -> Methods:
-    """The methods section of these results.
+    """Writes the methods section of some results.
 
     Args:
         results: One or more; only their metadata are used.
     """
     found = groups(results)
-    keys: list[str] = []
+    works: dict[str, str] = {}  # BibTeX by key, in the order in which they are cited
     if len(found) == 1:
-        paragraphs = [_paragraph(results, keys)]
+        paragraphs = [_paragraph(results, works)]
     else:
         paragraphs = [
             f"The {len(results)} videos were not all processed alike: they form {len(found)} "
-            f"groups that differ in {_listed(_differing(results))}."
+            f"groups, which differ in {_listed(_differing(results))}."
         ]
         for i, group in enumerate(found, 1):
-            paragraphs.append(f"Group {i} of {len(found)}. {_paragraph(group, keys)}")
+            paragraphs.append(f"Group {i} of {len(found)}. {_paragraph(group, works)}")
     all_of = [result.metadata for result in results]
     versions = _distinct(all_of, lambda m: m["jadfer_version"])
-    entries = [references.software(versions, _year(all_of))]
-    entries += [references.entry(key) for key in dict.fromkeys(keys)]
-    return Methods(tuple(paragraphs), tuple(entries))
+    program = bibliography.software(versions, _year(all_of))
+    return Methods(tuple(paragraphs), (program, *works.values()))
 
 
 def _differing(results: Sequence[Result]) -> list[str]:
@@ -86,13 +92,13 @@ def _differing(results: Sequence[Result]) -> list[str]:
     return named + differing_settings(results)
 
 
-def _paragraph(results: Sequence[Result], keys: list[str]) -> str:
-    """The paragraph of results that were made alike; adds the works it cites to `keys`."""
+def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
+    """The paragraph of results made with the same settings; adds what it cites to `works`."""
     group = [result.metadata for result in results]
 
-    def cite(key: str) -> str:
-        keys.append(key)
-        return references.cited(key)
+    def cite(bibtex: str) -> str:
+        works.setdefault(bibliography.key_of(bibtex), bibtex)
+        return bibliography.cited(bibtex)
 
     return " ".join(
         (
@@ -141,22 +147,23 @@ def _videos(group: Sequence[Metadata]) -> Iterable[str]:
 
 def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     detector, faces = m["detector"], m["options"]["faces"]
-    if detector["kind"] == "centerface":
-        name = f"CenterFace ({cite(references.CENTERFACE)})"
-    else:
-        name = f"SCRFD ({cite(references.SCRFD)}; {detector['name']})"
+    title, work = _DETECTORS.get(detector["kind"], _DETECTORS["scrfd"])
+    title = detector.get("title") or title
+    citation = detector.get("citation") or bibliography.entry(work)
+    # CenterFace has one file, named like the method
+    file = "" if detector["name"].lower() == title.lower() else f"; {detector['name']}"
+    name = f"{title} ({cite(citation)}{file})"
     tracker = _TRACKER_NAMES.get(faces["tracker"], faces["tracker"])
-    key = references.TRACKERS.get(faces["tracker"])
+    if faces["tracker"] in bibliography.TRACKERS:
+        tracker += f" ({cite(bibliography.entry(bibliography.TRACKERS[faces['tracker']]))})"
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
     redetect_s = m.get("redetect_s")
     if redetect_s:
-        yield (
-            f"in whole frames every {redetect_s:g} s and in between near where they had been seen,"
-        )
+        yield (f"in full frames every {redetect_s:g} s and, in between, near their last position,")
     else:
         yield "in every analysed frame,"
-    yield f"and followed over time with {tracker}{f' ({cite(key)})' if key else ''}."
-    others = [flag for flag in changed_options(m) if flag not in _SAID]
+    yield f"and tracked over time with {tracker}."
+    others = [flag for flag in changed_options(m) if flag not in _STATED]
     if others:
         options = changed_options(m)
         yield (
@@ -169,31 +176,36 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
 def _model(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     model = m["model"]
     labels = _listed(m["labels"])
+    network = model.get("network") or networks.facts(_FIRST_ARCHITECTURE)
+    described = f"{network['title']} ("
+    caution = ""
+    if network["citation"]:
+        described += f"{cite(network['citation'])}; "
+        caution = "; its figures are not those of that paper"
     yield (
         f"Each face was scored by the network {model['name']} (sha256 "
-        f"{short_sha256(model['sha256'])}), a reconstruction of JADFER "
-        f"({cite(references.JADFER)}), whose authors published neither code nor weights; its "
-        "figures are not those of that paper."
+        f"{short_sha256(model['sha256'])}), of the architecture {described}{network['source']})"
+        f"{caution}."
     )
     metrics = model.get("metrics") or {}
     training = metrics.get("training") or {}
     dataset = str(training.get("dataset") or "")
     if dataset:
-        name = _SETS.get(dataset, "images of the users' own")
-        if dataset in references.DATASETS:
-            name += f" ({cite(references.DATASETS[dataset])})"
+        name = _SETS.get(dataset, "the users' own images")
+        if dataset in bibliography.DATASETS:
+            name += f" ({cite(bibliography.entry(bibliography.DATASETS[dataset]))})"
         images = f", {training['images']:,} images" if training.get("images") else ""
         yield f"It was trained on {name}{images}."
     else:
         yield "What it was trained on is not recorded in the results."
-    yield f"It gives a calibrated probability of each of {len(m['labels'])} labels ({labels})."
+    yield f"It gives a calibrated probability for each of {len(m['labels'])} labels ({labels})."
     yield _measured(metrics) or "Its accuracy is not recorded in the results."
     if model.get("preview"):
-        yield "The model is a preview, trained briefly; its scores are not meant for publication."
+        yield "The model is a briefly trained preview; its scores are not meant for publication."
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:
-    """The figures measured on test images, with protocol and n; empty where there are none."""
+    """The figures measured on test images, with protocol and n; empty if there are none."""
     found = {
         name.replace("_", " "): value
         for name, value in metrics.items()
@@ -216,13 +228,13 @@ def _measured(metrics: Mapping[str, Any]) -> str:
             text += f" (95% bootstrap interval {100 * low:.1f} to {100 * high:.1f})"
         return text
 
-    said = [f"accuracy {per_cent('accuracy')}"]
+    stated = [f"accuracy {per_cent('accuracy')}"]
     if "mean_class_recall" in figures:
-        said.append(f"mean class recall {per_cent('mean_class_recall')}")
+        stated.append(f"mean class recall {per_cent('mean_class_recall')}")
     if "ece" in figures:
-        said.append(f"expected calibration error {figures['ece']:.3f}")
+        stated.append(f"expected calibration error {figures['ece']:.3f}")
     return (
-        f"On {figures['n']:,} images of {name} it reached {_listed(said)}; "
+        f"On {figures['n']:,} images of {name} it reached {_listed(stated)}; "
         "this was not measured on the present videos."
     )
 
@@ -243,10 +255,10 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
     many = f" ({_by_video(by_video)})" if len(by_video) > 1 else ""
     yield (
         f"{_share(usable, faces)} of {faces:,} faces{many} were usable by the program's rule on "
-        f"size, sharpness ({cite(references.BLUR)}), head pose, detection score and place in the "
-        "picture."
+        f"size, sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
+        "score and position in the image."
         if faces
-        else "there is nothing to be scored."
+        else "there was nothing to score."
     )
     without = sum(not c["faces"] for c in counts)
     if without and len(group) > 1:
@@ -276,7 +288,7 @@ def _software(group: Sequence[Metadata]) -> Iterable[str]:
 
 
 def _year(group: Sequence[Metadata]) -> str:
-    """When the last of the results was made."""
+    """The year of the latest result."""
     return max(str(m.get("created") or "n.d.")[:4] for m in group)
 
 

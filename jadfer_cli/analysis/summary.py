@@ -112,7 +112,7 @@ class Summary:
 
 
 def summarise(result: Result, *, by: str = "track", all_faces: bool = False) -> tuple[Summary, ...]:
-    """Summarise one result. A video without any face has one summary, too.
+    """Summarise one result. A video without any face also has a summary.
 
     Args:
         result: Its rows are read here, and not kept.

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
@@ -108,20 +110,14 @@ def _key_of(line: bytes) -> str | None:
 def _locked(folder: Path) -> Iterator[None]:
     """Keeps other runs from changing the list, on systems with such locks."""
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(ImportError, OSError):
-            import fcntl
-
+        with contextlib.suppress(OSError):
             handle = os.open(folder, os.O_RDONLY)
             held.callback(os.close, handle)
             until_s = time.monotonic() + _LOCK_LIMIT_S
-            while True:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not lock_descriptor(handle, blocking=False):
+                if time.monotonic() > until_s:  # its owner was suspended
                     break
-                except BlockingIOError:
-                    if time.monotonic() > until_s:  # its owner was suspended
-                        break
-                    time.sleep(0.02)
+                time.sleep(0.02)
         yield
 
 

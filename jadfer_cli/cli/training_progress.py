@@ -1,15 +1,20 @@
-"""Progress of a training run: a live bar on a terminal, plain lines in a log."""
+"""Shows training and evaluation: a live bar on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jadfer_cli.common import clock
+from jadfer_cli.stopping import raise_if_stopped
+from jadfer_cli.training.reporting import Reporter, figures_line
 
 if TYPE_CHECKING:
     from jadfer_cli.training.options import TrainOptions
@@ -18,17 +23,44 @@ if TYPE_CHECKING:
 _LINE_EVERY_S = 60.0
 
 
-def figures_line(figures: dict[str, float]) -> str:
-    """Validation figures in words; the score that chooses the epoch is left out."""
-    return ", ".join(
-        f"{name.replace('_', ' ')} {value:.1%}"
-        for name, value in figures.items()
-        if name != "score"
-    )
+class ConsoleReporter(Reporter):
+    """Prints notes, warnings and progress; only warnings if quiet."""
+
+    def __init__(self, console: Console, *, quiet: bool) -> None:
+        self.console, self.quiet = console, quiet
+
+    def say(self, text: str) -> None:
+        """Prints a note."""
+        if not self.quiet:
+            self.console.print(escape(text))
+
+    def warn(self, text: str) -> None:
+        """Prints a warning, also if quiet."""
+        self.console.print(escape(f"Warning: {text}"))
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Shows a transient bar on a terminal, one line in a log."""
+        if self.quiet or not self.console.is_terminal:
+            self.say(f"{what} ...")
+            yield lambda done: raise_if_stopped()
+            return
+        with Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True), TextColumn("left"), console=self.console,
+            transient=True,
+        ) as bar:  # fmt: skip
+            task = bar.add_task(escape(what), total=total)
+
+            def count(done: int) -> None:
+                raise_if_stopped()
+                bar.update(task, completed=done)
+
+            yield count
 
 
 class TrainingProgress:
-    """Shows steps as they go and a line an epoch with the validation figures."""
+    """Shows each step, and one line per epoch with the validation figures."""
 
     def __init__(self, console: Console, options: TrainOptions, *, quiet: bool) -> None:
         self.console, self.options, self.quiet = console, options, quiet
@@ -39,11 +71,11 @@ class TrainingProgress:
                 TextColumn("{task.fields[now]}"), console=console, transient=True,
             )  # fmt: skip
             self._task = self._bar.add_task("starting", total=None, now="")
-        self._said_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._done, self._begun_s = 0, time.monotonic()
 
     def step(self, record: StepRecord) -> None:
-        """Moves the bar, or prints a line now and then."""
+        """Moves the bar, or prints a line from time to time."""
         if self.quiet:
             return
         if self._done == 0:
@@ -63,13 +95,13 @@ class TrainingProgress:
                 self._task, description=description, total=record.steps,
                 completed=record.step, now=now,
             )  # fmt: skip
-        elif time.monotonic() - self._said_s > _LINE_EVERY_S:
-            self._said_s = time.monotonic()
+        elif time.monotonic() - self._printed_s > _LINE_EVERY_S:
+            self._printed_s = time.monotonic()
             self.console.print(f"{description}: {now}")
 
     def epoch(self, record: EpochRecord) -> None:
         """Prints the epoch's line."""
-        self._said_s = time.monotonic()
+        self._printed_s = time.monotonic()
         if self.quiet:
             return
         self.console.print(

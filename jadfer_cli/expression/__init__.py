@@ -1,1 +1,4 @@
-"""From face crops to calibrated expression probabilities: the JADFER network and its weights."""
+"""From face crops to calibrated expression probabilities: networks, checkpoints and engines.
+
+Nothing here knows about videos, detectors or results.
+"""

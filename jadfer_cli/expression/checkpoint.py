@@ -1,8 +1,9 @@
-"""Trained weights: where they are, what they are, and that they are what they claim.
+"""Trained weights: find, verify, read and write checkpoints.
 
 A checkpoint is one safetensors file (tensors only, never pickle). Its header holds the
-network's config, the label order, the temperature and the metrics, so that the file alone
-rebuilds the network. `weights/registry.json` names the shipped ones with their sha256.
+network's architecture and config, the label order, the temperature and the metrics, so that
+the file alone rebuilds the network. `weights/registry.json` lists the shipped ones with their
+sha256.
 """
 
 from __future__ import annotations
@@ -20,27 +21,32 @@ import numpy as np
 
 from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
-from jadfer_cli.expression.networks.config import JadferConfig
+from jadfer_cli.expression import networks
 from jadfer_cli.labels import LABELS as LABELS
 
 if TYPE_CHECKING:
     import torch
 
-    from jadfer_cli.expression.networks.jadfer import Jadfer
+    from jadfer_cli.expression.networks.base import Network, NetworkConfig
 
 HEADER_KEY = "jadfer"
-_DIGEST_KEY = "sha256"  # in the header: of all else
+_DIGEST_KEY = "sha256"  # in the header: of everything else in the file
+_FIRST_ARCHITECTURE = "jadfer"  # of files written before the header named one
+_MIN_CROP_PX = 32
+_ENTRY_KEYS = ("sha256", "preview", "summary", "terms", "card")  # of the registry
+_REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
+_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One line of the registry.
+    """One model of the registry, or a file given by its path.
 
     Attributes:
-        name: What `--model` takes.
+        name: The name that `--model` takes.
         path: The safetensors file.
-        sha256: What it must hash to; None for a file given by path.
-        preview: True for a briefly trained stand-in.
+        sha256: Expected hash of the file; None for a file given by path.
+        preview: True for a briefly trained placeholder.
         summary: One sentence about it.
         terms: Licence and history, in words.
         card: File name of its model card in weights/.
@@ -57,55 +63,79 @@ class ModelEntry:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights read into memory, verified.
+    """A verified checkpoint in memory.
 
     Attributes:
-        entry: Where they came from.
-        sha256: Of the file.
-        config: Rebuilds the network.
+        entry: Its registry entry, or the file given by path.
+        sha256: Hash of the file.
+        architecture: A name of `expression.networks`.
+        stored_config: The network's config as the header stores it; `config` gives it typed.
         labels: K class names in the order of the logits.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
-        metrics: Figures measured when it was made.
-        data: The file.
+        metrics: Figures measured when it was written.
+        data: Contents of the file.
     """
 
     entry: ModelEntry
     sha256: str
-    config: JadferConfig
+    architecture: str
+    stored_config: dict[str, Any]
     labels: tuple[str, ...]
     temperature: float
     metrics: dict[str, Any] = field(repr=False)
     data: bytes = field(repr=False)
 
     @property
+    def crop_px(self) -> int:
+        """Side of the crops that the network takes."""
+        side: int = self.stored_config["crop_px"]
+        return side
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The network's config; imports PyTorch.
+
+        Raises:
+            ModelError: The stored values do not make a config of this architecture.
+        """
+        kind = networks.load(self.architecture)
+        try:
+            return kind.config(**self.stored_config)
+        except (TypeError, ValueError) as error:
+            raise ModelError(
+                f"The config stored in {self.entry.path} does not fit the architecture "
+                f"{self.architecture}: {error}.",
+                "The file is damaged, or was written by another version of jadfer.",
+            ) from error
+
+    @property
     def state(self) -> dict[str, torch.Tensor]:
-        """The tensors by name, in the names' order; reading them loads PyTorch."""
+        """The tensors by name, sorted by name; imports PyTorch."""
         import safetensors.torch
 
-        # safetensors gives them in another order in every process
+        # sorted: safetensors returns them in a different order in every process
         return dict(sorted(safetensors.torch.load(self.data).items()))
 
-    def build(self) -> Jadfer:
+    def build(self) -> Network:
         """The network with these weights, in eval mode.
 
         Raises:
             ModelError: The tensors do not fit the config.
         """
-        from jadfer_cli.expression.networks.jadfer import Jadfer
-
-        network = Jadfer(self.config)
+        network = networks.load(self.architecture).build(self.config)
         try:
             network.load_state_dict(self.state, strict=True)
         except RuntimeError as error:
             raise ModelError(
                 f"The weights in {self.entry.path} do not fit their own config.",
-                f"The file is damaged or of another version: {str(error).splitlines()[0]}",
+                "The file is damaged, or was written by another version of jadfer: "
+                f"{str(error).splitlines()[0]}",
             ) from error
         return network.eval()
 
 
 def weights_dir() -> Path:
-    """The folder of shipped weights: inside the installed package, or beside it in a checkout."""
+    """Folder of the shipped weights: in the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "weights"
     return installed if installed.is_dir() else package.parent / "weights"
@@ -115,7 +145,7 @@ def registry() -> dict[str, ModelEntry]:
     """The shipped models by name, the default first.
 
     Raises:
-        ModelError: The registry is missing or unreadable: the installation is broken.
+        ModelError: The registry is missing or unreadable; the installation is broken.
     """
     path = weights_dir() / "registry.json"
     try:
@@ -132,15 +162,12 @@ def registry() -> dict[str, ModelEntry]:
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(
             f"The registry of weights, {path}, cannot be read ({error}).",
-            "Install jadfer again: pip install --force-reinstall jadfer-cli",
+            _REINSTALL,
         ) from error
 
 
-_ENTRY_KEYS = ("sha256", "preview", "summary", "terms", "card")
-
-
 def find(model: str) -> ModelEntry:
-    """The entry that `--model` means: "default", a registered name, or a file's path.
+    """Resolves `--model`: "default", a registered name, or the path of a file.
 
     Raises:
         ModelError: No such name and no such file.
@@ -154,14 +181,14 @@ def find(model: str) -> ModelEntry:
     if path.suffix == ".safetensors" or os.sep in model:
         if not path.is_file():
             raise ModelError(f"There is no weights file {model}.", _known(shipped))
-        # every training leaves a model.safetensors: its run's folder tells it from others
+        # every training run writes model.safetensors; the folder's name tells them apart
         name = path.resolve().parent.name if path.stem == "model" else path.stem
         return ModelEntry(name or path.stem, path, None, summary="a file of the user's own")
     raise ModelError(f"There is no model named {model}.", _known(shipped))
 
 
 def _known(shipped: Mapping[str, ModelEntry]) -> str:
-    return f"Models here: {', '.join(shipped)}; or give the path of a .safetensors file."
+    return f"Available models: {', '.join(shipped)}; or give the path of a .safetensors file."
 
 
 def load(model: str = "default") -> Checkpoint:
@@ -171,8 +198,8 @@ def load(model: str = "default") -> Checkpoint:
         model: As for `find`.
 
     Raises:
-        ModelError: It is missing, its sha256 differs from the registry's, or it is no
-            JADFER checkpoint.
+        ModelError: It is missing, its sha256 differs from the registry's, or it is not a
+            checkpoint of jadfer.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -193,49 +220,66 @@ def load(model: str = "default") -> Checkpoint:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
         n_header = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + n_header])["__metadata__"][HEADER_KEY])
-        sizes: dict[str, Any] = header["config"]  # JSON has no tuples
-        kwargs: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()
-        }
-        config = JadferConfig(**kwargs)
         _check_intact(entry.path, header, tensors)
         labels, temperature = tuple(header["labels"]), float(header["temperature"])
+        config = _checked_config(header["config"], labels)
         metrics = dict(header.get("metrics", {}))
-        if len(labels) != config.n_classes or not temperature > 0:
-            raise ValueError("labels or temperature do not fit the config")
-        unknown = set(labels) - set(LABELS)
-        if unknown:
-            raise ValueError(f"labels {sorted(unknown)} are not among {LABELS}")
+        if not temperature > 0:
+            raise ValueError("the temperature is not positive")
     except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
-            f"{entry.path} is not a JADFER checkpoint ({error}).",
+            f"{entry.path} is not a jadfer checkpoint ({error}).",
             "Give a .safetensors file written by jadfer.",
         ) from error
-    return Checkpoint(entry, digest, config, labels, temperature, metrics, data)
+    architecture = header.get("architecture", _FIRST_ARCHITECTURE)
+    if architecture not in networks.names():
+        raise ModelError(
+            f"{entry.path} holds a network of an unknown architecture, {architecture!r}.",
+            f"This version of jadfer has {', '.join(networks.names())}; a newer one may read it.",
+        )
+    return Checkpoint(entry, digest, architecture, config, labels, temperature, metrics, data)
+
+
+def _checked_config(stored: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
+    """The config as its class takes it, with the checks that need no PyTorch.
+
+    Raises:
+        ValueError: It contradicts the labels, or has no usable crop size.
+    """
+    # JSON has no tuples
+    config = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
+    if config["n_classes"] != len(labels):
+        raise ValueError(f"{len(labels)} labels for {config['n_classes']} classes")
+    unknown = set(labels) - set(LABELS)
+    if unknown:
+        raise ValueError(f"labels {sorted(unknown)} are not among {LABELS}")
+    if not isinstance(config["crop_px"], int) or config["crop_px"] < _MIN_CROP_PX:
+        raise ValueError(f"crop_px is {config['crop_px']!r}")
+    return config
 
 
 def _check_intact(path: Path, header: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Tells a damaged file of the user's own, which no registry knows.
+    """Detects damage in a file that no registry knows.
 
     Args:
         path: The file.
-        header: What it says of itself; the digest is taken out.
+        header: Its header; the digest is removed from it.
         tensors: As safetensors reads them without PyTorch: name to dtype, shape and data.
 
     Raises:
-        ModelError: It does not hash to what it says, or a value is not finite.
+        ModelError: The contents do not match the digest, or a value is not finite.
     """
-    expected = header.pop(_DIGEST_KEY, None)  # files of jadfer 0.2 have none
+    expected = header.pop(_DIGEST_KEY, None)  # missing from files of jadfer 0.2
     found = _digest(header, {name: bytes(tensor["data"]) for name, tensor in tensors.items()})
     if expected not in (None, found):
         raise ModelError(
-            f"The weights {path} are damaged: they are not what was written.",
-            "Copy the file again, or train it anew.",
+            f"The weights {path} are damaged: they differ from what was written.",
+            "Copy the file again, or train the model again.",
         )
     odd = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
     if odd:
         raise ModelError(
-            f"The weights {path} hold values that are no numbers, in {odd[0]}.",
+            f"The weights {path} contain values that are not finite, in {odd[0]}.",
             "The file is damaged, or its training diverged.",
         )
 
@@ -251,11 +295,8 @@ def _is_finite(tensor: Mapping[str, Any]) -> bool:
     return bool(np.isfinite(values).all())
 
 
-_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
-
-
 def _digest(header: Mapping[str, Any], tensors: Mapping[str, bytes]) -> str:
-    """SHA-256 of what a checkpoint holds."""
+    """SHA-256 of a checkpoint's header and tensors."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -263,18 +304,15 @@ def _digest(header: Mapping[str, Any], tensors: Mapping[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-_REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
-
-
 def save(
     path: Path,
-    network: Jadfer,
+    network: Network,
     *,
     labels: tuple[str, ...] = LABELS,
     temperature: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
 ) -> str:
-    """Writes a checkpoint beside its name and renames it into place.
+    """Writes a checkpoint to a temporary file and renames it into place.
 
     Returns:
         The sha256 of the file.
@@ -287,6 +325,7 @@ def save(
     from safetensors.torch import save_file
 
     header = {
+        "architecture": network.config.architecture,
         "config": dataclasses.asdict(network.config),
         "labels": list(labels),
         "temperature": temperature,
@@ -300,7 +339,7 @@ def save(
     with atomic_write(path) as part:
         try:
             save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-        except SafetensorError as error:  # how it says that the disk is full
+        except SafetensorError as error:  # raised when the disk is full
             raise OutputError(f"{path} cannot be written ({error}).") from error
-        part.chmod(0o644)  # safetensors writes for the owner alone; an installation is for all
+        part.chmod(0o644)  # safetensors makes it private; an installation serves all users
     return file_sha256(path)

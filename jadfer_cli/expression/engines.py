@@ -1,7 +1,7 @@
-"""What computes the network: PyTorch, or on a CPU in float32 the faster ONNX Runtime.
+"""Engines that compute a network: PyTorch, or the faster ONNX Runtime on a CPU in float32.
 
-PyTorch is loaded only where it computes, or where ONNX Runtime needs a graph that is not kept
-yet: its import takes half of a short run.
+PyTorch is imported only where it computes, or to export a graph that is not cached yet: its
+import takes half the time of annotating a short clip.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ import numpy as np
 
 from jadfer_cli.common import atomic_write, cache_folder
 from jadfer_cli.errors import OutputError
+from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Runtime, onnx_session_options
 
-# uint8 (n, S, S, 3), which PyTorch also takes as a tensor, to logits (n, K)
+# uint8 crops (n, S, S, 3), as an array or (PyTorch only) a tensor, to logits (n, K)
 Engine = Callable[[Any], FloatArray]
 
 _GRAPHS_KEPT = 4
-_DIGEST = 32  # bytes before the graph
-# what makes a graph of the weights
-_SOURCES = ("networks/config.py", "networks/stems.py", "networks/jadfer.py", "torch_engine.py")
+_DIGEST_BYTES = 32  # stored before the graph
 
 
 def make(checkpoint: Checkpoint, runtime: Runtime) -> Engine:
-    """The network of a checkpoint on the runtime's engine.
+    """Prepares the network of a checkpoint on the runtime's engine.
 
     Raises:
         ModelError: The tensors do not fit the config.
@@ -51,11 +50,11 @@ def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
             graph, onnx_session_options(threads), providers=["CPUExecutionProvider"]
         )
 
-    file = cache_folder() / "graphs" / f"{_key(checkpoint)}.graph"
+    file = cache_folder() / "graphs" / f"{graph_key(checkpoint)}.graph"
     loaded = None
-    with contextlib.suppress(Exception):  # none kept, or whatever a damaged one makes it raise
+    with contextlib.suppress(Exception):  # not cached, or damaged
         kept = file.read_bytes()
-        digest, graph = kept[:_DIGEST], kept[_DIGEST:]
+        digest, graph = kept[:_DIGEST_BYTES], kept[_DIGEST_BYTES:]
         if hashlib.sha256(graph).digest() == digest:
             loaded = session(graph)
     if loaded is None:
@@ -63,7 +62,7 @@ def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
 
         graph = exported(checkpoint)
         loaded = session(graph)
-        _keep(graph, file)
+        _cache(graph, file)
 
     def score(crops_rgb: ImageArray) -> FloatArray:
         logits: FloatArray = loaded.run(None, {"crops_rgb": np.ascontiguousarray(crops_rgb)})[0]
@@ -72,20 +71,23 @@ def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
     return score
 
 
-def _key(checkpoint: Checkpoint) -> str:
-    """Names a graph: by the weights, and by all that makes a graph of them."""
+def graph_key(checkpoint: Checkpoint) -> str:
+    """Name of a cached graph: a hash of the weights and of everything that shapes their graph."""
     torch_version = importlib.metadata.version("torch")
-    digest = hashlib.sha256(f"{checkpoint.sha256} {torch_version}".encode())
-    for name in _SOURCES:
-        digest.update((Path(__file__).parent / name).read_bytes())
+    digest = hashlib.sha256(
+        f"{checkpoint.sha256} {checkpoint.architecture} {torch_version}".encode()
+    )
+    # sources whose changes invalidate cached graphs: all networks, as one may import another
+    for file in (*networks.source_files(), Path(__file__).with_name("torch_engine.py")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _keep(graph: bytes, file: Path) -> None:
-    """Keeps a graph for the next start, and of older ones the latest few."""
-    with contextlib.suppress(OSError, OutputError):  # without it the next start takes longer
+def _cache(graph: bytes, file: Path) -> None:
+    """Caches a graph for the next start and drops all but the latest few."""
+    with contextlib.suppress(OSError, OutputError):  # without a cache the next start is slower
         with atomic_write(file) as part:
             part.write_bytes(hashlib.sha256(graph).digest() + graph)
-        kept = sorted(file.parent.glob("*.graph"), key=lambda f: f.stat().st_mtime)
-        for old in kept[:-_GRAPHS_KEPT]:
+        cached = sorted(file.parent.glob("*.graph"), key=lambda f: f.stat().st_mtime)
+        for old in cached[:-_GRAPHS_KEPT]:
             old.unlink()

@@ -1,4 +1,4 @@
-"""Losses of the JADFER network."""
+"""Loss functions for training, of label distributions and of attention maps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ VARIETY_KINDS = ("cosine", "partition", "none")
 
 
 def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Cross entropy with a target distribution, the mean over the batch.
+    """Cross-entropy with target distributions, averaged over the batch.
 
     Args:
         logits: (B, K).
@@ -19,7 +19,7 @@ def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
 
 
 def variety_loss(maps: torch.Tensor, kind: str = "cosine", margin: float = 0.2) -> torch.Tensor:
-    """Makes the spatial paths look at different places.
+    """Penalises spatial paths whose maps overlap.
 
     The abstract of Gao et al. 2024 names a Variety loss and gives no formula.
 

@@ -20,36 +20,38 @@ class Predictor:
 
     Args:
         checkpoint: Verified weights.
-        runtime: Device, precision, engine, and crops scored at once; fewer where the GPU's memory
-            is short.
+        runtime: Device, precision, engine and batch size.
 
     Attributes:
-        batches: How many are scored at once, and whether that had to be made less.
+        labels: K class names, in the order of the probabilities.
+        crop_px: Side of the crops.
+        engine: Maps uint8 crops (n, S, S, 3) to logits (n, K).
+        batch_limiter: Limits the crops scored at once; shrinks when GPU memory runs out.
     """
 
     def __init__(self, checkpoint: Checkpoint, runtime: Runtime) -> None:
         self.labels = checkpoint.labels
-        self.crop_px = checkpoint.config.crop_px
+        self.crop_px = checkpoint.crop_px
         self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
         self._temperature = checkpoint.temperature
-        self._engine = engines.make(checkpoint, runtime)
+        self.engine = engines.make(checkpoint, runtime)
 
     def probabilities(self, crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
         """Calibrated probabilities.
 
         Args:
-            crops_rgb: uint8 (n, S, S, 3), aligned as by `faces.align`; a tensor where they lie
-                on the device already.
+            crops_rgb: uint8 (n, S, S, 3), aligned as by `faces.align`; a tensor if they
+                are on the device already.
 
         Returns:
             float32 (n, K), rows sum to 1, in the order of `labels`.
 
         Raises:
-            DeviceError: The GPU's memory does not suffice for one crop.
+            DeviceError: GPU memory does not suffice for a single crop.
         """
         if not len(crops_rgb):
             return np.empty((0, len(self.labels)), np.float32)
-        logits = np.concatenate(self.batch_limiter.over(self._engine, crops_rgb))
+        logits = np.concatenate(self.batch_limiter.over(self.engine, crops_rgb))
         raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
         probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
         return probabilities

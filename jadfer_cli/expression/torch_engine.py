@@ -1,4 +1,4 @@
-"""The network in PyTorch, ready to score crops, and its graph for ONNX Runtime."""
+"""A network in PyTorch, ready to score crops, and its export to ONNX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from jadfer_cli.expression.checkpoint import Checkpoint
-from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import Runtime
 
@@ -23,15 +23,15 @@ _OPSET = 17
 
 
 class Scorer(nn.Module):
-    """From uint8 crops (n, S, S, 3) to logits (n, K), in the type of the network's weights."""
+    """Maps uint8 crops (n, S, S, 3) to logits (n, K), in the dtype of the network's weights."""
 
-    def __init__(self, network: Jadfer) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, crops_rgb: torch.Tensor) -> torch.Tensor:
         """Logits (n, K)."""
-        # (n, 3, S, S); its memory stays channels_last
+        # (n, 3, S, S), still channels_last in memory
         images = crops_rgb.permute(0, 3, 1, 2).to(self.network.mean.dtype) / 255
         logits: torch.Tensor = self.network(images).logits
         return logits
@@ -44,7 +44,7 @@ def _scorer(checkpoint: Checkpoint) -> Scorer:
 
 
 def fold_norms(network: nn.Module) -> None:
-    """Puts every BatchNorm that follows a convolution into its weights: one pass less."""
+    """Folds every BatchNorm that follows a convolution into its weights, which saves a pass."""
     for layers in network.modules():
         if not isinstance(layers, nn.Sequential):
             continue
@@ -56,20 +56,22 @@ def fold_norms(network: nn.Module) -> None:
 def in_torch(
     checkpoint: Checkpoint, runtime: Runtime, *, half_weights: bool | None = None
 ) -> Callable[[ImageArray | torch.Tensor], FloatArray]:
-    """Logits (n, K) of uint8 crops (n, S, S, 3), on the runtime's device and in its precision.
+    """Prepares a network to map uint8 crops (n, S, S, 3) to logits (n, K).
 
     Args:
         checkpoint: Verified weights.
         runtime: Device and precision.
-        half_weights: Whether in half precision the weights are, too, so that nothing is converted
-            on the way; else autocast does. None: on CUDA.
+        half_weights: With half precision, store the weights in it, too; otherwise use autocast.
+            None: only on CUDA.
     """
     scorer = _scorer(checkpoint)
     device, dtype = torch.device(runtime.device), _DTYPES.get(runtime.precision)
     if dtype is not None and (device.type == "cuda" if half_weights is None else half_weights):
         scorer.to(dtype)
         for layer in scorer.modules():
-            if isinstance(layer, nn.BatchNorm2d):  # not folded: variances may exceed float16
+            if isinstance(
+                layer, nn.BatchNorm2d
+            ):  # those left unfolded: variances may exceed float16
                 layer.float()
         dtype = None
     scorer.to(device)
@@ -80,7 +82,7 @@ def in_torch(
     def score(crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
         if not isinstance(crops_rgb, torch.Tensor):
             crops_rgb = torch.from_numpy(np.ascontiguousarray(crops_rgb))
-        crops = crops_rgb.to(device)  # as it is, if it lies there
+        crops = crops_rgb.to(device)  # no copy if already there
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
             logits: FloatArray = scorer(crops).float().cpu().numpy()
         return logits
@@ -89,11 +91,13 @@ def in_torch(
 
 
 def exported(checkpoint: Checkpoint) -> bytes:
-    """The graph as ONNX, with the number of crops left open."""
-    scorer, crop_px = _scorer(checkpoint), checkpoint.config.crop_px
+    """The network as an ONNX graph for any number of crops."""
+    scorer, crop_px = _scorer(checkpoint), checkpoint.crop_px
     example = torch.zeros(2, crop_px, crop_px, 3, dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a newer exporter exists; it needs more packages
+        warnings.simplefilter(
+            "ignore"
+        )  # PyTorch recommends a newer exporter, which needs more packages
         graph = Path(folder) / "graph.onnx"
         torch.onnx.export(
             scorer, (example,), graph, input_names=["crops_rgb"], output_names=["logits"],

@@ -199,10 +199,7 @@ def verify(item: Item) -> str:
 
 def _architecture(loaded: checkpoint.Checkpoint) -> str:
     """The title of the network that a checkpoint names."""
-    # TODO on merging area-training: networks.facts(loaded.architecture)["title"]
-    facts = getattr(networks, "facts", None)
-    title: str = facts(getattr(loaded, "architecture"))["title"] if facts else "JADFER"  # noqa: B009
-    return title
+    return networks.facts(loaded.architecture)["title"]
 
 
 def describe(item: Item) -> dict[str, Any]:
@@ -223,16 +220,18 @@ def describe(item: Item) -> dict[str, Any]:
         facts |= {"size_bytes": item.path.stat().st_size, "sha256": file_sha256(item.path)}
     if item.kind == WEIGHTS:
         loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
+        network = loaded.build()
         facts |= {
             "size_bytes": loaded.entry.path.stat().st_size,
             "sha256": loaded.sha256,
             "sha256_registered": item.sha256,
             "card": None if item.card is None else str(item.card),
-            "architecture": getattr(loaded, "architecture", "jadfer"),
             "labels": list(loaded.labels),
             "temperature": loaded.temperature,
-            "parameters": sum(p.numel() for p in loaded.build().parameters()),
-            "config": dataclasses.asdict(loaded.config),
+            "architecture": loaded.architecture,
+            "network": networks.facts(loaded.architecture),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "config": dataclasses.asdict(network.config),
             "metrics": loaded.metrics,
         }
     if item.kind == PACK:

@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import lock_descriptor
+
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces.packs import Pack, find_detector, packs_folder
@@ -123,21 +125,18 @@ def workspace(pack: Pack) -> Iterator[Path]:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Allows one fetch at a time; the lock ends with the process, even if it is killed."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if os.name == "nt":  # folders cannot be opened there
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        locked = True
+        with contextlib.suppress(OSError):  # some network disks do not support locks
+            locked = lock_descriptor(handle, blocking=False)
+        if not locked:
             raise ModelError(
                 f"Another run of jadfer is fetching a pack into {folder}.", "Wait until it ends."
-            ) from error
-        except OSError:
-            pass  # some network disks do not support locks
+            )
         yield
     finally:
         os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detector import Detector
@@ -79,6 +80,8 @@ class Networks:
             "sha256": self.model.sha256,
             "preview": self.model.entry.preview,
             "terms": self.model.entry.terms,
+            "architecture": self.model.architecture,
+            "network": networks.facts(self.model.architecture),
             "temperature": self.model.temperature,
             "metrics": self.model.metrics,
         }

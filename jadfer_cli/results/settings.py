@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
-from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.unfinished import remove_leftovers
 
 # These decide where and in what batches scores are computed, which changes rounding only.
@@ -160,10 +157,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
         OutputError: The file is damaged, or not a result of jadfer.
     """
     try:
-        entries = pq.read_schema(path).metadata or {}
-        metadata: dict[str, Any] = json.loads(entries[ATTRS_KEY])["jadfer"]
+        metadata: dict[str, Any] = read_attrs(path)["jadfer"]
         metadata["video"]  # absent in a dataset of many results
-    except (OSError, ValueError, KeyError) as error:  # pyarrow's errors are ValueErrors
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{path} exists and is not a readable result of jadfer.",
             "Remove it, or add --overwrite.",

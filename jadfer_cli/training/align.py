@@ -1,8 +1,8 @@
-"""Landmarks for cropped face images, found once and kept.
+"""Landmarks for pictures of single faces, found once and cached.
 
-A face that fills its picture is found badly: each picture is scaled and gets a wide margin.
-Small pictures share one canvas, as the detector looks at 640 px anyway. On a face of 48 px
-landmarks scatter by a pixel, so each is the mean of several looks: at the picture and at its
+Detectors often miss a face that fills its picture, so each picture is scaled and gets a wide
+margin. Small pictures share one canvas, as the detector processes 640 px anyway. On a face of
+48 px landmarks scatter by a pixel, so each is the mean of several views: the picture and its
 mirror image, small pictures in three sizes.
 """
 
@@ -25,12 +25,11 @@ from jadfer_cli.records import Faces, ImageArray
 from jadfer_cli.training.faceset import FaceSet
 
 _CANVAS_PX = 640
-_SAVE_EVERY_S = 30.0
-_SMALL_PX = 128  # up to this side, nine share a canvas
+_SMALL_PX = 128  # up to this side, nine pictures share a canvas
 
 
 class _Tiling(NamedTuple):
-    """How pictures lie on the canvas: `side` x `side` tiles, the longer side scaled to `face`."""
+    """Pictures on a canvas: `side` x `side` tiles, longer sides scaled to `face_px`."""
 
     side: int
     face_px: int
@@ -40,9 +39,9 @@ class _Tiling(NamedTuple):
         return _CANVAS_PX // self.side
 
 
-_MIRRORED = [1, 0, 2, 4, 3]  # eyes, nose and corners of the mouth as a mirror shows them
+_MIRRORED = [1, 0, 2, 4, 3]  # order of eyes, nose and mouth corners in a mirror image
 _NINE = (_Tiling(3, 128), _Tiling(3, 144), _Tiling(3, 160))
-_ONE, _WHOLE = _Tiling(1, 320), _Tiling(1, 640)
+_WITH_MARGIN, _FILLING = _Tiling(1, 320), _Tiling(1, 640)
 
 
 def find_landmarks(
@@ -51,40 +50,46 @@ def find_landmarks(
     detector_sha256: str,
     cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
+    *,
+    save_every_s: float = 30.0,
 ) -> npt.NDArray[np.float32]:
-    """Landmarks of each picture's face, (n, 5, 2) in its own pixels; NaN where none is found.
+    """Finds the landmarks of each picture's face.
 
-    Pictures with a side of more than 128 px are looked at one by one, with a margin and, where
-    that shows no face, without.
+    Pictures with a side of more than 128 px are processed one by one, with a margin and, if that
+    shows no face, without.
 
     Args:
         faces: Pictures of one face each.
         detect: Finds the faces of an RGB image.
         detector_sha256: Part of the cache's name, as another detector gives other landmarks.
-        cache: Folder that keeps the result, now and then while it grows; None keeps nothing.
+        cache: Folder that caches the result, also while it grows; None for no cache.
         progress: Called with the number of pictures done.
+        save_every_s: Interval between writes of the growing cache.
+
+    Returns:
+        float32 (n, 5, 2), in pixels of each picture; NaN where no face is found.
 
     Raises:
-        JadferError: A picture cannot be read.
+        TrainingError: A picture cannot be read.
     """
     file = None if cache is None else cache / f"landmarks-{_key(faces, detector_sha256)}.npz"
     n = len(faces)
-    found, first = _kept(file, n)
+    found, first = _cached(file, n)
     saved = time.monotonic()
     step = _NINE[0].side ** 2
     for begin in range(first, n, step):
         end = min(begin + step, n)
-        found[begin:end] = _looked_at([faces.image_rgb(i) for i in range(begin, end)], detect)
+        found[begin:end] = _averaged([faces.image_rgb(i) for i in range(begin, end)], detect)
         if progress:
             progress(end)
-        if file is not None and (end == n or time.monotonic() - saved > _SAVE_EVERY_S):
+        if file is not None and (end == n or time.monotonic() - saved > save_every_s):
             saved = time.monotonic()
-            _keep(file, found, end)
+            _cache(file, found, end)
     return found
 
 
-def _kept(file: Path | None, n: int) -> tuple[npt.NDArray[np.float32], int]:
-    """Landmarks kept by an earlier look, and how many pictures it came to."""
+def _cached(file: Path | None, n: int) -> tuple[npt.NDArray[np.float32], int]:
+    """Cached landmarks, and the number of pictures that they cover."""
     if file is not None:
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             with np.load(file, allow_pickle=False) as kept:
@@ -94,8 +99,8 @@ def _kept(file: Path | None, n: int) -> tuple[npt.NDArray[np.float32], int]:
     return np.full((n, 5, 2), np.nan, np.float32), 0
 
 
-def _keep(file: Path, found: npt.NDArray[np.float32], done: int) -> None:
-    """Keeps what was found so far; a folder that cannot be written costs time only."""
+def _cache(file: Path, found: npt.NDArray[np.float32], done: int) -> None:
+    """Caches what was found so far; a folder that cannot be written only costs time."""
     part = file.with_suffix(f".{os.getpid()}.part.npz")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,19 +111,19 @@ def _keep(file: Path, found: npt.NDArray[np.float32], done: int) -> None:
             part.unlink(missing_ok=True)
 
 
-def _looked_at(
+def _averaged(
     images: list[ImageArray], detect: Callable[[ImageArray], Faces]
 ) -> npt.NDArray[np.float32]:
-    """Landmarks (m, 5, 2) of up to nine pictures, the mean of all looks that show a face."""
+    """Landmarks (m, 5, 2) of up to nine pictures, the mean of all views that show a face."""
     plain = _of_group(images, detect)
     mirrored = _of_group([np.ascontiguousarray(image[:, ::-1]) for image in images], detect)
     mirrored = mirrored[:, :, _MIRRORED]
     widths = np.array([image.shape[1] for image in images], np.float32)
     mirrored[..., 0] = widths[:, None] - mirrored[..., 0]
-    looks = np.concatenate([plain, mirrored])  # (looks, m, 5, 2)
-    n = np.isfinite(looks).sum(0)
-    # nanmean would warn where no look shows a face
-    mean = np.nansum(looks, 0) / np.maximum(n, 1)
+    views = np.concatenate([plain, mirrored])  # (views, m, 5, 2)
+    n = np.isfinite(views).sum(0)
+    # nanmean would warn where no view shows a face
+    mean = np.nansum(views, 0) / np.maximum(n, 1)
     found: npt.NDArray[np.float32] = np.where(n > 0, mean, np.nan).astype(np.float32)
     return found
 
@@ -126,21 +131,21 @@ def _looked_at(
 def _of_group(
     images: list[ImageArray], detect: Callable[[ImageArray], Faces]
 ) -> npt.NDArray[np.float32]:
-    """Landmarks (looks, m, 5, 2) of up to nine pictures: the small ones together, others alone."""
+    """Landmarks (views, m, 5, 2) of up to nine pictures: small ones together, others alone."""
     found = np.full((len(_NINE), len(images), 5, 2), np.nan, np.float32)
     small = [i for i, image in enumerate(images) if max(image.shape[:2]) <= _SMALL_PX]
     if small:
         together = [images[i] for i in small]
         found[:, small] = [_on_canvas(together, detect, tiling) for tiling in _NINE]
     for i in set(range(len(images))) - set(small):
-        found[0, i] = _on_canvas([images[i]], detect, _ONE)[0]
+        found[0, i] = _on_canvas([images[i]], detect, _WITH_MARGIN)[0]
         if np.isnan(found[0, i]).any():
-            found[0, i] = _on_canvas([images[i]], detect, _WHOLE)[0]
+            found[0, i] = _on_canvas([images[i]], detect, _FILLING)[0]
     return found
 
 
 def _key(faces: FaceSet, detector_sha256: str) -> str:
-    """A hash of the pictures (of files: path, size and time) and the detector."""
+    """A hash of the detector and the pictures (of files: path, size and time)."""
     digest = hashlib.sha256(f"{detector_sha256} {_NINE}".encode())
     for entry in faces.images:
         if isinstance(entry, Path):
@@ -179,7 +184,7 @@ def _on_canvas(
     for i, (x, y, w, h) in enumerate(origins):
         away = centres - (x + w / 2, y + h / 2)  # (k, 2)
         inside = np.flatnonzero((np.abs(away) < tile / 2).all(1))
-        if len(inside):  # the large face in the middle, not one behind it
+        if len(inside):  # prefer the large face in the middle to one behind it
             best = inside[(areas[inside] - 2 * (away[inside] ** 2).sum(1)).argmax()]
             result[i] = (seen.landmarks_px[best] - (x, y)) / scales[i]
     return result

@@ -1,7 +1,7 @@
-"""Augmentation: small grey squares made to look like the faces that videos give.
+"""Augmentation that makes small grey pictures look like faces in videos.
 
-Geometry (flip, turn, scale, shift) is composed with the alignment, so that a face is
-sampled once. Then light, colour, resolution, blur and JPEG, and a rectangle erased.
+Geometry (flip, rotation, scale, shift) is composed with the alignment, so that a face is
+resampled only once. Light, colour, resolution, blur, JPEG and an erased rectangle follow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How strongly each step acts; probabilities unless a unit is named."""
+    """Strength of each step: a probability unless a unit is given."""
 
     flip: float = 0.5
     rotation_deg: float = 12.0  # uniform, both ways
@@ -39,7 +39,7 @@ class AugmentOptions:
 def jitter(
     matrix: npt.NDArray[np.float32], size_px: int, options: AugmentOptions, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """A (2, 3) source-to-crop map followed by a random flip, turn, scale and shift."""
+    """A (2, 3) source-to-crop map followed by a random flip, rotation, scale and shift."""
     angle = math.radians(rng.uniform(-options.rotation_deg, options.rotation_deg))
     zoom = math.exp(rng.uniform(-options.scale, options.scale))
     flip = -1.0 if rng.random() < options.flip else 1.0
@@ -55,7 +55,7 @@ def jitter(
 def degrade(
     crop_rgb: npt.NDArray[np.uint8], options: AugmentOptions, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Light, colour, resolution, blur, JPEG and erasing on one (S, S, 3) crop."""
+    """Applies light, colour, resolution, blur, JPEG and erasing to one (S, S, 3) crop."""
     import cv2
 
     side = crop_rgb.shape[0]

@@ -1,4 +1,4 @@
-"""Calibration: how far probabilities are from frequencies, and one number that mends most of it.
+"""Calibration: how far probabilities are from frequencies, and a temperature that corrects it.
 
 Guo et al. 2017, "On calibration of modern neural networks", arXiv 1706.04599.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 N_BINS = 15
-FEWEST = 100  # images that a temperature can be fitted on
+MIN_IMAGES = 100  # to fit a temperature on
 
 
 def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -21,7 +21,7 @@ def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.N
 
 
 def fit_temperature(logits: npt.NDArray[np.floating], classes: npt.NDArray[np.intp]) -> float:
-    """The temperature with the least negative log likelihood.
+    """Fits the temperature that minimises the negative log-likelihood.
 
     Args:
         logits: (n, K), of a set that was not trained on.
@@ -51,5 +51,5 @@ def expected_calibration_error(
     top = probabilities.max(1)
     right = probabilities.argmax(1) == classes
     bins = np.minimum((top * n_bins).astype(int), n_bins - 1)
-    gaps = np.bincount(bins, right - top, n_bins)  # sum of (accuracy - confidence) a bin
+    gaps = np.bincount(bins, right - top, n_bins)  # sum of (accuracy - confidence) per bin
     return float(np.abs(gaps).sum() / len(classes))

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: confusion matrix and reliability diagram, as PNG."""
+"""Charts of an evaluation: confusion matrix and reliability diagram, as PNG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLUE, _RED, _GREY = "#30638e", "#c8553d", "#888888"
 
 
 def confusion_chart(found: dict[str, Any], title: str) -> Figure:
-    """Rows true, columns guessed; shade and first number are per cent of the row."""
+    """Draws a confusion matrix: rows true, columns predicted, shade and percentage by row."""
     from matplotlib.figure import Figure
 
     counts = np.array(found["confusion"])
@@ -52,28 +52,31 @@ def reliability_chart(
     ece: tuple[float, float],
     title: str,
 ) -> Figure:
-    """How often the top expression is right, by its probability; before and after calibration.
+    """Draws how often the top expression is right by its probability, before and after calibration.
 
     Args:
         before: (n, K), probabilities without temperature.
         after: (n, K), with it.
         classes: (n,), the true classes.
-        temperature: What divides the logits.
+        temperature: Divides the logits.
         ece: Expected calibration error before and after.
-        title: Above both.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=[3, 1])
-    names = ("before temperature scaling", f"after it, temperature {temperature:.3f}")
+    names = (
+        "before temperature scaling",
+        f"after it, temperature {temperature:.3f}",
+    )
     for column, (p, name) in enumerate(zip((before, after), names, strict=True)):
         upper = figure.add_subplot(grid[0, column])
         lower = figure.add_subplot(grid[1, column], sharex=upper)
         _reliability(upper, lower, p, classes)
         upper.set_title(f"{name}\nECE {ece[column]:.3f}", fontsize=10)
         if column == 0:
-            upper.set_ylabel("share right")
+            upper.set_ylabel("fraction right")
             lower.set_ylabel("images")
         lower.set_xlabel("probability of the top expression")
     figure.suptitle(title, fontsize=10)
@@ -86,12 +89,12 @@ def _reliability(
     top, right = p.max(1), p.argmax(1) == classes
     bins = np.minimum((top * N_BINS).astype(int), N_BINS - 1)
     n = np.bincount(bins, minlength=N_BINS)
-    there = n > 0
-    accuracy = np.bincount(bins, right, N_BINS)[there] / n[there]
-    confidence = np.bincount(bins, top, N_BINS)[there] / n[there]
+    present = n > 0
+    accuracy = np.bincount(bins, right, N_BINS)[present] / n[present]
+    confidence = np.bincount(bins, top, N_BINS)[present] / n[present]
     width = 1 / N_BINS
     centres = (np.arange(N_BINS) + 0.5) * width
-    upper.bar(centres[there], accuracy, width * 0.92, color=_BLUE, label="share right")
+    upper.bar(centres[present], accuracy, width * 0.92, color=_BLUE, label="fraction right")
     upper.plot(confidence, accuracy, "o", color=_RED, markersize=4, label="mean of the bin")
     upper.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="perfect calibration")
     upper.set_xlim(0, 1)

@@ -1,4 +1,4 @@
-"""Aligned crops of a face set, as training and evaluation see them."""
+"""Aligned crops of a face set, and the order in which training draws them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from jadfer_cli.training import augment
 from jadfer_cli.training.faceset import FaceSet
 
 
-class Crops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Aligned crops of a face set; augmented where options are given.
+class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
+    """Aligned crops of a face set, augmented if options are given.
 
-    An item is asked for by its index or, as `EpochSampler` does, by (draw, index), so that an
-    image drawn twice in an epoch is augmented in two ways. It is a crop uint8 (3, S, S), RGB,
-    and its label distribution float (K,). A face without landmarks is placed as the template's
-    mean: the whole picture, resized.
+    An item is requested by its index or, as `EpochSampler` does, by (draw, index), so that an
+    image drawn twice in an epoch is augmented in two ways. An item is a crop uint8 (3, S, S),
+    RGB, its label distribution float (K,), and its index. A face without landmarks is the whole
+    picture, resized.
+
+    Args:
+        faces: Labelled faces.
+        size_px: Side S of the crops.
+        options: Augmentation; None for none.
+        seed: Seeds the augmentation, together with `epoch`, draw and index.
     """
 
     def __init__(
@@ -36,7 +42,7 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     def _placement(
         self, index: int, image_rgb: npt.NDArray[np.uint8], rng: np.random.Generator | None
     ) -> npt.NDArray[np.float32]:
-        """Source-to-crop map (2, 3): by the first detector, or in training by any."""
+        """Source-to-crop map (2, 3) by the first detector's landmarks, or by any with an `rng`."""
         found = np.empty((0, 5, 2), np.float32)
         if self.faces.landmarks_px is not None:
             found = self.faces.landmarks_px[index] if rng else self.faces.landmarks_px[index, :1]
@@ -48,31 +54,35 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         matrix: npt.NDArray[np.float32] = align.similarity(choice[None], self.size_px)[0]
         return matrix
 
-    def __getitem__(self, item: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, int]:
         draw, index = item if isinstance(item, tuple) else (0, item)
         image_rgb = self.faces.image_rgb(index)
         if self.options is None:
             matrix = self._placement(index, image_rgb, None)
             crop_rgb = align.warp(image_rgb, matrix[None], self.size_px)[0]
         else:
-            # a generator a draw: the same crops however work is split or resumed
+            # one generator per draw: the same crops however work is split or resumed
             rng = np.random.default_rng((self.seed, self.epoch, draw, index))
             matrix = self._placement(index, image_rgb, rng)
             matrix = augment.jitter(matrix, self.size_px, self.options, rng)
             crop_rgb = align.warp(image_rgb, matrix[None], self.size_px)[0]
             crop_rgb = augment.degrade(crop_rgb, self.options, rng)
         crop = torch.from_numpy(crop_rgb).permute(2, 0, 1)
-        return crop, torch.from_numpy(self.faces.targets[index])
+        return crop, torch.from_numpy(self.faces.targets[index]), index
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Draws n images an epoch as (draw, index), with weights that soften class imbalance.
+    """Draws n images per epoch as (draw, index), with weights that reduce class imbalance.
 
     Args:
         classes: (n,), the class of each image.
         balance: An image is drawn with weight (size of its class) ** -balance; 0 takes each
             image once.
-        seed: With the epoch it decides the order.
+        seed: Decides the order, together with the epoch.
+
+    Attributes:
+        epoch: Set before each epoch.
+        skip: Number of draws that an interrupted epoch has finished.
     """
 
     def __init__(self, classes: npt.NDArray[Any], balance: float, seed: int) -> None:

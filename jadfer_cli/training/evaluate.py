@@ -26,8 +26,8 @@ def scored(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]:
     """Probabilities (m, K') and classes (m,) of the images that count.
 
-    K' are the expressions that the data set can name, in their order; the others are left out
-    before the softmax, so that a set without contempt is not scored against it.
+    K' is the number of expressions that the data set can name; the others are removed before
+    the softmax, so that a set without contempt is not scored against it.
     """
     which, classes = faces.protocols[protocol]
     known = np.array(faces.expressions)
@@ -37,7 +37,7 @@ def scored(
 def figures(
     logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str, temperature: float = 1.0
 ) -> dict[str, Any]:
-    """Accuracy, mean class recall, macro F1 and calibration error under a protocol.
+    """Computes accuracy, mean class recall, macro F1 and calibration error under a protocol.
 
     Args:
         logits: (n, K), of all images of the set.
@@ -74,11 +74,11 @@ def _accuracy_among_all(logits: npt.NDArray[np.floating], faces: FaceSet, protoc
 def _of_counts(counts: npt.NDArray[np.intp]) -> dict[str, float]:
     """Accuracy, and recall and F1 averaged over the classes that occur."""
     hits, true, guessed = np.diag(counts), counts.sum(1), counts.sum(0)
-    there = true > 0
+    present = true > 0
     return {
         "accuracy": float(hits.sum() / max(counts.sum(), 1)),
-        "mean_class_recall": float((hits[there] / true[there]).mean()),
-        "macro_f1": float((2 * hits[there] / (true[there] + guessed[there])).mean()),
+        "mean_class_recall": float((hits[present] / true[present]).mean()),
+        "macro_f1": float((2 * hits[present] / (true[present] + guessed[present])).mean()),
     }
 
 
@@ -91,10 +91,10 @@ def intervals(
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """95 % percentile bootstrap intervals over images (Efron and Tibshirani 1993, ch. 13).
+    """Computes 95 % percentile bootstrap intervals over images (Efron and Tibshirani 1993, ch. 13).
 
-    They say how much the choice of test images matters, not how much training runs differ. The
-    calibration error is a mean of absolute gaps, which resampling widens: its interval is moved
+    They show the effect of the choice of test images, not of differences between training runs.
+    Resampling increases the calibration error, a mean of absolute gaps: its interval is shifted
     by the mean excess of the resamples over the estimate.
 
     Args:
@@ -102,8 +102,8 @@ def intervals(
         faces: The set.
         protocol: One of `faces.protocols`.
         temperature: Divides the logits.
-        draws: Resamples.
-        seed: Of the resamples.
+        draws: Number of resamples.
+        seed: Seed of the resamples.
 
     Returns:
         Low and high end of each of INTERVALS.
@@ -125,10 +125,10 @@ def intervals(
 
 
 def selection_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[str, float]:
-    """Accuracy and mean recall by protocol; "score" chooses the epoch.
+    """Computes accuracy and mean recall by protocol, and the "score" that chooses the epoch.
 
     The score is accuracy + 0.25 x mean class recall on the main protocol, so that rare
-    expressions have a say.
+    expressions count.
     """
     result = {}
     for protocol in faces.protocols:

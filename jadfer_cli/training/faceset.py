@@ -17,7 +17,7 @@ from jadfer_cli.records import ImageArray
 
 
 class Counted(NamedTuple):
-    """Which images count under a protocol, and their class."""
+    """The images that count under a protocol, and their classes."""
 
     which: npt.NDArray[np.intp]  # (m,), indices into the set
     classes: npt.NDArray[np.intp]  # (m,), indices into the expressions
@@ -31,13 +31,13 @@ class FaceSet:
         name: Data set and split, for messages.
         images: n pictures: uint8 (H, W), grey, or the path of a file that is read when needed.
         image_names: n names, for messages and lists.
-        targets: float32 (n, K), label distributions over the expressions; zeros where none.
-        protocols: By name, which images are counted and their classes; the main one first.
-        expressions: Which of the K expressions the data set can name at all, ascending; scores
-            of the others are left out when it is evaluated.
-        landmarks_px: float32 (n, m, 5, 2), by m detectors, NaN where no face was found; None
+        targets: float32 (n, K), label distributions over the expressions; zeros if unlabelled.
+        protocols: By name, the images that count and their classes; the main one first.
+        expressions: Indices of the expressions that the data set can name, ascending; scores of
+            the others are ignored in evaluation.
+        landmarks_px: float32 (n, m, 5, 2), by m detectors, NaN if no face was found; None
             before alignment.
-        notes: What the user should know about the set, such as files that were left out.
+        notes: What the user should know about the set, such as files that were skipped.
     """
 
     name: str
@@ -54,14 +54,14 @@ class FaceSet:
 
     @property
     def main_protocol(self) -> str:
-        """The protocol that figures are first given on."""
+        """The protocol whose figures come first."""
         return next(iter(self.protocols))
 
     def image_rgb(self, index: int) -> ImageArray:
         """Picture `index` as uint8 (H, W, 3).
 
         Raises:
-            JadferError: The file is not a readable picture.
+            TrainingError: The file is not a readable picture.
         """
         import cv2
 
@@ -80,7 +80,7 @@ class FaceSet:
         return np.ascontiguousarray(image[:, :, ::-1])
 
     def digest(self, index: int) -> bytes:
-        """A hash of picture `index`: of its pixels, or of its file."""
+        """A hash of picture `index`: of its pixels, or of its file's bytes."""
         entry = self.images[index]
         data = entry.read_bytes() if isinstance(entry, Path) else entry.tobytes()
         return hashlib.sha1(data, usedforsecurity=False).digest()
@@ -88,12 +88,12 @@ class FaceSet:
     def take(self, which: npt.ArrayLike) -> FaceSet:
         """The images at `which` (indices or a mask)."""
         index = np.arange(len(self))[np.asarray(which)]
-        new_place = np.full(len(self), -1)
-        new_place[index] = np.arange(len(index))
+        new_index = np.full(len(self), -1)
+        new_index[index] = np.arange(len(index))
         protocols = {}
         for name, counted in self.protocols.items():
-            places = new_place[counted.which]
-            protocols[name] = Counted(places[places >= 0], counted.classes[places >= 0])
+            moved = new_index[counted.which]
+            protocols[name] = Counted(moved[moved >= 0], counted.classes[moved >= 0])
         return FaceSet(
             self.name,
             [self.images[i] for i in index],
@@ -113,9 +113,9 @@ class FaceSet:
 
 
 def without_repeats(train: FaceSet, others: Iterable[FaceSet]) -> FaceSet:
-    """`train` without images that occur, bit by bit, in one of `others`.
+    """Removes from `train` the images that also occur in one of `others`, byte for byte.
 
-    Files are compared as files: a copy that was saved anew is not recognised.
+    Files are compared as files: a copy that was encoded again is not recognised.
     """
     held_out = {faces.digest(i) for faces in others for i in range(len(faces))}
     return train.take([train.digest(i) not in held_out for i in range(len(train))])

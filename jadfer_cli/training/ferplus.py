@@ -1,6 +1,6 @@
 """FER+: Barsoum et al. 2016, arXiv 1608.01041.
 
-Ten crowd votes an image become a label distribution over eight expressions; protocols decide
+Ten crowd votes per image become a label distribution over eight expressions; protocols decide
 which images count.
 """
 
@@ -34,20 +34,22 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
         data: Folder or zip that holds FER2013Train, FER2013Valid and FER2013Test; or a folder
             that holds such a zip.
         split: "train", "valid" or "test".
-        votes_csv: FER+'s own fer2013new.csv; looked for in and beside `data` where None.
+        votes_csv: FER+'s own fer2013new.csv; None: search in and beside `data`.
             FER2013 repeats images, and each copy was voted on; copies of the layout differ in
-            whose votes a repeated image has in label.csv (8 % of the test split in one). The
-            votes of fer2013new.csv are the published ones; label.csv stands in without it.
+            which of these votes label.csv has for a repeated image (8 % of the test split in
+            one). The votes of fer2013new.csv are the published ones; without it, those of
+            label.csv are used.
 
     Returns:
         All images of the split, in the order of its label.csv.
 
     Raises:
-        JadferError: The layout is not FER+'s, or an image is missing or unreadable.
+        TrainingError: The layout is not FER+'s, or an image is missing or unreadable.
+        SplitMissing: The split's label.csv is missing.
     """
     import cv2
 
-    data, votes_csv = places(data, votes_csv)
+    data, votes_csv = locate(data, votes_csv)
     folder = FOLDERS[split]
     archive = _archive(data) if data.is_file() else None
 
@@ -57,9 +59,10 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
     try:
         rows = [row for row in csv.reader(io.StringIO(read(f"{folder}/label.csv").decode())) if row]
         votes = np.array([row[2 : 2 + N_VOTES] for row in rows], np.float32).reshape(-1, N_VOTES)
-    except ValueError as error:  # also what is no text
+    except ValueError as error:  # includes UnicodeDecodeError
         raise TrainingError(
-            f"{data}: {folder}/label.csv is not a name, a box and ten votes a line ({error})."
+            f"{data}: {folder}/label.csv does not have a name, a box and ten votes per line "
+            f"({error})."
         ) from error
     except _UNREADABLE as error:
         raise SplitMissing(
@@ -78,10 +81,10 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
         if image is None:
             raise TrainingError(f"{data}: {folder}/{name} is not a readable image.")
         images.append(np.asarray(image, np.uint8))
-    note = "votes of label.csv, as no fer2013new.csv was found; copies of it differ"
+    note = "votes from label.csv, whose copies differ: no fer2013new.csv was found"
     if votes_csv is not None:
         votes = _published_votes(votes_csv, names)
-        note = f"votes of {votes_csv.name}"
+        note = f"votes from {votes_csv.name}"
     return dataclasses.replace(from_votes(f"ferplus {split}", images, names, votes), notes=(note,))
 
 
@@ -91,13 +94,13 @@ def from_votes(
     image_names: list[str],
     votes: npt.NDArray[np.float32],
 ) -> FaceSet:
-    """A face set with FER+'s protocols from raw votes (n, 10)."""
+    """Makes a face set with FER+'s protocols from raw votes (n, 10)."""
     protocols = {protocol: winners(votes, protocol) for protocol in PROTOCOLS}
     return FaceSet(name, images, image_names, distributions(votes), protocols)
 
 
-def places(data: Path, votes_csv: Path | None = None) -> tuple[Path, Path | None]:
-    """Where the layout and the published votes lie: `data`, or a zip in it; a csv near it."""
+def locate(data: Path, votes_csv: Path | None = None) -> tuple[Path, Path | None]:
+    """Finds the layout, which is `data` or a zip in it, and the published votes near it."""
     near = [data, data.resolve().parent]
     if data.is_dir() and not any((data / folder).is_dir() for folder in FOLDERS.values()):
         archives = [data / name for name in ARCHIVE_NAMES if (data / name).is_file()]
@@ -130,18 +133,18 @@ def _published_votes(votes_csv: Path, image_names: list[str]) -> npt.NDArray[np.
 
 
 def clean_votes(votes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Sets classes with a single vote to 0, as FER+'s own code does; (n, 10) to (n, 10)."""
+    """Sets single votes to 0, as FER+'s own code does; (n, 10) to (n, 10)."""
     return np.where(votes <= 1, 0, votes).astype(np.float32)
 
 
 def winners(votes: npt.NDArray[np.float32], protocol: str) -> Counted:
-    """Which images count under a protocol, and their class.
+    """The images that count under a protocol, and their classes.
 
     Args:
         votes: (n, 10), raw.
-        protocol: `majority`: the winner holds more than half of the votes that remain after
-            cleaning, unknown and not-a-face counted in; `plurality`: the class with most
-            votes among all ten. Images won by unknown or not-a-face leave.
+        protocol: `majority`: the winner has more than half of the votes that remain after
+            cleaning, including those for unknown and not-a-face; `plurality`: the class with
+            the most votes of all ten. Images won by unknown or not-a-face do not count.
     """
     votes = clean_votes(votes)
     winner = votes.argmax(1)

@@ -1,12 +1,14 @@
-"""Training as one readable loop."""
+"""Training as one readable loop, the same for all recipes."""
 
 from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,60 +16,62 @@ import torch
 from torch.utils.data import DataLoader
 
 from jadfer_cli.errors import JadferError, OptionError, TrainingError
-from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.runtime import usable_cores
-from jadfer_cli.training.crops import Crops, EpochSampler
+from jadfer_cli.training.crops import Crops
+from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     BEST,
     EpochRecord,
-    Run,
     State,
     StepRecord,
     fingerprint,
-    pixels_of,
     write_tensors,
 )
+from jadfer_cli.training.trainer import Trainer
 
-_GRACE_S = 5  # s
-_MOST_WORKERS = 8
+_GRACE_S = 5
+_MAX_WORKERS = 8
+_ERROR_CLASS = re.compile(r"^jadfer_cli\.errors\.\w+: ")  # before the message in a traceback
 
 
-@torch.no_grad()
-def logits_of(
-    network: Jadfer,
-    faces: FaceSet,
-    batch_size: int = 256,
-    *,
-    precision: str = "fp32",
-    mirrored: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> torch.Tensor:
-    """Logits (n, K) of a whole face set, without augmentation, on the network's device."""
-    network.eval()
-    device = next(network.parameters()).device
-    parts = []
-    for crops, _ in DataLoader(Crops(faces, network.config.crop_px, None, 0), batch_size):
-        images = pixels_of(crops.flip(-1) if mirrored else crops, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            parts.append(network(images).logits.float().cpu())
-        if progress:
-            progress(len(crops))
-    return torch.cat(parts)
+@dataclass(frozen=True)
+class Callbacks:
+    """What the caller of `train` wants to know and to decide.
+
+    Attributes:
+        on_begin: Called once it is certain that the run in `out`, if any, can be resumed.
+        on_epoch: Called after each epoch, and once for each that an earlier run finished.
+        on_step: Called after each step.
+        stop: Called after each step; if true, the state is saved and the run ends.
+        save_every_s: Interval between saved states within an epoch.
+        evaluate: Figures of logits (n, K) for the validation set; "score" chooses the epoch.
+    """
+
+    on_begin: Callable[[], None] = lambda: None
+    on_epoch: Callable[[EpochRecord], None] = lambda _: None
+    on_step: Callable[[StepRecord], None] = lambda _: None
+    stop: Callable[[], bool] = lambda: False
+    save_every_s: float = 300.0
+    evaluate: Callable[[torch.Tensor, FaceSet], dict[str, float]] = lambda logits, faces: (
+        selection_figures(logits.numpy(), faces)
+    )
 
 
 def check_enough(labelled: FaceSet, batch_size: int) -> None:
-    """Whether there is one batch to train on.
+    """Checks that there is at least one batch to train on.
 
     Raises:
-        OptionError: The set is smaller.
+        OptionError: There are fewer images.
     """
     n = len(labelled)
     if not n:
         raise OptionError(
-            f"{labelled.name} has no labelled image that is not a validation or test image too."
+            f"{labelled.name} has no labelled image that is not also a validation or test image."
         )
     if n < batch_size:
         raise OptionError(
@@ -84,116 +88,125 @@ def train(
     *,
     start: Start,
     device: str = "cpu",
-    evaluate: Callable[[torch.Tensor, FaceSet], dict[str, float]],
-    on_begin: Callable[[], None] = lambda: None,
-    on_epoch: Callable[[EpochRecord], None] = lambda _: None,
-    on_step: Callable[[StepRecord], None] = lambda _: None,
-    stop: Callable[[], bool] = lambda: False,
-    save_every_s: float = 300.0,
-) -> Jadfer:
-    """Trains and keeps the averaged weights that score best on validation.
+    callbacks: Callbacks | None = None,
+) -> Network:
+    """Trains a network, and keeps the averaged weights that score best on validation.
 
-    A run that finds its own state in `out` goes on from the last saved step and ends as an
+    A run whose state is in `out` is resumed from its last saved step and ends as an
     uninterrupted one would: order, augmentation and dropout depend on seed, epoch and step.
 
     Args:
-        options: The recipe.
+        options: The recipe and its options.
         train_set: Aligned training faces, without repeats of the held-out splits.
-        valid_set: Aligned validation faces; the epoch is chosen on these.
-        out: Folder for `state.pt` (resume) and `best.pt` (averaged weights).
+        valid_set: Aligned validation faces, which choose the epoch.
+        out: Folder for `state.pt` (to resume) and `best.pt` (averaged weights).
         start: Weights to start from.
         device: "cpu" or "cuda:N".
-        evaluate: Gives figures from logits and faces; "score" decides.
-        on_begin: Called once it is certain that the run in `out`, if any, can go on.
-        on_epoch: Called after every epoch, also once for each that an earlier run did.
-        on_step: Called after every step.
-        stop: Asked after every step; once true, the state is saved and the run ends.
-        save_every_s: State is saved so often within an epoch, and after each.
+        callbacks: Progress, stopping and evaluation.
 
     Returns:
         The network with the best averaged weights, in eval mode.
 
     Raises:
         OptionError: `out` holds a run with other options, or the set is smaller than a batch.
-        JadferError: The loss is no longer a number.
-        KeyboardInterrupt: `stop` said so.
+        TrainingError: The loss is not finite, or an image cannot be read.
+        KeyboardInterrupt: `callbacks.stop` returned true.
         OutputError: The state cannot be written.
     """
-    train_set, classes = train_set.labelled()
+    calls = callbacks or Callbacks()
+    train_set, _ = train_set.labelled()
     check_enough(train_set, options.batch_size)
     _one_opencv_thread()
     data = fingerprint(train_set, valid_set, start)
-    run = Run(options, start, torch.device(device), len(train_set), data)
-    state = run.restore(out)
-    on_begin()
-    crops = Crops(train_set, run.network.config.crop_px, options.augmentation, options.seed)
-    sampler = EpochSampler(classes, options.balance, options.seed)
+    trainer = Trainer(options, start, torch.device(device), train_set, data)
+    state = trainer.restore(out)
+    calls.on_begin()
+    crops = Crops(train_set, options.network.crop_px, options.augmentation, options.seed)
     for earlier in state.history:
-        on_epoch(EpochRecord(**earlier))
+        calls.on_epoch(EpochRecord(**earlier))
     while state.epoch < options.epochs:
-        crops.epoch = sampler.epoch = state.epoch
-        sampler.skip = state.step * options.batch_size
-        loader = DataLoader(
-            crops, options.batch_size, sampler=sampler, drop_last=True,
-            num_workers=_workers(options), pin_memory=run.device.type == "cuda",
-            worker_init_fn=_leave_signals_to_the_parent,
-        )  # fmt: skip
-        run.train_mode()
-        clock = saved = time.monotonic()
-        for images, targets in _plain_errors(loader):
-            loss, hits = run.step(images, targets, state)
-            state.count(loss, hits, time.monotonic() - clock)
-            clock = time.monotonic()
-            on_step(run.step_record(state))
-            ending = stop()
-            if ending or clock - saved > save_every_s:
-                saved = clock
-                run.save(out, state)
-            if ending:
-                raise KeyboardInterrupt
-        figures = evaluate(logits_of(run.averaged, valid_set), valid_set)
-        record = run.epoch_record(state, figures, time.monotonic() - clock)
-        if record.best:
-            write_tensors(run.averaged.state_dict(), out / BEST)
-        state = State(
-            epoch=record.epoch,
-            best=max(state.best, figures["score"]),
-            history=[*state.history, dataclasses.asdict(record)],
-        )
-        run.save(out, state)
-        on_epoch(record)
-    best = torch.load(out / BEST, map_location=run.device, weights_only=True)
-    run.network.load_state_dict(best)
-    return run.network.eval()
+        crops.epoch = trainer.sampler.epoch = state.epoch
+        trainer.sampler.skip = state.step * options.batch_size
+        _train_epoch(trainer, _loader(crops, trainer), state, out, calls)
+        state = _validate(trainer, valid_set, state, out, calls)
+    best = torch.load(out / BEST, map_location=trainer.device, weights_only=True)
+    trainer.network.load_state_dict(best)
+    return trainer.network.eval()
+
+
+def _train_epoch(
+    trainer: Trainer, loader: DataLoader[Any], state: State, out: Path, calls: Callbacks
+) -> None:
+    """The steps of one epoch that `state` has not finished; counts them there."""
+    trainer.train_mode()
+    clock = saved = time.monotonic()
+    for images, targets, indices in _plain_errors(loader):
+        loss, hits = trainer.step(images, targets, indices, state)
+        state.count(loss, hits, time.monotonic() - clock)
+        clock = time.monotonic()
+        calls.on_step(trainer.step_record(state))
+        stopping = calls.stop()
+        if stopping or clock - saved > calls.save_every_s:
+            saved = clock
+            trainer.save(out, state)
+        if stopping:
+            raise KeyboardInterrupt
+
+
+def _validate(
+    trainer: Trainer, valid_set: FaceSet, state: State, out: Path, calls: Callbacks
+) -> State:
+    """Ends an epoch: figures on validation, the best weights, and the saved state."""
+    began = time.monotonic()
+    figures = calls.evaluate(logits_of(trainer.averaged, valid_set), valid_set)
+    record = trainer.epoch_record(state, figures, time.monotonic() - began)
+    if record.best:
+        write_tensors(trainer.averaged.state_dict(), out / BEST)
+    state = State(
+        epoch=record.epoch,
+        best=max(state.best, figures["score"]),
+        history=[*state.history, dataclasses.asdict(record)],
+    )
+    trainer.save(out, state)
+    calls.on_epoch(record)
+    return state
+
+
+def _loader(crops: Crops, trainer: Trainer) -> DataLoader[Any]:
+    return DataLoader(
+        crops, trainer.options.batch_size, sampler=trainer.sampler, drop_last=True,
+        num_workers=_workers(trainer.options), pin_memory=trainer.device.type == "cuda",
+        worker_init_fn=_leave_signals_to_the_parent,
+    )  # fmt: skip
 
 
 def _plain_errors(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches; an error of ours in a worker comes without the worker's traceback."""
+    """The batches; an error of ours in a worker is raised without the worker's traceback."""
     try:
         yield from loader
     except JadferError as error:
         last = error.message.strip().splitlines()[-1]
-        raise TrainingError(last.removeprefix(f"{type(error).__module__}.JadferError: ")) from error
+        raise TrainingError(_ERROR_CLASS.sub("", last)) from error
 
 
 def _workers(options: TrainOptions) -> int:
-    """Processes that prepare crops: half of the cores, where the recipe does not say."""
+    """Processes that prepare crops: half of the cores unless the options say otherwise."""
     if options.workers is not None:
         return options.workers
-    return max(1, min(usable_cores() // 2, _MOST_WORKERS))
+    return max(1, min(usable_cores() // 2, _MAX_WORKERS))
 
 
 def _leave_signals_to_the_parent(_: int) -> None:
-    """A signal to the whole group must not kill the workers before the parent has saved."""
+    """A signal to the process group must not kill workers before the parent has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "alarm"):  # SIGTERM ends a worker too, but some seconds later
+    if hasattr(signal, "alarm"):  # SIGTERM ends a worker as well, but some seconds later
         signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_GRACE_S))
-    if multiprocessing.get_start_method() != "fork":  # in a forked one it can wait for ever
+    if multiprocessing.get_start_method() != "fork":  # in a forked worker this can deadlock
         _one_opencv_thread()
 
 
 def _one_opencv_thread() -> None:
-    """A forked worker must not meet OpenCV's thread pool, a spawned one needs none."""
+    """OpenCV's thread pool does not survive a fork, and a spawned worker needs none."""
     import cv2
 
     cv2.setNumThreads(1)

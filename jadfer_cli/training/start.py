@@ -1,4 +1,4 @@
-"""What a training starts from: nothing, a stem's weights, or a whole network."""
+"""Start weights of a training: none, those of a stem, or those of a whole network."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from pathlib import Path
 import torch
 
 from jadfer_cli.errors import ModelError, OptionError
-from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.networks.config import STEM_REDUCTIONS, JadferConfig
-from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression import checkpoint, networks
+from jadfer_cli.expression.networks.base import Network, NetworkConfig
 from jadfer_cli.expression.networks.stems import mobilefacenet_from_public
 
 SCRATCH = "scratch"
-
-# What changes neither shapes nor use: a fine-tuning may set it anew.
-_FREE = ("dropout", "drop_path", "jad", "jad_p", "jad_rho", "jad_tau")
-# What only moves positions, which are resized: kept unless the recipe names it, or unknown, as of
-# a bare state dict.
-_RESIZED = "crop_px"
+_STEM = "stem."  # prefix of a stem's tensors in a network's state dict
+# Changing it only resizes positions; taken from the start weights unless the recipe sets it.
+_RESIZABLE = "crop_px"
 
 
 @dataclass(frozen=True)
@@ -30,25 +26,25 @@ class Start:
     """Weights to start from.
 
     Attributes:
-        name: As given, for records.
-        config: Of the whole network; None where only a stem's weights, or none, are given.
-        temperature: Of the whole network, as it was calibrated.
+        name: As given by the user, for records.
+        config: Of the whole network; None for a bare state dict, a stem, or no weights.
+        temperature: Calibrated temperature of the whole network.
         whole: State dict of a whole network, or empty.
-        stem: State dict of the stem, or empty.
+        stem: State dict of a stem, or empty.
     """
 
     name: str = SCRATCH
-    config: JadferConfig | None = None
+    config: NetworkConfig | None = None
     temperature: float = 1.0
     whole: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     stem: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
-    def settle(self, wanted: JadferConfig, named: Iterable[str] = ()) -> JadferConfig:
+    def settle(self, wanted: NetworkConfig, named: Iterable[str] = ()) -> NetworkConfig:
         """The config to train: that of the start's network, with the wanted regularisation.
 
         Args:
-            wanted: What the recipe says.
-            named: Names that the recipe itself gives, which must not be passed over.
+            wanted: The config of the options.
+            named: Fields that the user set; they must not be ignored silently.
 
         Raises:
             OptionError: One of them contradicts the start's network.
@@ -56,59 +52,65 @@ class Start:
         if self.config is None:
             return wanted
         named = set(named)
-        for name in named - {*_FREE, _RESIZED}:
+        tunable = networks.load(self.config.architecture).tunable
+        for name in named - {*tunable, _RESIZABLE}:
             if getattr(wanted, name) != getattr(self.config, name):
                 raise OptionError(
                     f"network.{name} is {getattr(self.config, name)} in the start weights "
                     f"{self.name}, not {getattr(wanted, name)}.",
                     "Leave it out, or start from scratch or from a stem.",
                 )
-        taken = (*_FREE, _RESIZED) if _RESIZED in named else _FREE
-        free = {name: getattr(wanted, name) for name in taken}
-        return dataclasses.replace(self.config, **free)
+        taken = (*tunable, _RESIZABLE) if _RESIZABLE in named else tunable
+        return dataclasses.replace(self.config, **{name: getattr(wanted, name) for name in taken})
 
-    def resized(self, config: JadferConfig) -> tuple[int, int] | None:
-        """The side of the start's map and of the wanted one, where they differ."""
-        position = self.whole.get("spatial.position")  # (1, side^2, D)
-        if position is None:
-            return None
-        sides = math.isqrt(position.shape[1]), config.crop_px // STEM_REDUCTIONS[config.stem]
-        return sides if sides[0] != sides[1] else None
+    def resized(self, network: Network) -> list[str]:
+        """The start's position tensors whose size differs from those of a network."""
+        wanted = network.state_dict()
+        return [name for name in self.whole if _is_resized(name, self.whole, wanted)]
 
-    def build(self, config: JadferConfig) -> Jadfer:
+    def build(self, config: NetworkConfig) -> Network:
         """A new network with these weights.
 
         Raises:
             ModelError: They do not fit the config.
         """
-        network = Jadfer(config)
+        network = networks.load(config.architecture).build(config)
         try:
             if self.whole:
-                network.load_state_dict(_positions_fitted(self.whole, network.state_dict()))
+                network.load_state_dict(_with_fitted_positions(self.whole, network.state_dict()))
             elif self.stem:
-                network.stem.load_state_dict(self.stem)
+                # a network may use the front part of a stem only
+                used = network.stem.state_dict().keys()
+                network.stem.load_state_dict({k: v for k, v in self.stem.items() if k in used})
         except RuntimeError as error:
             raise ModelError(
                 f"The start weights {self.name} do not fit the network: "
                 f"{str(error).splitlines()[-1].strip()}",
-                "Give the network's sizes as they were, or start from scratch.",
+                "Set the network's sizes as they were, or start from scratch.",
             ) from error
         return network
 
 
-def _positions_fitted(
+def _is_resized(
+    name: str, state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
+) -> bool:
+    return name.endswith("position") and name in wanted and state[name].shape != wanted[name].shape
+
+
+def _with_fitted_positions(
     state: Mapping[str, torch.Tensor], wanted: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Weights whose positions (1, cls + side^2, D) are resized to the wanted network's map.
 
-    A network may so be trained on small crops first, which is faster (progressive resizing:
-    Tan and Le 2021, arXiv 2104.00298), and then on larger ones.
+    So a network can be trained on small crops first, which is faster (progressive resizing: Tan
+    and Le 2021, arXiv 2104.00298), and then on larger ones.
     """
     fitted = dict(state)
-    for name, n_cls in (("spatial.position", 0), ("context.position", 1)):
-        if name not in state or name not in wanted or state[name].shape == wanted[name].shape:
+    for name in (name for name in state if _is_resized(name, state, wanted)):
+        if state[name].ndim != 3 or wanted[name].ndim != 3:
             continue
-        sides = [math.isqrt(tensor.shape[1] - n_cls) for tensor in (state[name], wanted[name])]
+        sides = [math.isqrt(tensor.shape[1]) for tensor in (state[name], wanted[name])]
+        n_cls = state[name].shape[1] - sides[0] ** 2  # class tokens come first
         grid = state[name][:, n_cls:].reshape(1, sides[0], sides[0], -1)  # (1, side, side, D)
         resized = torch.nn.functional.interpolate(
             grid.permute(0, 3, 1, 2), (sides[1], sides[1]), mode="bicubic", align_corners=False
@@ -118,7 +120,7 @@ def _positions_fitted(
 
 
 def labelled(name: str) -> checkpoint.Checkpoint:
-    """A whole model whose labels are those of training.
+    """Loads a model whose labels are those of training.
 
     Raises:
         ModelError: It cannot be loaded, or has other labels.
@@ -126,19 +128,20 @@ def labelled(name: str) -> checkpoint.Checkpoint:
     found = checkpoint.load(name)
     if found.labels != checkpoint.LABELS:
         raise ModelError(
-            f"{name} has the labels {', '.join(found.labels)}; training needs "
-            f"{', '.join(checkpoint.LABELS)}, in this order."
+            f"{name} has the labels {', '.join(found.labels)}; training and "
+            f"evaluation need {', '.join(checkpoint.LABELS)}, in this order."
         )
     return found
 
 
-def load(start: str) -> Start:
+def load(start: str, architecture: str) -> Start:
     """Reads start weights.
 
     Args:
         start: "scratch"; a shipped model's name, "default" or a .safetensors checkpoint; or a
             PyTorch state dict (.pt, .pth): of MobileFaceNet in foamliu's public layout, of a
             stem, or of a whole network.
+        architecture: The network to train; of a checkpoint of another one only the stem is used.
 
     Raises:
         ModelError: It is missing, unreadable or of no known layout.
@@ -148,12 +151,14 @@ def load(start: str) -> Start:
     path = Path(start)
     if path.suffix not in (".pt", ".pth"):
         found = labelled(start)
+        if found.architecture != architecture:
+            return Start(found.entry.name, stem=_stem_of(found.state))
         return Start(found.entry.name, found.config, found.temperature, whole=found.state)
     if not path.is_file():
         raise ModelError(f"There is no file {start} to start from.")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a foreign file makes the unpickler raise
+    except Exception as error:  # the unpickler raises all kinds
         raise ModelError(
             f"{start} is not a readable state dict ({type(error).__name__}).",
             "It must hold plain tensors: torch.save(network.state_dict(), FILE).",
@@ -162,7 +167,7 @@ def load(start: str) -> Start:
         state = state["network"]
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise ModelError(f"{start} holds no state dict of tensors.")
-    if any(name.startswith("stem.") for name in state):
+    if any(name.startswith(_STEM) for name in state):
         return Start(path.name, whole=state)
     if "dw_conv.depthwise.weight" in state:
         try:
@@ -170,3 +175,10 @@ def load(start: str) -> Start:
         except KeyError as error:
             raise ModelError(f"{start}: the layer {error} of MobileFaceNet is missing.") from error
     return Start(path.name, stem=state)
+
+
+def _stem_of(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The stem's tensors of a whole network."""
+    return {
+        name.removeprefix(_STEM): tensor for name, tensor in state.items() if name.startswith(_STEM)
+    }

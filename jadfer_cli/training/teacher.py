@@ -1,8 +1,8 @@
-"""Labels mixed with what a trained network sees: distillation with averaged views.
+"""Distillation: labels mixed with a trained network's probabilities, averaged over views.
 
 Hinton et al. 2015 (arXiv 1503.02531); a teacher of the student's own shape: Furlanello et al.
-2018 (arXiv 1805.04770). Ten votes are a rough estimate of how an image is seen; a network's
-mean over several views of it is another, and teaches the student to see the views alike.
+2018 (arXiv 1805.04770). Ten votes are a rough estimate of how people see an image; a network's
+mean over several views is another, and teaches the student to score the views alike.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ import torch
 from jadfer_cli.common import atomic_write
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.loop import logits_of
+from jadfer_cli.training.scoring import logits_of
 
 
 def n_views(faces: FaceSet) -> int:
-    """How often the teacher looks at each image: aligned by every detector, and mirrored."""
+    """Views per image: aligned by every detector, each also mirrored."""
     return 2 * (1 if faces.landmarks_px is None else faces.landmarks_px.shape[1])
 
 
-def taught(faces: FaceSet, p: npt.NDArray[np.float32], weight: float) -> FaceSet:
-    """The set with targets (1 - weight) x labels + weight x `p`.
+def mixed_targets(faces: FaceSet, p: npt.NDArray[np.float32], weight: float) -> FaceSet:
+    """Returns the set with targets (1 - weight) x labels + weight x `p`.
 
     Args:
         faces: With label distributions.
@@ -40,7 +40,7 @@ def taught(faces: FaceSet, p: npt.NDArray[np.float32], weight: float) -> FaceSet
     return dataclasses.replace(faces, targets=targets.astype(np.float32))
 
 
-def looked_at(
+def teacher_probabilities(
     faces: FaceSet,
     teacher: Checkpoint,
     *,
@@ -49,23 +49,26 @@ def looked_at(
     keep_in: Path | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> npt.NDArray[np.float32]:
-    """A teacher's probabilities (n, K): softmax(mean of its views' logits / its temperature).
+    """Computes a teacher's probabilities: softmax(mean of its views' logits / its temperature).
 
     Args:
         faces: Aligned faces.
         teacher: A checkpoint with the labels in the same order; its crops may have another size.
         device: "cpu" or "cuda:N".
         precision: "fp32" or "bf16".
-        keep_in: Folder that keeps the probabilities, for a run that is resumed.
-        progress: Called with the number of images looked at so far, each view counted.
+        keep_in: Folder that caches the probabilities for a resumed run.
+        progress: Called with the number of views scored so far.
+
+    Returns:
+        float32 (n, K).
 
     Raises:
-        OutputError: They cannot be kept.
+        OutputError: The cache cannot be written.
     """
     file = None if keep_in is None else keep_in / f"teacher-{_key(faces, teacher)}.npy"
     p: npt.NDArray[np.float32] | None = None
     if file is not None:
-        with contextlib.suppress(OSError, ValueError, EOFError):  # none, or a damaged one
+        with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
             p = np.load(file, allow_pickle=False)
     if p is None or p.shape != faces.targets.shape:
         p = _probabilities(faces, teacher, device, precision, progress)
@@ -83,32 +86,32 @@ def _probabilities(
     progress: Callable[[int], None],
 ) -> npt.NDArray[np.float32]:
     network = teacher.build().to(device)
-    views, shown = [faces], np.ones((1, len(faces)), bool)
+    views, valid = [faces], np.ones((1, len(faces)), bool)
     if faces.landmarks_px is not None:
         marks = faces.landmarks_px  # (n, m, 5, 2)
         views = [
             dataclasses.replace(faces, landmarks_px=marks[:, k : k + 1])
             for k in range(marks.shape[1])
         ]
-        # a face that one detector missed is seen as the others found it, as in training
+        # a face that one detector missed is aligned by the others, as in training
         found = np.isfinite(marks).all((2, 3)).T
-        shown = np.where(found.any(0), found, True)  # (m, n)
-    looked = 0
+        valid = np.where(found.any(0), found, True)  # (m, n)
+    scored = 0
 
     def count(n: int) -> None:
-        nonlocal looked
-        looked += n
-        progress(looked)
+        nonlocal scored
+        scored += n
+        progress(scored)
 
-    looks = torch.stack(
+    logits = torch.stack(
         [
             logits_of(network, view, precision=precision, mirrored=mirrored, progress=count)
             for view in views
             for mirrored in (False, True)
         ]
     )  # (2 m, n, K)
-    weights = torch.from_numpy(shown).repeat_interleave(2, 0)[..., None].float()  # (2 m, n, 1)
-    mean = (looks * weights).sum(0) / weights.sum(0)
+    weights = torch.from_numpy(valid).repeat_interleave(2, 0)[..., None].float()  # (2 m, n, 1)
+    mean = (logits * weights).sum(0) / weights.sum(0)
     p: npt.NDArray[np.float32] = (mean / teacher.temperature).softmax(-1).numpy()
     return p
 

@@ -6,10 +6,12 @@ import re
 import pytest
 from made import Made, Track, options
 
+from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.methods import describe
 from jadfer_cli.expression.checkpoint import LABELS
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 from jadfer_cli.results import load
+from jadfer_cli.results.settings import fingerprint
 
 FIGURES = {
     "ferplus test majority": {
@@ -43,9 +45,10 @@ def test_one_result(tmp_path):
         "(The jadfer authors, 2026)",
         "one video of 0.4 s with 25 frames per second, every frame was analysed",
         "CenterFace (Xu et al., 2020)",
-        "whole frames every 0.3 s",
+        "full frames every 0.3 s",
         "ByteTrack (Zhang et al., 2022)",
-        "jadfer-compact (sha256 e36c12c5bd63), a reconstruction of JADFER (Gao et al., 2024)",
+        "jadfer-compact (sha256 e36c12c5bd63), of the architecture JADFER (Gao et al., 2024; a "
+        "reconstruction from the abstract",
         "published neither code nor weights",
         "trained on FER+ (Barsoum et al., 2016), 27,698 images",
         "On 3,152 images of FER+ (test split, protocol: majority) it reached accuracy 88.1% "
@@ -104,7 +107,7 @@ def test_groups_are_named(tmp_path):
     )
     first, *rest = found.paragraphs
     assert first == (
-        "The 4 videos were not all processed alike: they form 3 groups that differ in model, "
+        "The 4 videos were not all processed alike: they form 3 groups, which differ in model, "
         "--every and --start."
     )
     assert rest[0].startswith("Group 1 of 3. ") and "In 2 videos" in rest[0]
@@ -120,12 +123,12 @@ def test_groups_are_named(tmp_path):
         ({"model": model(metrics={"training": {"dataset": "rafdb"}})},
          "trained on RAF-DB (Li et al., 2017). It gives", "Li2017"),
         ({"model": model(metrics={"training": {"dataset": "folder"}})},
-         "trained on images of the users' own.", None),
+         "trained on the users' own images.", None),
         ({"model": model(metrics={})}, "trained on is not recorded in the results", None),
         ({"model": model(metrics={})}, "Its accuracy is not recorded", None),
-        ({"model": model(preview=True)}, "is a preview", None),
+        ({"model": model(preview=True)}, "is a briefly trained preview", None),
         ({"redetect_s": 0}, "in every analysed frame", None),
-        ({"labels": list(LABELS)}, "each of 8 labels (neutral,", None),
+        ({"labels": list(LABELS)}, "for each of 8 labels (neutral,", None),
     ],
 )  # fmt: skip
 def test_what_the_metadata_say(tmp_path, metadata, says, cites):
@@ -140,3 +143,50 @@ def test_options_and_tracker(tmp_path):
     found = describe([opened(tmp_path, options=how)])
     assert "OC-SORT (Cao et al., 2023)" in found.paragraphs[0] and "Cao2023" in keys(found)
     assert "other than the defaults: --min-face 40.0, --max-faces 1." in found.paragraphs[0]
+
+
+BIBTEX = """@article{Dou2031,
+  author = {Dou, Ann and {van Bee}, Bob},
+  title  = {A Title with an author = {Trap}},
+  year   = {2031}
+}"""
+
+
+def test_network_and_detector_are_named_as_the_metadata_say(tmp_path):
+    network = {"title": "ExNet", "source": "a test of this program", "citation": BIBTEX}
+    detector = {
+        "name": "own.onnx", "kind": "other", "sha256": "9" * 64, "title": "BoxNet",
+        "citation": BIBTEX.replace("Dou2031", "Eck2032").replace("2031}", "2032}"),
+    }  # fmt: skip
+    metadata = {"model": model(architecture="ex", network=network), "detector": detector}
+    found = describe([opened(tmp_path, metadata=metadata)])
+    (text,) = found.paragraphs
+    assert "Faces were detected by BoxNet (Dou and van Bee, 2032; own.onnx), sha256 9999" in text
+    assert "of the architecture ExNet (Dou and van Bee, 2031; a test of this program); " in text
+    assert "its figures are not those of that paper." in text and "JADFER" not in text
+    assert {"Dou2031", "Eck2032"} <= set(keys(found)) and "Gao2024" not in keys(found)
+
+    uncited = {"model": model(network=network | {"citation": ""})}
+    (text,) = describe([opened(tmp_path, "b", metadata=uncited)]).paragraphs
+    assert "of the architecture ExNet (a test of this program). It was trained" in text
+
+
+def test_describing_the_network_does_not_change_what_results_are_compared_by(tmp_path):
+    plain = opened(tmp_path, "a", metadata={"model": model()})
+    described = opened(tmp_path, "b", metadata={"model": model(architecture="jadfer", network={})})
+    assert fingerprint(plain.metadata) == fingerprint(described.metadata)
+
+
+@pytest.mark.parametrize(
+    ("authors", "cited"),
+    [
+        ("Gao, Yu", "Gao, 2024"),
+        ("Gao, Yu and Ren, Weihong", "Gao and Ren, 2024"),
+        ("Gao, Yu and Ren, Weihong\n             and Liu, Honghai", "Gao et al., 2024"),
+        ("{Canton Ferrer}, Cristian and Anderson, Ed", "Canton Ferrer and Anderson, 2024"),
+    ],
+)
+def test_a_bibtex_entry_is_cited_by_its_authors_and_year(authors, cited):
+    bibtex = f"@misc{{Key1,\n  author = {{{authors}}},\n  year   = {{2024}}\n}}"
+    assert bibliography.cited(bibtex) == cited
+    assert bibliography.key_of(bibtex) == "Key1"

@@ -1,15 +1,15 @@
-"""The network's claims on FER+ validation: each switch off in turn, two seeds, equal schedules.
+"""Ablation of JADFER on FER+ validation: each part off in turn, two seeds, equal schedules.
 
     python tests/bench/ablation.py --data ../shared/data \
         --start ../shared/models/mobilefacenet_arcface.pt --out /tmp/ablation
 
-On two CPU cores a whole network per variant would take days, so the stem's convolutions up to
-its 7 x 7 stage stay frozen at the start weights, which have seen no expression and no JADFER,
-and their outputs are kept on disk for a few augmented views of each image. What follows them -
-the last two blocks, the branches and the head - trains anew for every variant and seed, over
-the same views in the same order. Results are appended to OUT/ablation.csv; a run that is
-started again does what is missing. What was measured lies beside this file, ablation.csv, by
-`--images 8000 --views 3 --epochs 3 --bf16`.
+On two CPU cores a full network per variant would take days. So the stem's convolutions up to
+its 7 x 7 stage stay frozen at the start weights, which were trained neither on expressions nor
+with JADFER, and their outputs are cached on disk for a few augmented views of each image. The
+rest - the last two blocks, the branches and the head - is trained from scratch for every variant
+and seed, over the same views in the same order. Results are appended to OUT/ablation.csv; a
+repeated command computes only what is missing. The results of `--images 8000 --views 3 --epochs
+3 --bf16` are in ablation.csv beside this file.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.data_options import Aligner, DataOptions
+from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
 from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 from jadfer_cli.options import ModelOptions
@@ -33,6 +33,7 @@ from jadfer_cli.training import start as starts
 from jadfer_cli.training.augment import AugmentOptions
 from jadfer_cli.training.calibrate import softmax
 from jadfer_cli.training.crops import Crops, EpochSampler
+from jadfer_cli.training.data import AlignedData, DataOptions
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet, without_repeats
 from jadfer_cli.training.state import fingerprint
@@ -58,7 +59,7 @@ VARIANTS = {
 
 
 class Tail(nn.Module):
-    """The stem from the frozen part's output on."""
+    """The part of the stem after the frozen part."""
 
     channels, reduction = 512, 16
 
@@ -84,13 +85,13 @@ def cached(faces: FaceSet, views: int, start: starts.Start, file: Path, bf16: bo
         crops = Crops(faces, 112, AugmentOptions() if views > 1 else None, seed=1)
         crops.epoch = view
         done = 0
-        for pixels, _ in torch.utils.data.DataLoader(crops, 128, num_workers=1):
+        for pixels, *_ in torch.utils.data.DataLoader(crops, 128, num_workers=1):
             x = (pixels.float() / 255 - network.mean) / network.std
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 y = front(x.contiguous(memory_format=torch.channels_last))
             kept[view, done : done + len(y)] = y.float().numpy()
             done += len(y)
-        print(f"{faces.name}: view {view + 1} of {views} kept", flush=True)
+        print(f"{faces.name}: view {view + 1} of {views} cached", flush=True)
     kept.flush()
     part.rename(file)
     return np.memmap(file, np.float16, "r", shape=shape)
@@ -99,12 +100,12 @@ def cached(faces: FaceSet, views: int, start: starts.Start, file: Path, bf16: bo
 def train_variant(
     config: JadferConfig, variety: str, seed: int, a: argparse.Namespace, data: dict
 ) -> dict[str, float]:
-    """Trains what follows the frozen part; figures of the last averaged weights."""
+    """Trains what follows the frozen part; returns figures of the last averaged weights."""
     torch.manual_seed(seed)
     network = Jadfer(config)
     stem = data["start"].build(JadferConfig()).stem
     network.stem = Tail(stem)
-    # the frozen part has normalised already
+    # the frozen part has already normalised
     network.mean, network.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     network.to(memory_format=torch.channels_last)
     average = torch.optim.swa_utils.AveragedModel(
@@ -133,7 +134,7 @@ def train_variant(
             with torch.autocast("cpu", torch.bfloat16, enabled=a.bf16):
                 output = network(x)
             loss = soft_cross_entropy(output.logits.float(), target)
-            loss = loss + 0.1 * variety_loss(output.maps, variety)
+            loss = loss + 0.1 * variety_loss(output.auxiliary["maps"], variety)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -173,17 +174,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--bf16", action="store_true", help="for processors that compute it")
+    parser.add_argument("--bf16", action="store_true", help="for CPUs with bfloat16 instructions")
     a = parser.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     runtime = settle(ModelOptions(device="cpu"))
-    places = DataOptions("ferplus", a.data, detectors=(a.detector,))
-    aligner = Aligner(places, runtime.threads, stderr_console(), quiet=False)
-    sets = {split: aligner.load(split) for split in ("train", "valid", "test")}
+    options = DataOptions("ferplus", a.data, detectors=(a.detector,))
+    data_set = AlignedData(options, runtime.threads, ConsoleReporter(stderr_console(), quiet=False))
+    sets = {split: data_set.load(split) for split in ("train", "valid", "test")}
     train = without_repeats(sets["train"], (sets["valid"], sets["test"]))
     train = train.take(np.random.default_rng(0).permutation(len(train))[: a.images])
     train, classes = train.labelled()
-    start = starts.load(a.start)
+    start = starts.load(a.start, "jadfer")
     key = fingerprint(train, sets["valid"], start)
     data = {
         "start": start, "classes": classes, "targets": torch.from_numpy(train.targets),

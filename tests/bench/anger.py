@@ -1,11 +1,11 @@
-"""Does anger read as sadness? FER+ validation faces of a few classes, shown as a colour video.
+"""Is anger mistaken for sadness? FER+ validation faces of a few classes, as a colour video.
 
     python tests/bench/anger.py --data ../shared/data [--model MODEL] [--per-class 120]
 
 Each picture with a majority becomes half a second of 640x480 H.264 at 10 frames/s: enlarged to
-300 px, tinted like skin, slowly moving before a coloured wall. The video goes through the whole
-pipeline; the last frame of each picture is counted. Rows are the label, columns the top
-expression, in per cent of the pictures in which a face was found.
+300 px, tinted like skin, moving slowly in front of a coloured wall. The video is annotated; the
+last frame of each picture counts. Rows are labels, columns top expressions, in per cent of the
+pictures in which a face was found.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from jadfer_cli.options import AnnotateOptions, ModelOptions
 from jadfer_cli.training import ferplus
 
 WANTED = ("anger", "sadness", "neutral", "disgust", "fear")
-FRAMES = 5  # of one picture
+FRAMES = 5  # per picture
 
 
-def shown(picture: np.ndarray, step: int) -> np.ndarray:
-    """One frame, RGB."""
+def video_frame(picture: np.ndarray, step: int) -> np.ndarray:
+    """One frame with the picture, RGB."""
     face = cv2.resize(picture, (300, 300), interpolation=cv2.INTER_CUBIC).astype(np.float32)
     tint = np.array([1.08, 0.92, 0.80], np.float32)
     frame = np.full((480, 640, 3), (96, 112, 120), np.uint8)
@@ -56,7 +56,7 @@ def main() -> None:
             stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
             for _, index in chosen:
                 for step in range(FRAMES):
-                    picture = shown(faces.images[index], step)
+                    picture = video_frame(faces.images[index], step)
                     out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             out.mux(stream.encode())
         rows = jadfer_cli.annotate(path, AnnotateOptions(model=ModelOptions(model=a.model)))

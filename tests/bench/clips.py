@@ -1,9 +1,9 @@
-"""Share of frames whose top expression is the one read by eye: the developers' clips.
+"""Percentage of frames whose top expression is the one judged by eye, on the developers' clips.
 
     python tests/bench/clips.py --clips ../shared/clips [--model MODEL] [--json FILE]
 
-The ranges were fixed, by eye, before any model saw the clips (../shared/README.md). Each clip
-goes through the whole pipeline with its defaults.
+The ranges were fixed by eye before any model had scored the clips. Each clip is annotated with
+the default options.
 """
 
 import argparse
@@ -13,10 +13,10 @@ from pathlib import Path
 import jadfer_cli
 from jadfer_cli.options import AnnotateOptions, ModelOptions
 
-# clip, first and last frame (0-based, both in), expression by eye
+# clip, first and last frame (0-based, inclusive), expression by eye
 RANGES = (
     ("pexels_sad_to_joy.mp4", 0, 59, "sadness"),
-    ("pexels_sad_to_joy.mp4", 60, 130, "sadness"),  # a hand before mouth and nose
+    ("pexels_sad_to_joy.mp4", 60, 130, "sadness"),  # a hand in front of mouth and nose
     ("pexels_sad_to_joy.mp4", 250, 471, "happiness"),
     ("single_face.mp4", 0, 15, "neutral"),
     ("single_face.mp4", 24, 71, "happiness"),
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     a = parser.parse_args()
     results, table = {}, []
-    print("| clip, frames | by eye | share % | n | most frequent |\n|---|---|---|---|---|")
+    print("| clip, frames | by eye | frames % | n | most frequent |\n|---|---|---|---|---|")
     for name, first, last, expression in RANGES:
         if name not in results:
             results[name] = jadfer_cli.annotate(

@@ -2,8 +2,8 @@
 
     python tests/bench/collect.py RESULT.parquet --videos 300 --rows 47000
 
-Makes results by repeating the rows of one (real) result under other names and hashes, collects
-them with the installed command, as a file and as a folder, and prints peak memory and time.
+Makes results by repeating the rows of one real result under other names and hashes, collects
+them with the installed command into a file and into a folder, and prints peak memory and time.
 """
 
 import argparse

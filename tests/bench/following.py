@@ -1,10 +1,10 @@
-"""Faces followed between looks at the whole frame, against a look at every frame.
+"""Faces followed between detections in full frames, compared with detection in every frame.
 
     python tests/bench/following.py --clips ../shared/clips [CLIP ...]
 
-For each clip: the share of the plain path's faces that are found (IoU 0.5), the mean and largest
-difference of their probabilities, tracks and identity switches, faces that only the fast path
-has, and the time of both (one run each).
+For each clip: the percentage of the plain path's faces that the fast path finds (IoU 0.5), the mean
+and largest difference of their probabilities, tracks and identity switches, faces that only the
+fast path has, and the time of both (one run each).
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Damaged videos through probe and decode: none may crash the parent, hang, or raise something odd.
+"""Reads damaged videos: none may crash the parent, hang, or raise an unexpected error.
 
     python tests/bench/fuzz.py [--n 2000] [--seed 1] [--jobs 2] [--keep FOLDER] [--clips FOLDER]
 
 Seeds are a small video for each container and encoder that PyAV can write here, and the first
-two seconds of each clip of a folder. Every mutation goes through `probe` and the first 20
-frames in a child process with a time limit. A table counts what became of them; the files of
-all that is neither frames nor a JadferError are kept.
+two seconds of each clip of a folder. A child process with a time limit probes every mutation and
+decodes its first 20 frames. A table counts the outcomes; files that give neither frames nor a
+JadferError are kept.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=30.0, help="seconds a file")
+    parser.add_argument("--limit", type=float, default=30.0, help="seconds per file")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-failures"))
     parser.add_argument("--clips", type=Path, default=Path("../shared/clips"))
     a = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Kills a batch at random moments until it has ended, and compares with one that was let be.
+"""Kills a batch at random moments until it finishes, and compares it with an uninterrupted one.
 
     python tests/bench/kill.py CLIP... [--times 20] [--jobs 1] [--seed 0] [--part-s 5]
 
-Each time `jadfer annotate CLIPS -o DIR --skip-existing` is started, and after a random time its
-whole process group is killed (SIGKILL). The time is drawn anew until the run ends before it;
-then the files are compared with those of an uninterrupted run, and the folder and the process
-table are searched for what should not be there.
+In each round `jadfer annotate CLIPS -o DIR --skip-existing` is started repeatedly, and its process
+group is killed (SIGKILL) after a random time, until a run ends before that time. Then the files
+are compared with those of an uninterrupted run, and the folder and the process table are searched
+for leftovers.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import psutil
 
 TOLERANCE = 1e-4
 MARK = "JADFER_KILL_BENCH"
-# put into every process by PYTHONPATH
+# loaded by every process through PYTHONPATH
 SITE = "from jadfer_cli.results import parts\nparts.PART_S = {}\n"
 
 
 @dataclass
 class Round:
-    """One result folder, from the first start to the end."""
+    """One result folder, from the first start to the finished batch."""
 
     kills: int = 0
-    taken_up: int = 0
+    resumed: int = 0
     rows: int = 0
     differ: int = 0
     stray: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Round:
 
 
 def start(clips: list[str], out: Path, jobs: int, mark: str) -> subprocess.Popen[bytes]:
-    """A batch in a process group of its own."""
+    """Starts a batch in its own process group."""
     command = [
         str(Path(sys.executable).with_name("jadfer")), "annotate", *clips, "-o", str(out),
         "--skip-existing", "--quiet", "--jobs", str(jobs),
@@ -53,7 +53,7 @@ def start(clips: list[str], out: Path, jobs: int, mark: str) -> subprocess.Popen
 
 
 def left_over(mark: str) -> int:
-    """How many processes that a batch started still run 15 s after its end."""
+    """Number of processes of a batch that still run 15 s after its end."""
     deadline = time.monotonic() + 15
     while True:
         found = 0
@@ -68,7 +68,7 @@ def left_over(mark: str) -> int:
 
 
 def differing(found: pd.DataFrame, wanted: pd.DataFrame) -> int:
-    """Rows that are not equal, probabilities within the tolerance."""
+    """Number of rows that differ, probabilities by more than the tolerance."""
     if len(found) != len(wanted) or list(found) != list(wanted):
         return max(len(found), len(wanted))
     differ = pd.Series(False, index=wanted.index)
@@ -87,7 +87,7 @@ def differing(found: pd.DataFrame, wanted: pd.DataFrame) -> int:
 def one_round(
     clips: list[str], out: Path, whole: Path, whole_s: float, jobs: int, chance: random.Random
 ) -> Round:
-    """Kills until a run ends, and looks at what it left."""
+    """Kills until a run ends, and examines what it left."""
     its, mark, began = Round(), f"{os.getpid()}-{out.name}", time.monotonic()
     while True:
         process = start(clips, out, jobs, mark)
@@ -112,12 +112,12 @@ def one_round(
             found, wanted = pd.read_parquet(out / name), pd.read_parquet(whole / name)
             its.rows += len(wanted)
             its.differ += differing(found, wanted)
-            its.taken_up += len(found.attrs["jadfer"]["taken_up"])
+            its.resumed += len(found.attrs["jadfer"]["taken_up"])
     return its
 
 
 def main() -> None:
-    """Prints a row a round; exits with 1 where anything is wrong."""
+    """Prints one row per round; exits with 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clips", nargs="+")
     parser.add_argument("--times", type=int, default=20)
@@ -138,21 +138,21 @@ def main() -> None:
             raise SystemExit("the uninterrupted run failed")
         whole_s = time.monotonic() - began
         print(f"uninterrupted: {whole_s:.1f} s for {len(clips)} clips")
-        print("time  kills  taken up  rows  rows differing  stray files  processes left  seconds")
+        print("time  kills  resumed   rows  rows differing  stray files  processes left  seconds")
         rounds = []
         while sum(its.kills for its in rounds) < options.times:
             out = Path(folder) / f"round{len(rounds)}"
             its = one_round(clips, out, whole, whole_s, options.jobs, chance)
             rounds.append(its)
             print(
-                f"{len(rounds):4}  {its.kills:5}  {its.taken_up:8}  {its.rows:4}  {its.differ:14}"
+                f"{len(rounds):4}  {its.kills:5}  {its.resumed:8}  {its.rows:4}  {its.differ:14}"
                 f"  {len(its.stray):11}  {its.processes:14}  {its.seconds:7.1f}"
                 + ("  " + " ".join(its.stray) if its.stray else ""),
                 flush=True,
             )
-    kills, taken = sum(its.kills for its in rounds), sum(its.taken_up for its in rounds)
+    kills, resumed = sum(its.kills for its in rounds), sum(its.resumed for its in rounds)
     bad = [its for its in rounds if its.differ or its.stray or its.processes]
-    print(f"{kills} kills, gone on inside a video {taken} times, rounds with faults: {len(bad)}")
+    print(f"{kills} kills, {resumed} resumed within a video, {len(bad)} rounds with errors")
     raise SystemExit(1 if bad else 0)
 
 

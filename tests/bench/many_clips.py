@@ -1,10 +1,10 @@
-"""Resident memory of a batch over many short clips: the first 20 against the last 20.
+"""Resident memory of a batch of many short clips: the first 20 compared with the last 20.
 
     python tests/bench/many_clips.py [CLIP] [--n 200] [--frames 12] [--jobs 1]
 
-The clip's first frames are stored again (H.264), linked N times, and annotated by one
-`jadfer annotate` into a temporary folder. After each clip that is done the resident memory of
-the workers is read; the means over the first and last 20 clips must lie within 10 %.
+The clip's first frames are encoded again (H.264), linked N times, and annotated by one
+`jadfer annotate` into a temporary folder. After each finished clip the resident memory of the
+workers is read; the means over the first and last 20 clips must lie within 10 %.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def workers_mb(parent: psutil.Process) -> dict[int, float]:
         try:
             if "spawn_main" in " ".join(child.cmdline()):  # not multiprocessing's tracker
                 found[child.pid] = child.memory_info().rss / 2**20
-        except psutil.Error:  # it has just ended
+        except psutil.Error:  # the process has just ended
             continue
     return found
 

@@ -2,8 +2,8 @@
 
 Run:  python tests/bench/memory.py CLIP [--frames 60] [--times 10]
 
-The clip's first frames are stored again (H.264) once and N times over, each is annotated by a
-process of its own, and the peak resident memory of both is printed with their ratio.
+The clip's first frames are encoded again (H.264), once and repeated N times. Each video is
+annotated by its own process; the peak resident memory of both is printed with their ratio.
 """
 
 import argparse
@@ -19,7 +19,7 @@ JADFER = Path(sys.executable).with_name("jadfer")
 
 
 def repeated(source: Path, target: Path, frames: int, times: int) -> None:
-    """Stores the first `frames` frames of a clip `times` times over."""
+    """Encodes the first `frames` frames of a clip, repeated `times` times."""
     with av.open(str(source)) as container:
         pictures = []
         for frame in container.decode(video=0):

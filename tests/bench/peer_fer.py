@@ -1,11 +1,11 @@
-"""The peer `fer` (PyPI) on the same clip and machine, in turn with jadfer.
+"""Speed of the package `fer` (PyPI) and of jadfer on the same clip and machine, alternating.
 
     python -m venv FER && FER/bin/pip install fer "setuptools<81" "opencv-contrib-python<5"
     python tests/bench/peer_fer.py CLIP --fer FER/bin/python --repeats 5
 
 Each run decodes and scores the whole clip: fer frame by frame with OpenCV, as its examples do,
-with its default face detector (Haar) and with its MTCNN; jadfer as `jadfer annotate` does. Printed:
-median frames/s, lowest and highest, and the frames in which a face was found.
+with its default face detector (Haar) and with its MTCNN; jadfer as `jadfer annotate` does. Prints
+the median, lowest and highest frames/s, and the number of frames in which a face was found.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> None:
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
             lines = [line for line in peer.stdout.splitlines() if line.startswith("RESULT ")]
-            if peer.returncode:  # a negative one: its libraries do not bear each other
+            if peer.returncode:  # negative if its libraries conflict and crash
                 sys.exit(f"{peer.stderr[-2000:]}\nfer ended with {peer.returncode}")
             for line in lines:
                 name, *figures = json.loads(line.removeprefix("RESULT "))

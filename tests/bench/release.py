@@ -1,11 +1,11 @@
-"""Makes a trained model a shipped one: weights/NAME.safetensors, registry.json, the card's tables.
+"""Ships a trained model: writes its weights and registry.json, prints the card's tables.
 
     jadfer evaluate RUN/model.safetensors --dataset ferplus --data DIR --json test.json
     python tests/bench/release.py RUN/model.safetensors jadfer-compact --test test.json \
         --summary "..." --terms "..."
 
-The figures of the test split, measured by that one command, join the file's metrics. The card,
-weights/NAME.md, is written by hand around the tables printed here.
+The test figures of the first command are added to the file's metrics. The card, weights/NAME.md, is
+written by hand around the tables printed here.
 """
 
 import argparse

@@ -1,8 +1,9 @@
-"""Does speed fall with length? A clip repeated to a long video, annotated once.
+"""Checks whether speed falls with a video's length: annotates one long video once.
 
     python tests/bench/steady.py CLIP --minutes 20
 
-Prints frames/s of every tenth of the video, and the last tenth over the first.
+The video is a repeated clip. Prints frames/s for each tenth of it, and the ratio of the last tenth
+to the first.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Measured error behind the rule for `usable`: accuracy by size, blur and pose on FER+.
+"""Accuracy on FER+ by face size, blur, light and pose, which the rule for `usable` rests on.
 
 Run:  python tests/bench/usable.py --data FERPLUS [--images 1200]
 
-Validation images with a majority, aligned by the embedded detector. Size: each crop is shrunk
-until the eyes are so many px apart, and enlarged again. Blur: Gaussian on the crop, by the blur
-that `quality` measures. Light: the crop's values times a factor, clipped. Pose: the images as
-they are, by the angles that `quality` measures.
+Uses validation images with a majority, aligned with the embedded detector. Size: each crop is
+reduced until the eyes are N px apart, and enlarged again. Blur: crops with Gaussian blur, grouped
+by the blur that `quality` measures. Light: pixel values times a factor, clipped. Pose: unchanged
+images, grouped by the angles that `quality` measures.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from jadfer_cli.cli.data_options import default_cache
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
@@ -23,6 +22,7 @@ from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.runtime import settle
 from jadfer_cli.training import ferplus
 from jadfer_cli.training.align import find_landmarks
+from jadfer_cli.training.data import default_cache
 
 EYES = float(align.TEMPLATE[1, 0] - align.TEMPLATE[0, 0])  # distance in a crop of side 1
 
@@ -64,7 +64,7 @@ def main() -> None:
         return predictor.probabilities(images).argmax(1) == classes
 
     plain = right(crops)
-    line("as it is", plain)
+    line("unchanged", plain)
     for px in (20, 16, 14, 12, 10, 8, 6):
         line(f"eyes {px} px apart", right(np.stack([shrunk(c, px) for c in crops])))
     for gain in (0.1, 0.2, 0.4, 1.5, 2.0, 3.0):

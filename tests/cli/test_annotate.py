@@ -1,4 +1,4 @@
-"""`jadfer annotate` as a user starts it: rows, options, progress, interruption."""
+"""`jadfer annotate`: rows, options, progress, interruption."""
 
 import json
 import os
@@ -29,12 +29,12 @@ KEY = ["frame", "time_s", "track_id", "n_faces", "face_detected"]
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    """Rows, ids and boxes equal; probabilities within the table's first line."""
+    """Rows, ids and boxes are equal; probabilities are within the tolerance of one machine."""
     pd.testing.assert_frame_equal(a[[*KEY, *BOXES]], b[[*KEY, *BOXES]])
     assert (a[PROBABILITIES] - b[PROBABILITIES]).abs().max(axis=None) <= SAME_MACHINE
 
 
-def test_demo_covers_every_frame_and_the_id_rule_holds(demo_result):
+def test_the_demo_has_every_frame_and_ids_survive_short_absences(demo_result):
     rows = pd.read_parquet(demo_result)
     assert rows["frame"].unique().tolist() == list(range(225))
     assert np.allclose(rows["time_s"], rows["frame"] / 25, atol=1e-6)
@@ -50,7 +50,7 @@ def test_demo_covers_every_frame_and_the_id_rule_holds(demo_result):
     assert set(seen.loc[seen["frame"] > 150, "track_id"]) == {1}
     assert np.allclose(seen[PROBABILITIES].sum(axis=1), 1, atol=1e-5)
     assert seen["det_score"].between(0.5, 1).all()
-    # while the camera rests on her; on its way to or from her the face is cut by the edge
+    # while the camera rests on her; while it moves, the edge of the picture cuts her face
     rests = seen["frame"].isin([*range(0, 64), *range(90, 128), *range(200, 225)])
     assert rests.sum() == 127 and seen.loc[rests, "usable"].all()
 
@@ -69,7 +69,7 @@ def test_metadata_is_in_the_file_and_beside_it(demo_result):
         assert any("preview" in warning for warning in metadata["warnings"])
 
 
-def test_landmarks_lie_in_their_boxes(demo_result):
+def test_landmarks_are_inside_their_boxes(demo_result):
     points = pd.read_parquet(demo_result.with_suffix(".landmarks.parquet"))
     rows = pd.read_parquet(demo_result)
     rows = rows[rows["face_detected"]].reset_index(drop=True)
@@ -103,18 +103,18 @@ def test_bf16_stays_near_fp32(invoke, demo_result, tmp_path):
     assert 0 < difference.mean() <= HALF_MEAN and difference.max() <= HALF_MAX
 
 
-def test_python_gives_what_the_command_writes(demo_result):
+def test_python_returns_what_the_command_writes(demo_result):
     import jadfer_cli
     from jadfer_cli import AnnotateOptions, VideoOptions
 
-    # from 2.12 s, where the whole frame is looked at in the whole video, too
+    # from 2.12 s, where the run over the complete video also searches the whole frame
     options = AnnotateOptions(video=VideoOptions(start_s=2.1, end_s=4.1))
     written = pd.read_parquet(demo_result)
     written = written[written["time_s"].between(2.1, 4.099)].reset_index(drop=True)
     rows = jadfer_cli.annotate(str(DEMO), options)
     assert rows.attrs["jadfer"]["counts"]["frames_analysed"] == 50
     assert rows.dtypes.astype(str).tolist() == written.dtypes.astype(str).tolist()
-    # ids start at 0 in what is analysed; here the first face is the same person's
+    # ids start at 0 in the analysed part, which begins with the same person
     same(rows, written)
     parts = list(jadfer_cli.iter_annotate(str(DEMO), options))
     same(pd.concat(parts, ignore_index=True), rows)
@@ -152,7 +152,7 @@ def test_frames_chosen(invoke, short_clip, tmp_path, options, frames):
 
 @pytest.fixture(scope="module")
 def six_faces(tmp_path_factory) -> Path:
-    """Ten frames of insightface's packaged group picture."""
+    """Ten frames of the group picture in the package insightface."""
     import importlib.util
 
     import cv2
@@ -184,7 +184,7 @@ def test_max_faces_keeps_whole_tracks(invoke, six_faces, tmp_path):
     pd.testing.assert_frame_equal(kept[BOXES], expected[BOXES])
 
 
-def test_quiet_says_nothing(jadfer, short_clip, tmp_path):
+def test_quiet_prints_nothing(jadfer, short_clip, tmp_path):
     result = jadfer("annotate", short_clip, "-o", tmp_path / "c.parquet", "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
@@ -205,7 +205,7 @@ def test_errors_in_the_json_log_are_json(invoke, tmp_path):
     assert last["event"] == "error" and "missing.mp4" in last["message"] and last["hint"]
 
 
-def test_plain_lines_where_stderr_is_no_terminal(invoke, short_clip, tmp_path):
+def test_plain_lines_if_stderr_is_not_a_terminal(invoke, short_clip, tmp_path):
     result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet")
     assert "\x1b" not in result.stderr and "\r" not in result.stderr
     assert "8/8 frames (100%)" in result.stderr
@@ -216,7 +216,8 @@ def test_plain_lines_where_stderr_is_no_terminal(invoke, short_clip, tmp_path):
 def test_live_bar_on_a_terminal(tmp_path):
     """In a real pseudo-terminal: stage, frames, rate and faces are drawn."""
     primary, secondary = pty.openpty()
-    command = [str(JADFER), "annotate", str(DEMO), "-o", str(tmp_path / "c.parquet")]
+    out = str(tmp_path / "c.parquet")
+    command = [str(JADFER), "annotate", str(DEMO), "-o", out, "--end", "4"]
     environment = dict(os.environ, TERM="xterm-256color", COLUMNS="120", NO_COLOR="")
     environment.pop("NO_COLOR")
     with subprocess.Popen(command, stderr=secondary, env=environment) as process:
@@ -233,7 +234,7 @@ def test_live_bar_on_a_terminal(tmp_path):
     os.close(primary)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    for words in ("loading", "annotating", "/225 frames", "frames/s", "faces", "faces in"):
+    for words in ("loading", "annotating", "/100 frames", "frames/s", "faces", "faces in"):
         assert words in text
 
 
@@ -255,7 +256,7 @@ def test_interruption_leaves_nothing(tmp_path, number, code):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_signal_whose_exception_gets_lost_still_ends_the_run():
+def test_a_signal_ends_the_run_even_if_its_exception_is_lost():
     code = """
 import os, signal, sys, time
 from jadfer_cli.cli.console import errors_as_exit_codes

@@ -1,4 +1,4 @@
-"""`jadfer bench` as a user starts it, its figures, and the longer clips it makes."""
+"""`jadfer bench`: the command, its figures, and the clips that it generates."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def test_two_configurations_in_turn(jadfer, tmp_path):
     for side in (a, b):
         assert side["faces"] == side["stages_frames"] == 20
         assert list(side["stages_ms_per_frame"]) == list(STAGES)
-    # all that was timed happened while the command ran, one after the other
+    # everything that was timed ran one after the other while the command ran
     runs_s = sum(20 / fps for side in (a, b) for fps in side["frames_per_s_runs"])
     stages_ms = sum(s["ms"] for side in (a, b) for s in side["stages_ms_per_frame"].values())
     timed_s = runs_s + 2 * 20 * stages_ms / 1000 + a["load_s"] + b["load_s"]
@@ -74,7 +74,7 @@ def test_the_figures_of_a_configuration():
     assert (found["load_s"], found["stages_frames"], found["device"]) == (1.235, 10, "cpu")
 
 
-def test_a_stage_is_timed_to_its_end_in_ms_per_frame(monkeypatch):
+def test_a_stage_is_timed_in_ms_per_frame(monkeypatch):
     clock = iter([100.0, 100.5])  # wall: 500 ms for four frames
     cores = iter([20.0, 21.0])
     monkeypatch.setattr(bench_stages.time, "perf_counter", lambda: next(clock))
@@ -94,11 +94,13 @@ def test_the_stages_do_what_a_run_does(short_clip, demo_result, tmp_path):
     rows = pd.read_parquet(out)
     assert rows["frame"].tolist() == [0, 1, 2, 3, 4] and rows["face_detected"].all()
     expected = pd.read_parquet(demo_result).iloc[:5]
-    columns = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]
-    assert np.abs(rows[columns].to_numpy() - expected[columns].to_numpy()).max() < 3  # encoded anew
+    columns = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]  # of a clip that was encoded again
+    assert (
+        np.abs(rows[columns].to_numpy() - expected[columns].to_numpy()).max() < 3
+    )  # encoded again
 
 
-def test_without_a_clip_one_is_made(tmp_path):
+def test_the_generated_clip(tmp_path):
     info = probe(str(sample_clip(tmp_path)))
     assert (info.n_frames, info.width_px, info.height_px) == (250, 640, 360)
 

@@ -1,4 +1,4 @@
-"""`jadfer doctor`, started as a user does, on installations that are whole and that are not."""
+"""`jadfer doctor` on intact and on broken installations."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.installation import doctor as doctors
+from jadfer_cli.installation import doctor as doctor_module
 from jadfer_cli.installation import environment, samples, selftest
 from jadfer_cli.installation.findings import OK, PROBLEM, WARNING
 
@@ -31,7 +31,7 @@ GROUPS = [
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """A copy of the package with weights of its own, as it lies after an install."""
+    """A copy of the package with its own weights, laid out as after an installation."""
     from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 
     root = tmp_path_factory.mktemp("program")
@@ -74,7 +74,7 @@ def doctor(root, home, *args, first=()):
     )
 
 
-def test_a_whole_installation(program, tmp_path):
+def test_an_intact_installation(program, tmp_path):
     broken = tmp_path / ".insightface/models/buffalo_l"
     broken.mkdir(parents=True)  # what InsightFace's own downloader leaves
     got = doctor(program, tmp_path)
@@ -135,8 +135,8 @@ def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
 def test_without_a_registry(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
     group = "Expression weights"
-    monkeypatch.setattr(doctors, "CHECKS", {group: doctors.CHECKS[group]})
-    (found,) = doctors.examine()
+    monkeypatch.setattr(doctor_module, "CHECKS", {group: doctor_module.CHECKS[group]})
+    (found,) = doctor_module.examine()
     assert (found.group, found.name, found.status) == (group, group.lower(), PROBLEM)
     assert "weights" in found.detail and "pip install" in found.remedy
 
@@ -147,10 +147,10 @@ def test_a_check_that_fails_does_not_stop_the_others(monkeypatch):
         yield
 
     checks = {group: fails for group in GROUPS} | {"System": environment.check_system}
-    assert list(doctors.CHECKS) == GROUPS
-    monkeypatch.setattr(doctors, "CHECKS", checks)
+    assert list(doctor_module.CHECKS) == GROUPS
+    monkeypatch.setattr(doctor_module, "CHECKS", checks)
     begun = []
-    findings = list(doctors.examine(begun.append))
+    findings = list(doctor_module.examine(begun.append))
     assert begun == GROUPS
     assert [f.group for f in findings[-6:]] == GROUPS[1:]
     assert [f.detail for f in findings[-6:]] == ["RuntimeError: boom"] * 6
@@ -185,7 +185,7 @@ def test_why_there_is_no_cuda(monkeypatch, cuda, driver, visible, status, said, 
     assert bool(remedy) == bool(found.remedy)
 
 
-def test_a_card_is_enough_without_onnx_runtimes_cuda(monkeypatch):
+def test_a_gpu_is_enough_without_onnx_runtimes_cuda(monkeypatch):
     card = SimpleNamespace(name="H200", total_memory=141 << 30)
     cuda = SimpleNamespace(
         is_available=lambda: True, device_count=lambda: 1, get_device_properties=lambda i: card
@@ -235,7 +235,7 @@ def test_folders_that_cannot_be_written(tmp_path):
     assert found.status == WARNING and found.remedy == "Set HOME."
     found = environment.check_folder("folder of packs", tmp_path / "not" / "yet", "Set HOME.")
     assert found.status == OK and "GB free" in found.detail
-    assert list(tmp_path.iterdir()) == [tmp_path / "file"]  # nothing was made
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]  # nothing was created
 
 
 def test_memory_is_plausible():
@@ -243,7 +243,7 @@ def test_memory_is_plausible():
     assert total > 100 << 20 and (free is None or 0 < free <= total)
 
 
-def test_the_self_test_notices_a_face_that_is_not_found(monkeypatch):
+def test_the_self_test_detects_a_missed_face(monkeypatch):
     assert samples.face_picture().shape == (886, 1280, 3)
     blank = np.zeros((480, 640, 3), np.uint8)
     monkeypatch.setattr(samples, "face_picture", lambda: blank)

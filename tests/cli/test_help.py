@@ -1,4 +1,4 @@
-"""Help is documentation: every command and option has some, with examples; and it is quick."""
+"""Help is documentation: every command and option has it, with examples, and it is fast."""
 
 import inspect
 import re
@@ -65,7 +65,24 @@ def test_sentences_of_the_help_are_short(path):
                 assert len(sentence.split()) < 25, sentence
 
 
-def test_a_command_that_does_not_exist_is_answered_with_a_like_one(invoke):
+@pytest.mark.parametrize("flag", ["--quiet", "--debug", "--recursive", "--overwrite", "--device"])
+def test_an_option_of_many_commands_is_the_same_in_each(flag):
+    """It is declared once, in cli/options.py; these few mean something else on purpose."""
+    different = {
+        ("jadfer diff", "--quiet"),  # drops the figures, too
+        ("jadfer collect", "--recursive"),  # on by default
+        ("jadfer models fetch", "--overwrite"),  # downloads again
+    }
+    declared = {
+        (tuple(option.opts), option.help, option.rich_help_panel)
+        for path, command in COMMANDS.items()
+        for option in command.params
+        if flag in option.opts and (" ".join(path), flag) not in different
+    }
+    assert len(declared) == 1, declared
+
+
+def test_a_typo_is_answered_with_a_similar_command(invoke):
     result = invoke("anotate", "clip.mp4")
     assert result.exit_code == 2 and "Did you mean 'annotate'?" in result.stderr
 

@@ -16,7 +16,7 @@ import pytest
 
 
 def check(result, code: int, *words: str) -> None:
-    """The exit code, one line that starts with Error (or typer's usage box), no traceback."""
+    """Checks the exit code, and for an error message (or typer's usage box) and no traceback."""
     exit_code = result.exit_code if hasattr(result, "exit_code") else result.returncode
     assert exit_code == code, (exit_code, result.stderr)
     assert "Traceback" not in result.stderr
@@ -127,7 +127,7 @@ def test_hostile_file(invoke, tmp_path, name):
 
 
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
-def test_device_files_are_no_videos(invoke, tmp_path, device):
+def test_device_files_are_not_videos(invoke, tmp_path, device):
     result = invoke("annotate", device, "-o", tmp_path / "c.parquet")
     check(result, 1, device)
     assert list(tmp_path.iterdir()) == []
@@ -165,8 +165,8 @@ def test_odd_names_work(invoke, tmp_path, monkeypatch, short_clip, name):
         assert name in result.stderr
 
 
-def test_a_name_that_is_no_text_works(invoke, tmp_path, short_clip):
-    name = b"caf\xe9.mp4"  # Latin-1, from an old disk
+def test_a_name_that_is_not_valid_text_works(invoke, tmp_path, short_clip):
+    name = b"caf\xe9.mp4"  # Latin-1
     path = os.path.join(os.fsencode(tmp_path), name)
     shutil.copy(short_clip, path)
     result = invoke("annotate", os.fsdecode(path), "-o", tmp_path / "c.parquet")
@@ -221,7 +221,7 @@ def test_cuda_where_there_is_none(invoke, tmp_path, short_clip):
     check(result, 1, "CUDA is not available", "--device cpu")
 
 
-def test_files_that_are_no_detector_and_no_weights(invoke, tmp_path, short_clip):
+def test_files_that_are_neither_detectors_nor_weights(invoke, tmp_path, short_clip):
     wrong = tmp_path / "wrong.onnx"
     wrong.write_text("not an onnx")
     out = tmp_path / "c.parquet"
@@ -229,12 +229,12 @@ def test_files_that_are_no_detector_and_no_weights(invoke, tmp_path, short_clip)
     wrong = tmp_path / "wrong.safetensors"
     wrong.write_text("not tensors")
     result = invoke("annotate", short_clip, "-o", out, "--model", wrong)
-    check(result, 1, "wrong.safetensors is not a JADFER checkpoint")
+    check(result, 1, "wrong.safetensors is not a jadfer checkpoint")
     assert not out.exists()
 
 
 @pytest.mark.data
-def test_a_recogniser_is_no_detector(invoke, tmp_path, short_clip, shared):
+def test_a_recogniser_is_not_a_detector(invoke, tmp_path, short_clip, shared):
     wrong = shared / "models" / "mobilefacenet_arcface.onnx"
     result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet", "--detector", wrong)
     check(result, 1, "mobilefacenet_arcface.onnx")
@@ -277,7 +277,7 @@ def test_output_below_a_file(invoke, tmp_path, short_clip):
 def test_output_to_a_full_device(invoke, tmp_path, short_clip):
     (tmp_path / "c.parquet").symlink_to("/dev/full")
     result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet", "--overwrite")
-    check(result, 1, "no regular file")
+    check(result, 1, "not a regular file")
 
 
 def test_disk_full(jadfer, tmp_path, short_clip):
@@ -292,7 +292,7 @@ def test_disk_full(jadfer, tmp_path, short_clip):
 
 
 def _give_up_root_powers() -> None:
-    """In the child, before exec: root without the right to ignore permissions.
+    """Makes permissions apply to root; runs in the child, before exec.
 
     Taken from the bounding set, so that exec does not give it back. Another user would do as
     well, but often cannot reach root's Python.
@@ -305,7 +305,7 @@ def _give_up_root_powers() -> None:
 
 @pytest.fixture
 def unprivileged(jadfer):
-    """Runs jadfer as somebody whom permissions bind."""
+    """Runs jadfer as a user to whom permissions apply."""
     if os.geteuid() != 0:
         return jadfer
     return lambda *args: jadfer(*args, preexec_fn=_give_up_root_powers)

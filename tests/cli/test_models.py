@@ -1,4 +1,4 @@
-"""`jadfer models`, started as a user does, and its downloads from a server on this machine."""
+"""`jadfer models`, and its downloads from a server on this machine."""
 
 import hashlib
 import http.server
@@ -89,7 +89,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """A copy of the package with weights of its own, as it lies after an install."""
+    """A copy of the package with its own weights, laid out as after an installation."""
     from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
 
     root = tmp_path_factory.mktemp("program")
@@ -137,7 +137,7 @@ def invoke(home, invoke):
 
 
 def jadfer(*args, env=None, **options):
-    # env is passed on always: readline, which pytest loads, hides a COLUMNS in the C environment
+    # always pass env: readline, which pytest imports, hides COLUMNS from the C environment
     return subprocess.run(
         [sys.executable, "-P", "-c", MAIN, "models", *args],
         capture_output=True,
@@ -165,7 +165,7 @@ def test_every_command_shows_an_example(invoke):
         assert "Examples:" in got.stdout and "jadfer models " in got.stdout, command
 
 
-def test_list_in_a_pipe_has_a_whole_line_for_each(home):
+def test_list_in_a_pipe_has_one_line_per_network(home):
     got = jadfer("list")
     assert got.returncode == 0 and got.stderr == ""
     assert "\x1b" not in got.stdout and "…" not in got.stdout
@@ -223,13 +223,13 @@ def test_unknown_names(invoke, command):
     assert "tiny, centerface, buffalo_l" in flat(got.stderr)
 
 
-def test_path_is_alone_on_stdout(home, program):
+def test_path_prints_only_the_path_on_stdout(home, program):
     got = jadfer("path", "tiny")
     assert got.stdout == f"{program / 'weights' / 'tiny.safetensors'}\n" and got.stderr == ""
     assert got.returncode == 0
 
 
-def test_path_of_folder_and_of_what_is_missing(invoke, program):
+def test_path_of_the_folder_and_of_a_missing_pack(invoke, program):
     assert invoke("path").stdout == f"{program / 'weights'}\n"
     got = invoke("path", "buffalo_m")
     assert got.exit_code == 1 and got.stdout == ""
@@ -245,7 +245,7 @@ def test_verify_loads_everything(home, program):
     assert "as in the registry" in lines[0] and "as installed" in lines[1]
 
 
-def test_verify_names_both_hashes_and_the_way_out(invoke, program, tmp_path, monkeypatch):
+def test_verify_reports_both_hashes_and_a_fix(invoke, program, tmp_path, monkeypatch):
     weights = tmp_path / "weights"
     shutil.copytree(program / "weights", weights)
     good = sha256((weights / "tiny.safetensors").read_bytes())
@@ -265,7 +265,7 @@ def test_verify_names_both_hashes_and_the_way_out(invoke, program, tmp_path, mon
     assert invoke("path", "tiny").exit_code == 1
 
 
-def test_verify_sees_a_damaged_pack_and_fetch_mends_it(invoke, home, server):
+def test_verify_detects_a_damaged_pack_and_fetch_repairs_it(invoke, home, server):
     fetch_good = ("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good", "--sha256")
     assert invoke(*fetch_good, sha256(GOOD)).exit_code == 0
     detector = home / ".insightface/models/buffalo_sc/det_500m.onnx"
@@ -300,12 +300,12 @@ def test_fetch_installs_a_pack(home, server):
     assert manifest["files"]["det_500m.onnx"] == sha256(b"a detector")
     assert manifest["zip_sha256"] == manifest["zip_sha256_expected"] == sha256(GOOD)
     assert [p.name for p in folder.parent.iterdir()] == ["buffalo_sc"]  # no zip, no .fetch-
-    again = jadfer("fetch", "buffalo_sc")  # nothing to accept where nothing is fetched
+    again = jadfer("fetch", "buffalo_sc")  # no terms to accept if nothing is fetched
     assert again.returncode == 0 and again.stdout == got.stdout
     assert "is already installed" in again.stderr
 
 
-def test_fetch_from_a_file_brings_a_nested_pack_up(invoke, home, tmp_path):
+def test_fetch_from_a_file_removes_the_top_folder_of_a_pack(invoke, home, tmp_path):
     zip_path = tmp_path / "antelopev2.zip"
     zip_path.write_bytes(ZIPS["nested"])
     digest = sha256(ZIPS["nested"])
@@ -341,7 +341,7 @@ def test_fetch_repairs_a_broken_folder_and_keeps_the_users_files(invoke, home, s
         ("no/such/file.zip", "no such file"),
     ],
 )
-def test_fetch_without_an_answer(invoke, home, server, place, said):
+def test_fetch_from_a_source_that_fails(invoke, home, server, place, said):
     source = server.url + place if place.startswith("/") else place
     got = invoke("fetch", "buffalo_sc", "-y", "--from", source, "--timeout", "0.3")
     text = flat(got.stderr)
@@ -372,7 +372,7 @@ def test_fetch_refuses_a_bad_zip(invoke, home, server, kind, said):
     assert nothing_left(home) and not (home.parent / "evil.txt").exists()
 
 
-def test_fetch_names_both_hashes(invoke, home, server):
+def test_fetch_reports_both_hashes(invoke, home, server):
     got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
     text = flat(got.stderr)
     assert got.exit_code == 1
@@ -381,7 +381,7 @@ def test_fetch_names_both_hashes(invoke, home, server):
     assert f"--sha256 {sha256(GOOD)}" in text and nothing_left(home)
 
 
-def test_fetch_says_where_no_hash_is_known(invoke, server, monkeypatch):
+def test_fetch_reports_that_no_hash_is_known(invoke, server, monkeypatch):
     monkeypatch.setattr(fetch, "KNOWN_ZIPS", {})
     got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
     assert got.exit_code == 0
@@ -399,7 +399,7 @@ def test_fetch_with_wrong_arguments(invoke, home):
 
 
 def test_fetch_asks_for_consent(home, server):
-    got = jadfer("fetch", "buffalo_sc")  # nobody to ask
+    got = jadfer("fetch", "buffalo_sc")  # no terminal to ask on
     assert got.returncode == 2 and "Add --yes" in got.stderr and nothing_left(home)
     assert "non-commercial research only" in got.stderr
     user, terminal = pty.openpty()
@@ -418,7 +418,7 @@ def test_fetch_asks_for_consent(home, server):
     os.close(terminal)
     os.write(user, b"n\n")
     said = b""
-    with pytest.raises(OSError):  # how a terminal's end is told on Linux
+    with pytest.raises(OSError):  # raised at the end of a terminal on Linux
         while piece := os.read(user, 1000):
             said += piece
     os.close(user)

@@ -1,4 +1,4 @@
-"""Too little GPU memory: half as much at once, and the same results.
+"""When GPU memory runs out, batches are halved and results stay the same.
 
 No GPU is needed: the network is a stub that raises what PyTorch raises.
 """
@@ -18,7 +18,7 @@ from jadfer_cli.runtime import BatchLimiter, settle
 
 
 class Card:
-    """A network that fits on the card with at most `room` items; notes what it was given."""
+    """A network whose GPU holds at most `room` items; records the batch sizes it was given."""
 
     def __init__(self, room, network=lambda some: list(some)):
         self.room, self.network, self.given = room, network, []
@@ -34,10 +34,10 @@ def joined(parts):
     return [item for part in parts for item in part]
 
 
-def test_halved_for_good_and_said_once():
+def test_batches_stay_halved_and_one_warning_is_given():
     card, batches = Card(5), BatchLimiter(16, "faces")
     assert joined(batches.over(card, range(20))) == list(range(20))
-    # 16 do not fit, nor 8; 4 do, five times over
+    # neither 16 nor 8 fit; 4 do, five times
     assert card.given == [16, 8, 4, 4, 4, 4, 4] and batches.size == 4
     assert joined(batches.over(card, range(3))) == [0, 1, 2]
     assert batches.warnings == [
@@ -48,13 +48,13 @@ def test_halved_for_good_and_said_once():
     )
 
 
-def test_fewer_than_a_batch_are_halved_from_their_number():
+def test_an_incomplete_batch_is_halved_from_its_own_size():
     card, batches = Card(2), BatchLimiter(64, "faces")
     assert joined(batches.over(card, range(6))) == list(range(6))
     assert card.given == [6, 3, 1] + [1] * 5
 
 
-def test_one_that_does_not_fit_is_an_error():
+def test_a_single_item_that_does_not_fit_is_an_error():
     with pytest.raises(DeviceError, match="too small for even one of the faces") as caught:
         BatchLimiter(4, "faces").over(Card(0), range(8))
     assert "--device cpu" in caught.value.hint
@@ -70,7 +70,7 @@ def test_one_that_does_not_fit_is_an_error():
         (ValueError("wrong shape"), False),
     ],
 )
-def test_other_errors_are_not_taken_for_it(error, halves):
+def test_other_errors_are_not_mistaken_for_it(error, halves):
     def network(some):
         if len(some) > 1:
             raise error
@@ -87,17 +87,15 @@ def test_other_errors_are_not_taken_for_it(error, halves):
 
 def test_probabilities_are_the_same():
     model, runtime = checkpoint.load(), settle(ModelOptions(engine="torch", batch_size=8))
-    crops = np.random.default_rng(0).integers(
-        0, 256, (11, *[model.config.crop_px] * 2, 3), np.uint8
-    )
+    crops = np.random.default_rng(0).integers(0, 256, (11, *[model.crop_px] * 2, 3), np.uint8)
     whole, halved = (Predictor(model, runtime) for _ in range(2))
-    card = halved._engine = Card(3, halved._engine)
+    card = halved.engine = Card(3, halved.engine)
     np.testing.assert_allclose(halved.probabilities(crops), whole.probabilities(crops), atol=1e-5)
     assert card.given == [8, 4, 2, 2, 2, 2, 2, 1] and not whole.batch_limiter.warnings
 
 
 def test_faces_are_the_same():
-    """Each picture's one face is where its grey value says."""
+    """The grey value of a picture is the position of its only face."""
 
     def network(pictures_rgb, threshold):
         places = pictures_rgb[:, 0, 0, 0].astype(np.float32)

@@ -408,7 +408,7 @@ def inputs(tmp_path_factory):
     ("arguments", "code", "says"),
     [
         (["r.parquet", "v.mp4", "-o", "o.mp4"], 2, "the video comes first"),
-        (["r.parquet", "r.parquet", "-o", "o.mp4"], 2, "is no video"),
+        (["r.parquet", "r.parquet", "-o", "o.mp4"], 2, "is not a video"),
         (["v.mp4", "r.parquet", "-o", "o.avi"], 2, "Known are .mp4, .mov, .mkv"),
         (["v.mp4", "r.parquet", "-o", "v.mp4", "--overwrite"], 1, "is the source"),
         (["v.mp4", "r.parquet", "-o", "there.mp4"], 2, "--overwrite"),

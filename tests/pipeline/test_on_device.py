@@ -15,7 +15,7 @@ from jadfer_cli import AnnotateOptions, FaceOptions, ModelOptions, VideoOptions
 from jadfer_cli.faces import align
 from jadfer_cli.faces.follow import follow
 from jadfer_cli.geometry import iou
-from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.result_metadata import result_metadata
@@ -116,8 +116,8 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
             assert torch.equal(one.crops.on_device.cpu(), torch.from_numpy(one.crops.rgb))
     given = []
     predictor = annotator.networks.predictor
-    engine = predictor._engine
-    predictor._engine = lambda crops: (given.append(crops), engine(crops))[1]
+    engine = predictor.engine
+    predictor.engine = lambda crops: (given.append(crops), engine(crops))[1]
     batches = score(in_batches(seen, 64), predictor, picture.shape[1::-1])
     scored = [frame for batch in batches for frame in batch]
     assert all(crops.device.type == device for crops in given)  # no detour via the CPU

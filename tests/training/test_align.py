@@ -1,4 +1,4 @@
-"""Landmarks of cropped faces return to their own picture, and are found once."""
+"""Landmarks of pictures of faces, their cache, and the crops and order made from them."""
 
 import cv2
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from jadfer_cli.records import Faces
-from jadfer_cli.training import align as landmarks
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.augment import NO_AUGMENTATION, AugmentOptions
 from jadfer_cli.training.crops import Crops, EpochSampler
@@ -22,7 +21,7 @@ def set_of(images) -> FaceSet:
 
 
 def bright_squares(calls):
-    """A detector that sees bright rectangles; their corners stand in for landmarks."""
+    """A detector of bright rectangles, with their corners as landmarks."""
 
     def detect(canvas: np.ndarray) -> Faces:
         calls.append(canvas.shape)
@@ -35,7 +34,7 @@ def bright_squares(calls):
     return detect
 
 
-def test_landmarks_of_small_pictures_come_back_to_their_own(tmp_path):
+def test_landmarks_of_small_pictures_are_in_their_own_pixels(tmp_path):
     images = np.zeros((11, 48, 48), np.uint8)
     for i in range(11):
         images[i, 10 + i : 30 + i, 12:36] = 255 if i != 4 else 0  # picture 4 is empty
@@ -52,36 +51,33 @@ def test_landmarks_of_small_pictures_come_back_to_their_own(tmp_path):
     assert len(calls) == 24
 
 
-def test_looks_are_averaged_and_one_is_enough():
+def test_views_are_averaged_and_one_is_enough():
     images = np.zeros((2, 48, 48), np.uint8)
     images[:, 10:30, 8:24] = 255
     plain = bright_squares([])
-    looks = []
+    views = []
 
     def detect(canvas: np.ndarray) -> Faces:
-        """Sees everything 4 px (of the canvas) too far right; only the last look has the second."""
+        """Shifts all faces right by 4 px of the canvas; finds the second in the last view only."""
         faces = plain(canvas)
-        looks.append(len(faces.boxes_px))
-        keep = slice(0, 1) if len(looks) < 6 else slice(None)
+        views.append(len(faces.boxes_px))
+        keep = slice(0, 1) if len(views) < 6 else slice(None)
         marks = faces.landmarks_px[keep] + np.array([4, 0], np.float32)
         return Faces(faces.boxes_px[keep], faces.scores[keep], marks)
 
     found = find_landmarks(set_of(images), detect, "abc", None)
-    assert looks == [2] * 6
-    # in each size the mean of too far right and, mirrored, too far left is right
+    assert views == [2] * 6
+    # at each size the shifts of the picture and of its mirror image cancel
     assert np.abs(found[0, [0, 1, 3, 4]] - [(8, 10), (24, 10), (8, 30), (24, 30)]).max() <= 0.5
-    # the last look is mirrored and shows 48 px as 160: 4 px are 1.2
+    # the last view is mirrored and enlarges 48 px to 160: 4 px become 1.2
     assert np.abs(found[1, [0, 1, 3, 4], 0] - np.array([8, 24, 8, 24]) + 1.2).max() <= 0.5
 
 
-def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
-    tmp_path, monkeypatch
-):
+def test_an_interrupted_search_resumes_and_a_damaged_cache_is_replaced(tmp_path):
     images = np.zeros((40, 48, 48), np.uint8)
     images[:, 10:30, 12:36] = 255
     faces, calls = set_of(images), []
     plain = bright_squares(calls)
-    monkeypatch.setattr(landmarks, "_SAVE_EVERY_S", 0)
 
     def breaks(canvas):
         if len(calls) == 18:
@@ -89,16 +85,16 @@ def test_a_look_that_is_cut_short_goes_on_and_a_broken_cache_is_looked_up_anew(
         return plain(canvas)
 
     with pytest.raises(KeyboardInterrupt):
-        find_landmarks(faces, breaks, "abc", tmp_path)
+        find_landmarks(faces, breaks, "abc", tmp_path, save_every_s=0)
     calls.clear()
     found = find_landmarks(faces, plain, "abc", tmp_path)
-    assert len(calls) == 12 and np.isfinite(found).all()  # 30 looks in all, 18 were kept
+    assert len(calls) == 12 and np.isfinite(found).all()  # 30 calls in all, 18 were cached
     for file in tmp_path.iterdir():
         file.write_bytes(b"broken")
     calls.clear()
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path), found)
     assert len(calls) == 30
-    (tmp_path / "file").write_bytes(b"")  # a cache that cannot be written costs time only
+    (tmp_path / "file").write_bytes(b"")  # a cache that cannot be written only costs time
     assert np.array_equal(find_landmarks(faces, plain, "abc", tmp_path / "file"), found)
 
 
@@ -118,7 +114,7 @@ def test_landmarks_of_large_and_oblong_files(tmp_path):
         assert np.abs(found[i, 4] - last).max() <= tolerance
 
 
-def test_a_face_that_needs_the_whole_canvas_is_looked_at_again(tmp_path):
+def test_a_face_missed_with_a_margin_is_tried_without(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((400, 400, 3), 200, np.uint8))
     calls = []
     plain = bright_squares(calls)
@@ -132,7 +128,7 @@ def test_a_face_that_needs_the_whole_canvas_is_looked_at_again(tmp_path):
     assert len(calls) == 4 and np.abs(found[0, 4] - (400, 400)).max() <= 1
 
 
-def test_a_face_without_landmarks_is_taken_whole_and_never_dropped():
+def test_a_face_without_landmarks_is_used_uncropped_and_never_dropped():
     images = np.random.default_rng(0).integers(0, 255, (3, 48, 48), dtype=np.uint8)
     faces = set_of(images)
     marks = np.full((3, 1, 5, 2), np.nan, np.float32)
@@ -147,7 +143,7 @@ def test_a_face_without_landmarks_is_taken_whole_and_never_dropped():
     assert not np.array_equal(crops[1][0], Crops(faces, 112, None, 0)[1][0])
 
 
-def test_training_takes_any_detector_and_evaluation_the_first():
+def test_training_draws_any_detector_and_evaluation_uses_the_first():
     faces = set_of(np.random.default_rng(0).integers(0, 255, (1, 48, 48), dtype=np.uint8))
     first = np.array([[15, 18], [33, 18], [24, 28], [17, 36], [31, 36]], np.float32)
     both = np.stack([first, first + 4])[None]
@@ -166,8 +162,8 @@ def test_training_takes_any_detector_and_evaluation_the_first():
 
 
 @pytest.mark.parametrize("balance, expected", [(0.0, 0.9), (0.5, 0.75), (1.0, 0.5)])
-def test_balance_draws_as_the_formula_says(balance, expected):
-    # 900 and 100 images: shares n ** (1 - balance), so 30:10 at 0.5
+def test_balance_draws_classes_at_the_expected_rates(balance, expected):
+    # 900 and 100 images: rates n ** (1 - balance), so 30:10 at 0.5
     classes = np.repeat([0, 1], [900, 100])
     sampler = EpochSampler(classes, balance, 0)
     drawn = np.concatenate([[i for _, i in _epoch(sampler, e)] for e in range(20)])
@@ -186,7 +182,7 @@ def test_an_image_drawn_twice_is_augmented_in_two_ways():
     assert torch.equal(first, again) and not torch.equal(first, second)
 
 
-def test_a_sampler_that_skips_gives_the_rest_of_the_same_order():
+def test_a_sampler_that_skips_continues_in_the_same_order():
     sampler = EpochSampler(np.repeat([0, 1], 10), 0.5, 3)
     whole = list(sampler)
     sampler.skip = 8

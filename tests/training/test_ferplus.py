@@ -16,11 +16,11 @@ from jadfer_cli.training.ferplus import distributions, from_votes, winners
 # neutral, happiness, surprise, sadness, anger, disgust, fear, contempt, unknown, not a face
 VOTES = np.array(
     [
-        [9, 1, 0, 0, 0, 0, 0, 0, 0, 0],  # the single vote goes: neutral with 9 of 9
+        [9, 1, 0, 0, 0, 0, 0, 0, 0, 0],  # the single vote is removed: neutral with 9 of 9
         [5, 5, 0, 0, 0, 0, 0, 0, 0, 0],  # 5 of 10 is not more than half; plurality: neutral
         [0, 4, 2, 0, 0, 0, 0, 0, 4, 0],  # happiness ties with unknown, and comes first
         [0, 3, 0, 0, 0, 0, 0, 0, 7, 0],  # unknown wins
-        [0, 0, 1, 1, 1, 1, 1, 1, 2, 2],  # singles go, unknown ties with not a face
+        [0, 0, 1, 1, 1, 1, 1, 1, 2, 2],  # single votes are removed, unknown ties with not a face
         [0, 0, 0, 0, 6, 2, 0, 0, 2, 0],  # anger with 6 of 10
     ],
     np.float32,
@@ -77,7 +77,7 @@ def test_standard_layout_as_folder_and_as_zip_with_published_votes(tmp_path):
     published.write_text(HEADER + "\n".join(
         f"PrivateTest,{i}.png,{','.join('2' * 10)}" for i in range(6)
     ))  # fmt: skip
-    # given, or found beside the layout; and the layout is found in a folder that holds its zip
+    # votes given, or found beside the layout; the layout found in a folder with its zip
     assert (ferplus.load(folder, "test", published).targets == 1 / 8).all()
     assert (ferplus.load(folder, "test").targets == 1 / 8).all()
     assert (ferplus.load(tmp_path, "test").targets == 1 / 8).all()
@@ -95,14 +95,14 @@ def test_standard_layout_as_folder_and_as_zip_with_published_votes(tmp_path):
         ferplus.load(folder, "test")
 
 
-def test_repeats_of_held_out_images_leave_training():
+def test_repeats_of_held_out_images_are_dropped_from_training():
     train_set, held_out = face_set(6), face_set(4, seed=1)
     held_out.images[2] = train_set.images[5]
     kept = without_repeats(train_set, [held_out])
     assert kept.image_names == ["0.png", "1.png", "2.png", "3.png", "4.png"]
 
 
-def test_temperature_mends_overconfidence():
+def test_temperature_corrects_overconfidence():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4000, 8))
     p = calibrate.softmax(logits)
@@ -149,7 +149,7 @@ def test_intervals_hold_the_figure_and_narrow_with_n():
     for n in (60, 600):
         faces = face_set(n)
         logits = rng.normal(size=(n, 8))
-        # the class of the votes is right three times of four
+        # the top class of the votes is scored right in 75 % of the images
         which, classes = faces.protocols["plurality"]
         hit = rng.random(len(which)) < 0.75
         logits[which[hit], classes[hit]] += 6
@@ -157,7 +157,7 @@ def test_intervals_hold_the_figure_and_narrow_with_n():
         ends = evaluate.intervals(logits, faces, "plurality", draws=400)
         for name in ("accuracy", "mean_class_recall", "macro_f1", "ece"):
             assert ends[name][0] <= found[name] <= ends[name][1]
-        # a binomial share: 1.96 standard errors each way
+        # a binomial proportion: 1.96 standard errors each way
         accuracy, m = found["accuracy"], found["n"]
         expected = 2 * 1.96 * np.sqrt(accuracy * (1 - accuracy) / m)
         assert ends["accuracy"][1] - ends["accuracy"][0] == pytest.approx(expected, rel=0.25)
@@ -173,11 +173,11 @@ def test_figures_against_scikit_learn():
     found = evaluate.figures(logits, faces, "plurality", temperature=0.7)
     which, classes = faces.protocols["plurality"]
     guesses = logits[which].argmax(1)
-    there = np.unique(classes)
+    present = np.unique(classes)
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(classes, guesses))
-    recall = metrics.recall_score(classes, guesses, labels=there, average="macro")
+    recall = metrics.recall_score(classes, guesses, labels=present, average="macro")
     assert found["mean_class_recall"] == pytest.approx(recall)
-    f1 = metrics.f1_score(classes, guesses, labels=there, average="macro")
+    f1 = metrics.f1_score(classes, guesses, labels=present, average="macro")
     assert found["macro_f1"] == pytest.approx(f1)
     expected = metrics.confusion_matrix(classes, guesses, labels=range(8))
     assert np.array_equal(found["confusion"], expected)

@@ -1,4 +1,4 @@
-"""Data sets by their own layouts: what is read, how it is split, and what is said when not."""
+"""Data sets in their own layouts: what is read, how it is split, and the errors."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 from jadfer_cli.errors import JadferError, OptionError, SplitMissing
 from jadfer_cli.expression.checkpoint import LABELS
-from jadfer_cli.training import datasets
 from jadfer_cli.training.datasets import load
+from jadfer_cli.training.layouts import SPLITS
 
 
 def picture(path, value: int = 100, side: int = 20):
@@ -71,7 +71,7 @@ def test_affectnet_with_annotations(tmp_path):
 
 def test_affectnet_with_lists(tmp_path):
     lines = ["subDirectory_filePath,face_x,expression"]
-    for i in range(11):  # 8 none, 9 uncertain and 10 no face are left out, and may be missing
+    for i in range(11):  # 8 none, 9 uncertain and 10 no face are skipped, and may be missing
         lines.append(f"{i}/face.jpg,0,{i}")
         if i < 8:
             picture(tmp_path / "Manually_Annotated_Images" / str(i) / "face.jpg")
@@ -108,17 +108,17 @@ def test_folder_with_split_folders_and_synonyms(tmp_path):
 def test_folder_without_splits_is_split_by_a_hash_of_the_name(tmp_path):
     for i in range(200):
         picture(tmp_path / ("sad" if i % 2 else "neutral") / f"{i}.png", side=4)
-    parts = {split: load("folder", tmp_path, split).image_names for split in datasets.SPLITS}
+    parts = {split: load("folder", tmp_path, split).image_names for split in SPLITS}
     names = [name for part in parts.values() for name in part]
     assert len(names) == len(set(names)) == 200
     assert 140 <= len(parts["train"]) <= 180 and min(map(len, parts.values())) >= 8
-    for i in range(200, 220):  # more pictures move none of the others
+    for i in range(200, 220):  # new pictures do not move the others
         picture(tmp_path / "sad" / f"{i}.png", side=4)
     again = load("folder", tmp_path, "test").image_names
     assert [n for n in again if int(n.split("/")[1][:-4]) < 200] == parts["test"]
 
 
-def test_a_train_folder_alone_gives_a_tenth_for_validation(tmp_path):
+def test_a_tenth_of_a_single_train_folder_becomes_validation(tmp_path):
     for i in range(100):
         picture(tmp_path / "train" / "sad" / f"{i}.png", side=4)
     train, valid = load("folder", tmp_path, "train"), load("folder", tmp_path, "valid")
@@ -141,7 +141,7 @@ def test_csv_with_labels_and_with_votes(tmp_path):
     for text, message in (
         ("file,Neutral,split\nfaces/3.png,many,test\n", "neutral is 'many', not a number"),
         ("file,Neutral,split\nfaces/3.png,0,test\n", "votes are not positive"),
-        ("file,label,split\nfaces/9.png,sad,test\n", "line 2: there is no"),
+        ("file,label,split\nfaces/9.png,sad,test\n", r"line 2: the file .*9\.png is missing"),
         ("file,label,split\nfaces/3.png,sad,later\n", "'later' is not train, valid or test"),
         ("image,emotion\nfaces/3.png,sad\n", "has the columns image, emotion"),
         ("file,label,split\nfaces/3.png,sad,train\n", "holds no test images"),
@@ -162,13 +162,13 @@ def test_csv_with_labels_and_with_votes(tmp_path):
         (("ferplus", "test", {"classes": {"1": "fear"}}), "--class belongs to"),
     ],
 )
-def test_options_that_make_no_sense(tmp_path, arguments, message):
+def test_invalid_options_are_refused(tmp_path, arguments, message):
     dataset, split, more = arguments
     with pytest.raises(OptionError, match=message):
         load(dataset, tmp_path, split, **more)
 
 
-def test_missing_place_and_unreadable_picture(tmp_path):
+def test_missing_folder_and_unreadable_picture(tmp_path):
     with pytest.raises(JadferError, match="There is no"):
         load("folder", tmp_path / "nowhere", "test")
     (tmp_path / "test" / "sad").mkdir(parents=True)
@@ -191,7 +191,7 @@ def test_what_a_set_can_name_does_not_depend_on_the_split(tmp_path):
     assert load("csv", tmp_path / "labels.csv", "test").expressions == (1, 3)
 
 
-def test_hidden_files_and_other_types_are_left_out_and_told(tmp_path):
+def test_hidden_files_are_skipped_and_other_types_reported(tmp_path):
     picture(tmp_path / "test" / "sad" / "a.JPG")
     (tmp_path / "test" / "sad" / "._a.jpg").write_bytes(b"Finder")
     picture(tmp_path / "test" / "sad" / ".ipynb_checkpoints" / "a-checkpoint.png")
@@ -206,7 +206,7 @@ def test_hidden_files_and_other_types_are_left_out_and_told(tmp_path):
     assert faces.take([0]).notes == faces.notes
 
 
-def test_csv_as_excel_writes_it_and_votes_under_own_names(tmp_path):
+def test_csv_from_excel_and_votes_under_other_names(tmp_path):
     picture(tmp_path / "a.png")
     table = tmp_path / "labels.csv"
     table.write_bytes("\ufeffFile;Label;Split\na.png;sad;test\n".encode())
@@ -220,7 +220,7 @@ def test_csv_as_excel_writes_it_and_votes_under_own_names(tmp_path):
     assert "CSV UTF-8" in caught.value.hint
 
 
-def test_a_split_that_is_not_there_is_told_apart_from_one_that_is_broken(tmp_path):
+def test_a_missing_split_is_not_confused_with_a_damaged_one(tmp_path):
     picture(tmp_path / "train" / "sad" / "a.png")
     with pytest.raises(SplitMissing):
         load("folder", tmp_path, "test")
@@ -241,11 +241,11 @@ def test_broken_lists_of_ferplus(tmp_path):
     folder = tmp_path / "FER2013Test"
     picture(folder / "a.png")
     (folder / "label.csv").write_text('a.png,"(0, 0, 48, 48)",many,0,0,0,0,0,0,0,0,0\n')
-    with pytest.raises(JadferError, match="not a name, a box and ten votes"):
+    with pytest.raises(JadferError, match="does not have a name, a box and ten votes"):
         load("ferplus", tmp_path, "test")
     (folder / "label.csv").write_text('a.png,"(0, 0, 48, 48)",9,0,0,0,0,0,0,0,1,0\n\n')
     faces = load("ferplus", tmp_path, "test")
-    assert len(faces) == 1 and "votes of label.csv" in faces.notes[0]
+    assert len(faces) == 1 and "votes from label.csv" in faces.notes[0]
     (folder / "a.png").write_bytes(b"")
     with pytest.raises(JadferError, match=r"a\.png is not a readable image"):
         load("ferplus", tmp_path, "test")

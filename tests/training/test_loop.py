@@ -11,15 +11,15 @@ from jadfer_cli.errors import JadferError, ModelError, OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.networks.jadfer import DropPath, Jadfer, JadferConfig
 from jadfer_cli.faces import align
-from jadfer_cli.training import augment, loop, outputs, teacher
+from jadfer_cli.training import augment, loop, optimisation, run_folder, teacher
 from jadfer_cli.training import start as starts
-from jadfer_cli.training import state as runs
-from jadfer_cli.training.options import TrainOptions, as_table, from_table
+from jadfer_cli.training.recipe_options import as_table, defaults, from_table
+from jadfer_cli.training.recipes.jadfer import JadferOptions
 from jadfer_cli.training.start import Start
 
-SMALL = JadferConfig(width=32, heads=4, map_hidden=8, context_layers=1)
-OPTIONS = TrainOptions(
-    network=SMALL, epochs=3, batch_size=4, frozen_blocks=14, workers=0, warmup=0.5
+SMALL = JadferConfig(width=32, heads=4, map_hidden=8, context_layers=1, crop_px=32)
+OPTIONS = dataclasses.replace(
+    defaults(), network=SMALL, epochs=3, batch_size=4, frozen_blocks=14, workers=0, warmup=0.5
 )
 
 
@@ -27,28 +27,32 @@ def score(logits: torch.Tensor, faces) -> dict[str, float]:
     return {"score": -float(logits.square().mean())}
 
 
-def run(folder, options=OPTIONS, stop_after=None, **more):
+def run(folder, options=OPTIONS, stop_after=None, train_set=None, **more):
     seen, steps = [], []
-
-    def stop() -> bool:
-        return stop_after is not None and len(steps) == stop_after
-
+    calls = loop.Callbacks(
+        evaluate=score, on_epoch=seen.append, on_step=steps.append,
+        stop=lambda: stop_after is not None and len(steps) == stop_after, **more,
+    )  # fmt: skip
     network = loop.train(
-        options, face_set(24), face_set(6, seed=1), folder, start=Start(), evaluate=score,
-        on_epoch=seen.append, on_step=steps.append, stop=stop, **more,
+        options, train_set or face_set(24), face_set(6, seed=1), folder, start=Start(),
+        callbacks=calls,
     )  # fmt: skip
     return network, seen, steps
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sam"])
+@pytest.fixture(scope="module", params=["adamw", "sam"])
+def uninterrupted(request, tmp_path_factory):
+    options = dataclasses.replace(OPTIONS, optimiser=request.param)
+    return options, *run(tmp_path_factory.mktemp("whole"), options)
+
+
 @pytest.mark.parametrize("stop_after", [2, 4, 7])  # an epoch has 4 steps
-def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path, optimiser, stop_after):
-    options = dataclasses.replace(OPTIONS, optimiser=optimiser)
-    whole, seen, steps = run(tmp_path / "whole", options)
+def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path, uninterrupted, stop_after):
+    options, whole, seen, steps = uninterrupted
     assert len(steps) == 12 and [r.epoch for r in seen] == [1, 2, 3]
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", options, stop_after=stop_after)
-    rest, again, rest_steps = run(tmp_path / "cut", options)
+        run(tmp_path, options, stop_after=stop_after)
+    rest, again, rest_steps = run(tmp_path, options)
     assert len(rest_steps) == 12 - stop_after
     for a, b in zip(seen, again, strict=True):
         assert b.train_loss == pytest.approx(a.train_loss, rel=1e-5)
@@ -56,40 +60,65 @@ def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path, optimis
         assert b.figures == pytest.approx(a.figures, rel=1e-4)
     for (name, a), b in zip(whole.state_dict().items(), rest.state_dict().values(), strict=True):
         assert torch.allclose(a, b, atol=1e-5), name
-    _, last, none = run(tmp_path / "cut", options)  # nothing is left to do
+    _, last, none = run(tmp_path, options)  # nothing is left to do
     assert none == [] and len(last) == 3
-    assert not list((tmp_path / "cut").glob("*.part"))
+    assert not list(tmp_path.glob("*.part"))
 
 
-def test_other_options_do_not_go_on_with_a_run_but_a_trapezoid_may_grow(tmp_path):
+# what jadfer 0.4.1 wrote into state.pt for OPTIONS
+OPTIONS_OF_0_4_1 = (
+    "TrainOptions(network=JadferConfig(n_classes=8, crop_px=32, stem='mobilefacenet', width=32, "
+    "heads=4, paths=4, map_hidden=8, context_layers=1, interaction_layers=2, mlp_ratio=2.0, "
+    "dropout=0.2, drop_path=0.1, jad='heads', jad_p=0.5, jad_rho=0.1, jad_tau=0.9, "
+    "branches='both', mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)), "
+    "augmentation=AugmentOptions(flip=0.5, rotation_deg=12.0, scale=0.15, shift=0.05, light=0.8, "
+    "tint=0.5, resample=0.3, blur=0.2, jpeg=0.2, erase=0.25), epochs=3, batch_size=4, "
+    "optimiser='adamw', lr=0.001, stem_lr=0.0003, weight_decay=0.05, sam_rho=0.05, "
+    "schedule='cosine', warmup=0.5, cooldown=4.0, variety='cosine', variety_weight=0.1, "
+    "label_smoothing=0.05, teacher_weight=0.5, balance=0.25, ema=0.998, frozen_blocks=14, "
+    "precision='fp32', seed=0, workers=0)"
+)
+
+
+def test_a_run_of_0_4_1_is_resumed_with_its_own_options_only(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_after=6)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.save(saved | {"options": OPTIONS_OF_0_4_1}, tmp_path / "state.pt")
+    with pytest.raises(OptionError, match="belongs to a run with other options"):
+        run(tmp_path, dataclasses.replace(OPTIONS, seed=1))
+    _, seen, steps = run(tmp_path)
+    assert len(steps) == 6 and len(seen) == 3
+
+
+def test_a_run_is_not_resumed_with_other_options_but_a_trapezoid_may_grow(tmp_path):
     options = dataclasses.replace(OPTIONS, schedule="trapezoid", cooldown=1, epochs=1)
     run(tmp_path, options)
-    _, seen, steps = run(tmp_path, dataclasses.replace(options, epochs=2, workers=0))
+    _, seen, steps = run(tmp_path, dataclasses.replace(options, epochs=2, workers=1))
     assert len(seen) == 2 and len(steps) == 4
     with pytest.raises(OptionError, match="belongs to a run with other options"):
         run(tmp_path, dataclasses.replace(options, lr=1e-4))
 
 
-def test_a_batch_larger_than_the_set_and_a_loss_that_explodes(tmp_path):
+def test_a_batch_larger_than_the_set_and_a_diverging_loss_are_refused(tmp_path):
     with pytest.raises(OptionError, match="fewer than one batch of 64"):
         run(tmp_path, dataclasses.replace(OPTIONS, batch_size=64))
     with pytest.raises(JadferError, match=r"The loss is .* in epoch \d"):
         run(tmp_path, dataclasses.replace(OPTIONS, lr=1e30, stem_lr=1e30, warmup=0, epochs=9))
 
 
-def test_other_data_do_not_go_on_with_a_run(tmp_path):
+def test_a_run_is_not_resumed_with_other_data(tmp_path):
     run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
     other = face_set(24)
     other.targets[0] = np.roll(other.targets[0], 1)
     with pytest.raises(OptionError, match="other images, labels, teacher, alignment or start"):
-        loop.train(dataclasses.replace(OPTIONS, epochs=1), other, face_set(6, seed=1), tmp_path,
-                   start=Start(), evaluate=score)  # fmt: skip
+        run(tmp_path, dataclasses.replace(OPTIONS, epochs=1), train_set=other)
     (tmp_path / "state.pt").write_bytes(b"cut off")
     with pytest.raises(JadferError, match=r"state\.pt cannot be read"):
         run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
 
 
-def test_weights_that_became_nan_are_never_kept(tmp_path):
+def test_weights_that_are_not_finite_are_never_saved(tmp_path):
     with pytest.raises(JadferError, match="The loss is"):
         run(tmp_path, dataclasses.replace(OPTIONS, lr=1e30, stem_lr=1e30, warmup=0, epochs=9))
     for file in tmp_path.glob("*.pt"):
@@ -99,36 +128,32 @@ def test_weights_that_became_nan_are_never_kept(tmp_path):
 
 
 def test_the_average_of_a_short_run_follows_it():
-    """Decay (1 + n) / (10 + n): after 20 steps from 0 to a constant 1, nearly all is new."""
+    """From 0 to a constant 1; the decay (1 + n) / (10 + n) is 2/11, 3/12, 4/13 at first."""
     module = torch.nn.Linear(1, 1, bias=False)
     module.weight.data.fill_(0.0)
-    update = runs._moving_average(0.998)
+    update = optimisation.moving_average(0.998)
     average = torch.optim.swa_utils.AveragedModel(module, multi_avg_fn=update)
     average.update_parameters(module)
     module.weight.data.fill_(1.0)
-    expected = 0.0
-    for n in range(1, 21):
+    # 1 - 2/11, 1 - 2/11 * 3/12, 1 - 2/11 * 3/12 * 4/13
+    for expected in (9 / 11, 21 / 22, 141 / 143):
         average.update_parameters(module)
-        decay = min(0.998, (1 + n) / (10 + n))
-        expected = decay * expected + (1 - decay)
-    assert average.module.weight.item() == pytest.approx(expected, abs=1e-5) and expected > 0.99
+        assert average.module.weight.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_picture_that_vanishes_is_named_without_a_traceback(tmp_path):
-    faces, missing = face_set(24), tmp_path / "gone.png"
+def test_an_unreadable_picture_is_named_without_a_traceback(tmp_path):
+    faces, missing = face_set(24), tmp_path / "missing.png"
     faces.images[0] = faces.images[1] = missing
     faces.images[2:] = [missing] * 22
     options = dataclasses.replace(OPTIONS, workers=1)
     missing.write_bytes(b"no picture")
     with pytest.raises(JadferError) as caught:
-        loop.train(options, faces, face_set(6, seed=1), tmp_path / "run", start=Start(),
-                   evaluate=score)  # fmt: skip
-    assert "gone.png is not a readable picture" in caught.value.message
+        run(tmp_path / "run", options, train_set=faces)
+    assert "missing.png is not a readable picture" in caught.value.message
     assert "Traceback" not in caught.value.message and "\n" not in caught.value.message
 
 
-def test_frozen_parts_stay_and_the_rest_moves(tmp_path):
-    before = Start().build(SMALL).state_dict()
+def test_frozen_parts_stay_and_all_others_change(tmp_path):
     torch.manual_seed(OPTIONS.seed)
     before = Start().build(SMALL).state_dict()
     network, _, _ = run(tmp_path, dataclasses.replace(OPTIONS, frozen_blocks=2, epochs=1, lr=0.1))
@@ -141,8 +166,7 @@ def test_frozen_parts_stay_and_the_rest_moves(tmp_path):
 def test_schedules_by_hand():
     def factors(**how):
         options = dataclasses.replace(OPTIONS, epochs=4, warmup=1, **how)
-        made = runs.Run(options, Start(), torch.device("cpu"), 16, "")
-        return [made.factor(s) for s in range(16)]
+        return [optimisation.lr_factor(options, 4, step) for step in range(16)]
 
     warm = [1 / 5, 2 / 5, 3 / 5, 4 / 5]
     cosine = factors(schedule="cosine")
@@ -157,7 +181,7 @@ def test_sam_takes_the_gradient_at_the_shifted_weights():
     network = torch.nn.Linear(2, 1, bias=False)
     network.weight.data = torch.tensor([[3.0, 4.0]])
     network.weight.square().sum().backward()  # gradient 2 w = (6, 8), unit (0.6, 0.8)
-    with runs._shifted(network, 0.5):
+    with optimisation.shifted(network, 0.5):
         assert torch.allclose(network.weight, torch.tensor([[3.3, 4.4]]))
         network.zero_grad()
         network.weight.square().sum().backward()
@@ -183,15 +207,15 @@ def test_a_teacher_is_the_mean_of_its_views(tmp_path):
     model = checkpoint.load(str(tmp_path / "t.safetensors"))
     rng = np.random.default_rng(0)
     marks = align.TEMPLATE * 48 + rng.normal(0, 2, (6, 2, 5, 2))  # by two detectors
-    marks[4, 1] = np.nan  # which the second missed: the first one's views count alone
+    marks[4, 1] = np.nan  # missed by the second: only the first one's views count
     faces = dataclasses.replace(face_set(6), landmarks_px=marks.astype(np.float32))
     logits = []
     for k in (0, 1):
         for step in (1, -1):
             crops = [
-                align.crop(
-                    faces.image_rgb(i), faces.landmarks_px[i, 0 if i == 4 else k][None], 112
-                )[0][:, ::step]
+                align.crop(faces.image_rgb(i), faces.landmarks_px[i, 0 if i == 4 else k][None], 32)[
+                    0
+                ][:, ::step]
                 for i in range(6)
             ]
             images = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255
@@ -199,23 +223,23 @@ def test_a_teacher_is_the_mean_of_its_views(tmp_path):
                 logits.append(network(images).logits)
     expected = (sum(logits) / 4 / 0.5).softmax(-1).numpy()
     counts: list[int] = []
-    p = teacher.looked_at(faces, model, keep_in=tmp_path, progress=counts.append)
-    found = teacher.taught(faces, p, 0.25)
+    p = teacher.teacher_probabilities(faces, model, keep_in=tmp_path, progress=counts.append)
+    found = teacher.mixed_targets(faces, p, 0.25)
     assert teacher.n_views(faces) == 4
-    assert counts == [6, 12, 18, 24]  # every view of every image, counted up
+    assert counts == [6, 12, 18, 24]  # views of images scored so far
     assert np.allclose(found.targets, 0.75 * faces.targets + 0.25 * expected, atol=1e-5)
     kept = list(tmp_path.glob("teacher-*.npy"))
     assert len(kept) == 1
-    np.save(kept[0], np.full((6, 8), 0.125, np.float32))  # what was kept is taken
-    again = teacher.looked_at(faces, model, keep_in=tmp_path)
-    assert np.allclose(teacher.taught(faces, again, 1.0).targets, 0.125)
+    np.save(kept[0], np.full((6, 8), 0.125, np.float32))  # the cached file is used
+    again = teacher.teacher_probabilities(faces, model, keep_in=tmp_path)
+    assert np.allclose(teacher.mixed_targets(faces, again, 1.0).targets, 0.125)
 
 
 def test_start_weights(tmp_path):
     network = Jadfer(SMALL)
     path = tmp_path / "mine.safetensors"
     checkpoint.save(path, network)
-    whole = starts.load(str(path))
+    whole = starts.load(str(path), "jadfer")
     wanted = dataclasses.replace(SMALL, width=64, heads=8, jad="queries", dropout=0.5)
     settled = whole.settle(wanted)
     assert (settled.width, settled.heads, settled.jad, settled.dropout) == (32, 4, "queries", 0.5)
@@ -224,13 +248,13 @@ def test_start_weights(tmp_path):
     with pytest.raises(ModelError, match="do not fit the network"):
         whole.build(wanted)
     torch.save(network.stem.state_dict(), tmp_path / "stem.pt")
-    stem = starts.load(str(tmp_path / "stem.pt"))
+    stem = starts.load(str(tmp_path / "stem.pt"), "jadfer")
     assert torch.equal(stem.build(wanted).stem.conv1[0].weight, network.stem.conv1[0].weight)
     with pytest.raises(OptionError, match=r"network\.width is 32 in the start weights"):
         whole.settle(wanted, ["width", "jad"])
     checkpoint.save(path, network, labels=tuple(reversed(checkpoint.LABELS)))
-    with pytest.raises(ModelError, match="training needs neutral, happiness"):
-        starts.load(str(path))
+    with pytest.raises(ModelError, match="training and evaluation need neutral, happiness"):
+        starts.load(str(path), "jadfer")
     (tmp_path / "bad.pt").write_bytes(b"nothing")
     torch.save([1, 2], tmp_path / "list.pt")
     for name, message in (
@@ -240,29 +264,30 @@ def test_start_weights(tmp_path):
         ("unknown", "no model named unknown"),
     ):
         with pytest.raises(ModelError, match=message):
-            starts.load(name if name == "unknown" else str(tmp_path / name))
-    assert starts.load("scratch").settle(wanted) == wanted
-    assert starts.load("default").whole
+            starts.load(name if name == "unknown" else str(tmp_path / name), "jadfer")
+    assert starts.load("scratch", "jadfer").settle(wanted) == wanted
+    assert starts.load("default", "jadfer").whole
 
 
-def test_a_network_goes_on_with_crops_of_another_size(tmp_path):
+def test_a_network_is_trained_further_on_crops_of_another_size(tmp_path):
     small = dataclasses.replace(SMALL, crop_px=64)  # a map of 4 x 4
     network = Jadfer(small)
-    ramp = torch.arange(4.0) + 0.5  # what column a place is in, in units of a small place
+    ramp = torch.arange(4.0) + 0.5  # column of each cell, in units of a small cell
     network.spatial.position.data[:] = ramp.repeat(4)[None, :, None]
     network.context.position.data[:, 1:] = ramp.repeat(4)[None, :, None]
     network.context.position.data[:, 0] = 7.0
     path = tmp_path / "small.safetensors"
     checkpoint.save(path, network)
-    start = starts.load(str(path))
-    assert start.settle(SMALL).crop_px == 64  # as it was, unless the recipe says so
-    assert start.resized(SMALL) == (4, 7) and start.resized(small) is None
-    assert Start().resized(SMALL) is None
-    settled = start.settle(SMALL, ["crop_px"])
-    assert settled == SMALL
+    start = starts.load(str(path), "jadfer")
+    wanted = dataclasses.replace(SMALL, crop_px=112)
+    assert start.settle(wanted).crop_px == 64  # unchanged unless the user sets it
+    assert start.resized(Jadfer(wanted)) == ["context.position", "spatial.position"]
+    assert start.resized(network) == [] and Start().resized(network) == []
+    settled = start.settle(wanted, ["crop_px"])
+    assert settled == wanted
     larger = start.build(settled)
     columns = larger.spatial.position.view(7, 7, -1)
-    # in the middle the ramp goes on, 4/7 a place; all rows are equal
+    # in the middle the ramp continues by 4/7 per cell; all rows are equal
     assert torch.allclose(columns[0, 2:5, 0], (torch.arange(2.0, 5.0) + 0.5) * 4 / 7, atol=0.05)
     assert torch.allclose(columns, columns[:1].expand(7, 7, -1), atol=1e-5)
     assert torch.equal(larger.context.position[0, 0], network.context.position[0, 0])
@@ -274,34 +299,37 @@ def test_a_network_goes_on_with_crops_of_another_size(tmp_path):
 
 @pytest.mark.data
 def test_the_public_mobilefacenet_loads_as_a_stem(shared):
-    start = starts.load(str(shared / "models" / "mobilefacenet_arcface.pt"))
+    start = starts.load(str(shared / "models" / "mobilefacenet_arcface.pt"), "jadfer")
     assert start.stem and not start.whole
     start.build(JadferConfig())
 
 
-def test_the_recipe_goes_through_toml_and_back(tmp_path):
-    options = TrainOptions(
-        network=JadferConfig(jad="queries"), augmentation=augment.NO_AUGMENTATION, lr=0.5,
-        frozen_blocks=3,
+def test_options_survive_toml(tmp_path):
+    options = dataclasses.replace(
+        defaults(), network=JadferConfig(jad="queries"), augmentation=augment.NO_AUGMENTATION,
+        own=JadferOptions(variety="none"), lr=0.5, frozen_blocks=3,
     )  # fmt: skip
     path = tmp_path / "config.toml"
-    outputs.write_config(as_table(options), path)
-    assert from_table(outputs.read_config(path)) == options
-    plain = TrainOptions()
-    outputs.write_config(as_table(plain), path)
-    assert from_table(outputs.read_config(path)) == plain
+    run_folder.write_config(as_table(options), path)
+    assert from_table(run_folder.read_config(path)) == options
+    plain = defaults()
+    run_folder.write_config(as_table(plain), path)
+    assert from_table(run_folder.read_config(path)) == plain
 
 
 @pytest.mark.parametrize(
     "table, message",
     [
-        ({"lerning_rate": 1}, "The recipe has no lerning_rate"),
-        ({"network": {"depth": 1}}, r"The recipe has no network\.depth"),
+        ({"lerning_rate": 1}, "The recipe jadfer has no lerning_rate"),
+        ({"network": {"depth": 1}}, r"The recipe jadfer has no network\.depth"),
         ({"network": 3}, "network must be a table"),
         ({"epochs": "many"}, "epochs must be of type int, not 'many'"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"lr": float("nan")}, "lr must be at least 0"),
         ({"ema": 1.0}, "ema must be below 1"),
+        ({"variety": "much"}, "variety must be one of cosine, partition, none"),
+        ({"variety_weight": -1.0}, "variety_weight must be at least 0"),
+        ({"recipe": "none"}, "--recipe must be one of .*jadfer"),
         ({"optimiser": "lion"}, "optimiser must be one of adamw, sam"),
         ({"network": {"jad": "all"}}, "jad must be one of"),
         ({"frozen_blocks": -1}, "frozen_blocks must be zero or more"),
@@ -316,7 +344,7 @@ def test_the_recipe_goes_through_toml_and_back(tmp_path):
         ({"augmentation": {"rotation_deg": 300}}, "rotation_deg must lie between"),
     ],
 )
-def test_recipes_that_make_no_sense(table, message):
+def test_invalid_options_are_refused(table, message):
     with pytest.raises(OptionError, match=message):
         from_table(table)
 

@@ -32,7 +32,7 @@ _NAMES = {
     "n_frames": "n_frames",
     "truncated": "truncated",
 }
-_FRAME_INDEX = "0-based index of the frame in the video; frames that were not analysed count, too"
+_FRAME_INDEX = "0-based index of the frame in the video; frames that were not analysed also count"
 
 
 def file_name(result: str) -> str:

@@ -1,4 +1,4 @@
-"""Events as tiers of intervals in whole milliseconds, for programs that show tiers."""
+"""Events as tiers of intervals in integer milliseconds, for programs that show tiers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_TRACK = "no track"
 
 @dataclass(frozen=True)
 class Interval:
-    """One labelled stretch of time, in ms; `end_ms` is greater than `start_ms`."""
+    """One labelled interval of time; `end_ms` is greater than `start_ms`."""
 
     start_ms: int
     end_ms: int

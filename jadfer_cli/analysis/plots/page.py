@@ -99,10 +99,8 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
     if not chart.tracks:
         full = np.array([[chart.begin_s, chart.end_s]])
         plot.add_trace(_band(chart, full, "no face", ABSENT, show=True), row=1, col=1)
-    for note in plot.layout.annotations[
-        :n
-    ]:  # the panels' titles, on the left as in figures for papers
-        note.update(x=0, xanchor="left", font_size=13)
+    for panel_title in plot.layout.annotations[:n]:  # on the left, as in figures for papers
+        panel_title.update(x=0, xanchor="left", font_size=13)
     plot.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True, zeroline=False)
     plot.update_xaxes(
         range=_times(chart, np.array([chart.begin_s, chart.end_s])).tolist(), zeroline=False

@@ -84,10 +84,8 @@ def annotate(
     with errors_as_exit_codes(debug=debug, log_json=log_json):
         options = AnnotateOptions(
             VideoOptions(every, fps, start, end),
-            FaceOptions(
-                detector, detection_size, detection_threshold, redetect, min_face, max_faces,
-                tracker, track_gap,
-            ),
+            FaceOptions(detector, detection_size, detection_threshold, redetect, min_face,
+                        max_faces, tracker, track_gap),
             ModelOptions(model, device, precision, batch_size, threads, engine),
             landmarks, relative_paths,
         )  # fmt: skip

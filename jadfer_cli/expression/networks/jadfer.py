@@ -1,52 +1,101 @@
 """The JADFER network (Gao et al., IEEE TAFFC 2024, doi 10.1109/TAFFC.2024.3454988).
 
-A face crop passes a convolutional stem; the spatial branch (SB) looks at it along N parallel
-paths, the contextual branch (CB) by self attention; in the spatial-contextual interaction
-(SCI) SB's tokens query CB's by cross attention. Attention in CB and SCI is regularised by
-joint attention dropping (JAD). Only the abstract of the paper is open: what it states is
-followed, every size and the reading of JAD are this project's choice (a reconstruction).
+A face crop passes a convolutional stem. The spatial branch (SB) weights its map along N parallel
+paths, the contextual branch (CB) applies self-attention; in the spatial-contextual interaction
+(SCI) SB's tokens query CB's by cross-attention. Attention in CB and SCI is regularised by joint
+attention dropping (JAD). Only the abstract of the paper is open: what it states is followed;
+every size, and the reading of JAD, is this project's choice (a reconstruction).
 
 Shapes: B crops of S x S px, C stem channels, H x W stem map, D width, h heads, N paths,
-K classes, Nq queries, Nk keys. Torch only: no I/O, no printing.
+K classes, Nq queries, Nk keys.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from jadfer_cli.expression.networks.config import JAD_READINGS, JadferConfig
-from jadfer_cli.expression.networks.stems import STEMS
+from jadfer_cli.expression.networks.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Network,
+    NetworkConfig,
+    NetworkKind,
+    Output,
+)
+
+JAD_READINGS = ("none", "heads", "queries", "similar", "random")
+BRANCHES = ("both", "context", "spatial", "pool")
 
 
-class JadferOutput(NamedTuple):
-    """What the network gives: logits (B, K) and the spatial maps (B, N, H, W) in [0, 1]."""
+@dataclass(frozen=True)
+class JadferConfig(NetworkConfig):
+    """Everything that rebuilds the network.
 
-    logits: torch.Tensor
-    maps: torch.Tensor
+    Raises:
+        ValueError: A value is unknown or sizes do not divide.
+    """
+
+    width: int = 256  # D
+    heads: int = 8  # h
+    paths: int = 4  # N, spatial paths
+    map_hidden: int = 64  # channels inside each path's map
+    context_layers: int = 2  # L_c
+    interaction_layers: int = 2  # L_s
+    mlp_ratio: float = 2.0
+    dropout: float = 0.2  # in the head
+    drop_path: float = 0.1  # probability that a face skips a block's attention or MLP
+    jad: str = "heads"  # one of JAD_READINGS
+    jad_p: float = 0.5  # probability that a sample's attention is dropped, in training only
+    jad_rho: float = 0.1  # fraction of keys dropped per query
+    jad_tau: float = 0.9  # reading `similar`: cosine above which two heads are similar
+    branches: str = "both"  # one of BRANCHES; the others are for ablation
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, allowed in (("jad", JAD_READINGS), ("branches", BRANCHES)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
+        for name in ("width", "heads", "paths", "map_hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("context_layers", "interaction_layers", "mlp_ratio"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("dropout", "drop_path", "jad_p", "jad_rho"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if len(self.mean) != 3 or len(self.std) != 3:
+            raise ValueError("mean and std have three values")
+        if self.width % self.heads or self.width % self.paths:
+            raise ValueError(
+                f"width {self.width} must divide by heads {self.heads} and paths {self.paths}"
+            )
 
 
 @torch.no_grad()
 def joint_attention_mask(
     attention: torch.Tensor, reading: str, rho: float, *, n_cls: int = 0, tau: float = 0.9
 ) -> torch.Tensor:
-    """Which attention weights JAD drops.
+    """Selects the attention weights that JAD drops.
 
     Args:
         attention: (B, h, Nq, Nk), rows sum to 1.
-        reading: How "joint" is understood, one of JAD_READINGS. `heads`: where all heads of a
-            query look; `queries`: the keys that every query looks at; `similar`: the peaks
-            that two like heads share, dropped from the weaker; `random`: as many keys at
-            random, the control.
-        rho: Share of the keys that is dropped, 0 to 1; the count is ceil(rho * Nk).
+        reading: What "joint" means, one of JAD_READINGS. `heads`: keys that all heads of a query
+            attend to; `queries`: keys that all queries attend to; `similar`: peaks that two
+            similar heads share, dropped from the weaker head; `random`: the same number of
+            keys at random, as a control.
+        rho: Fraction of the keys that is dropped, 0 to 1; the count is ceil(rho * Nk).
         n_cls: The first `n_cls` keys are never dropped.
         tau: Cosine above which two heads count as similar.
 
     Returns:
-        bool (B, h, Nq, Nk), True where a weight is dropped; at least one key a row stays.
+        bool (B, h, Nq, Nk), True where a weight is dropped; at least one key per row stays.
     """
     b, h, n_q, n_k = attention.shape
     free = attention[..., n_cls:]  # (B, h, Nq, Nk - n_cls)
@@ -75,17 +124,17 @@ def joint_attention_mask(
 def _similar_peaks(attention: torch.Tensor, count: int, tau: float) -> torch.Tensor:
     """For head pairs with cosine > tau: the shared top keys, masked in the weaker head."""
     flat = nn.functional.normalize(attention.flatten(2), dim=-1)  # (B, h, Nq * Nk)
-    alike = flat @ flat.transpose(1, 2) > tau  # (B, h, h)
+    similar = flat @ flat.transpose(1, 2) > tau  # (B, h, h)
     strength = attention.amax(-1).mean(-1)  # (B, h), mean peak
-    # head i gives way to head j where j is stronger; ties go to the lower index
+    # head i is masked in favour of a stronger head j; the lower index wins a tie
     order = torch.arange(attention.shape[1], device=attention.device)
     weaker = (strength[:, :, None] < strength[:, None, :]) | (
         (strength[:, :, None] == strength[:, None, :]) & (order[:, None] > order[None, :])
     )
     top = torch.zeros_like(attention, dtype=torch.bool)
     top.scatter_(-1, attention.topk(count, -1).indices, True)  # (B, h, Nq, Nk)
-    gives_way = (alike & weaker).to(attention.dtype)  # (B, h, h)
-    shared = torch.einsum("bij,bjqk->biqk", gives_way, top.to(attention.dtype)) > 0
+    masked_for = (similar & weaker).to(attention.dtype)  # (B, h, h)
+    shared = torch.einsum("bij,bjqk->biqk", masked_for, top.to(attention.dtype)) > 0
     return top & shared
 
 
@@ -106,12 +155,12 @@ class Attention(nn.Module):
         q = self.query(query).view(b, n_q, h, d // h).transpose(1, 2)  # (B, h, Nq, D/h)
         k, v = self.key_value(context).view(b, n_k, 2, h, d // h).permute(2, 0, 3, 1, 4)
         logits = q @ k.transpose(-2, -1) / math.sqrt(d // h)  # (B, h, Nq, Nk)
-        weights = self._drop(logits, n_cls).softmax(-1)
+        weights = self.drop(logits, n_cls).softmax(-1)
         y: torch.Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, n_q, d))
         return y
 
-    def _drop(self, logits: torch.Tensor, n_cls: int) -> torch.Tensor:
-        """Logits with JAD's share at -inf, so that the softmax rows still sum to 1."""
+    def drop(self, logits: torch.Tensor, n_cls: int) -> torch.Tensor:
+        """Sets the logits that JAD drops to -inf, so that softmax rows still sum to 1."""
         c = self.config
         if not self.training or c.jad == "none" or c.jad_p <= 0 or c.jad_rho <= 0:
             return logits
@@ -124,9 +173,10 @@ class Attention(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Leaves out a residual for some faces while training (Huang et al. 2016, arXiv 1603.09382).
+    """Skips a residual branch for some faces in training (Huang et al. 2016, arXiv 1603.09382).
 
-    One draw a face: element dropout draws millions of numbers a step, 9 % of a step on a CPU.
+    One draw per face: element-wise dropout draws millions of numbers per step, which takes 9 %
+    of a training step on a CPU.
     """
 
     def __init__(self, p: float) -> None:
@@ -134,7 +184,7 @@ class DropPath(nn.Module):
         self.p = p
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Zeroes whole faces of (B, N, D) with chance p and scales the others by 1 / (1 - p)."""
+        """Zeroes faces of (B, N, D) with probability p and scales the others by 1 / (1 - p)."""
         if not self.training or self.p <= 0:
             return x
         kept = torch.rand(len(x), 1, 1, device=x.device) >= self.p
@@ -142,7 +192,7 @@ class DropPath(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm attention and MLP; self attention where no context is given."""
+    """Pre-norm attention and MLP; self-attention unless a context is given."""
 
     def __init__(self, config: JadferConfig, *, cross: bool) -> None:
         super().__init__()
@@ -155,7 +205,7 @@ class Block(nn.Module):
         self.drop_path = DropPath(config.drop_path)
 
     def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
-        """Maps tokens (B, Nq, D) to (B, Nq, D); `context` is (B, Nk, D), its first the cls."""
+        """Maps tokens (B, Nq, D) to (B, Nq, D); `context` is (B, Nk, D), class token first."""
         query = self.norm_query(x)
         keys = query if self.norm_context is None else self.norm_context(context)
         x = x + self.drop_path(self.attention(query, keys, n_cls=1))
@@ -164,7 +214,7 @@ class Block(nn.Module):
 
 
 class SpatialBranch(nn.Module):
-    """SB: N parallel paths, each a map in [0, 1] over the features and a projection of them."""
+    """SB: N parallel paths; each weights the features by a map in [0, 1] and projects them."""
 
     def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
         super().__init__()
@@ -183,7 +233,7 @@ class SpatialBranch(nn.Module):
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Maps features (B, C, H, W) to tokens S (B, HW, D) and maps (B, N, H, W)."""
         maps = self.maps(features)  # (B, N, H, W)
-        # proj_i(F * M_i) = M_i * proj_i(F), as a map scales all channels of a place alike
+        # proj_i(F * M_i) = M_i * proj_i(F): a map scales all channels of a cell equally
         projected = self.project(features).unflatten(1, (maps.shape[1], -1))  # (B, N, D/N, H, W)
         paths = (projected * maps.unsqueeze(2)).flatten(1, 2)  # (B, D, H, W)
         tokens = paths.flatten(2).transpose(1, 2) + self.bias + self.position  # (B, HW, D)
@@ -191,7 +241,7 @@ class SpatialBranch(nn.Module):
 
 
 class ContextualBranch(nn.Module):
-    """CB: self attention with JAD over the stem's places and a class token."""
+    """CB: self-attention with JAD over a class token and the cells of the stem's map."""
 
     def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
         super().__init__()
@@ -204,28 +254,25 @@ class ContextualBranch(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps features (B, C, H, W) to tokens C (B, HW + 1, D), the class token first."""
-        places = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
-        tokens: torch.Tensor = torch.cat([self.cls.expand(places.shape[0], -1, -1), places], 1)
+        cells = self.project(features).flatten(2).transpose(1, 2)  # (B, HW, D)
+        tokens: torch.Tensor = torch.cat([self.cls.expand(cells.shape[0], -1, -1), cells], 1)
         tokens = tokens + self.position
         for block in self.blocks:
             tokens = block(tokens)
         return tokens
 
 
-class Jadfer(nn.Module):
-    """The whole network: stem, SB, CB, SCI, head.
+class Jadfer(Network):
+    """The network: stem, SB, CB, SCI, head.
 
     Args:
         config: Sizes and switches.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
+    config: JadferConfig
 
     def __init__(self, config: JadferConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.stem = STEMS[config.stem]()
+        super().__init__(config, config.mean, config.std)
         channels, side = self.stem.channels, config.crop_px // self.stem.reduction
         d = config.width
         spatial, context = (config.branches in ("both", name) for name in ("spatial", "context"))
@@ -239,20 +286,18 @@ class Jadfer(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(head_in), nn.Dropout(config.dropout), nn.Linear(head_in, config.n_classes)
         )
-        # not saved: the config holds them
-        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, crops: torch.Tensor) -> JadferOutput:
+    def forward(self, crops: torch.Tensor) -> Output:
         """Scores crops.
 
         Args:
             crops: float (B, 3, S, S), RGB in [0, 1].
 
         Returns:
-            Logits (B, K) and spatial maps (B, N, H, W), N = 0 without the spatial branch.
+            Logits (B, K) and, as "maps", spatial maps (B, N, H, W) in [0, 1]; N = 0 without the
+            spatial branch.
         """
-        features = self.stem((crops - self.mean) / self.std)  # (B, C, H, W)
+        features = self.features(crops)  # (B, C, H, W)
         maps = features.new_zeros(features.shape[0], 0, *features.shape[2:])
         parts = []
         context = None if self.context is None else self.context(features)  # (B, HW + 1, D)
@@ -265,4 +310,25 @@ class Jadfer(nn.Module):
             parts.append(context[:, 0])  # (B, D)
         if not parts:
             parts.append(features.mean((2, 3)))  # (B, C)
-        return JadferOutput(self.head(torch.cat(parts, 1)), maps)
+        return Output(self.head(torch.cat(parts, 1)), {"maps": maps})
+
+
+NETWORK = NetworkKind(
+    title="JADFER",
+    source="a reconstruction from the abstract, as its authors published neither code nor weights",
+    citation="""@article{Gao2024,
+  author  = {Gao, Yu and Ren, Weihong and Jiang, Weibo and Dong, Qian and Nie, Wei and Wu, Wenhao
+             and Liu, Honghai},
+  title   = {{JADFER}: Exploring Spatial-Contextual Interaction With Joint Attention Dropping for
+             Facial Expression Recognition},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {16},
+  number  = {2},
+  pages   = {655--668},
+  year    = {2024},
+  doi     = {10.1109/TAFFC.2024.3454988}
+}""",
+    config=JadferConfig,
+    build=Jadfer,
+    tunable=("dropout", "drop_path", "jad", "jad_p", "jad_rho", "jad_tau"),
+)

@@ -21,19 +21,19 @@ MOBILEFACENET_STAGES = (
     (4, 128, 1, 2),
     (2, 128, 2, 1),
 )
-# channels, units; every stage halves the size
+# channels, units; every stage halves height and width
 IR50_STAGES = ((64, 3), (128, 4), (256, 14))
 
 
 class _StridedDepthwise(nn.Conv2d):
     """A strided depthwise convolution that trains in float32 on a CPU.
 
-    There oneDNN's bfloat16 gradient of it takes 3 to 17 times the float32 one (measured with
-    PyTorch 2.13 on AVX-512: three tenths of a whole training step).
+    oneDNN's bfloat16 gradient takes 3 to 17 times as long as the float32 one (measured with
+    PyTorch 2.13 on AVX-512; 30 % of a training step).
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps (B, C, H, W) to (B, C, H/stride, W/stride) in the type that came."""
+        """Maps (B, C, H, W) to (B, C, H/stride, W/stride) in the dtype of the input."""
         if x.device.type != "cpu" or x.dtype != torch.bfloat16 or not torch.is_grad_enabled():
             return super().forward(x)
         with torch.autocast("cpu", enabled=False):
@@ -55,7 +55,7 @@ def _conv_bn(
 
 
 class InvertedResidual(nn.Module):
-    """1x1 expansion, 3x3 depthwise, 1x1 projection; a shortcut where the shape stays."""
+    """1x1 expansion, 3x3 depthwise, 1x1 projection; a shortcut if the shape is unchanged."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class MobileFaceNetStem(nn.Module):
         self.conv2 = _conv_bn(c_in, self.channels, 1)
 
     def early(self, n_blocks: int) -> list[nn.Module]:
-        """The entry and the first `n_blocks` residual blocks: what a short training freezes."""
+        """The entry and the first `n_blocks` residual blocks: which short trainings freeze."""
         return [self.conv1, self.dw_conv, *list(self.features)[:n_blocks]]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -154,7 +154,7 @@ class IR50Stem(nn.Module):
         self.features = nn.Sequential(*units)
 
     def early(self, n_blocks: int) -> list[nn.Module]:
-        """The entry and the first `n_blocks` residual units: what a short training freezes."""
+        """The entry and the first `n_blocks` residual units: which short trainings freeze."""
         return [self.input, *list(self.features)[:n_blocks]]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

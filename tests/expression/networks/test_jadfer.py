@@ -1,4 +1,4 @@
-"""The network: invariants of joint attention dropping, of the losses and of the whole."""
+"""JADFER: invariants of joint attention dropping, of the losses and of the network."""
 
 import numpy as np
 import pytest
@@ -9,19 +9,20 @@ from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
-from jadfer_cli.expression.networks.config import (
+from jadfer_cli.expression.networks.jadfer import (
     BRANCHES,
     JAD_READINGS,
-    STEM_REDUCTIONS,
+    Attention,
+    Jadfer,
     JadferConfig,
+    joint_attention_mask,
 )
-from jadfer_cli.expression.networks.jadfer import Attention, Jadfer, joint_attention_mask
 from jadfer_cli.expression.networks.stems import STEMS, MobileFaceNetStem, mobilefacenet_from_public
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.torch_engine import fold_norms, in_torch
 from jadfer_cli.faces import align
 from jadfer_cli.faces.detect import load_detector
-from jadfer_cli.installation.selftest import face_picture
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.runtime import Runtime
 
@@ -34,15 +35,15 @@ def attention(seed: int, b: int = 2, h: int = 4, n_q: int = 5, n_k: int = 10) ->
 
 
 def test_identical_heads_lose_their_joint_peak():
-    # one query, four keys, two heads alike: rho 0.25 of 4 keys drops one, the peak at key 2
+    # one query, four keys, two equal heads: rho 0.25 of 4 keys drops one, the peak at key 2
     row = torch.tensor([0.1, 0.2, 0.6, 0.1])
     weights = row.expand(1, 2, 1, 4)
     mask = joint_attention_mask(weights, "heads", 0.25)
     assert mask[0, :, 0].tolist() == [[False, False, True, False]] * 2
 
 
-def test_heads_reading_is_where_all_heads_look():
-    # peak-normalised: [1, .5, .5] and [.1, 1, .6] -> min [.1, .5, .5]; head 1 alone loves key 0
+def test_heads_reading_drops_what_all_heads_attend_to():
+    # peak-normalised: [1, .5, .5] and [.1, 1, .6] -> min [.1, .5, .5]; only head 1 attends to key 0
     weights = torch.tensor([[[[0.5, 0.25, 0.25]], [[0.06, 0.588, 0.352]]]])
     mask = joint_attention_mask(weights, "heads", 0.34)  # ceil(1.02) = 2 of 3 keys
     assert mask[0, 0, 0].tolist() == [False, True, True]
@@ -54,7 +55,7 @@ def test_queries_reading_drops_the_columns_that_all_queries_share():
     assert mask[0, 0].tolist() == [[False, True, False]] * 2
 
 
-def test_similar_reading_spares_unlike_heads_and_the_stronger_head():
+def test_similar_reading_spares_dissimilar_heads_and_the_stronger_head():
     strong, weak = [0.0, 0.9, 0.1], [0.05, 0.8, 0.15]
     unlike = [0.9, 0.05, 0.05]
     weights = torch.tensor([[[strong], [weak], [unlike]]])
@@ -83,7 +84,7 @@ def test_dropped_rows_still_sum_to_one_and_hold_no_nan(reading):
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad=reading, jad_p=1.0, jad_rho=1.0)).train()
     logits = 100 * torch.randn(2, 4, 5, 10)
-    weights = layer._drop(logits, n_cls=1).softmax(-1)
+    weights = layer.drop(logits, n_cls=1).softmax(-1)
     assert torch.isfinite(weights).all()
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 5))
 
@@ -96,28 +97,28 @@ def test_evaluation_and_rho_zero_are_the_identity():
         (JadferConfig(**SMALL, jad_p=0.0, jad_rho=0.5), True),
     ):
         layer = Attention(config).train(training)
-        assert layer._drop(logits, n_cls=1) is logits
+        assert layer.drop(logits, n_cls=1) is logits
 
 
-def test_dropping_is_drawn_a_sample():
+def test_dropping_is_drawn_for_each_sample():
     torch.manual_seed(0)
     layer = Attention(JadferConfig(**SMALL, jad_p=0.5, jad_rho=0.2)).train()
     logits = torch.randn(200, 4, 5, 10)
-    dropped = torch.isinf(layer._drop(logits, n_cls=1)).flatten(1).any(1)
+    dropped = torch.isinf(layer.drop(logits, n_cls=1)).flatten(1).any(1)
     assert 60 < int(dropped.sum()) < 140  # 100 expected, standard deviation 7
 
 
 @pytest.mark.parametrize("branches", BRANCHES)
 def test_every_parameter_gets_a_gradient(branches):
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(branches=branches)).train()
-    output = network(torch.rand(2, 3, 112, 112))
+    network = Jadfer(JadferConfig(branches=branches, crop_px=64)).train()
+    output = network(torch.rand(2, 3, 64, 64))
     assert output.logits.shape == (2, 8)
-    (output.logits.square().sum() + variety_loss(output.maps, margin=-1)).backward()
+    (output.logits.square().sum() + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
     without = [
         n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
     ]
-    # the softmax ignores what all its logits share, so a bias on the keys moves nothing
+    # a bias on the keys shifts all logits of a softmax equally, which changes nothing
     assert [n for n in without if "key_value.bias" not in n] == []
 
 
@@ -127,13 +128,13 @@ def test_shapes_and_size_are_those_of_the_design():
         features = network.stem(torch.rand(2, 3, 112, 112))
         output = network(torch.rand(2, 3, 112, 112))
     assert features.shape == (2, 512, 7, 7)
-    assert output.maps.shape == (2, 4, 7, 7)
-    assert 0 <= output.maps.min() and output.maps.max() <= 1
+    assert output.auxiliary["maps"].shape == (2, 4, 7, 7)
+    assert 0 <= output.auxiliary["maps"].min() and output.auxiliary["maps"].max() <= 1
     assert sum(p.numel() for p in network.parameters()) < 5_000_000
     large = Jadfer(JadferConfig(stem="ir50")).eval()
     with torch.inference_mode():
         assert large.stem(torch.rand(1, 3, 112, 112)).shape == (1, 256, 14, 14)
-        assert large(torch.rand(1, 3, 112, 112)).maps.shape == (1, 4, 14, 14)
+        assert large(torch.rand(1, 3, 112, 112)).auxiliary["maps"].shape == (1, 4, 14, 14)
 
 
 def test_a_batch_of_two_is_two_batches_of_one():
@@ -147,14 +148,14 @@ def test_a_batch_of_two_is_two_batches_of_one():
 
 
 def test_spatial_projection_equals_its_definition():
-    """F_i = proj_i(F * M_i), computed path by path, against the shortcut in the code."""
+    """F_i = proj_i(F * M_i), path by path, compared with the optimised form in the code."""
     torch.manual_seed(0)
     network = Jadfer(JadferConfig(**SMALL)).eval()
     branch = network.spatial
     features = torch.rand(2, 512, 7, 7)
     with torch.inference_mode():
         tokens, maps = branch(features)
-        weight = branch.project.weight.flatten(1).chunk(2)  # (D/N, C) a path
+        weight = branch.project.weight.flatten(1).chunk(2)  # (D/N, C) per path
         paths = [
             torch.einsum("dc,bchw->bdhw", w, features * maps[:, i : i + 1])
             for i, w in enumerate(weight)
@@ -163,8 +164,12 @@ def test_spatial_projection_equals_its_definition():
     assert torch.allclose(tokens, expected, atol=1e-5)
 
 
-def test_the_config_knows_how_small_a_stems_map_is():
-    assert {name: stem.reduction for name, stem in STEMS.items()} == STEM_REDUCTIONS
+def test_stems_have_the_declared_channels_and_reduction():
+    for name, stem in STEMS.items():
+        with torch.inference_mode():
+            features = stem().eval()(torch.rand(1, 3, 64, 64))
+        side = 64 // stem.reduction
+        assert features.shape == (1, stem.channels, side, side), name
 
 
 def test_config_refuses_what_does_not_fit():
@@ -232,7 +237,7 @@ def test_the_public_stem_is_the_public_network(shared):
 def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, engine):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(stem=stem, **SMALL))
+    network = Jadfer(JadferConfig(stem=stem, crop_px=64, **SMALL))
     for norm in network.modules():  # statistics that folding must not lose
         if isinstance(norm, torch.nn.BatchNorm2d):
             norm.running_mean.normal_(0, 0.1)
@@ -240,16 +245,16 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     checkpoint.save(tmp_path / "m.safetensors", network, temperature=0.7)
     runtime = Runtime("cpu", "CPU", "fp32", 2, engine, 2)
     model = checkpoint.load(str(tmp_path / "m.safetensors"))
-    crops = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     with torch.no_grad():
         images = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
         expected = (network.eval()(images).logits / 0.7).softmax(-1).numpy()
-    for _ in range(2):  # the second time from what was kept
+    for _ in range(2):  # the second time from the cache
         found = Predictor(model, runtime).probabilities(crops)
         assert found.dtype == np.float32 and np.abs(found - expected).max() < SAME_MACHINE
     graphs = list((tmp_path / "jadfer" / "graphs").glob("*.graph"))
     assert len(graphs) == (engine == "onnxruntime")
-    for graph in graphs:  # a damaged one is made anew
+    for graph in graphs:  # a damaged one is replaced
         whole = graph.read_bytes()
         changed = bytearray(whole)
         changed[len(whole) // 2] ^= 0x40
@@ -265,7 +270,7 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
 
 @pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
 def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monkeypatch, stem):
-    """As on CUDA; on the CPU, where PyTorch knows the same operations in float16."""
+    """Half precision as on CUDA, tested on the CPU, where PyTorch has the same operations."""
     model = checkpoint.load()
     if model.config.stem != stem:
         torch.manual_seed(0)
@@ -280,12 +285,12 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monk
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)
         predictor = Predictor(model, runtime)
-        predictor._engine = in_torch(model, runtime, half_weights=True)
+        predictor.engine = in_torch(model, runtime, half_weights=True)
         types = set()
         monkeypatch.setattr(Jadfer, "forward", noting_types(Jadfer.forward, types))
         found = predictor.probabilities(torch.from_numpy(crops))
         monkeypatch.undo()
-        # IR-50 has norms that no convolution comes before
+        # IR-50 has norms that do not follow a convolution
         others = {torch.float32, torch.int64} if stem == "ir50" else set()
         assert types == {dtype} | others
         differ = np.abs(found - wanted)

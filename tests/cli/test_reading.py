@@ -1,4 +1,4 @@
-"""jadfer show, summary, methods and diff as users start them, and what they print."""
+"""`jadfer show`, `summary`, `methods` and `diff`: what they print and write."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ SEVEN = LABELS[:-1]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """Results of every kind that a folder may hold."""
+    """Results of every kind that a folder may contain."""
     folder = tmp_path_factory.mktemp("results")
     two = [
         Track(0, list(range(60)), ["happiness"] * 20 + ["sadness"] * 40,
@@ -41,7 +41,7 @@ def results(tmp_path_factory):
     return folder
 
 
-def test_a_user_looks_at_results(jadfer, results):
+def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     shown = jadfer("show", results / "two.parquet")
     assert shown.returncode == 0 and shown.stderr == ""
     lines = shown.stdout.splitlines()
@@ -50,7 +50,7 @@ def test_a_user_looks_at_results(jadfer, results):
     assert "Faces        2 tracks, 3.20 s, of which 2.80 s usable (88%)" in lines
     assert "Expressions  sadness 43%, happiness 29%, surprise 29%" in lines
     strip = next(line for line in lines if line.startswith("0 HH"))
-    # 78 columns of 4 s: to 0.8 s happy, to 2.0 s sad, to 2.4 s not usable, then nobody
+    # 78 columns of 4 s: to 0.8 s happy, to 2.0 s sad, to 2.4 s not usable, then no face
     assert [strip.count(mark) for mark in "HSx-"] == pytest.approx([16, 23, 8, 31], abs=1)
     differ = jadfer("diff", results / "two.parquet", results / "again.parquet")
     assert (differ.returncode, differ.stderr) == (0, "")
@@ -69,7 +69,7 @@ def test_a_user_looks_at_results(jadfer, results):
         ("crowd", "19 "),
     ],
 )
-def test_show_says_what_is_special(invoke, results, name, says):
+def test_show_reports_what_is_unusual(invoke, results, name, says):
     found = invoke("show", results / f"{name}.parquet")
     assert found.exit_code == 0 and says in found.stdout, found.stdout
     assert all(len(line) <= 80 for line in found.stdout.splitlines())
@@ -115,10 +115,10 @@ def test_show_of_many_is_a_table(invoke, results, tmp_path):
     assert pd.isna(table.loc[str(results / "seven.parquet"), "share_contempt"])
 
 
-def test_damaged_files_in_a_folder_are_named(invoke, results, tmp_path):
+def test_damaged_files_in_a_folder_are_reported(invoke, results, tmp_path):
     shutil.copy(results / "two.parquet", tmp_path)
     (tmp_path / "cut.parquet").write_bytes((results / "two.parquet").read_bytes()[:5000])
-    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "other.parquet")  # not ours: no word of it
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "other.parquet")  # not a result: not reported
     found = invoke("summary", tmp_path, width=300)
     assert found.exit_code == 0
     assert found.stderr == (
@@ -126,7 +126,7 @@ def test_damaged_files_in_a_folder_are_named(invoke, results, tmp_path):
     )
 
 
-def test_show_for_machines(invoke, results, tmp_path):
+def test_show_as_json(invoke, results, tmp_path):
     found = invoke("show", results / "two.parquet", "--json")
     (facts,) = json.loads(found.stdout)
     assert facts["tracks"][1] == {
@@ -239,13 +239,13 @@ def test_diff_of_folders(invoke, results, tmp_path):
         (["diff", "two.parquet", "missing.parquet"], 1, "There is no file"),
     ],
 )
-def test_errors_say_what_and_change_nothing(
+def test_errors_are_explained_and_change_nothing(
     invoke, results, tmp_path, monkeypatch, args, code, says
 ):
     whole = (results / "two.parquet").read_bytes()
     (tmp_path / "two.parquet").write_bytes(whole)
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
-    # its metadata, at the end, are whole; its rows are not
+    # its metadata, at the end, are intact; its rows are not
     (tmp_path / "holes.parquet").write_bytes(b"PAR1" + bytes(3000) + whole[3004:])
     before = sorted(path.name for path in tmp_path.iterdir())
     monkeypatch.chdir(tmp_path)

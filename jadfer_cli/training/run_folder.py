@@ -1,4 +1,4 @@
-"""What a training run leaves behind: recipe, log, and the finished model."""
+"""The files of a training run's folder: config, log, and the finished model."""
 
 from __future__ import annotations
 
@@ -11,32 +11,36 @@ from typing import Any
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.loop import logits_of
+from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.state import EpochRecord
 
 CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A recipe from TOML.
+    """Reads a config file.
 
     Raises:
-        OptionError: It is missing or no TOML.
+        OptionError: It is missing or not TOML.
     """
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
-        raise OptionError(f"The recipe {path} cannot be read ({error.strerror}).") from error
+        raise OptionError(f"The config file {path} cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise OptionError(f"The recipe {path} is not TOML: {error}.") from error
+        raise OptionError(f"The config file {path} is not TOML: {error}.") from error
 
 
 def write_config(table: dict[str, Any], path: Path) -> None:
-    """A recipe as TOML."""
+    """Writes a config file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     import tomli_w
 
     with atomic_write(path) as part:
@@ -44,7 +48,11 @@ def write_config(table: dict[str, Any], path: Path) -> None:
 
 
 def write_log(history: Sequence[EpochRecord], path: Path) -> None:
-    """One line an epoch: losses, learning rate, time, and the figures on validation."""
+    """Writes one line per epoch: loss, learning rate, time, and the figures on validation.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     names = [name for name in vars(history[0]) if name != "figures"]
     figure_names = list(history[0].figures)
 
@@ -57,7 +65,7 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
 
 
 def finish(
-    network: Jadfer, valid: FaceSet, out: Path, history: dict[str, Any], temperature: float
+    network: Network, valid: FaceSet, out: Path, history: dict[str, Any], temperature: float
 ) -> tuple[Path, dict[str, Any]]:
     """Fits the temperature on validation and writes the model.
 
@@ -65,17 +73,20 @@ def finish(
         network: With its best weights.
         valid: The validation faces.
         out: Folder of the run.
-        history: What made it; goes into the file's metrics as "training".
-        temperature: Kept where validation has fewer than calibrate.FEWEST images.
+        history: How it was trained; stored in the file's metrics as "training".
+        temperature: Kept if validation has fewer than calibrate.MIN_IMAGES images.
 
     Returns:
         The file and its metrics, "temperature" among them.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     logits = logits_of(network, valid).numpy()
     which, classes = valid.protocols[valid.main_protocol]
-    fitted_on = f"nothing: {len(classes)} validation images are too few ({calibrate.FEWEST})"
-    if len(classes) >= calibrate.FEWEST:
-        # over all expressions, as `annotate` uses it, also where the data set names fewer
+    fitted_on = f"nothing: {len(classes)} validation images are too few ({calibrate.MIN_IMAGES})"
+    if len(classes) >= calibrate.MIN_IMAGES:
+        # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
         fitted_on = f"{valid.name}, {valid.main_protocol}"
     metrics: dict[str, Any] = {

@@ -1,0 +1,211 @@
+"""Options of `jadfer train` and `jadfer evaluate`, one declaration each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL
+from jadfer_cli.training import recipes
+
+DATA_PANEL, TRAINING_PANEL = "Data", "Training"
+
+
+def _data(help_text: str, *flags: str, **more: Any) -> Any:
+    return typer.Option(*flags, help=help_text, rich_help_panel=DATA_PANEL, **more)
+
+
+def _training(help_text: str, default: str | bool, *flags: str, **more: Any) -> Any:
+    return typer.Option(
+        *flags, help=help_text, rich_help_panel=TRAINING_PANEL, show_default=default, **more
+    )
+
+
+def _machine(help_text: str, **more: Any) -> Any:
+    return typer.Option(help=help_text, rich_help_panel=MACHINE_PANEL, **more)
+
+
+def _output(help_text: str, *flags: str, **more: Any) -> Any:
+    return typer.Option(*flags, help=help_text, rich_help_panel=OUTPUT_PANEL, **more)
+
+
+# Data of both commands
+_DETECTOR = "Finds the landmarks that faces are aligned by: auto, centerface, an InsightFace pack, "
+Dataset = Annotated[
+    str | None,
+    _data("ferplus, rafdb, affectnet7, affectnet8, folder or csv.", show_default=False),
+]
+Data = Annotated[
+    Path | None,
+    _data(
+        "Folder of the data set in its own layout; or FER+ as a zip file, or the CSV file.",
+        show_default=False,
+    ),
+]
+Votes = Annotated[
+    Path | None,
+    _data(
+        "FER+: its fer2013new.csv; by default searched for in and beside --data.",
+        show_default=False,
+    ),
+]
+Classes = Annotated[
+    list[str] | None,
+    _data(
+        "Expression that a class name of folder or csv stands for; may be repeated.",
+        "--class",
+        metavar="NAME=EXPRESSION",
+        show_default=False,
+    ),
+]
+Detector = Annotated[str | None, _data(f"{_DETECTOR}or an SCRFD .onnx file.", show_default="auto")]
+Cache = Annotated[
+    Path | None,
+    _data("Folder that caches landmarks; by default in your cache folder.", show_default=False),
+]
+
+# Data of `evaluate`
+Split = Annotated[str, _data("train, valid or test.")]
+Protocol = Annotated[
+    str | None,
+    _data(
+        "FER+: majority or plurality; printed first, and at the top of the JSON.",
+        show_default="majority",
+    ),
+]
+Refit = Annotated[
+    bool,
+    typer.Option(
+        "--refit-temperature",
+        rich_help_panel=MACHINE_PANEL,
+        help="Fit the temperature on this data set's valid split, and use it.",
+    ),
+]
+JsonFile = Annotated[
+    Path | None,
+    _output(
+        "Write all figures here, and the two charts beside it unless --plots is given.",
+        "--json",
+        show_default=False,
+    ),
+]
+Plots = Annotated[
+    Path | None, _output("Folder for confusion.png and reliability.png.", show_default=False)
+]
+
+# Data of `train`
+Detectors = Annotated[
+    list[str] | None,
+    _data(
+        f"{_DETECTOR}or an SCRFD .onnx file. May be repeated: training picks one at random for "
+        "each image, validation uses the first.",
+        "--detector",
+        show_default="auto",
+    ),
+]
+
+# Training
+RecipeName = Annotated[
+    str | None, _training(f"Training method: {', '.join(recipes.names())}.", recipes.DEFAULT)
+]
+ConfigFile = Annotated[
+    Path | None,
+    _training(
+        "Options in TOML, such as the config.toml of another run; options given here "
+        "override them.",
+        False,
+    ),
+]
+StartWeights = Annotated[
+    str | None,
+    _training(
+        "scratch; default, a model's name or a .safetensors file: fine-tune it, or use its "
+        "stem if it is of another architecture; or a PyTorch state dict (.pt): of "
+        "MobileFaceNet, of a stem, of a whole network.",
+        "scratch",
+    ),
+]
+Stem = Annotated[str | None, _training("mobilefacenet or ir50.", "mobilefacenet")]
+Epochs = Annotated[int | None, _training("Passes over the training images.", "30; fine-tuning: 10")]
+BatchSize = Annotated[int | None, _training("Faces per step.", "64")]
+Optimiser = Annotated[
+    str | None, _training("adamw, or sam: sharpness-aware, takes twice the time.", "adamw")
+]
+LearningRate = Annotated[
+    float | None, _training("Peak learning rate of the new modules.", "1e-3; fine-tuning: 2e-4")
+]
+StemLearningRate = Annotated[
+    float | None, _training("Peak learning rate of the stem.", "3e-4; fine-tuning: 5e-5")
+]
+WeightDecay = Annotated[float | None, _training("Weight decay of AdamW.", "0.05")]
+Schedule = Annotated[
+    str | None,
+    _training(
+        "cosine; or trapezoid: constant, then falling over the last --cooldown epochs. A "
+        "trapezoid run can be resumed with more --epochs.",
+        "cosine",
+    ),
+]
+Cooldown = Annotated[float | None, _training("Epochs of a trapezoid's end.", "4")]
+Variety = Annotated[
+    str | None,
+    _training("Variety loss of the recipe jadfer: cosine, partition or none.", "cosine"),
+]
+VarietyWeight = Annotated[float | None, _training("Weight of the Variety loss.", "0.1")]
+LabelSmoothing = Annotated[
+    float | None, _training("Part of each label that is spread over all classes.", "0.05")
+]
+Teachers = Annotated[
+    list[str] | None,
+    _training(
+        "default, a model's name or a .safetensors file: its probabilities, averaged over "
+        "views, are mixed into the labels. May be repeated: the mean of all.",
+        "none",
+    ),
+]
+TeacherWeight = Annotated[
+    float | None, _training("Weight of the teachers' probabilities, 0 to 1.", "0.5")
+]
+Augment = Annotated[
+    bool | None,
+    _training("Augment images; set single steps with --set augmentation.STEP=VALUE.", "on"),
+]
+Balance = Annotated[
+    float | None,
+    _training(
+        "Draw images with weight (size of their class) ** -BALANCE. 0: as they are; 1: all "
+        "classes equally often.",
+        "0.25",
+    ),
+]
+MovingAverage = Annotated[
+    float | None, _training("Decay of the averaged weights per step.", "0.998", "--ema")
+]
+FrozenBlocks = Annotated[
+    int | None,
+    _training("Freeze the stem's entry and its first N blocks, which saves time.", "none frozen"),
+]
+Seed = Annotated[
+    int | None, _training("Seed of order, augmentation, dropout and new weights.", "0")
+]
+Settings = Annotated[
+    list[str] | None,
+    _training(
+        "Any other entry of config.toml, which lists all; may be repeated.",
+        False,
+        "--set",
+        metavar="KEY=VALUE",
+    ),
+]
+
+# Machine and output
+Precision = Annotated[
+    str | None, _machine("fp32, or bf16 on hardware that is fast at it.", show_default="fp32")
+]
+Workers = Annotated[
+    int | None,
+    _machine("Processes that prepare images.", show_default="half of the cores, at most 8"),
+]
+RunFolder = Annotated[Path, _output("Folder of the run.", "--out", "-o", show_default=False)]

@@ -1,0 +1,151 @@
+"""What every network has in common: its record, its config, and a stem that sees the crops.
+
+Shapes: B crops of S x S px, C stem channels, H x W stem map, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from jadfer_cli.expression.networks.stems import STEMS
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Output(NamedTuple):
+    """What a network returns.
+
+    Attributes:
+        logits: (B, K); all that scoring and the ONNX export use.
+        auxiliary: Tensors by name that a training loss needs, such as attention maps.
+    """
+
+    logits: torch.Tensor
+    auxiliary: Mapping[str, torch.Tensor] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What a checkpoint stores to rebuild its network; each network adds its own fields.
+
+    Raises:
+        ValueError: A value is unknown, or sizes do not divide.
+    """
+
+    n_classes: int = 8  # K
+    crop_px: int = 112  # S
+    stem: str = "mobilefacenet"  # a key of STEMS
+
+    def __post_init__(self) -> None:
+        if self.stem not in STEMS:
+            raise ValueError(f"stem must be one of {tuple(STEMS)}, got {self.stem!r}")
+        if self.n_classes < 1:
+            raise ValueError(f"n_classes must be at least 1, got {self.n_classes}")
+        reduction = STEMS[self.stem].reduction
+        if self.crop_px < 32 or self.crop_px % reduction:
+            raise ValueError(
+                f"crop_px must be a multiple of {reduction}, such as 96 or 112, and at least 32, "
+                f"got {self.crop_px}"
+            )
+
+    @property
+    def architecture(self) -> str:
+        """The network's name: that of the file which defines its config."""
+        return type(self).__module__.rpartition(".")[2]
+
+
+class Network(nn.Module):
+    """A stem behind the normalisation of the crops; subclasses add the rest.
+
+    Args:
+        config: Sizes and switches.
+        mean: Of RGB in [0, 1], subtracted from the crops.
+        std: Of RGB in [0, 1], divides them.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = STEMS[config.stem]()
+        # not saved: they are constants or in the config
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, crops: torch.Tensor) -> torch.Tensor:
+        """The stem's map (B, C, H, W) of crops (B, 3, S, S), RGB in [0, 1]."""
+        features: torch.Tensor = self.stem((crops - self.mean) / self.std)
+        return features
+
+    def forward(self, crops: torch.Tensor) -> Output:
+        """Scores crops, float (B, 3, S, S), RGB in [0, 1]."""
+        raise NotImplementedError
+
+    def freeze(self, n_blocks: int) -> list[nn.Module]:
+        """Excludes the stem's entry and first `n_blocks` blocks from training.
+
+        Returns:
+            The frozen modules; their batch statistics must stay as they are, too.
+        """
+        frozen = self.stem.early(n_blocks)
+        for module in frozen:
+            module.requires_grad_(False)
+        return frozen
+
+    def parameter_groups(
+        self, lr: float, stem_lr: float, weight_decay: float
+    ) -> list[dict[str, Any]]:
+        """Groups for an optimiser: the stem has a learning rate of its own.
+
+        Norms, biases, positions and class tokens do not decay.
+        """
+        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                decays = parameter.ndim > 1 and "position" not in name and "cls" not in name
+                groups.setdefault((name.startswith("stem."), decays), []).append(parameter)
+        return [
+            {
+                "params": parameters,
+                "lr": stem_lr if in_stem else lr,
+                "weight_decay": weight_decay if decays else 0.0,
+            }
+            for (in_stem, decays), parameters in groups.items()
+        ]
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """The record `NETWORK` of a network's file; the first three are string literals there.
+
+    Attributes:
+        title: What the literature calls it.
+        source: Where this implementation comes from, as a phrase with its article: "a
+            reconstruction from the abstract".
+        citation: BibTeX; empty where there is nothing to cite.
+        config: Its config class.
+        build: A new network of a config, with random weights.
+        tunable: Config fields that change neither shapes nor what the weights mean; a
+            fine-tuning may change them.
+    """
+
+    title: str
+    source: str
+    citation: str
+    config: type[NetworkConfig]
+    build: Callable[[Any], Network]
+    tunable: tuple[str, ...] = ()

@@ -1,0 +1,94 @@
+"""Layouts of data sets, one file each: where pictures and labels are, and which split has them.
+
+A layout only lists pictures with their labels; `training.datasets` makes face sets of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.errors import TrainingError
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import BY_NAME
+
+SPLITS = ("train", "valid", "test")
+SPLIT_FOLDERS = {
+    "train": ("train", "training"), "valid": ("valid", "val", "validation"), "test": ("test",),
+}  # fmt: skip
+
+
+class Row(NamedTuple):
+    """One labelled picture: its file, its name in the set, its label distribution (K,)."""
+
+    path: Path
+    name: str
+    target: npt.NDArray[np.float32]
+
+
+class LayoutRows(NamedTuple):
+    """The rows of one split, as a layout reads them.
+
+    Attributes:
+        rows: Its pictures.
+        expressions: Those that the data set as a whole can name, whether or not the split has
+            them: which ones are scored must not depend on the split.
+        notes: What the user should know, such as files that were skipped.
+    """
+
+    rows: list[Row]
+    expressions: Iterable[str]
+    notes: tuple[str, ...] = ()
+
+
+def one_hot(expression: str) -> npt.NDArray[np.float32]:
+    """A label distribution (K,) with one expression only."""
+    target = np.zeros(len(LABELS), np.float32)
+    target[LABELS.index(expression)] = 1
+    return target
+
+
+def _hash_fraction(name: str) -> float:
+    """A number in [0, 1) that depends on the name only."""
+    return int.from_bytes(hashlib.sha1(name.encode(), usedforsecurity=False).digest()[:4]) / 2**32
+
+
+def split_of_train(split: str, rows: Iterable[Row]) -> list[Row]:
+    """Divides a train split, for sets without a validation split: one tenth becomes valid."""
+    return [row for row in rows if (_hash_fraction(row.name) < 0.1) == (split == "valid")]
+
+
+def expression_of(name: str, classes: Mapping[str, str], where: str) -> str:
+    """The expression that a data set's class name stands for.
+
+    Args:
+        name: The class name.
+        classes: The user's own names.
+        where: File or folder, for the message.
+
+    Raises:
+        TrainingError: The name is unknown.
+    """
+    found = classes.get(name, BY_NAME.get(name.strip().lower()))
+    if found not in LABELS:
+        raise TrainingError(
+            f"{where}: the class {name!r} is none of the eight expressions ({', '.join(LABELS)}).",
+            f"Map it with --class {name}=EXPRESSION, or remove its images.",
+        )
+    return found
+
+
+def expressions_in(rows: Iterable[Row]) -> set[str]:
+    """The expressions that occur in some rows."""
+    return {LABELS[i] for row in rows for i in np.flatnonzero(row.target)}
+
+
+def hashed_split(name: str) -> str:
+    """The split of a picture in a set without splits, from a hash of its name."""
+    fraction = _hash_fraction(name)
+    return "test" if fraction < 0.1 else "valid" if fraction < 0.2 else "train"

@@ -1,0 +1,91 @@
+"""A CSV file that lists pictures with a label, or with votes."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.errors import TrainingError
+from jadfer_cli.expression.checkpoint import LABELS
+from jadfer_cli.labels import BY_NAME
+from jadfer_cli.training.layouts import (
+    SPLIT_FOLDERS,
+    SPLITS,
+    LayoutRows,
+    Row,
+    expression_of,
+    expressions_in,
+    hashed_split,
+    one_hot,
+    split_of_train,
+)
+
+HINT = (
+    "It needs the columns file and label, or file and one column of votes per expression; a "
+    "column split (train, valid, test) is optional. Files are relative to the CSV. In Excel, "
+    'save as "CSV UTF-8".'
+)
+
+
+def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
+    """Reads the columns file and label, or file and one column of votes per expression."""
+    table, header = _read_table(data)
+    own = {name.lower(): expression for name, expression in classes.items()}
+    votes = {name: (BY_NAME | own)[name] for name in header if name in BY_NAME | own}
+    if "file" not in header or ("label" not in header and not votes):
+        raise TrainingError(f"{data} has the columns {', '.join(header)}.", HINT)
+    by_split: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    known = {alias: name for name, aliases in SPLIT_FOLDERS.items() for alias in aliases}
+    for number, line in enumerate(table, 2):
+        where, name = f"{data}, line {number}", line["file"] or ""
+        named = (line.get("split") or "").strip().lower()
+        if named and named not in known:
+            raise TrainingError(f"{where}: the split {named!r} is not train, valid or test.")
+        if not (data.parent / name).is_file():
+            raise TrainingError(f"{where}: the file {data.parent / name} is missing.")
+        if "label" in header:
+            target = one_hot(expression_of(line["label"] or "", classes, where))
+        else:
+            target = _from_counts(line, votes, where)
+        belongs = known[named] if named else hashed_split(name)
+        by_split[belongs].append(Row(data.parent / name, name, target))
+    expressions = expressions_in(row for rows in by_split.values() for row in rows)
+    if split != "test" and not by_split["valid"]:
+        return LayoutRows(split_of_train(split, by_split["train"]), expressions)
+    return LayoutRows(by_split[split], expressions)
+
+
+def _from_counts(
+    line: Mapping[str, str], votes: Mapping[str, str], where: str
+) -> npt.NDArray[np.float32]:
+    """A label distribution (K,) from the votes of one line."""
+    target = np.zeros(len(LABELS), np.float32)
+    for column, expression in votes.items():
+        try:
+            target[LABELS.index(expression)] += float(line[column] or 0)
+        except ValueError as error:
+            raise TrainingError(f"{where}: {column} is {line[column]!r}, not a number.") from error
+    if not (np.isfinite(target).all() and (target >= 0).all() and target.sum() > 0):
+        raise TrainingError(f"{where}: the votes are not positive numbers.")
+    shares: npt.NDArray[np.float32] = target / target.sum()
+    return shares
+
+
+def _read_table(data: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """The lines of a CSV file by column name, and the names in lower case."""
+    try:
+        with data.open(newline="", encoding="utf-8-sig") as file:
+            head = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=head.count)  # Excel writes semicolons in many countries
+            reader = csv.DictReader(file, delimiter=separator)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+            return list(reader), list(reader.fieldnames)
+    except UnicodeDecodeError as error:
+        raise TrainingError(f"{data} is not UTF-8 ({error}).", HINT) from error
+    except (OSError, csv.Error) as error:
+        raise TrainingError(f"{data} cannot be read as CSV ({error}).", HINT) from error

@@ -1,0 +1,190 @@
+"""Measures a model on a labelled data set: what `jadfer evaluate` does."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli._version import __version__
+from jadfer_cli.common import atomic_write, explain_os_errors
+from jadfer_cli.errors import OptionError
+from jadfer_cli.expression.checkpoint import Checkpoint
+from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.runtime import Runtime
+from jadfer_cli.training import calibrate, charts
+from jadfer_cli.training import start as starts
+from jadfer_cli.training.data import AlignedData, DataOptions
+from jadfer_cli.training.evaluate import figures, intervals, scored
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.reporting import Reporter
+from jadfer_cli.training.scoring import logits_of
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The figures of a model on one split.
+
+    Attributes:
+        figures: JSON-ready: those of the chosen protocol at the top, of all under "protocols".
+        before: (n, K), probabilities without temperature, of the chosen protocol's n images.
+        after: (n, K), with temperature.
+        classes: (n,), the true classes.
+    """
+
+    figures: dict[str, Any]
+    before: npt.NDArray[np.float64]
+    after: npt.NDArray[np.float64]
+    classes: npt.NDArray[np.intp]
+
+
+def measure(
+    model: str,
+    options: DataOptions,
+    split: str,
+    runtime: Runtime,
+    *,
+    protocol: str | None = None,
+    refit_temperature: bool = False,
+    report: Reporter,
+) -> Measurement:
+    """Scores a split and computes all figures.
+
+    Args:
+        model: A registered name or the path of a checkpoint.
+        options: The data set.
+        split: "train", "valid" or "test".
+        runtime: Device, threads and batch size.
+        protocol: The one to put first; None for the data set's main protocol.
+        refit_temperature: Fit the temperature on the data set's valid split.
+        report: Receives notes and progress.
+
+    Raises:
+        OptionError: An unknown protocol, or too few images to fit a temperature on.
+        ModelError: The model cannot be loaded, or has other labels.
+        TrainingError: The data set cannot be read.
+    """
+    loaded = starts.labelled(model)
+    data = AlignedData(options, runtime.threads, report)
+    network = loaded.build().to(runtime.device)
+    faces = data.load(split)
+    main = protocol or faces.main_protocol
+    if main not in faces.protocols:
+        raise OptionError(f"--protocol must be one of {', '.join(faces.protocols)}, not {main}.")
+    temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
+    if refit_temperature:
+        temperature, fitted_on = _refitted(network, data, runtime)
+    logits = _logits(network, faces, runtime, report)
+    by_protocol = {}
+    for name in (main, *(name for name in faces.protocols if name != main)):
+        found = figures(logits, faces, name, temperature)
+        found["intervals_95"] = intervals(logits, faces, name, temperature)
+        found["ece_before_temperature"] = figures(logits, faces, name)["ece"]
+        by_protocol[name] = found
+    result = {
+        **by_protocol[main],
+        "dataset": options.dataset,
+        "split": split,
+        "data_path": str(options.data),
+        "data_notes": list(faces.notes),
+        "temperature": temperature,
+        "temperature_fitted_on": fitted_on,
+        "test_time_averaging": False,
+        **_provenance(loaded, faces, data),
+        "protocols": by_protocol,
+    }
+    before, classes = scored(logits, faces, main)
+    after, _ = scored(logits, faces, main, temperature)
+    return Measurement(result, before, after, classes)
+
+
+def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
+    """A temperature fitted on the valid split, and a description of that set."""
+    valid = data.load("valid")
+    which, classes = valid.protocols[valid.main_protocol]
+    if len(classes) < calibrate.MIN_IMAGES:
+        raise OptionError(
+            f"--refit-temperature needs {calibrate.MIN_IMAGES} labelled validation images; "
+            f"{valid.name} has {len(classes)}."
+        )
+    logits = _logits(network, valid, runtime, data.report)
+    temperature = calibrate.fit_temperature(logits[which], classes)
+    return temperature, f"{valid.name}, {valid.main_protocol}, {len(classes):,} images"
+
+
+def _logits(
+    network: Network, faces: FaceSet, runtime: Runtime, report: Reporter
+) -> npt.NDArray[np.float32]:
+    with report.counting(f"scoring {faces.name}", len(faces)) as progress:
+        done = 0
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+            progress(done)
+
+        logits: npt.NDArray[np.float32] = logits_of(
+            network, faces, runtime.batch_size, progress=count
+        ).numpy()
+        return logits
+
+
+def _provenance(loaded: Checkpoint, faces: FaceSet, data: AlignedData) -> dict[str, Any]:
+    """Images, detector, model and version of a measurement."""
+    marks: Any = faces.landmarks_px
+    info = data.detectors[0].info
+    return {
+        "images": len(faces),
+        "images_without_face": int(np.isnan(marks[:, 0, 0, 0]).sum()),
+        "detector": info.name,
+        "detector_sha256": info.sha256,
+        "model": loaded.entry.name,
+        "model_sha256": loaded.sha256,
+        "jadfer_version": __version__,
+    }
+
+
+def write(found: Measurement, json_file: Path | None, plots: Path | None) -> list[Path]:
+    """Writes the figures as JSON, and two charts beside it or into a folder.
+
+    Args:
+        found: A measurement.
+        json_file: Where the JSON goes; None for none.
+        plots: Folder of the charts; None for beside the JSON.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    written: list[Path] = []
+    if json_file is not None:
+        with atomic_write(json_file) as part:
+            part.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        written.append(json_file)
+    folder, prefix = plots, ""
+    if folder is None and json_file is not None:
+        folder, prefix = json_file.parent, f"{json_file.stem}-"
+    if folder is not None:
+        files = [folder / f"{prefix}{kind}.png" for kind in ("confusion", "reliability")]
+        with explain_os_errors(folder):
+            _draw(found, *files)
+        written += files
+    return written
+
+
+def _draw(found: Measurement, confusion: Path, reliability: Path) -> None:
+    f = found.figures
+    head = f"{f['model']}, {f['data']}, {f['protocol']}, n = {f['n']:,}"
+    accuracy = f"accuracy {f['accuracy']:.1%}, mean recall {f['mean_class_recall']:.1%}"
+    charts.write(charts.confusion_chart(f, f"{head}\n{accuracy}"), confusion)
+    ece = (f["ece_before_temperature"], f["ece"])
+    chart = charts.reliability_chart(
+        found.before, found.after, found.classes, f["temperature"], ece, head
+    )
+    charts.write(chart, reliability)

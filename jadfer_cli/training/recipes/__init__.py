@@ -1,0 +1,136 @@
+"""Training methods, one file each; `training.loop` runs them all.
+
+A recipe is known by the name of its file and chosen by `jadfer train --recipe NAME`. Importing
+this package does not import PyTorch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jadfer_cli.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import torch
+
+    from jadfer_cli.expression.networks.base import Output
+    from jadfer_cli.training.crops import EpochSampler
+    from jadfer_cli.training.faceset import FaceSet
+    from jadfer_cli.training.options import TrainOptions
+
+DEFAULT = "jadfer"
+
+
+class Batch(NamedTuple):
+    """What a loss sees beside the network's output.
+
+    Attributes:
+        targets: (B, K), label distributions after label smoothing and relabelling.
+        indices: int64 (B,), positions of the images in the training set.
+        statistics: Of the training set, by name; what `Recipe.statistics` computed.
+        epoch: Finished epochs.
+        epochs: Epochs of the whole training.
+        second: Output for the second view of the same images, if the recipe has one.
+    """
+
+    targets: torch.Tensor
+    indices: torch.Tensor
+    statistics: Mapping[str, torch.Tensor]
+    epoch: int
+    epochs: int
+    second: Output | None = None
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a recipe that has none of its own."""
+
+
+def class_weighted(classes: npt.NDArray[np.intp], options: TrainOptions) -> EpochSampler:
+    """Draws images with weight (size of their class) ** -`balance`."""
+    from jadfer_cli.training.crops import EpochSampler
+
+    return EpochSampler(classes, options.balance, options.seed)
+
+
+def class_counts(faces: FaceSet) -> dict[str, torch.Tensor]:
+    """Counts the images per class: "class_counts", int64 (K,)."""
+    import numpy as np
+    import torch
+
+    _, classes = faces.labelled()
+    counts = np.bincount(classes, minlength=faces.targets.shape[1])
+    return {"class_counts": torch.from_numpy(counts)}
+
+
+def adamw(groups: list[dict[str, Any]], options: TrainOptions) -> torch.optim.Optimizer:
+    """AdamW on the network's parameter groups."""
+    import torch
+
+    return torch.optim.AdamW(groups)
+
+
+def scheduled(options: TrainOptions, steps_per_epoch: int, step: int) -> float:
+    """The learning rate as a fraction of its peak, by the options `schedule` and `warmup`."""
+    from jadfer_cli.training.optimisation import lr_factor
+
+    return lr_factor(options, steps_per_epoch, step)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training method, put together from small parts; the record `RECIPE` of its file.
+
+    Attributes:
+        architecture: The network, a name of `expression.networks`.
+        loss: Scalar loss of an output, its batch and the recipe's own options.
+        options: Dataclass of the recipe's own options. In TOML they stand beside those of
+            `TrainOptions`, so their names must differ from those.
+        defaults: Values of `TrainOptions` that this recipe changes.
+        fine_tuning: The same, where training starts from a whole network.
+        sampler: Chooses the images of each epoch, from their classes.
+        statistics: Computed once from the labelled training images, for the loss.
+        optimiser: Makes the optimiser for the network's parameter groups.
+        lr_factor: Learning rate at a step, as a fraction of its peak.
+        relabel: Replaces the targets of a batch, without gradients, before the loss sees them;
+            validation and test images are never relabelled.
+        second_view: Makes a second view of the crops, float (B, 3, S, S) in [0, 1], for which
+            the network is run a second time.
+    """
+
+    architecture: str
+    loss: Callable[[Output, Batch, Any], torch.Tensor]
+    options: type = NoOptions
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    fine_tuning: Mapping[str, Any] = field(
+        default_factory=lambda: {"epochs": 10, "lr": 2e-4, "stem_lr": 5e-5}
+    )
+    sampler: Callable[[npt.NDArray[np.intp], TrainOptions], EpochSampler] = class_weighted
+    statistics: Callable[[FaceSet], Mapping[str, torch.Tensor]] = class_counts
+    optimiser: Callable[[list[dict[str, Any]], TrainOptions], torch.optim.Optimizer] = adamw
+    lr_factor: Callable[[TrainOptions, int, int], float] = scheduled
+    relabel: Callable[[Output, Batch, Any], torch.Tensor] | None = None
+    second_view: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+def names() -> list[str]:
+    """The recipes that `--recipe` takes."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def load(name: str) -> Recipe:
+    """Imports a recipe's file, and PyTorch with it.
+
+    Raises:
+        OptionError: There is no such recipe.
+    """
+    if name not in names():
+        raise OptionError(f"--recipe must be one of {', '.join(names())}, not {name}.")
+    recipe: Recipe = importlib.import_module(f"{__name__}.{name}").RECIPE
+    return recipe

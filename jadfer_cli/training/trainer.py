@@ -1,0 +1,213 @@
+"""One training run in memory: network, averaged weights, optimiser, schedule, and one step."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from jadfer_cli.errors import OptionError, TrainingError
+from jadfer_cli.expression.networks.base import Network, Output
+from jadfer_cli.training import recipes
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.optimisation import moving_average, running_statistics_kept, shifted
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipes import Batch
+from jadfer_cli.training.scoring import pixels_of
+from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import (
+    STATE,
+    EpochRecord,
+    State,
+    StepRecord,
+    identity,
+    saved_run,
+    write_tensors,
+)
+
+_CLIP_NORM = 5.0
+
+
+class Trainer:
+    """Everything that a run changes, and one step of it.
+
+    Args:
+        options: The recipe and its options.
+        start: Weights to start from.
+        device: Where the network trains.
+        train_set: The labelled training images.
+        data: `state.fingerprint` of images and start.
+    """
+
+    def __init__(
+        self,
+        options: TrainOptions,
+        start: Start,
+        device: torch.device,
+        train_set: FaceSet,
+        data: str,
+    ) -> None:
+        self.options, self.device, self.data = options, device, data
+        self.recipe = recipes.load(options.recipe)
+        torch.manual_seed(options.seed)
+        self.network = start.build(options.network).to(device)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.frozen: list[torch.nn.Module] = []
+        if options.frozen_blocks is not None:
+            self.frozen = self.network.freeze(options.frozen_blocks)
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
+        )
+        statistics = self.recipe.statistics(train_set)
+        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
+        self.sampler = self.recipe.sampler(train_set.labelled()[1], options)
+        self.steps_per_epoch = len(self.sampler) // options.batch_size
+        groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
+        self.optimiser = self.recipe.optimiser(groups, options)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._lr_factor)
+
+    def _lr_factor(self, step: int) -> float:
+        return self.recipe.lr_factor(self.options, self.steps_per_epoch, step)
+
+    @property
+    def averaged(self) -> Network:
+        """The network with averaged weights."""
+        network: Network = self.average.module  # type: ignore[assignment]
+        return network
+
+    def step_record(self, state: State) -> StepRecord:
+        """Position and results after a step."""
+        return StepRecord(
+            epoch=state.epoch + 1,
+            step=state.step,
+            steps=self.steps_per_epoch,
+            loss=state.loss / state.step,
+            accuracy=state.hits / (state.step * self.options.batch_size),
+        )
+
+    def epoch_record(
+        self, state: State, figures: dict[str, float], evaluation_s: float
+    ) -> EpochRecord:
+        """Results of the finished epoch."""
+        last = self.step_record(state)
+        return EpochRecord(
+            epoch=last.epoch,
+            train_loss=last.loss,
+            train_accuracy=last.accuracy,
+            lr=self.options.lr * self._lr_factor(self.schedule.last_epoch),
+            seconds=state.seconds + evaluation_s,
+            best=figures["score"] > state.best,
+            figures=figures,
+        )
+
+    def train_mode(self) -> None:
+        """Training mode, except for frozen modules: their batch statistics stay, too."""
+        self.network.train()
+        for module in self.frozen:
+            module.eval()
+
+    def step(
+        self, images: torch.Tensor, targets: torch.Tensor, indices: torch.Tensor, state: State
+    ) -> tuple[float, int]:
+        """Trains on one batch.
+
+        Args:
+            images: uint8 (B, 3, S, S), RGB.
+            targets: (B, K), label distributions.
+            indices: (B,), positions in the training set.
+            state: Position of the run.
+
+        Returns:
+            The loss, and the number of images whose top expression is right.
+
+        Raises:
+            TrainingError: The loss or its gradient is not finite.
+        """
+        o, recipe = self.options, self.recipe
+        pixels, targets = pixels_of(images, self.device), targets.to(self.device)
+        smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
+        batch = Batch(smooth, indices, self.statistics, state.epoch, o.epochs)
+        # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
+        seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
+        self.optimiser.zero_grad(set_to_none=True)
+        output, second = self.outputs(pixels, seed)
+        if recipe.relabel is not None:
+            with torch.no_grad():
+                relabelled = recipe.relabel(output, batch._replace(second=second), o.own)
+            batch = batch._replace(targets=relabelled)
+        loss = recipe.loss(output, batch._replace(second=second), o.own)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if o.optimiser == "sam":
+            with shifted(self.network, o.sam_rho), running_statistics_kept(self.network):
+                self.optimiser.zero_grad(set_to_none=True)
+                again, second = self.outputs(pixels, seed)
+                recipe.loss(again, batch._replace(second=second), o.own).backward()  # type: ignore[no-untyped-call]
+        self._update(loss.item(), state)
+        return loss.item(), int((output.logits.argmax(1) == targets.argmax(1)).sum())
+
+    def outputs(self, pixels: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
+        """The network's output for the crops and, if the recipe has one, for the second view."""
+        torch.manual_seed(seed)
+        view = None if self.recipe.second_view is None else self.recipe.second_view(pixels)
+        bf16 = self.options.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            outputs = [self.network(each) for each in (pixels, view) if each is not None]
+        first, *rest = [Output(each.logits.float(), each.auxiliary) for each in outputs]
+        return first, rest[0] if rest else None
+
+    def _update(self, loss: float, state: State) -> None:
+        """Applies the gradients to weights, schedule and averaged weights."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP_NORM).item()
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingError(
+                f"The loss is {loss} and its gradient {norm} in epoch {state.epoch + 1}.",
+                "Give a lower --lr, and another --out; the last saved state is intact.",
+            )
+        self.optimiser.step()
+        self.schedule.step()
+        self.average.update_parameters(self.network)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "network": self.network,
+            "average": self.average,
+            "optimiser": self.optimiser,
+            "schedule": self.schedule,
+        }
+
+    def save(self, out: Path, state: State) -> None:
+        """Writes everything that a resumed run needs.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        saved: dict[str, Any] = {name: part.state_dict() for name, part in self._parts().items()}
+        saved |= {
+            "run": dataclasses.asdict(state),
+            "options": identity(self.options),
+            "data": self.data,
+        }
+        write_tensors(saved, out / STATE)
+
+    def restore(self, out: Path) -> State:
+        """Loads the run in `out`, if there is one, and returns its position.
+
+        Raises:
+            OptionError: It has other options, images, labels or start weights.
+            TrainingError: It cannot be read.
+        """
+        saved = saved_run(out, self.options)
+        if saved is None:
+            return State()
+        if saved.get("data", self.data) != self.data:
+            raise OptionError(
+                f"{out / STATE} belongs to a run with other images, labels, teacher, "
+                "alignment or start weights.",
+                "Give another --out, or resume it with the same data as before.",
+            )
+        for name, part in self._parts().items():
+            part.load_state_dict(saved[name])
+        return State(**saved["run"])
