@@ -156,7 +156,11 @@ class CenterFaceNetwork:
     fixed_size = None
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Load the weights, for so many CPU threads.
+        """Load the weights.
+
+        Args:
+            path: The file `centerface.onnx`.
+            threads: CPU threads.
 
         Raises:
             ModelError: The file is not a CenterFace model.

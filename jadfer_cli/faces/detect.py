@@ -37,7 +37,7 @@ class DetectorKind:
         title: Name in running text.
         terms: Licence of its weights, in words.
         citation: BibTeX entry of the publication.
-        load: Loads the network from a file of weights, for so many CPU threads.
+        load: Loads the network from a file of weights, given the number of CPU threads.
         load_in_torch: Loads it onto a PyTorch device; the network then also takes tensors. None
             if the kind runs on the CPU only.
         weights: Finds the weights that were installed with jadfer, and raises ModelError if they

@@ -1,4 +1,4 @@
-"""Geometry between a frame and a detector's input: scale, pad, cut out, and map back."""
+"""Fit a frame, or a square cut out of it, to a detector's input, and map faces back."""
 
 from __future__ import annotations
 

@@ -32,7 +32,11 @@ class ScrfdNetwork:
     """SCRFD in ONNX Runtime, through InsightFace."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        """Load the file, for so many CPU threads.
+        """Load the file.
+
+        Args:
+            path: An .onnx file.
+            threads: CPU threads.
 
         Raises:
             ModelError: It is not a detector with five landmarks.

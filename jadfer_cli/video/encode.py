@@ -10,13 +10,13 @@ import numpy as np
 
 from jadfer_cli.records import ImageArray
 
-# The first one that this build of PyAV can encode is used.
+# In order of preference; not every build of PyAV has all of them.
 _ENCODERS = {"libx264": "h264", "libopenh264": "h264", "mpeg4": "mpeg4"}
 _FPS = 25
 
 
 def encode(path: Path, pictures_rgb: Sequence[ImageArray]) -> str:
-    """Writes pictures as a video of 25 frames per second.
+    """Write pictures as a video of 25 frames per second.
 
     Args:
         path: The .mp4 file to write.

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-import jadfer_cli
+from jadfer_cli.analysis.methods import describe
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import centerface as cf
@@ -20,7 +20,9 @@ from jadfer_cli.faces.letterbox import apply_letterbox, fit_letterbox, to_frame
 from jadfer_cli.faces.packs import PACKS, find_detector, installed_packs
 from jadfer_cli.installation import models
 from jadfer_cli.options import AnnotateOptions, FaceOptions, ModelOptions
+from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.records import DetectorInfo, Faces
+from jadfer_cli.results.load import load
 
 INFO = DetectorInfo("fake", "scrfd", "fake.onnx", "0" * 64, "none", "CPUExecutionProvider")
 
@@ -175,6 +177,13 @@ def test_damaged_embedded_weights(monkeypatch, tmp_path, in_torch, message):
 # ---- a new detector is one entry of the table
 
 
+MIDDLE_CITATION = """@misc{Nobody2026,
+  author = {Nobody, Ann},
+  title  = {Faces Are in the Middle},
+  year   = {2026}
+}"""
+
+
 class MiddleThird:
     """A made-up network: one face, in the middle third of every image."""
 
@@ -199,7 +208,7 @@ def middle(monkeypatch, tmp_path):
         name="middle",
         title="Middle Third",
         terms="CC0",
-        citation="@misc{Nobody2026, title = {Faces Are in the Middle}}",
+        citation=MIDDLE_CITATION,
         load=MiddleThird,
         weights=lambda: path,
     )
@@ -219,7 +228,7 @@ def test_a_new_detector_needs_one_entry_only(middle):
         terms="CC0",
         provider="made up",
         title="Middle Third",
-        citation="@misc{Nobody2026, title = {Faces Are in the Middle}}",
+        citation=MIDDLE_CITATION,
     )
     frame = np.zeros((384, 640, 3), np.uint8)  # as large as the network's input
     np.testing.assert_allclose(detector.detect(frame).boxes_px, [[640 / 3, 128, 1280 / 3, 256]])
@@ -230,18 +239,20 @@ def test_a_new_detector_needs_one_entry_only(middle):
     assert "auto, centerface, middle," in caught.value.hint
 
 
-def test_a_new_detector_annotates_a_video_and_is_named_in_the_metadata(middle, short_clip):
-    model = ModelOptions(threads=2)
-    rows = jadfer_cli.annotate(
-        short_clip,
-        AnnotateOptions(faces=FaceOptions(detector="middle", redetect_s=0.0), model=model),
-    )
+def test_a_new_detector_annotates_a_video_and_the_methods_cite_it(middle, short_clip, tmp_path):
+    faces = FaceOptions(detector="middle", redetect_s=0.0)
+    annotator = Annotator(AnnotateOptions(faces=faces, model=ModelOptions(threads=2)))
+    annotator.annotate_to(short_clip, tmp_path / "middle.parquet")
+    result = load(tmp_path / "middle.parquet")
+    rows = result.rows()
     assert rows["track_id"].tolist() == [0] * 8
     box = rows[["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]].to_numpy()
     np.testing.assert_allclose(box, [[320 / 3, 80, 640 / 3, 160]] * 8, atol=0.5)
-    recorded = rows.attrs["jadfer"]["detector"]
-    assert recorded["kind"] == "middle" and recorded["title"] == "Middle Third"
-    assert recorded["citation"].startswith("@misc{Nobody2026")
+    recorded = result.metadata["detector"]
+    assert (recorded["kind"], recorded["title"]) == ("middle", "Middle Third")
+    methods = describe([result])
+    assert "Faces were detected by Middle Third (Nobody, 2026; middle)" in methods.text()
+    assert MIDDLE_CITATION in methods.bibtex
 
 
 def test_a_new_detector_is_listed_and_verified(middle, home):

@@ -89,7 +89,7 @@ class TorchGraph(nn.Module):
 
 
 def _check(operator: str, attributes: dict[str, Any]) -> None:
-    """Refuse at loading what would not be computed as ONNX specifies it.
+    """Refuse operators and attributes that would not be computed as ONNX specifies.
 
     Raises:
         ModelError: The operator, or the value of an attribute, is not supported.
