@@ -65,6 +65,7 @@ def test_importing_it_is_quick():
     assert (result.returncode, result.stdout) == (0, "set()\n"), result.stderr
 
 
+@pytest.mark.slow
 def test_networks_are_loaded_once(short_clip, monkeypatch):
     loads = []
     for name in ("Predictor", "load_detector"):
@@ -87,6 +88,7 @@ def test_networks_are_loaded_once(short_clip, monkeypatch):
     assert loads == ["Predictor", "load_detector"] * 2
 
 
+@pytest.mark.slow
 def test_frames_in_memory_give_the_rows_of_the_video_made_of_them(annotator, frames, tmp_path):
     path = make_video(tmp_path / "lossless.mkv", list(frames), codec="ffv1", pix_fmt="bgr0")
     video = annotator.annotate(path)
@@ -142,6 +144,7 @@ def test_arrays_that_do_not_fit(annotator, frames, how, message):
         annotator.annotate_frames(frames, **how)
 
 
+@pytest.mark.slow
 def test_a_result_written_from_python_is_read_with_its_metadata(annotator, short_clip, tmp_path):
     out, shown = tmp_path / "clip.parquet", []
     metadata = annotator.annotate_to(short_clip, out, progress=shown.append)

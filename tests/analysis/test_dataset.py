@@ -268,6 +268,7 @@ def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
     assert "would both be called day1/x.mp4" in stderr
 
 
+@pytest.mark.slow
 def test_row_groups_are_joined_and_bounded(collect, tmp_path, monkeypatch):
     from jadfer_cli.analysis.dataset import write as datasets
 

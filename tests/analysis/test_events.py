@@ -50,6 +50,7 @@ def test_one_smile_by_hand(tmp_path):
     assert found.tracks == (0,) and found.end_s == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_gaps_are_bridged_before_short_events_are_dropped(tmp_path):
     # two stretches of 3 frames (0.12 s) with 2 frames (0.08 s) between them
     p = [0, 0.9, 0.9, 0.9, 0, 0, 0.9, 0.9, 0.8, 0]
@@ -193,6 +194,7 @@ RULES = st.builds(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(GRID, GRID), min_size=1, max_size=25),
@@ -234,6 +236,7 @@ def test_events_are_those_of_a_naive_scan(faces, gaps, rule):
     assert found == expected
 
 
+@pytest.mark.slow
 def test_an_hour_of_two_tracks_takes_seconds(tmp_path):
     n, rng = 90_000, np.random.default_rng(3)
     table = pd.DataFrame({"frame": np.repeat(np.arange(n, dtype=np.int32), 2)})

@@ -115,6 +115,7 @@ def test_groups_are_named(tmp_path):
     assert keys(found).count("Gao2024") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "says", "cites"),
     [

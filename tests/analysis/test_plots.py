@@ -71,6 +71,7 @@ def test_smoothing_equals_a_naive_mean(uneven):
         np.testing.assert_allclose(smooth.probabilities[i], mean)
 
 
+@pytest.mark.slow
 def test_thinning_keeps_extremes_and_sums(tmp_path):
     n = 6000
     frames = [i for i in range(n) if not 2000 <= i < 2500]
@@ -140,6 +141,7 @@ def test_colour_blind_people_can_distinguish_the_colours():
     assert not set(COLOURS.values()) & {further["calm"], further["awe"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stacked", "lines"])
 def test_figures_for_papers(tmp_path, kind, uneven):
     for ending in ("png", "svg", "pdf"):
@@ -160,6 +162,7 @@ def test_figures_for_papers(tmp_path, kind, uneven):
     assert again.read_bytes() == (tmp_path / "p.svg").read_bytes()
 
 
+@pytest.mark.slow
 def test_plots_without_a_face_and_with_many_tracks(tmp_path):
     odd = "clips/$x_1$ <b>顔.mp4"
     none = Made([], n_frames=5, video=odd).write(tmp_path / "none.parquet")
@@ -180,6 +183,7 @@ def test_plots_without_a_face_and_with_many_tracks(tmp_path):
     assert text.count('class="plotly-graph-div"') == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stacked", "lines"])
 def test_a_page_needs_no_network_and_shows_frames(tmp_path, uneven, kind):
     out = tmp_path / "page.html"
@@ -191,6 +195,7 @@ def test_a_page_needs_no_network_and_shows_frames(tmp_path, uneven, kind):
     assert "frame %{customdata[0]:.0f}" in text and "0:00.14" in text
 
 
+@pytest.mark.slow
 def test_an_hour_is_drawn_in_seconds(tmp_path):
     import time
 
@@ -259,6 +264,7 @@ def test_expressions_may_be_named_by_synonyms(tmp_path):
     assert drawn.labels == ("happiness", "sadness")
 
 
+@pytest.mark.slow
 def test_plot_in_a_process_of_its_own(jadfer, tmp_path):
     path = Made([Track(0, [0, 1, 2], "happiness")], n_frames=5).write(tmp_path / "a.parquet")
     found = jadfer("plot", path, "-o", tmp_path / "a.png")

@@ -70,6 +70,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("all_faces", [False, True])
 @pytest.mark.parametrize("case", CASES)
 def test_values_equal_those_of_a_loop(tmp_path, case, all_faces):

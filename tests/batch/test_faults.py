@@ -23,6 +23,8 @@ from jadfer_cli.faces import centerface
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 # A broken library, and a user who deletes files. `probe` opens each video first, then the reader,
 # when the unfinished result exists already.
 BROKEN = """

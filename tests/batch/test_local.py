@@ -14,6 +14,8 @@ import pytest
 from conftest import JADFER
 from tolerances import SAME_MACHINE
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 WIDE = {**os.environ, "COLUMNS": "500"}  # wide enough that no table wraps
 
 

@@ -71,6 +71,7 @@ def listed(folder):
     return [json.loads(line) for line in (folder / "failures.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_workers_that_die_or_hang_are_replaced(batch, tmp_path):
     names = ("ok1", "segv", "then dies", "hang", "bad", "ok2")
     outcome, _ = batch(*names, stall_s=1.0)

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 JADFER = Path(sys.executable).with_name("jadfer")
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
 PROBABILITIES = [

@@ -21,6 +21,7 @@ from jadfer_cli.video.repeat import repeat
 from jadfer_cli.video.timeline import probe
 
 
+@pytest.mark.slow
 def test_two_configurations_in_turn(jadfer, tmp_path):
     out = tmp_path / "deep" / "bench.json"
     start_s = time.perf_counter()
@@ -84,6 +85,7 @@ def test_a_stage_is_timed_in_ms_per_frame(monkeypatch):
     assert times.ms == {"decode": {"ms": 125.0, "core_ms": 250.0}}
 
 
+@pytest.mark.slow
 def test_the_stages_do_what_a_run_does(short_clip, demo_result, tmp_path):
     from jadfer_cli.pipeline.annotator import Annotator
 
@@ -100,6 +102,7 @@ def test_the_stages_do_what_a_run_does(short_clip, demo_result, tmp_path):
     )  # encoded again
 
 
+@pytest.mark.slow
 def test_the_generated_clip(tmp_path):
     info = probe(str(sample_clip(tmp_path)))
     assert (info.n_frames, info.width_px, info.height_px) == (250, 640, 360)

@@ -74,6 +74,7 @@ def doctor(root, home, *args, first=()):
     )
 
 
+@pytest.mark.slow
 def test_an_intact_installation(program, tmp_path):
     broken = tmp_path / ".insightface/models/buffalo_l"
     broken.mkdir(parents=True)  # what InsightFace's own downloader leaves
@@ -98,6 +99,7 @@ def test_an_intact_installation(program, tmp_path):
     assert lines[-1].endswith("see the lines with -> above.")
 
 
+@pytest.mark.slow
 def test_json_and_damaged_weights(program, tmp_path):
     root = tmp_path / "program"
     shutil.copytree(program, root)
@@ -117,6 +119,7 @@ def test_json_and_damaged_weights(program, tmp_path):
     assert "pip install --force-reinstall" in bad[0]["remedy"]
 
 
+@pytest.mark.slow
 def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
     (tmp_path / "cv2.py").write_text(
         'raise ImportError("libGL.so.1: cannot open shared object file: No such file")\n'

@@ -35,6 +35,7 @@ def run(invoke):
     return lambda *args: invoke("events", *args, width=200)
 
 
+@pytest.mark.slow
 def test_events_in_a_process_of_its_own(results, jadfer, tmp_path):
     out = tmp_path / "smile.eaf"
     done = jadfer("events", results / "smile.parquet", "-o", out, "--expression", "happy")
@@ -53,6 +54,7 @@ def test_a_pipe_gets_csv_and_the_count_goes_to_stderr(results, run):
     assert run(results, "-r", "-q").stderr == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".json", ".jsonl", ".parquet"])
 def test_a_table_of_all_results(results, run, tmp_path, ending):
     out = tmp_path / f"all{ending}"

@@ -87,6 +87,7 @@ def test_a_typo_is_answered_with_a_similar_command(invoke):
     assert result.exit_code == 2 and "Did you mean 'annotate'?" in result.stderr
 
 
+@pytest.mark.slow
 def test_help_is_printed_and_complete(jadfer):
     result = jadfer("annotate", "--help", env={"COLUMNS": "80", "PATH": "/usr/bin"})
     assert result.returncode == 0
@@ -95,6 +96,7 @@ def test_help_is_printed_and_complete(jadfer):
         assert word in result.stdout
 
 
+@pytest.mark.slow
 def test_help_imports_nothing_heavy():
     code = (
         "import sys\n"

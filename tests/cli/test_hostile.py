@@ -142,6 +142,7 @@ def test_a_url_is_not_fetched(invoke, tmp_path):
     check(result, 1, "https://127.0.0.1:9/clip.mp4")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -165,6 +166,7 @@ def test_odd_names_work(invoke, tmp_path, monkeypatch, short_clip, name):
         assert name in result.stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_is_not_valid_text_works(invoke, tmp_path, short_clip):
     name = b"caf\xe9.mp4"  # Latin-1
     path = os.path.join(os.fsencode(tmp_path), name)
@@ -252,6 +254,7 @@ def test_output_of_another_format(invoke, tmp_path, short_clip, name):
     check(invoke("annotate", short_clip, "-o", tmp_path / name), 2, "does not end in .parquet")
 
 
+@pytest.mark.slow
 def test_existing_result_is_kept(invoke, tmp_path, short_clip):
     out = tmp_path / "c.parquet"
     out.write_text("precious")
@@ -280,6 +283,7 @@ def test_output_to_a_full_device(invoke, tmp_path, short_clip):
     check(result, 1, "not a regular file")
 
 
+@pytest.mark.slow
 def test_disk_full(jadfer, tmp_path, short_clip):
     """A limit on file sizes stops the writer in the middle, like a full disk."""
 
@@ -311,6 +315,7 @@ def unprivileged(jadfer):
     return lambda *args: jadfer(*args, preexec_fn=_give_up_root_powers)
 
 
+@pytest.mark.slow
 def test_unreadable_video(unprivileged, tmp_path, short_clip):
     secret = tmp_path / "secret.mp4"
     shutil.copy(short_clip, secret)
@@ -321,6 +326,7 @@ def test_unreadable_video(unprivileged, tmp_path, short_clip):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_read_only_output_folder(unprivileged, tmp_path, short_clip):
     clip = tmp_path / "clip.mp4"
     shutil.copy(short_clip, clip)

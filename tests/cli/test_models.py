@@ -223,6 +223,7 @@ def test_unknown_names(invoke, command):
     assert "tiny, centerface, buffalo_l" in flat(got.stderr)
 
 
+@pytest.mark.slow
 def test_path_prints_only_the_path_on_stdout(home, program):
     got = jadfer("path", "tiny")
     assert got.stdout == f"{program / 'weights' / 'tiny.safetensors'}\n" and got.stderr == ""
@@ -236,6 +237,7 @@ def test_path_of_the_folder_and_of_a_missing_pack(invoke, program):
     assert "not installed" in got.stderr and "jadfer models fetch buffalo_m" in flat(got.stderr)
 
 
+@pytest.mark.slow
 def test_verify_loads_everything(home, program):
     got = jadfer("verify")
     assert got.returncode == 0, got.stderr
@@ -278,6 +280,7 @@ def test_verify_detects_a_damaged_pack_and_fetch_repairs_it(invoke, home, server
     assert detector.read_bytes() == b"a detector"
 
 
+@pytest.mark.slow
 def test_fetch_installs_a_pack(home, server):
     got = jadfer(
         "fetch",
@@ -328,6 +331,7 @@ def test_fetch_repairs_a_broken_folder_and_keeps_the_users_files(invoke, home, s
     assert (folder / "w600k_mbf.onnx").stat().st_size == 200_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "said"),
     [
@@ -398,6 +402,7 @@ def test_fetch_with_wrong_arguments(invoke, home):
     assert nothing_left(home)
 
 
+@pytest.mark.slow
 def test_fetch_asks_for_consent(home, server):
     got = jadfer("fetch", "buffalo_sc")  # no terminal to ask on
     assert got.returncode == 2 and "Add --yes" in got.stderr and nothing_left(home)
@@ -427,6 +432,7 @@ def test_fetch_asks_for_consent(home, server):
     assert nothing_left(home)
 
 
+@pytest.mark.slow
 def test_fetch_on_a_full_disk(home, server):
     got = jadfer(
         "fetch",
@@ -455,6 +461,7 @@ def test_one_fetch_at_a_time(invoke, home, server):
     assert nothing_left(home)
 
 
+@pytest.mark.slow
 def test_a_stopped_fetch_leaves_nothing(home, server):
     server.stalled.clear()
     command = [sys.executable, "-P", "-c", MAIN, "models", "fetch", "buffalo_sc", "-y"]

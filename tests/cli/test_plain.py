@@ -21,6 +21,8 @@ from jadfer_cli.expression import checkpoint, engines, networks
 from jadfer_cli.expression.networks.plain import Plain, PlainConfig
 from jadfer_cli.runtime import Runtime
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 SMALL = ("--set", "network.crop_px=32", "--frozen-blocks", "14", "--batch-size", "4",
          "--workers", "0", "--threads", "1")  # fmt: skip
 

@@ -41,6 +41,7 @@ def results(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     shown = jadfer("show", results / "two.parquet")
     assert shown.returncode == 0 and shown.stderr == ""
@@ -57,6 +58,7 @@ def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     assert differ.stdout.splitlines()[0] == "The results agree within 0.0001."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -145,6 +147,7 @@ def test_every_label_has_a_letter_of_its_own():
     assert len(set(letters(["aa", "ab", "aab", "surprise", "u"]).values())) == 5
 
 
+@pytest.mark.slow
 def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path):
     found = invoke("summary", results)
     assert found.exit_code == 0 and "different models" in found.stderr
@@ -167,6 +170,7 @@ def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path)
     assert "sadness 50%, happiness 25%, surprise 25%" in pooled.stdout
 
 
+@pytest.mark.slow
 def test_methods_prints_and_writes(jadfer, invoke, results, tmp_path):
     found = jadfer("methods", results / "two.parquet")
     assert found.returncode == 0 and found.stderr == ""
@@ -185,6 +189,7 @@ def test_methods_prints_and_writes(jadfer, invoke, results, tmp_path):
     assert "not all processed alike: they form 3 groups" in many.stdout.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_diff_of_files(invoke, results):
     found = invoke("diff", results / "two.parquet", results / "nobody.parquet", width=200)
     assert found.exit_code == 1
@@ -202,6 +207,7 @@ def test_diff_of_files(invoke, results):
     assert "model  A jadfer-compact (111111111111)" in settings.stdout
 
 
+@pytest.mark.slow
 def test_diff_of_folders(invoke, results, tmp_path):
     for side, names in (("a", ["two", "once"]), ("b", ["two", "once", "vfr"])):
         (tmp_path / side / "deep").mkdir(parents=True)

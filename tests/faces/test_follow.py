@@ -190,6 +190,7 @@ def scene(data, n=40):
     return truth
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.booleans())
 def test_a_run_that_starts_at_a_restartable_frame_finds_the_same(data, every, batches):
@@ -209,6 +210,7 @@ def test_a_run_that_starts_at_a_restartable_frame_finds_the_same(data, every, ba
         assert one.faces.followed.tolist() == other.faces.followed.tolist()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_faces_that_stay_for_an_interval_are_all_found(data):

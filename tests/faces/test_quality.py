@@ -47,6 +47,7 @@ def faces_at(landmarks, score=0.9):
     return Faces(boxes, np.full(len(marks), score, np.float32), marks)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     st.floats(-45, 45), st.floats(-30, 30), st.floats(-45, 45), st.floats(250, 5000),

@@ -51,6 +51,7 @@ def check_pan(detector, picture, boxes, tracker):
     assert sorted(ids_of, key=min) == [{k} for k in range(6)]
 
 
+@pytest.mark.slow
 def test_six_people_under_a_moving_camera(centerface, six_faces, six_boxes):
     check_pan(centerface, six_faces, six_boxes, "bytetrack")
 

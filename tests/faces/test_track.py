@@ -128,6 +128,7 @@ def test_neighbours_do_not_swap_when_one_is_missed(name):
     assert follow(name, scene) == wanted
 
 
+@pytest.mark.slow
 @both
 @pytest.mark.parametrize("score", [0.3, 0.9])
 @pytest.mark.parametrize("start", [0, 20], ids=["steady pan", "pan that begins with the miss"])
@@ -248,6 +249,7 @@ def test_no_warning_is_raised():
         follow("ocsort", [faces((100, 100, 0)), faces((100, 100, 40))] * 3)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(
     seed=st.integers(0, 10_000),

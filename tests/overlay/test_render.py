@@ -110,6 +110,7 @@ def test_frames_times_and_sound_are_kept(clip, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.mp4", "r.json", "r.parquet"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ending", "codec", "out", "says"),
     [
@@ -252,6 +253,7 @@ def detail(image, box):
     return np.abs(np.diff(image[y1:y2, x1:x2].astype(int), axis=1)).mean()
 
 
+@pytest.mark.slow
 def test_frames_that_miss_the_face_are_blurred_and_named(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
     video = make_video(tmp_path / "n.mp4", [noise] * 60, fps=10)
@@ -312,6 +314,7 @@ def test_place_and_title_are_removed_only_when_blurring(tmp_path):
         assert container.metadata["title"] == "Visit"
 
 
+@pytest.mark.slow
 def test_no_detector_finds_a_face_in_the_blurred_demo(tmp_path):
     from jadfer_cli.faces.detect import load_detector
     from jadfer_cli.options import FaceOptions
@@ -429,6 +432,7 @@ def test_wrong_arguments_are_refused(inputs, monkeypatch, arguments, code, says)
     assert {path.name: path.read_bytes() for path in inputs.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_no_trace(tmp_path):
     result = of_video(DEMO, tmp_path / "r.parquet")
     part = tmp_path / "stop.mp4.part"

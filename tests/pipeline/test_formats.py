@@ -67,6 +67,7 @@ def same_faces(rows: pd.DataFrame, reference: pd.DataFrame) -> None:
     assert overlap(rows[has_face], reference[has_face]).min() > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_codecs_and_containers(pictures, reference, rows_of, tmp_path, name):
     arguments = dict(FORMATS[name])
@@ -77,6 +78,7 @@ def test_codecs_and_containers(pictures, reference, rows_of, tmp_path, name):
     assert np.allclose(rows["time_s"], np.arange(N) / fps, atol=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_turned_by_metadata(pictures, reference, rows_of, tmp_path, degrees):
     """Stored rotated, with metadata to rotate it back: boxes refer to the upright picture."""
@@ -88,6 +90,7 @@ def test_turned_by_metadata(pictures, reference, rows_of, tmp_path, degrees):
     same_faces(rows, reference)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "webm"])
 def test_variable_frame_rate(pictures, reference, rows_of, tmp_path, suffix):
     pts = np.cumsum([0, 40, 40, 200, 33, 17, 100, 40, 40, 500, 40, 40]).tolist()

@@ -71,6 +71,7 @@ def cropped(annotator, frames):
     return list(crop(tracked, networks.predictor.crop_px))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_demo_has_the_same_rows(device):
     plain, told = annotated(Annotator(PLAIN))
@@ -96,6 +97,7 @@ def test_the_demo_has_the_same_rows(device):
     assert differ[same].max() < (OTHER_MACHINE if device == "cpu" else HALF_MAX)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
     annotator = as_on_a_gpu(device)
@@ -127,6 +129,7 @@ def test_each_face_keeps_its_crop_from_the_detector_to_the_network(device):
         np.testing.assert_allclose(frame.probabilities, expected, atol=most)
 
 
+@pytest.mark.slow
 def test_regions_are_cropped_on_the_cpu_and_that_is_told():
     options = dataclasses.replace(PLAIN.faces, redetect_s=0.2)
     annotator = Annotator(dataclasses.replace(PLAIN, faces=options), in_torch=True)

@@ -26,6 +26,8 @@ from jadfer_cli.results.parts import parts_folder
 from jadfer_cli.video import decode_check as audit
 from jadfer_cli.video import reader
 
+pytestmark = pytest.mark.slow  # starts processes or trains
+
 N = 40
 DETECTOR = ("--detector", "centerface")
 # injected into every process by PYTHONPATH: store a segment at each whole-frame detection

@@ -91,6 +91,7 @@ def test_an_error_in_the_consumer_stops_all_stages():
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_the_consumer_is_called_while_it_waits_and_may_stop_there():
     def slow():
         time.sleep(0.5)

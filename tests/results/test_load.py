@@ -22,6 +22,7 @@ def test_a_result_is_opened_with_its_metadata_and_rows(tmp_path):
     assert rows["expression"].tolist()[:4] == ["happiness"] * 3 + ["sadness"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "says"),
     [

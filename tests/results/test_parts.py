@@ -65,6 +65,7 @@ def names(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_and_says_where(tmp_path):
     out, whole = tmp_path / "new" / "c.parquet", tmp_path / "whole.parquet"
     make(whole, landmarks=True)
@@ -108,6 +109,7 @@ def test_kept_tracks_are_the_same_after_resuming(tmp_path):
     assert pd.read_parquet(out).attrs["jadfer"]["kept"]["faces"] == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch, overwrite):
     """The folder is copied before each rename, as a kill would leave it at that moment."""
@@ -148,6 +150,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
     assert ends == {0, 1, 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["cut", "flip", "gone", "text"])
 def test_a_damaged_part_and_all_later_ones_are_redone(tmp_path, harm):
     out = tmp_path / "c.parquet"

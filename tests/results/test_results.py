@@ -155,6 +155,7 @@ def test_keeping_tracks_renumbers_and_keeps_emptied_frames(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @given(
     ids=st.lists(st.lists(st.integers(0, 5), unique=True, max_size=4), min_size=1, max_size=8),
     kept=st.sets(st.integers(0, 5)),
@@ -278,6 +279,7 @@ def test_landmarks_of_an_earlier_result_are_removed_with_it(tmp_path):
     assert not landmark_path(out).exists()
 
 
+@pytest.mark.slow
 def test_sidecar_is_utf8_in_every_locale(tmp_path):
     import subprocess
     import sys

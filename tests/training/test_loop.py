@@ -47,6 +47,7 @@ def uninterrupted(request, tmp_path_factory):
     return options, *run(tmp_path_factory.mktemp("whole"), options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [2, 4, 7])  # an epoch has 4 steps
 def test_a_killed_run_that_resumes_equals_an_uninterrupted_one(tmp_path, uninterrupted, stop_after):
     options, whole, seen, steps = uninterrupted
@@ -81,6 +82,7 @@ OPTIONS_OF_0_4_1 = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_of_0_4_1_is_resumed_with_its_own_options_only(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, stop_after=6)
@@ -92,6 +94,7 @@ def test_a_run_of_0_4_1_is_resumed_with_its_own_options_only(tmp_path):
     assert len(steps) == 6 and len(seen) == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_options_but_a_trapezoid_may_grow(tmp_path):
     options = dataclasses.replace(OPTIONS, schedule="trapezoid", cooldown=1, epochs=1)
     run(tmp_path, options)
@@ -101,6 +104,7 @@ def test_a_run_is_not_resumed_with_other_options_but_a_trapezoid_may_grow(tmp_pa
         run(tmp_path, dataclasses.replace(options, lr=1e-4))
 
 
+@pytest.mark.slow
 def test_a_batch_larger_than_the_set_and_a_diverging_loss_are_refused(tmp_path):
     with pytest.raises(OptionError, match="fewer than one batch of 64"):
         run(tmp_path, dataclasses.replace(OPTIONS, batch_size=64))
@@ -108,6 +112,7 @@ def test_a_batch_larger_than_the_set_and_a_diverging_loss_are_refused(tmp_path):
         run(tmp_path, dataclasses.replace(OPTIONS, lr=1e30, stem_lr=1e30, warmup=0, epochs=9))
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_data(tmp_path):
     run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
     other = face_set(24)
@@ -154,6 +159,7 @@ def test_an_unreadable_picture_is_named_without_a_traceback(tmp_path):
     assert "Traceback" not in caught.value.message and "\n" not in caught.value.message
 
 
+@pytest.mark.slow
 def test_frozen_parts_stay_and_all_others_change(tmp_path):
     torch.manual_seed(OPTIONS.seed)
     before = Start().build(SMALL).state_dict()
@@ -201,6 +207,7 @@ def test_drop_path_drops_whole_faces_and_keeps_the_mean():
     assert torch.equal(layer.eval()(x), x)
 
 
+@pytest.mark.slow
 def test_a_teacher_is_the_mean_of_its_views(tmp_path):
     torch.manual_seed(0)
     network = Jadfer(SMALL).eval()
@@ -236,6 +243,7 @@ def test_a_teacher_is_the_mean_of_its_views(tmp_path):
     assert np.allclose(teacher.mixed_targets(faces, again, 1.0).targets, 0.125)
 
 
+@pytest.mark.slow
 def test_start_weights(tmp_path):
     network = Jadfer(SMALL)
     path = tmp_path / "mine.safetensors"

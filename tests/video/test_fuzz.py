@@ -25,6 +25,7 @@ def child():
         yield one
 
 
+@pytest.mark.slow
 def test_damaged_videos_give_frames_or_an_error(seeds, child, tmp_path):
     bad = []
     for number in range(2 * len(KINDS) * len(MUTATIONS)):
@@ -37,6 +38,7 @@ def test_damaged_videos_give_frames_or_an_error(seeds, child, tmp_path):
     assert not bad
 
 
+@pytest.mark.slow
 def test_the_child_reports_what_happened(seeds, child, tmp_path):
     """The child itself: an intact file, a missing one, a child that hangs, one that crashes."""
     path = tmp_path / "intact.mp4"

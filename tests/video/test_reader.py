@@ -198,6 +198,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
 # --- from outside ---
 
 
+@pytest.mark.slow
 def test_nothing_reaches_stderr_and_nothing_is_imported_early(tmp_path: Path) -> None:
     path = media.make_video(tmp_path / "clip.mp4", FRAMES, gop=10)
     hurt = damage_packet(path, tmp_path / "hurt.mp4", 10, np.random.default_rng(3).bytes(4000))

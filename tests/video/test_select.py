@@ -141,6 +141,7 @@ def test_the_exact_time_of_a_frame_finds_it_among_rounded_stamps(
         assert segment(infos[name], k * 1001 / 30000, (k + 1) * 1001 / 30000) == [k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, _ in CONTAINERS])
 @given(data=st.data())
 def test_adjacent_segments_neither_share_nor_omit_a_frame(

@@ -108,6 +108,7 @@ def test_dropping_is_drawn_for_each_sample():
     assert 60 < int(dropped.sum()) < 140  # 100 expected, standard deviation 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("branches", BRANCHES)
 def test_every_parameter_gets_a_gradient(branches):
     torch.manual_seed(0)
@@ -122,6 +123,7 @@ def test_every_parameter_gets_a_gradient(branches):
     assert [n for n in without if "key_value.bias" not in n] == []
 
 
+@pytest.mark.slow
 def test_shapes_and_size_are_those_of_the_design():
     network = Jadfer(JadferConfig()).eval()
     with torch.inference_mode():
@@ -232,6 +234,7 @@ def test_the_public_stem_is_the_public_network(shared):
     assert cosine.min() > 0.9999
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["torch", "onnxruntime"])
 @pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
 def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, engine):
@@ -268,6 +271,7 @@ def test_the_predictor_equals_the_plain_network(tmp_path, monkeypatch, stem, eng
     assert after == 0 if stem == "mobilefacenet" else 0 < after < before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["mobilefacenet", "ir50"])
 def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monkeypatch, stem):
     """Half precision as on CUDA, tested on the CPU, where PyTorch has the same operations."""

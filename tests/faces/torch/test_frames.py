@@ -48,6 +48,7 @@ def frames(six_faces):
     return [six_faces, noise, bars]
 
 
+@pytest.mark.slow
 def test_crops_equal_those_of_opencv(frames):
     marks = [np.array(FACES), np.empty((0, 5, 2)), np.array(FACES[::-2])]
     made = DeviceFrames(frames, "cpu").crops(marks, 112)
@@ -93,6 +94,7 @@ def test_a_crop_at_its_own_size_is_the_image_and_the_border_is_repeated():
     assert (crops.rgb[0, :, :50] == 90).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "longer", "fixed"),
     [
@@ -134,6 +136,7 @@ def demo_frames(root):
         return [frame.image_rgb for frame in reader]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

@@ -46,6 +46,7 @@ def both(name, picture):
     assert near is not None and all(len(faces) for faces in near)
 
 
+@pytest.mark.slow
 def test_centerface_gives_the_same_faces(home, six_faces):
     both("centerface", six_faces)
 
@@ -112,6 +113,7 @@ class LargestTotal(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 def test_values_are_freed_as_soon_as_no_later_node_needs_them():
     graph = TorchGraph(onnx.load(str(weights_path()))).eval()
     with torch.inference_mode(), LargestTotal() as memory:
