@@ -25,7 +25,7 @@ class IfExists(StrEnum):
     OVERWRITE = "overwrite"  # replace it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class VideoOptions:
     """Which frames of a video are analysed.
 
@@ -54,7 +54,7 @@ class VideoOptions:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FaceOptions:
     """How faces are found, tracked and filtered.
 
@@ -99,7 +99,7 @@ class FaceOptions:
             raise OptionError(f"--track-gap must be zero or more seconds, not {self.track_gap_s}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which network scores the faces, and where it runs.
 
@@ -132,7 +132,7 @@ class ModelOptions:
             raise OptionError(f"--threads must be at least 1, not {self.threads}.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AnnotateOptions:
     """All options of one annotation: what to read, which faces, which network.
 
@@ -151,7 +151,7 @@ class AnnotateOptions:
     relative_paths: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class OverlayOptions:
     """What `jadfer overlay` draws over a video.
 

@@ -262,7 +262,7 @@ def test_a_result_and_its_sidecar_are_never_replaced(tmp_path):
 
 
 EXCLAIM = """
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 
 
 def write(event_sets, out):

@@ -11,7 +11,7 @@ import pkgutil
 from itertools import groupby
 from pathlib import Path
 
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.errors import OptionError
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.export.tiers import subject_name
 from jadfer_cli.analysis.tabular import write_table
 

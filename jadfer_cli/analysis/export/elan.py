@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pympi.Elan import Eaf, to_adocument
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.export.tiers import tiers
 from jadfer_cli.common import atomic_write
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jadfer_cli.analysis.export import is_folder
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.tabular import check_target
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.paths import below_inputs

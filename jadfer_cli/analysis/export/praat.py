@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pympi.Praat import TextGrid
 
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.export.tiers import end_ms, tiers
 from jadfer_cli.common import atomic_write
 

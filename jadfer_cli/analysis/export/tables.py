@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jadfer_cli.analysis.export.exporter import Exporter
+from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.tabular import table_endings, write_table
 
 if TYPE_CHECKING:

@@ -83,25 +83,57 @@ def annotate(
     """Annotate videos."""
     with errors_as_exit_codes(debug=debug, log_json=log_json):
         options = AnnotateOptions(
-            VideoOptions(every, fps, start, end),
-            FaceOptions(detector, detection_size, detection_threshold, redetect, min_face,
-                        max_faces, tracker, track_gap),
-            ModelOptions(model, device, precision, batch_size, threads, engine),
-            landmarks, relative_paths,
+            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
+            faces=FaceOptions(
+                detector=detector, detection_size=detection_size, redetect_s=redetect,
+                detection_threshold=detection_threshold, min_face_px=min_face,
+                max_faces=max_faces, tracker=tracker, track_gap_s=track_gap,
+            ),
+            model=ModelOptions(
+                model=model, device=device, precision=precision, batch_size=batch_size,
+                threads=threads, engine=engine,
+            ),
+            landmarks=landmarks, relative_paths=relative_paths,
         )  # fmt: skip
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         tasks, is_batch = _plan(inputs, out, shard, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
-        from jadfer_cli.cli import run_annotate as run
+        batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
+        _start(tasks, out, options, if_exists, batch, dry_run, quiet, log_json)
 
-        if dry_run:
-            run.show_plan(tasks)
-        elif is_batch or on_ray:
-            batch = (jobs, stall, on_ray, ray_address)
-            run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
-        else:
-            with reporter(stderr_console(), tasks[0].video, quiet=quiet, log_json=log_json) as to:
-                run.annotate_one(tasks[0].video, tasks[0].target, options, to, if_exists)
+
+def _start(
+    tasks: list[Task],
+    out: str,
+    options: AnnotateOptions,
+    if_exists: IfExists,
+    batch: tuple[int | None, float, bool, str | None] | None,
+    dry_run: bool,
+    quiet: bool,
+    log_json: bool,
+) -> None:
+    """Prints the plan, runs a batch, or annotates one video.
+
+    Args:
+        tasks: The videos with their results.
+        out: As given by the user.
+        options: Of every video.
+        if_exists: What to do about existing results.
+        batch: Jobs, longest stall in seconds, whether on Ray, and its address; None for one video.
+        dry_run: Only print the plan.
+        quiet: Print errors only.
+        log_json: Print JSON lines.
+    """
+    from jadfer_cli.cli import run_annotate as run
+
+    if dry_run:
+        run.show_plan(tasks)
+    elif batch is not None:
+        run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
+    else:
+        (video, target), console = (tasks[0].video, tasks[0].target), stderr_console()
+        with reporter(console, video, quiet=quiet, log_json=log_json) as report:
+            run.annotate_one(video, target, options, report, if_exists)
 
 
 def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:

@@ -22,7 +22,7 @@ from jadfer_cli.errors import OptionError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
-    from jadfer_cli.analysis.export.exporter import Exporter
+    from jadfer_cli.analysis.export.base import Exporter
     from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL

@@ -83,7 +83,9 @@ def overlay(
 ) -> None:
     """Draw a result over its video."""
     with errors_as_exit_codes(debug=debug):
-        options = OverlayOptions(blur, boxes, labels, unusable, crf, force)
+        options = OverlayOptions(
+            blur=blur, boxes=boxes, labels=labels, unusable=unusable, crf=crf, force=force
+        )
         _check_order(video, result)
         from jadfer_cli.analysis import tabular
         from jadfer_cli.common import require_opencv
