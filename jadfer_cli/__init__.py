@@ -136,7 +136,9 @@ def iter_annotate(
         JadferError: As for `annotate`; OptionError with `max_faces`.
     """
     from jadfer_cli.pipeline.annotator import Annotator
+    from jadfer_cli.pipeline.tables import refuse_max_faces
 
+    refuse_max_faces(options or AnnotateOptions())
     yield from Annotator(options).iter_annotate(path)
 
 

@@ -171,3 +171,13 @@ def test_what_cannot_be_read_is_a_result_error(tmp_path):
         with pytest.raises(jadfer_cli.ResultError, match=message) as caught:
             jadfer_cli.read(tmp_path / name)
         assert name in caught.value.message and caught.value.hint
+
+
+def test_max_faces_is_refused_before_the_networks_are_loaded(monkeypatch):
+    def load(*_: object) -> None:
+        raise AssertionError("networks were loaded")
+
+    monkeypatch.setattr("jadfer_cli.pipeline.annotator.Annotator", load)
+    limited = jadfer_cli.AnnotateOptions(faces=jadfer_cli.FaceOptions(max_faces=1))
+    with pytest.raises(jadfer_cli.OptionError, match="max_faces"):
+        next(jadfer_cli.iter_annotate("clip.mp4", limited))

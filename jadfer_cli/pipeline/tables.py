@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from jadfer_cli.errors import OptionError
+from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
 from jadfer_cli.pipeline.networks import Networks
@@ -81,15 +82,24 @@ def iterate_tables(source: Source, networks: Networks) -> Generator[pd.DataFrame
     Raises:
         OptionError: `max_faces` is set.
     """
-    if networks.options.faces.max_faces is not None:
-        raise OptionError(
-            "max_faces needs the whole video before it can choose.",
-            "Use annotate(), or drop tracks afterwards.",
-        )
+    refuse_max_faces(networks.options)
     output = TableOutput(source, networks)
     with closing(annotate_video(source, networks, output, RunState())) as tables:
         for table in tables:
             yield _to_pandas([table])
+
+
+def refuse_max_faces(options: AnnotateOptions) -> None:
+    """Checks options for `iterate_tables`, before the networks are loaded.
+
+    Raises:
+        OptionError: `max_faces` is set.
+    """
+    if options.faces.max_faces is not None:
+        raise OptionError(
+            "max_faces needs the whole video before it can choose.",
+            "Use annotate(), or drop tracks afterwards.",
+        )
 
 
 def _to_pandas(tables: list[pa.Table]) -> pd.DataFrame:
