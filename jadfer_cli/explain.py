@@ -10,9 +10,8 @@ from jadfer_cli.common import explain_os_errors
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.runtime import gpu_memory_exhausted
 
-_NOT_WRITABLE = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS,
-)  # fmt: skip
+# A file that is only read can cause none of these.
+_NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # How PyTorch, ONNX Runtime and the shared memory of worker processes report exhausted memory.
 _NO_MEMORY = (
     "out of memory", "can't allocate memory", "Failed to allocate memory", "bad allocation",
@@ -50,6 +49,11 @@ def explain(
                 raise error
         except OutputError as explained:
             return explained
+    if isinstance(error, PermissionError):
+        return JadferError(
+            f"{error.filename or 'A file'} cannot be accessed: permission denied.",
+            "Check who may read and write there.",
+        )
     return JadferError(
         f"Something unexpected went wrong: {type(error).__name__}: {error}",
         f"This is a bug in jadfer; {report} and report what it prints.",

@@ -131,6 +131,7 @@ def test_a_single_image(annotator, frames):
         ([], {"fps": 25}, "no frames"),
         (np.zeros((2, 64, 64), np.uint8), {"fps": 25}, r"uint8 \(height, width, 3\)"),
         (np.zeros((2, 64, 64, 3)), {"fps": 25}, "not float64"),
+        (["a.png"], {"fps": 25}, "must be a NumPy array.* not str"),
         ([np.zeros((64, 64, 3), np.uint8), np.zeros((64, 65, 3), np.uint8)], {"fps": 25}, "shape"),
         (np.zeros((2, 64, 64, 3), np.uint8), {}, "either fps or times_s"),
         (np.zeros((2, 64, 64, 3), np.uint8), {"fps": 5, "times_s": [0, 1]}, "either fps or"),
@@ -181,3 +182,12 @@ def test_max_faces_is_refused_before_the_networks_are_loaded(monkeypatch):
     limited = jadfer_cli.AnnotateOptions(faces=jadfer_cli.FaceOptions(max_faces=1))
     with pytest.raises(jadfer_cli.OptionError, match="max_faces"):
         next(jadfer_cli.iter_annotate("clip.mp4", limited))
+
+
+@pytest.mark.slow
+def test_only_videos_go_to_files_that_are_parquet(annotator, short_clip, tmp_path):
+    with pytest.raises(jadfer_cli.OptionError, match=r"does not end in \.parquet"):
+        annotator.annotate_to(short_clip, tmp_path / "x.csv")
+    with pytest.raises(ValueError, match="nonsense"):
+        annotator.annotate_to(short_clip, tmp_path / "x.parquet", if_exists="nonsense")
+    assert not list(tmp_path.iterdir())

@@ -97,7 +97,10 @@ def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
     group = [result.metadata for result in results]
 
     def cite(bibtex: str) -> str:
-        works.setdefault(bibliography.key_of(bibtex), bibtex)
+        known = works.setdefault(bibliography.key_of(bibtex), bibtex)
+        if known.split() != bibtex.split():  # a name of its own, so that neither work is lost
+            key = bibliography.key_of(bibtex)
+            works.setdefault(f"{key}-2", bibtex.replace(key, f"{key}-2", 1))
         return bibliography.cited(bibtex)
 
     return " ".join(

@@ -136,6 +136,10 @@ def annotate_one(
     from jadfer_cli.pipeline.annotator import Annotator
 
     annotator = Annotator(options)
+    if if_exists == IfExists.SKIP and target.exists():  # kept, or refused by an error
+        annotator.annotate_to(source, target, if_exists=if_exists)
+        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
+        return
     for warning in annotator.networks.warnings:
         report.note(warning, kind="warning")
     if annotator.networks.hint:
@@ -152,7 +156,7 @@ def annotate_one(
     metadata = annotator.annotate_to(
         source, target, if_exists=if_exists, progress=progress, note=note
     )
-    if metadata is None:
+    if metadata is None:  # another run has written it meanwhile
         report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
         return
     for warning in metadata["warnings"]:

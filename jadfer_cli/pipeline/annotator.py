@@ -113,7 +113,8 @@ class Annotator:
             frames_rgb: n arrays, uint8 (height, width, 3), RGB, all of the same size; or one
                 array (n, height, width, 3).
             fps: Frames per second, if they are evenly spaced.
-            times_s: Otherwise (n,), when each frame is shown, strictly ascending.
+            times_s: Otherwise (n,), when each frame is shown, strictly ascending. As for a video,
+                `time_s` of the rows counts from the first frame.
             name: The value of the column `video`.
 
         Returns:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.common import check_writable, clock
+from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
@@ -17,7 +18,7 @@ from jadfer_cli.pipeline.networks import Networks
 from jadfer_cli.pipeline.progress import OnProgress, Progress, ignore
 from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.resume import resume
-from jadfer_cli.pipeline.source import Source, open_video
+from jadfer_cli.pipeline.source import ArraySource, Source, open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import VideoInfo
 from jadfer_cli.results import settings
@@ -68,10 +69,17 @@ def annotate_to_file(
 
     Raises:
         VideoError: The video cannot be read.
-        OptionError: The result exists and must not be replaced.
+        OptionError: The result exists and must not be replaced, or is not named .parquet.
         BusyError: Another run is writing it.
         OutputError: It cannot be written, or the existing result has other settings.
     """
+    if_exists = IfExists(if_exists)
+    if out.suffix != ".parquet":
+        raise OptionError(f"{out} does not end in .parquet.", "Results are Parquet files.")
+    if isinstance(video, ArraySource):
+        raise OptionError(
+            "Frames in memory cannot be annotated into a file.", "Use annotate_frames."
+        )
     if if_exists == IfExists.SKIP and out.exists():
         path = video.info.path if isinstance(video, Source) else _path_of(video)
         settings.keep(out, path, networks.metadata())

@@ -115,7 +115,8 @@ def open_arrays(
 
     Args:
         images_rgb: n frames, uint8 (height, width, 3), RGB, all of the same size.
-        times_s: (n,), when each is shown, strictly ascending; the first becomes 0.
+        times_s: (n,), when each is shown, strictly ascending. In the rows the first becomes 0; it
+            is kept as `start_offset_s` in the metadata.
         options: Which frames to select.
         name: The value of the column `video`.
         last_s: How long the last frame is shown; None for the median of the others.
@@ -154,6 +155,12 @@ def _check_arrays(images_rgb: Sequence[ImageArray], times: npt.NDArray[np.float6
     if not len(images_rgb):
         raise OptionError("There are no frames to annotate.", "Pass at least one array.")
     for i, image in enumerate(images_rgb):
+        if not isinstance(image, np.ndarray):
+            raise OptionError(
+                f"Frame {i} must be a NumPy array, uint8 (height, width, 3), RGB, not "
+                f"{type(image).__name__}.",
+                "To annotate a file, use annotate() with its path.",
+            )
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise OptionError(
                 f"Frame {i} must be uint8 (height, width, 3), RGB, not {image.dtype} {image.shape}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import networks
@@ -23,9 +23,14 @@ def defaults(recipe: str = recipes.DEFAULT, *, fine_tuning: bool = False) -> Tra
 
     Raises:
         OptionError: There is no such recipe.
+        ValueError: One of its own options has the name of an option of every recipe.
     """
     parts = recipes.load(recipe)
     changed = {**parts.defaults, **(parts.fine_tuning if fine_tuning else {})}
+    taken = {f.name for f in dataclasses.fields(TrainOptions)}
+    clash = taken & {f.name for f in dataclasses.fields(parts.options)}
+    if clash:
+        raise ValueError(f"recipe {recipe}: options of every recipe are named {sorted(clash)}")
     network = networks.load(parts.architecture).config()
     return TrainOptions(recipe=recipe, network=network, own=parts.options(), **changed)
 
@@ -76,7 +81,18 @@ def from_table(table: Mapping[str, Any], base: TrainOptions | None = None) -> Tr
 
 def _unknown(recipe: str, key: str, known: Mapping[str, Any], prefix: str = "") -> OptionError:
     names = ", ".join(prefix + name for name in known)
-    return OptionError(f"The recipe {recipe} has no {prefix}{key}.", f"It has: {names}.")
+    return OptionError(
+        f"The recipe {recipe} has no option {prefix}{key}.",
+        f"Remove it, or use the recipe that it belongs to. {recipe} has: {names}.",
+    )
+
+
+def _type_of(options: Any, key: str) -> type:
+    """The type of an option whose value is None, from its annotation such as `float | None`."""
+    hint = get_type_hints(type(options))[key]
+    (kind,) = (kind for kind in get_args(hint) if kind is not type(None))
+    plain: type = get_origin(kind) or kind
+    return plain
 
 
 def _replaced(options: Any, changes: Mapping[str, Any], recipe: str, prefix: str = "") -> Any:
@@ -89,9 +105,9 @@ def _replaced(options: Any, changes: Mapping[str, Any], recipe: str, prefix: str
         current = known[key]
         if isinstance(current, tuple) and isinstance(value, list):
             value = tuple(value)
-        if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        expected = _type_of(options, key) if current is None else type(current)
+        if expected is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
-        expected = int if current is None else type(current)
         if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
             raise OptionError(f"{prefix}{key} must be of type {expected.__name__}, not {value!r}.")
         good[key] = value

@@ -1,5 +1,6 @@
 """Files for ELAN, Praat, BORIS and BIDS: read back, and checked against the rules of the format."""
 
+import dataclasses
 import json
 import re
 import xml.etree.ElementTree as etree
@@ -316,3 +317,10 @@ def test_every_format_has_a_help_text_and_its_own_name():
         help_of["format_name"] == f"{export.format_help()}."
         and help_of["out"] == export.suffix_help()
     )
+
+
+def test_two_formats_cannot_claim_one_suffix(monkeypatch):
+    csv = export.EXPORTERS["csv"]
+    monkeypatch.setitem(export.EXPORTERS, "mine", dataclasses.replace(csv, name="mine"))
+    with pytest.raises(ValueError, match=r"csv and mine both claim \.csv"):
+        export.exporter_for(Path("x.csv"))

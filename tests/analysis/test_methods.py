@@ -172,6 +172,15 @@ def test_network_and_detector_are_named_as_the_metadata_say(tmp_path):
     assert "of the architecture ExNet (a test of this program). It was trained" in text
 
 
+def test_two_works_under_one_key_are_both_listed(tmp_path):
+    network = {"title": "ExNet", "source": "a test", "citation": BIBTEX}
+    other = BIBTEX.replace("A Title", "Another Title").replace("2031}", "2032}")
+    detector = {"name": "x", "kind": "y", "sha256": "9" * 64, "title": "Box", "citation": other}
+    metadata = {"model": model(network=network), "detector": detector}
+    found = describe([opened(tmp_path, metadata=metadata)])
+    assert sorted(key for key in keys(found) if "Dou" in key) == ["Dou2031", "Dou2031-2"]
+
+
 def test_describing_the_network_does_not_change_what_results_are_compared_by(tmp_path):
     plain = opened(tmp_path, "a", metadata={"model": model()})
     described = opened(tmp_path, "b", metadata={"model": model(architecture="jadfer", network={})})

@@ -76,6 +76,7 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     # the result of a single video is kept too
     alone = jadfer("annotate", short_clip, "-o", single, "--skip-existing")
     assert alone.returncode == 0 and "is kept" in alone.stderr
+    assert "annotating" not in alone.stderr and "CenterFace" not in alone.stderr
 
 
 def processes(mark):

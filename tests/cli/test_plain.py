@@ -81,7 +81,7 @@ def test_it_resumes(here, trained, tmp_path):
     other = here("train", "--out", out, "--set", "network.dropout=0.5", "--threads", "1")
     assert other.exit_code == 2 and "belongs to a run with other options" in other.stderr
     wrong = here("train", "--out", out, "--variety", "none")
-    assert wrong.exit_code == 2 and "The recipe plain has no variety" in wrong.stderr
+    assert wrong.exit_code == 2 and "The recipe plain has no option variety" in wrong.stderr
 
 
 def test_it_starts_from_the_stem_of_the_shipped_model(here, trained, tmp_path):

@@ -250,7 +250,7 @@ def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
          "--recipe must be one of"),
         (("train", "--out", "r", "--set", "epochs"), 2, "--set epochs is not KEY=VALUE"),
         (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--set", "pace=1"), 2,
-         "The recipe jadfer has no pace"),
+         "The recipe jadfer has no option pace"),
         (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--start", "my.pt"), 1,
          "no file my.pt"),
         (("train", "--out", "r", "--dataset", "folder", "--data", ".", "--class", "happy"), 2,

@@ -329,8 +329,8 @@ def test_options_survive_toml(tmp_path):
 @pytest.mark.parametrize(
     "table, message",
     [
-        ({"lerning_rate": 1}, "The recipe jadfer has no lerning_rate"),
-        ({"network": {"depth": 1}}, r"The recipe jadfer has no network\.depth"),
+        ({"lerning_rate": 1}, "The recipe jadfer has no option lerning_rate"),
+        ({"network": {"depth": 1}}, r"The recipe jadfer has no option network\.depth"),
         ({"network": 3}, "network must be a table"),
         ({"epochs": "many"}, "epochs must be of type int, not 'many'"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),

@@ -173,7 +173,7 @@ def test_a_recipes_own_options_stand_beside_the_shared_ones(made):
     table = as_table(defaults("made"))
     assert (table["recipe"], table["consistency"]) == ("made", 0.5) and "variety" not in table
     assert from_table({"recipe": "made", "consistency": 2}).own.consistency == 2.0
-    with pytest.raises(OptionError, match="The recipe made has no variety"):
+    with pytest.raises(OptionError, match="The recipe made has no option variety"):
         from_table({"recipe": "made", "variety": "none"})
     for name in recipes.names():
         shared = {f.name for f in dataclasses.fields(defaults(name))}
@@ -205,3 +205,32 @@ def test_a_file_of_an_unknown_architecture_is_refused(made, tmp_path, monkeypatc
     assert "This version of jadfer has" in caught.value.hint
     with pytest.raises(ModelError, match="no network architecture named made"):
         networks.load("made")
+
+
+def test_an_option_without_a_default_value_keeps_its_annotated_type(made):
+    @dataclasses.dataclass(frozen=True)
+    class WithNone:
+        tau: float | None = None
+
+    base = dataclasses.replace(defaults("made"), own=WithNone())
+    assert from_table({"tau": 0.5}, base).own.tau == 0.5
+    with pytest.raises(OptionError, match="tau must be of type float, not 'much'"):
+        from_table({"tau": "much"}, base)
+
+
+def test_an_own_option_cannot_hide_a_shared_one(made, monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Hiding:
+        lr: float = 3.0
+
+    monkeypatch.setattr(made, "RECIPE", dataclasses.replace(made.RECIPE, options=Hiding))
+    with pytest.raises(ValueError, match=r"options of every recipe are named \['lr'\]"):
+        defaults("made")
+
+
+def test_an_annotated_record_is_read_as_well(made):
+    file = next(file for file in networks.source_files() if file.name == "made.py")
+    text = file.read_text()
+    assert text.count("\nNETWORK = ") == 1
+    file.write_text(text.replace("\nNETWORK = ", "\nNETWORK: NetworkKind = "))
+    assert networks.facts("made")["title"] == "Made-up"

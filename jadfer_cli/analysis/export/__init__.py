@@ -52,12 +52,7 @@ def exporter_for(out: Path) -> Exporter:
             f"-o {out} is a folder, so the format of its files is unknown.",
             f"Add --format and one of {', '.join(EXPORTERS)}.",
         )
-    by_suffix = {
-        suffix: exporter
-        for exporter in EXPORTERS.values()
-        if exporter.chosen_by_suffix
-        for suffix in exporter.suffixes
-    }
+    by_suffix = _by_suffix()
     if out.suffix not in by_suffix:
         others = [name for name, each in EXPORTERS.items() if not each.chosen_by_suffix]
         raise OptionError(
@@ -65,6 +60,21 @@ def exporter_for(out: Path) -> Exporter:
             f"Known are {', '.join(by_suffix)}; other formats by --format {' or '.join(others)}.",
         )
     return by_suffix[out.suffix]
+
+
+def _by_suffix() -> dict[str, Exporter]:
+    """The exporters that a suffix chooses.
+
+    Raises:
+        ValueError: Two exporters claim the same suffix.
+    """
+    chosen: dict[str, Exporter] = {}
+    for exporter in EXPORTERS.values():
+        for suffix in exporter.suffixes if exporter.chosen_by_suffix else ():
+            if suffix in chosen:
+                raise ValueError(f"{chosen[suffix].name} and {exporter.name} both claim {suffix}")
+            chosen[suffix] = exporter
+    return chosen
 
 
 def is_folder(out: Path) -> bool:

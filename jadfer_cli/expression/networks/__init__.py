@@ -55,11 +55,10 @@ def facts(name: str) -> dict[str, str]:
     spec = importlib.util.find_spec(f"{__name__}.{name}")
     assert spec is not None and spec.origin is not None  # `names` has found the file
     for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
-        if (
-            isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Call)
-            and ast.unparse(node.targets[0]) == "NETWORK"
-        ):
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if ast.unparse(target) == "NETWORK":
             values = {keyword.arg: keyword.value for keyword in node.value.keywords}
             return {fact: ast.literal_eval(values[fact]) for fact in _FACTS}
     raise ModelError(f"{spec.origin} has no NETWORK record: a bug in jadfer.")
