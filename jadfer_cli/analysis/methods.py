@@ -100,7 +100,7 @@ def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
         known = works.setdefault(bibliography.key_of(bibtex), bibtex)
         if known.split() != bibtex.split():  # a name of its own, so that neither work is lost
             key = bibliography.key_of(bibtex)
-            works.setdefault(f"{key}-2", bibtex.replace(key, f"{key}-2", 1))
+            works.setdefault(f"{key}b", bibtex.replace(key, f"{key}b", 1))
         return bibliography.cited(bibtex)
 
     return " ".join(

@@ -74,12 +74,7 @@ def annotate_to_file(
         OutputError: It cannot be written, or the existing result has other settings.
     """
     if_exists = IfExists(if_exists)
-    if out.suffix != ".parquet":
-        raise OptionError(f"{out} does not end in .parquet.", "Results are Parquet files.")
-    if isinstance(video, ArraySource):
-        raise OptionError(
-            "Frames in memory cannot be annotated into a file.", "Use annotate_frames."
-        )
+    _check_request(video, out)
     if if_exists == IfExists.SKIP and out.exists():
         path = video.info.path if isinstance(video, Source) else _path_of(video)
         settings.keep(out, path, networks.metadata())
@@ -105,6 +100,14 @@ def annotate_to_file(
             )  # fmt: skip
             sink.commit(metadata, source.indices)
     return metadata
+
+
+def _check_request(video: str | os.PathLike[str] | VideoInfo | Source, out: Path) -> None:
+    """Refuses what Python callers may ask for and the command line does not pass on."""
+    if out.suffix != ".parquet":
+        raise OptionError(f"{out} does not end in .parquet.", "Results are Parquet files.")
+    if isinstance(video, ArraySource):
+        raise OptionError("Frames in memory cannot go to a file.", "Use annotate_frames.")
 
 
 def _resume(

@@ -108,8 +108,7 @@ class Parts:
     Attributes:
         folder: Where they lie. Other temporary files of the result belong here, too.
         n: Number of parts read back or added so far.
-        end: Source index of the frame after them; 0 before the first.
-        end_s: Time of that frame, seconds.
+        end_s: Time of the frame after them, seconds; 0 before the first.
         discarded: Names of the settings for which existing parts were discarded.
 
     Raises:
@@ -119,7 +118,7 @@ class Parts:
 
     def __init__(self, out: Path, key: Mapping[str, Any] | None) -> None:
         self.out, self.folder = out, parts_folder(out)
-        self.n, self.end, self.end_s = 0, 0, 0.0
+        self.n, self.end_s = 0, 0.0
         self.discarded: list[str] = []
         with explain_os_errors(out):
             self._lock = ResultLock(out)
@@ -147,9 +146,9 @@ class Parts:
 
         All later parts are removed.
         """
-        self.n, self.end, self.end_s = 0, 0, 0.0
+        self.n, self.end_s = 0, 0.0
         while (part := _read(self._path(self.n))) is not None and part.facts.number == self.n:
-            self.n, self.end, self.end_s = self.n + 1, part.facts.end, part.facts.end_s
+            self.n, self.end_s = self.n + 1, part.facts.end_s
             yield part
         self._remove_from(self.n)
 
@@ -186,11 +185,11 @@ class Parts:
             )  # fmt: skip
             # may be left of a longer run that this one did not resume
             self._path(self.n + 1).unlink(missing_ok=True)
-        self.n, self.end, self.end_s = self.n + 1, facts.end, facts.end_s
+        self.n, self.end_s = self.n + 1, facts.end_s
 
     def start_over(self) -> None:
         """Remove all parts; the key stays."""
-        self.n, self.end, self.end_s = 0, 0, 0.0
+        self.n, self.end_s = 0, 0.0
         with explain_os_errors(self.out):
             self._remove_from(0)
 

@@ -52,15 +52,12 @@ def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
     """Keep the rows of some tracks and renumber these.
 
     Args:
-        rows: Of a result or a landmark file; all rows of each frame.
+        rows: All rows of each frame of a result.
         keep: Track ids to keep, each with its new id; the order of ids must not change.
 
     Returns:
         The rows kept; a frame that loses all its faces has one row without a face.
     """
-    if "face_detected" not in rows:  # a landmark file has no rows without a face
-        rows = rows[rows["track_id"].isin(list(keep))]
-        return rows.assign(track_id=rows["track_id"].map(keep).astype("int32"))
     kept = rows["track_id"].isin(list(keep)).fillna(False).astype(bool)
     n_faces = kept.groupby(rows["frame"]).transform("sum")
     first = ~rows["frame"].duplicated()

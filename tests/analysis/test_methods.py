@@ -178,7 +178,7 @@ def test_two_works_under_one_key_are_both_listed(tmp_path):
     detector = {"name": "x", "kind": "y", "sha256": "9" * 64, "title": "Box", "citation": other}
     metadata = {"model": model(network=network), "detector": detector}
     found = describe([opened(tmp_path, metadata=metadata)])
-    assert sorted(key for key in keys(found) if "Dou" in key) == ["Dou2031", "Dou2031-2"]
+    assert sorted(key for key in keys(found) if "Dou" in key) == ["Dou2031", "Dou2031b"]
 
 
 def test_describing_the_network_does_not_change_what_results_are_compared_by(tmp_path):
