@@ -41,7 +41,8 @@ class DetectorKind:
         load_in_torch: Loads it onto a PyTorch device; the network then also takes tensors. None
             if the kind runs on the CPU only.
         weights: Finds the weights that were installed with jadfer, and raises ModelError if they
-            are missing; None if the weights are an InsightFace pack or the user's file.
+            are missing. None is for SCRFD, whose weights are an InsightFace pack or the user's
+            file; any other kind needs it, because `--detector` selects it by its name.
     """
 
     name: str
