@@ -45,11 +45,14 @@ def parse_seconds(text: str) -> float:
     """Return the seconds that "90", "1:30" or "0:01:30.5" stand for.
 
     Raises:
-        ValueError: The text has none of these forms.
+        ValueError: The text has none of these forms, such as "1:90".
     """
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = 60 * seconds + float(part)
+    first, *others = (float(part) for part in text.split(":"))
+    if not all(0 <= part < 60 for part in others) or len(others) > 2:
+        raise ValueError(f"{text} is not a time: minutes and seconds go from 0 to 59.")
+    seconds = first
+    for part in others:
+        seconds = 60 * seconds + part
     return seconds
 
 

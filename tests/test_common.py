@@ -37,6 +37,9 @@ def test_parsed_seconds():
     assert [common.parse_seconds(text) for text in texts] == [90.0, 90.0, 90.5]
     with pytest.raises(ValueError, match="abc"):
         common.parse_seconds("1:abc")
+    for text in ("1:90", "1:60:00", "1:-5", "0:1:2:3"):
+        with pytest.raises(ValueError, match="from 0 to 59"):
+            common.parse_seconds(text)
 
 
 def test_a_hash_stops_on_request(tmp_path):
