@@ -32,7 +32,7 @@ class Event:
     Attributes:
         track_id: The face.
         expression: The label that it shows.
-        onset_s: Begin of the first frame.
+        onset_s: Start of the first frame.
         apex_s: Begin of the frame with the highest probability; if several are equal, of the first.
         offset_s: End of the last frame, that is, of the time for which it stands.
         duration_s: Time from onset to offset.

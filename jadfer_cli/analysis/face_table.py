@@ -21,7 +21,7 @@ class FaceTable:
     Attributes:
         track: int64 (n,), track IDs.
         position: int64 (n,), position of the face's frame in the list of analysed frames.
-        start_s: float64 (n,), begin of the time that the face's frame stands for.
+        start_s: float64 (n,), start of the time that the face's frame represents.
         end_s: float64 (n,), end of that time.
         usable: bool (n,).
         expression: int64 (n,), index of the label with the highest probability.
@@ -41,7 +41,7 @@ class FaceTable:
 
     @property
     def span_s(self) -> Floats:
-        """How long each face's frame stands for, in seconds, float64 (n,)."""
+        """How much time each face's frame represents, in seconds, float64 (n,)."""
         return self.end_s - self.start_s
 
     def take(self, which: slice | Bools) -> FaceTable:
@@ -64,7 +64,7 @@ class Annotated:
     Attributes:
         video: The video's name in the rows.
         labels: The model's K labels.
-        frame_start_s: float64 (F,), begin of the time that each analysed frame stands for.
+        frame_start_s: float64 (F,), start of the time that each analysed frame represents.
         frame_end_s: float64 (F,), end of that time.
         faces: All faces.
     """

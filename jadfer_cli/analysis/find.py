@@ -51,7 +51,7 @@ class FoundResults:
 
     Attributes:
         results: In the order of the inputs, each once; those of a folder sorted by name.
-        skipped: All other Parquet files met, except landmarks.
+        skipped: All other Parquet files found, except landmarks.
         root: The deepest folder that holds all inputs.
     """
 
@@ -164,7 +164,7 @@ def _open(path: Path) -> Result | SkippedFile:
 
 
 def _is_by_product(file: SkippedFile, strict: bool) -> bool:
-    """Whether jadfer wrote this file beside results, so that a shell's *.parquet includes it."""
+    """Return whether jadfer wrote it next to results, where a shell's *.parquet matches it."""
     if file.reason is SkipReason.COLLECTED:
         return not strict
     return TABLE_KEY in _attrs(file.path)

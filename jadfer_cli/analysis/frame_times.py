@@ -1,7 +1,7 @@
-"""How long each analysed frame stands for, and which frames follow one another.
+"""How much time each analysed frame represents, and which frames follow one another.
 
 The `duration_s` of a row is how long the source shows its frame. If only some frames were
-analysed (--every, --fps), a frame stands for the time until the next analysed one.
+analysed (--every, --fps), a frame represents the time until the next analysed one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def frame_spans(rows: pd.DataFrame, metadata: Mapping[str, Any]) -> pd.DataFrame:
-    """Return the analysed frames, each once, with the time that each stands for.
+    """Return the analysed frames, each once, with the time that each represents.
 
     A frame lasts until the next analysed frame begins. The last one lasts as long as the source
     shows it; if frames were skipped, as long as the median of the others, but not beyond the end

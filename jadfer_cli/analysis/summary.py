@@ -1,6 +1,6 @@
 """Summarise results: one row per video and track, with how long it was seen and what it showed.
 
-Every frame is weighted by the time w that it stands for (see frame_times). Over the faces that
+Every frame is weighted by the time w that it represents (see frame_times). Over the faces that
 count (the usable ones, or all), with V1 = sum(w) and V2 = sum(w^2):
 
     mean = sum(w p) / V1
@@ -35,7 +35,7 @@ class Summary:
         track_id: None for a whole video, or if there is no face at all.
         labels: The model's K labels.
         tracks: Number of tracks.
-        first_seen_s: Begin of the first frame with a face; None without one.
+        first_seen_s: Start of the first frame with a face; None without one.
         last_seen_s: End of the last frame with a face; None without one.
         seconds_seen: Time with a face. Time with several tracks counts once.
         frames: Number of analysed frames with a face.

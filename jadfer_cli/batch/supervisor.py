@@ -248,7 +248,7 @@ class Supervisor(ABC, Generic[W]):
             self._handle_end(task, kind, fields)
 
     def _handle_end(self, task: Task, kind: str, fields: dict[str, Any]) -> None:
-        """Records how a worker says that a video ended."""
+        """Records the outcome of a video as its worker reports it."""
         if kind == "busy":
             self._busy.append(task)
         elif kind == "failed":
@@ -309,7 +309,7 @@ class Supervisor(ABC, Generic[W]):
             self._stop_if_nothing_can_be_written()
 
     def _stop_if_nothing_can_be_written(self) -> None:
-        """Gives up on the remaining videos if, say, a full disk would fail them all."""
+        """Gives up on the remaining videos if all would fail, e.g. because the disk is full."""
         left = [*self._waiting, *self._busy]
         why = why_nothing_can_be_written(left)
         if why is not None:

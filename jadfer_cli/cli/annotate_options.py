@@ -94,7 +94,7 @@ MaxFacesOption = Annotated[
 ]
 TrackerOption = Annotated[str, _option(_FACES, f"Tracking method: {', '.join(TRACKERS)}.")]
 TrackGapOption = Annotated[
-    float, _option(_FACES, "Seconds for which a face may disappear and keep its id.")
+    float, _option(_FACES, "Seconds for which a face may disappear and keep its track ID.")
 ]
 LandmarksOption = Annotated[
     bool,

@@ -14,6 +14,7 @@ from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
+from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.cli.progress import Reporter, result_line
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
@@ -106,7 +107,7 @@ def show_plan(tasks: list[plans.Task]) -> None:
     rows = [
         [task.video, str(task.target), "exists" if task.target.exists() else ""] for task in tasks
     ]
-    show(table(["video", "result", ""], rows), title(f"{len(tasks):,} videos"))
+    show(table(["video", "result", ""], rows), title(count_text(len(tasks), "video")))
 
 
 def annotate_one(

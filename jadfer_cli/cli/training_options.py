@@ -148,14 +148,16 @@ Schedule = Annotated[
         "cosine",
     ),
 ]
-Cooldown = Annotated[float | None, _training("Epochs of a trapezoid's end.", "4")]
+Cooldown = Annotated[
+    float | None, _training("Number of final epochs in which a trapezoid falls to 0.", "4")
+]
 Variety = Annotated[
     str | None,
     _training("Variety loss of the recipe jadfer: cosine, partition or none.", "cosine"),
 ]
 VarietyWeight = Annotated[float | None, _training("Weight of the Variety loss.", "0.1")]
 LabelSmoothing = Annotated[
-    float | None, _training("Part of each label that is spread over all classes.", "0.05")
+    float | None, _training("Fraction of each label distributed evenly over all classes.", "0.05")
 ]
 Teachers = Annotated[
     list[str] | None,
@@ -175,8 +177,8 @@ Augment = Annotated[
 Balance = Annotated[
     float | None,
     _training(
-        "Draw images with weight (size of their class) ** -BALANCE. 0: as they are; 1: all "
-        "classes equally often.",
+        "Draw images with weight (size of their class) ** -BALANCE. 0: natural frequencies; "
+        "1: all classes equally often.",
         "0.25",
     ),
 ]

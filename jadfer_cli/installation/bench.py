@@ -43,7 +43,7 @@ class Configuration:
         video_s: Duration of the analysed part of the video.
         threads: CPU threads.
         stages: Times of each pass over the stages.
-        setup: Device, detector, model and the like, JSON-ready.
+        setup: Device, detector, model and similar facts, JSON-ready.
     """
 
     name: str

@@ -62,7 +62,7 @@ def _parse(value: str, name: str, type_name: str) -> Any:
 
 
 def resolved(options: AnnotateOptions) -> AnnotateOptions:
-    """The options with device, precision, threads and the like as this machine resolves them.
+    """The options with device, precision, threads and other settings as this machine resolves them.
 
     Raises:
         DeviceError: The device is missing, or does not support the precision.

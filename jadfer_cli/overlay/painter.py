@@ -1,4 +1,4 @@
-"""Draws on images: blurred faces, boxes, track ids, and the top expressions as bars."""
+"""Draws on images: blurred faces, boxes, track IDs, and the top expressions as bars."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DrawnFace:
 
     Attributes:
         box_px: float (4,), x1 y1 x2 y2.
-        track_id: The id of its track.
+        track_id: Its track ID.
         usable: Whether its expression can be rated.
         probabilities: float (K,), one per label.
         font_px: Font size, see `font_sizes`.
@@ -146,7 +146,7 @@ class Painter:
 
 
 def _draw_track_id(image: ImageArray, face: DrawnFace, colour: Rgb) -> None:
-    """Draw the track id above the box, or inside it at the top edge of the image."""
+    """Draw the track ID above the box, or inside it at the top edge of the image."""
     text, pad = _text_mask(f"track {face.track_id}", face.font_px), max(face.font_px // 4, 1)
     width, height = text.shape[1] + 2 * pad, round(1.3 * face.font_px)
     x = int(np.clip(round(float(face.box_px[0])), 0, max(image.shape[1] - width, 0)))

@@ -131,7 +131,7 @@ def spans_without_face(rows: pd.DataFrame, spans: pd.DataFrame) -> Floats:
 
 
 def long_gaps(rows: pd.DataFrame, spans: pd.DataFrame) -> list[tuple[int, float, float]]:
-    """Return the gaps longer than `GAP_S` inside tracks: (track id, begin, end), seconds."""
+    """Return the gaps longer than `GAP_S` inside tracks: (track ID, begin, end), seconds."""
     start, end = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
     found = []
     for track in _sightings(rows, spans.index.to_numpy(np.int64)):
@@ -150,7 +150,7 @@ def _analysed_frames(spans: pd.DataFrame, times_s: Floats) -> tuple[Ints, Ints]:
 
 
 def _sightings(rows: pd.DataFrame, analysed: Ints) -> Iterator[_Sightings]:
-    """Yield the sightings of each track, in the order of the track ids."""
+    """Yield the sightings of each track, in the order of the track IDs."""
     row = np.flatnonzero(rows["face_detected"].to_numpy())
     faces = rows.iloc[row]
     ids = faces["track_id"].to_numpy(np.int64)

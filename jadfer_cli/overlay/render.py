@@ -132,7 +132,7 @@ class _Scene:
         return DrawnFace(box, track, bool(self._usable[row]), self._p[row], self._fonts[track])
 
     def warnings(self) -> list[str]:
-        """Return what a person must check in a blurred video."""
+        """Return what the user must check in a blurred video."""
         if not self._options.blur:
             return []
         found = []

@@ -1,4 +1,4 @@
-"""One video from frames to rows: `flow` is the page that shows how; `annotator` loads the networks.
+"""One video from frames to rows: `flow` lists the steps in order; `annotator` loads the networks.
 
 Nothing here reads finished results (`analysis`) or handles several videos (`batch`).
 """

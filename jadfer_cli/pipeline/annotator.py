@@ -1,4 +1,4 @@
-"""The networks, loaded once for any number of videos, and what one can annotate with them."""
+"""The networks, loaded once for any number of videos, and the methods that annotate with them."""
 
 from __future__ import annotations
 

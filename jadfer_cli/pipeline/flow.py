@@ -1,4 +1,4 @@
-"""The page: how one video becomes rows, from top to bottom."""
+"""How one video becomes rows: all steps of the pipeline, in order."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def annotate_video(
         # 2. Find: faces with landmarks; on a GPU, their crops as well.
         found = follow(frames, networks.detector, networks.redetect_s, networks.device_crop_px)
         found = stages.ahead(meter.count(found), ahead, "find")
-        # 3. Track: which face is whose.
+        # 3. Track: assign each face to a track.
         tracked = track(found, source, options, state)
         # 4. Crop: faces aligned to a common size; the pictures are no longer needed. A complete
         #    batch waits in the queue, so that finding continues while another is scored.

@@ -1,4 +1,4 @@
-"""How far one video is, for whoever displays it."""
+"""Progress through one video, for the code that displays it."""
 
 from __future__ import annotations
 

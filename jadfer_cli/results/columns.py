@@ -28,7 +28,7 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "face_source": (
         "detected: found in a search of the whole frame; "
-        "tracked: found near its place in a neighbouring frame; " + _FACE,
+        "tracked: found close to its position in a neighbouring frame; " + _FACE,
         "",
     ),
     "bbox_x1": ("Left edge " + _BOX, "px"),

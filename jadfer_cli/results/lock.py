@@ -22,7 +22,7 @@ _RETRY_WAITS_S = (0.02, 0.05, 0.1, 0.0)
 class ResultLock:
     """The exclusive right to write one result, held from construction until `release`.
 
-    The lock file lies in the folder of parts, which is created if need be. The operating system
+    The lock file is in the folder of parts, which is created if necessary. The operating system
     drops the lock when the process ends, however it ends. On a disk that cannot lock files the
     lock always succeeds; there the last run wins.
 

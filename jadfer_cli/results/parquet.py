@@ -20,7 +20,7 @@ ATTRS_KEY = b"PANDAS_ATTRS"
 
 
 def read_attrs(path: Path) -> dict[str, Any]:
-    """Return what pandas would give as `.attrs`; empty if the file has nothing of the kind.
+    """Return what pandas would give as `.attrs`; empty if the file has no such metadata.
 
     Raises:
         OSError: The file cannot be read.
@@ -38,7 +38,7 @@ class ResultFile:
 
     Args:
         out: Its final name.
-        folder: Where it lies until it is published; on the same disk as `out`.
+        folder: Where it is kept until it is published; on the same disk as `out`.
         schema: Of the tables written, including pandas' metadata.
         metadata: Stored under "jadfer" in the file's attrs; JSON-ready.
 

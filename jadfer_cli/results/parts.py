@@ -106,7 +106,7 @@ class Parts:
             with None all are.
 
     Attributes:
-        folder: Where they lie. Other temporary files of the result belong here, too.
+        folder: Where the parts are stored. Other temporary files of the result belong here, too.
         n: Number of parts read back or added so far.
         end_s: Time of the frame after them, seconds; 0 before the first.
         discarded: Names of the settings for which existing parts were discarded.
@@ -167,7 +167,7 @@ class Parts:
                 yield part.rows
 
     def due(self, rows: int, seconds: float) -> bool:
-        """Return whether this many rows, or this much work, deserve a part of their own."""
+        """Return whether this many rows, or this much work, justify a new part."""
         return seconds >= PART_S or rows >= _MAX_PART_ROWS
 
     def add(self, rows: pa.Table, facts: Facts) -> None:

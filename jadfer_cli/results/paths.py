@@ -1,4 +1,4 @@
-"""Where the files of a result lie."""
+"""Where the files of a result are stored."""
 
 from __future__ import annotations
 

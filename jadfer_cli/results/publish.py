@@ -22,7 +22,7 @@ class FinalFiles:
 
     Args:
         out: The result.
-        folder: Where the files lie until they are published; on the same disk as `out`.
+        folder: Where the files are kept until they are published; on the same disk as `out`.
         video: Content of the `video` column.
         labels: The model's labels.
         landmarks: Also write a file of landmarks.
@@ -69,7 +69,7 @@ class FinalFiles:
     def publish(self, announce: Callable[[], None]) -> None:
         """Give the files their final names, or remove all of them if that fails.
 
-        The result comes last, so that whoever sees it sees the others, too.
+        The result comes last, so that the other files exist once it is visible.
 
         Args:
             announce: Called before the first file is renamed.

@@ -53,7 +53,7 @@ def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
 
     Args:
         rows: All rows of each frame of a result.
-        keep: Track ids to keep, each with its new id; the order of ids must not change.
+        keep: Track IDs to keep, each with its new ID; the order of IDs must not change.
 
     Returns:
         The rows kept; a frame that loses all its faces has one row without a face.

@@ -23,11 +23,11 @@ def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide the rows of a result, apart from its video.
 
     Args:
-        metadata: Of a result, or of a run as `pipeline.Annotator.metadata` gives it.
+        metadata: Of a result, or of a run as `pipeline.networks.Networks.metadata` gives it.
 
     Returns:
         Values by name, without nesting. Options have the names of the command line without the
-        dashes; "schema", "model" and "detector" stand beside them, the latter two as sha256.
+        dashes; "schema", "model" and "detector" are added, the latter two as sha256.
     """
     options = metadata["options"]
     settings = {
@@ -84,7 +84,7 @@ def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
     Args:
         path: The result.
         video: The video that it should be of.
-        wanted: Metadata of the run, as `pipeline.Annotator.metadata` gives it.
+        wanted: Metadata of the run, as `pipeline.networks.Networks.metadata` gives it.
 
     Returns:
         What differs: names of settings, and "the video itself". Empty if nothing does.
@@ -130,7 +130,7 @@ def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
     part of it, so a video may be moved between two runs.
 
     Args:
-        metadata: Of the run, as `pipeline.Annotator.metadata` gives it.
+        metadata: Of the run, as `pipeline.networks.Networks.metadata` gives it.
         video: The video.
 
     Returns:

@@ -31,7 +31,7 @@ from jadfer_cli.results.unfinished import remove_landmarks
 class ResultSink:
     """The result of one video while it is being written.
 
-    Use as a context manager. Unless `commit` succeeds, nothing stays but complete parts, from
+    Use as a context manager. Unless `commit` succeeds, only complete parts remain, from
     which the same run can resume later, and these only after an error that may not recur.
 
     Args:
@@ -146,7 +146,7 @@ class ResultSink:
         Call it after the last `write` and before `commit`.
 
         Args:
-            tracks: Track ids to keep, each with its new id; the order of ids must not change.
+            tracks: Track IDs to keep, each with its new ID; the order of IDs must not change.
 
         Returns:
             Counts of the rows kept, as from `count_rows`.

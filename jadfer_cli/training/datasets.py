@@ -78,7 +78,7 @@ def load(
     except (OSError, UnicodeDecodeError) as error:
         raise TrainingError(f"{data} cannot be read ({error}).", layout.hint) from error
     if not found.rows:
-        raise SplitMissing(f"{data} holds no {split} images.", layout.hint)
+        raise SplitMissing(f"{data} has no images in the split '{split}'.", layout.hint)
     targets = np.stack([row.target for row in found.rows])
     return FaceSet(
         f"{dataset} {split}",

@@ -181,7 +181,7 @@ def _loader(crops: Crops, trainer: Trainer) -> DataLoader[Any]:
 
 
 def _plain_errors(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches; an error of ours in a worker is raised without the worker's traceback."""
+    """The batches; a JadferError in a worker is raised without the worker's traceback."""
     try:
         yield from loader
     except JadferError as error:

@@ -50,7 +50,7 @@ class TrainOptions:
     teacher_weight: float = 0.5  # weight of the teachers' probabilities in the targets, if any
     balance: float = 0.25  # an image is drawn with weight (size of its class) ** -balance
     ema: float = 0.998  # decay of the averaged weights per step
-    frozen_blocks: int | None = None  # freeze the stem's entry and so many of its blocks
+    frozen_blocks: int | None = None  # freeze the stem's entry and this many of its blocks
     precision: str = "fp32"  # fp32 or bf16 (autocast)
     seed: int = 0
     workers: int | None = None  # processes that prepare crops; None: depends on the cores

@@ -57,7 +57,7 @@ class Session:
     history: list[EpochRecord] = field(default_factory=list)
 
     def load_images(self) -> tuple[FaceSet, FaceSet]:
-        """The training images, with the teachers' opinion, and the validation images.
+        """The training images, with the teachers' probabilities, and the validation images.
 
         Raises:
             TrainingError: The data set cannot be read.
@@ -80,7 +80,7 @@ class Session:
             self.history.append(record)
             try:
                 run_folder.write_log(self.history, self.out / run_folder.LOG)
-            except OutputError as error:  # open in Excel, say; the next epoch writes it again
+            except OutputError as error:  # e.g. open in Excel; the next epoch writes it again
                 self.report.warn(error.message)
             progress.on_epoch(record)
 

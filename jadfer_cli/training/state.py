@@ -91,7 +91,7 @@ def saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
     if not file.exists():
         return None
     try:
-        # on the CPU: AdamW wants its step counts there; load_state_dict moves the rest
+        # on the CPU: AdamW keeps its step counts there; load_state_dict moves the rest
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the unpickler raise
         raise TrainingError(

@@ -104,7 +104,7 @@ class Trainer:
         )
 
     def train_mode(self) -> None:
-        """Training mode, except for frozen modules: their batch statistics stay, too."""
+        """Training mode, except for frozen modules: their batch statistics must not change."""
         self.network.train()
         for module in self.frozen:
             module.eval()

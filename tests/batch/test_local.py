@@ -139,5 +139,5 @@ def test_shards_and_paths_on_stdin(jadfer, clips, tmp_path):
                input=paths, text=False, env=WIDE).stdout.decode()
         for k in (1, 2)
     ]  # fmt: skip
-    assert ["1 videos" in plan for plan in plans] == [True, True]
+    assert ["1 video" in plan for plan in plans] == [True, True]
     assert ("deep/er/a.mp4" in plans[0]) != ("deep/er/a.mp4" in plans[1])

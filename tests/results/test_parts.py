@@ -23,7 +23,7 @@ from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.results.unfinished import remove_leftovers
 
 KEY = {"model": "a", "redetect": 0.3, "fps": None}
-# track ids per frame; frames 0, 3 and 6 are restartable: two parts of three frames, and a rest
+# track IDs per frame; frames 0, 3 and 6 are restartable: two parts of three frames, and a rest
 IDS = [[0], [0, 1], [], [0, 1], [1], [1], [0, 2], [2], [], [2]]
 
 

@@ -144,7 +144,7 @@ def test_csv_with_labels_and_with_votes(tmp_path):
         ("file,label,split\nfaces/9.png,sad,test\n", r"line 2: the file .*9\.png is missing"),
         ("file,label,split\nfaces/3.png,sad,later\n", "'later' is not train, valid or test"),
         ("image,emotion\nfaces/3.png,sad\n", "has the columns image, emotion"),
-        ("file,label,split\nfaces/3.png,sad,train\n", "holds no test images"),
+        ("file,label,split\nfaces/3.png,sad,train\n", "has no images in the split 'test'"),
     ):
         table.write_text(text)
         with pytest.raises(JadferError, match=message):

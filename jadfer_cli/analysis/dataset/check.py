@@ -124,7 +124,7 @@ def _require_same(results: Sequence[Result], what: str, values: Sequence[Any], h
 
 
 def _extra_columns(columns: Sequence[Sequence[str]]) -> list[str]:
-    """The columns of each result that not all results have: some thirty are in all of them."""
+    """The columns of each result, without those that all results have (about thirty)."""
     shared = set.intersection(*map(set, columns))
     return [", ".join(c for c in each if c not in shared) or "no others" for each in columns]
 

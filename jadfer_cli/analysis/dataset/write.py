@@ -124,7 +124,7 @@ def write_folder(dataset: Dataset, out: Path, progress: Progress = iter) -> int:
 
 
 def _temporary_folder(out: Path) -> Path:
-    """Where a dataset is written, and where the one that it replaces is kept meanwhile."""
+    """Where a dataset is written, and where the one that it replaces is kept until then."""
     return out.with_name(f".{out.name}.collecting")
 
 

@@ -72,7 +72,7 @@ def _describe_columns(events: EventSet) -> dict[str, Any]:
     return {
         "onset": _seconds(
             "Onset",
-            f"Begin of the first frame in which the probability is at least {rule.on:g}, counted "
+            f"Start of the first frame in which the probability is at least {rule.on:g}, counted "
             "from the first picture of the video",
         ),
         "duration": _seconds(

@@ -31,7 +31,7 @@ class Timeline:
     Attributes:
         track_id: Its ID.
         frame: int64 (n,), index of each frame in the source, ascending.
-        start_s: float64 (n,), begin of the time that each frame stands for.
+        start_s: float64 (n,), start of the time that each frame represents.
         end_s: float64 (n,), end of that time.
         probabilities: float64 (n, K).
         usable: bool (n,).

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PANEL = ANNOTATE_PANEL
 HELP = """Annotate facial expressions in videos, frame by frame, into Parquet.
 
-Writes one row per frame and face; a frame without a face has a row, too. A JSON sidecar beside \
-the result describes its columns, model, detector, options and video.
+Writes one row per frame and face, and one row for each frame without a face. A JSON sidecar \
+beside the result describes its columns, model, detector, options and video.
 
 Examples:
 

@@ -22,10 +22,11 @@ RUNS_WITHOUT_ARGUMENTS = True
 HELP = """Measure how fast this machine annotates a video.
 
 After a warm-up, the clip is annotated --repeats times, as `jadfer annotate` does it. Then each \
-stage is timed alone, as often. The time to load the networks is measured separately.
+stage is timed in isolation, again --repeats times. The time to load the networks is \
+measured separately.
 
 With --against, a second configuration is run in turn with the first one (A B A B). A busy machine \
-slows down both alike, so look at their ratio.
+slows down both alike, so compare them by the ratio of their speeds.
 
 The upper bound is the speed if all cores were always busy. The pipeline efficiency is the part of \
 it that the complete run reaches.

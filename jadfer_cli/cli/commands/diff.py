@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jadfer_cli.analysis.compare import Comparison
 
 PANEL = RESULTS_PANEL
-HELP = """Compare two results: do frames, times, faces, ids, boxes and probabilities agree?
+HELP = """Compare two results: do frames, times, faces, track IDs, boxes and probabilities agree?
 
 The first line is the answer. The exit code is 0 if they agree, 1 if they differ or cannot be \
 read. Two folders are compared file by file, by their paths below the folders. Differing settings \
@@ -139,7 +139,7 @@ def _figures(found: Comparison) -> list[list[Cell]]:
     lines += [
         ["times", f"differ by up to {found.max_time_s:.6f} s"],
         ["frame status", f"differs in {found.statuses:,} frames"],
-        ["track ids", f"differ for {found.other_ids:,} faces"],
+        ["track IDs", f"differ for {found.other_ids:,} faces"],
     ]
     if ids:
         lines.append(["", "A -> B (faces): " + ", ".join(ids[:_MAX_IDS]) + more])

@@ -17,7 +17,7 @@ from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.options import OverlayOptions
 
 PANEL = RESULTS_PANEL
-HELP = """Draw a result over its video: boxes, ids and the top expressions as bars.
+HELP = """Draw a result over its video: boxes, track IDs and the top expressions as bars.
 
 Every frame of the source is written at its own time, with the sound, as H.264 in .mp4, .mov or \
 .mkv. Boxes and bars have the colours of `jadfer plot`. Faces that are not usable are dashed in \
@@ -25,8 +25,8 @@ grey.
 
 --blur makes faces unrecognisable, with a margin, in all frames. It also blurs 0.5 s before and \
 after a face is seen, and gaps of up to 1 s. Faces that the detector missed are not blurred, so \
-check the stretches that it names, and watch the video before you share it. Place, date and title \
-of the source are left out. Voices are kept, and they also identify people.
+check the intervals that the command lists, and watch the video before you share it. Place, \
+date and title of the source are left out. Voices are kept, and they also identify people.
 
 Examples:
 
@@ -48,7 +48,9 @@ _ResultArgument = Annotated[
 ]
 _OutOption = Annotated[Path, shared.out_option("The new video: .mp4, .mov or .mkv.")]
 _BlurOption = Annotated[bool, typer.Option("--blur", help="Make all faces unrecognisable.")]
-_BoxesOption = Annotated[bool, typer.Option("--boxes/--no-boxes", help="Draw boxes, ids and bars.")]
+_BoxesOption = Annotated[
+    bool, typer.Option("--boxes/--no-boxes", help="Draw boxes, track IDs and bars.")
+]
 _LabelsOption = Annotated[
     int, typer.Option(metavar="N", help="Number of bars per face; 0 for none.")
 ]

@@ -26,8 +26,8 @@ Each frame is drawn at its true time. Time in which a track is not seen is grey,
 which its face is not usable is hatched. Nothing is drawn across gaps.
 
 The ending of -o sets the format: .png, .svg and .pdf for papers, .html for a browser. The HTML \
-page has zoom and hover, and needs no network. Long results are thinned to what can be seen: \
-lines keep minima and maxima, stacks show means, and the figure says so.
+page has zoom and hover, and needs no network. Long results are reduced to the resolution of \
+the figure: lines keep minima and maxima, stacks show means, and a note in the figure says so.
 
 Examples:
 

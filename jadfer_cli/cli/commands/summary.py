@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PANEL = RESULTS_PANEL
 HELP = """Summarise results: one row per video and track, for statistics.
 
-A row tells how long a track was seen and how much of that time is usable. For each expression \
-it holds mean and SD of the probability, share of time, number of episodes and their mean \
+A row states how long a track was seen and how much of that time is usable. For each expression \
+it gives mean and SD of the probability, share of time, number of episodes and their mean \
 duration. Only usable faces count. Each frame counts for the time that it is shown, so a variable \
 frame rate causes no bias. A video without any face also has a row, with seconds_seen 0.
 
@@ -36,9 +36,9 @@ the sum of w^2. An episode is an unbroken run of analysed frames in \
 which the track is seen, counts, and keeps the same top expression. A transition is an episode \
 that is directly followed by another.
 
-seconds_seen is the time in which the track is seen. face_s adds up the time of each face, so it \
-is longer if the tracks of a video are pooled. counted_s is the part of face_s on which means and \
-shares are based.
+seconds_seen is the time in which the track is seen. face_s is the sum of the times of all faces, \
+so it exceeds seconds_seen if the tracks of a video are pooled. counted_s is the part of \
+face_s on which means and shares are based.
 
 Examples:
 

@@ -99,7 +99,7 @@ class Network(nn.Module):
         """Excludes the stem's entry and first `n_blocks` blocks from training.
 
         Returns:
-            The frozen modules; their batch statistics must stay as they are, too.
+            The frozen modules; their batch statistics must not change either.
         """
         frozen = self.stem.early(n_blocks)
         for module in frozen:
