@@ -17,6 +17,11 @@ TRACKERS = ("bytetrack", "ocsort")
 BATCH_CPU, BATCH_GPU = 16, 64
 
 
+# When an event begins and ends: probabilities, and durations in seconds.
+EVENT_ON, EVENT_OFF = 0.6, 0.4
+EVENT_MIN_DURATION_S, EVENT_MERGE_GAP_S = 0.2, 0.1
+
+
 class IfExists(StrEnum):
     """What to do if a result exists already."""
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints, frame_spans, usable_rows
 from jadfer_cli.errors import OptionError
+from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 from jadfer_cli.results.load import Result
 
 _TOLERANCE_S = 1e-6  # time bases of containers are 1/90000 s or longer; less is rounding
@@ -81,10 +82,10 @@ class Rule:
         OptionError: A value is out of range.
     """
 
-    on: float = 0.6
-    off: float = 0.4
-    min_duration_s: float = 0.2
-    merge_gap_s: float = 0.1
+    on: float = EVENT_ON
+    off: float = EVENT_OFF
+    min_duration_s: float = EVENT_MIN_DURATION_S
+    merge_gap_s: float = EVENT_MERGE_GAP_S
     all_faces: bool = False
 
     def __post_init__(self) -> None:

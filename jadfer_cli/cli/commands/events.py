@@ -19,6 +19,7 @@ from jadfer_cli.cli.console import errors_as_exit_codes, print_note, stdout_cons
 from jadfer_cli.cli.formatting import count_text, short_name
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
+from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
@@ -89,10 +90,10 @@ def events(
     inputs: shared.ResultsArgument,
     recursive: shared.RecursiveOption = False,
     expression: _ExpressionOption = None,
-    on: _OnOption = 0.6,
-    off: _OffOption = 0.4,
-    min_duration: _MinDurationOption = 0.2,
-    merge_gap: _MergeGapOption = 0.1,
+    on: _OnOption = EVENT_ON,
+    off: _OffOption = EVENT_OFF,
+    min_duration: _MinDurationOption = EVENT_MIN_DURATION_S,
+    merge_gap: _MergeGapOption = EVENT_MERGE_GAP_S,
     all_faces: _AllFacesOption = False,
     out: _OutOption = None,
     format_name: _FormatOption = None,
