@@ -146,7 +146,12 @@ class AnnotateOptions:
         faces: How faces are found, tracked and filtered.
         model: Which network scores them, and where it runs.
         landmarks: Also return the five landmarks (written to a separate file).
-        relative_paths: Write the file name of the video, not the path as given, into the rows.
+        relative_paths: Name videos in the rows by their path below the folder given, like
+            day1/P01.mp4, not by the path as given. A single video has its file name.
+        file_names: Name videos in the rows by their file name.
+
+    Raises:
+        OptionError: Both ways to name videos are chosen.
     """
 
     video: VideoOptions = VideoOptions()
@@ -154,6 +159,11 @@ class AnnotateOptions:
     model: ModelOptions = ModelOptions()
     landmarks: bool = False
     relative_paths: bool = False
+    file_names: bool = False
+
+    def __post_init__(self) -> None:
+        if self.relative_paths and self.file_names:
+            raise OptionError("--relative-paths and --file-names exclude each other.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.revision import row_revision
 from jadfer_cli.results.settings import differing, fingerprint, option_name, setting_label
 
 _SHA256_DIGITS = 12  # enough to tell files apart
@@ -87,8 +88,9 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def differing_settings(results: Sequence[Result]) -> list[str]:
-    """Return the names of settings, except model and detector, that differ between results."""
-    names = [name for name in compare_settings(results) if name not in ("model", "detector")]
+    """Return the names of settings, except the networks and the revision, that differ between results."""
+    apart = ("model", "detector", "revision")
+    names = [name for name in compare_settings(results) if name not in apart]
     return ["the schema" if name == "schema" else name for name in names]
 
 
@@ -113,6 +115,10 @@ def mixed(results: Sequence[Result]) -> list[str]:
         if len(counts) > 1:
             listed = "; ".join(f"{value}: {n}" for value, n in counts.items())
             warnings.append(f"The results have different {what} ({listed}).")
+    if len({row_revision(result.metadata) for result in results}) > 1:
+        counts = Counter(str(result.metadata.get("jadfer_version")) for result in results)
+        listed = "; ".join(f"{version}: {n}" for version, n in sorted(counts.items()))
+        warnings.append(f"The results were made by versions of jadfer whose rows differ ({listed}).")
     if names := differing_settings(results):
         warnings.append(f"The results were made with different settings: {', '.join(names)}.")
     return warnings

@@ -16,10 +16,17 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True)
 class Task:
-    """One video and its result."""
+    """One video and its result.
+
+    Attributes:
+        video: Its path.
+        target: The result file.
+        name: What the rows call the video; None for the name that the options give it.
+    """
 
     video: str
     target: Path
+    name: str | None = None
 
 
 def is_folder(out: str) -> bool:

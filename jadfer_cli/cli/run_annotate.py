@@ -128,6 +128,7 @@ def annotate_one(
     from jadfer_cli.pipeline.file import check_output
     from jadfer_cli.pipeline.progress import Progress
     from jadfer_cli.pipeline.source import open_video
+    from jadfer_cli.results.settings import kept_text
 
     # refuse what can be refused before the networks load
     check_output(target, options, if_exists)
@@ -137,10 +138,6 @@ def annotate_one(
     from jadfer_cli.pipeline.annotator import Annotator
 
     annotator = Annotator(options)
-    if if_exists == IfExists.SKIP and target.exists():  # kept, or refused by an error
-        annotator.annotate_to(source, target, if_exists=if_exists)
-        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
-        return
     for warning in annotator.networks.warnings:
         report.note(warning, kind="warning")
     if annotator.networks.hint:
@@ -157,8 +154,8 @@ def annotate_one(
     metadata = annotator.annotate_to(
         source, target, if_exists=if_exists, progress=progress, note=note
     )
-    if metadata is None:  # another run has written it meanwhile
-        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
+    if metadata is None:
+        report.note(f"{target} is kept: {kept_text(target)}.", kind="hint")
         return
     for warning in metadata["warnings"]:
         if warning not in annotator.networks.warnings:

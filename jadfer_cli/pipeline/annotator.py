@@ -156,6 +156,7 @@ class Annotator:
         video: str | os.PathLike[str] | VideoInfo | Source,
         out: str | os.PathLike[str],
         *,
+        name: str | None = None,
         if_exists: IfExists = IfExists.REFUSE,
         progress: OnProgress = ignore,
         note: OnNote = ignore,
@@ -167,12 +168,15 @@ class Annotator:
         Args:
             video: Its path.
             out: The Parquet file; it appears only if everything succeeded.
+            name: The value of the column `video`; None for the one that the options give.
             if_exists: What to do if the result exists.
             progress: Called with a `Progress` several times per second.
             note: Called with one sentence about what happens to an earlier run's work.
 
         Returns:
-            The metadata written; None if an existing result with the same settings was kept.
+            The metadata written; None if an existing result was kept. With `IfExists.SKIP` a
+            result is kept if the same settings made it, and made again if an older version did,
+            whose rows differ.
 
         Raises:
             VideoError: The video cannot be read.
@@ -181,8 +185,8 @@ class Annotator:
             OutputError: It cannot be written, or the existing result has other settings.
         """
         return annotate_to_file(
-            self.networks, video, Path(out), if_exists=if_exists, on_progress=progress,
-            on_note=note,
+            self.networks, video, Path(out), name=name, if_exists=if_exists,
+            on_progress=progress, on_note=note,
         )  # fmt: skip
 
 

@@ -47,6 +47,7 @@ def annotate_to_file(
     video: str | os.PathLike[str] | VideoInfo | Source,
     out: Path,
     *,
+    name: str | None = None,
     if_exists: IfExists = IfExists.REFUSE,
     on_progress: OnProgress = ignore,
     on_note: OnNote = ignore,
@@ -60,12 +61,14 @@ def annotate_to_file(
         networks: Detector and expression network.
         video: Its path, the result of `probe`, or an opened source.
         out: The Parquet file; it appears only if everything succeeded.
+        name: The value of the column `video`; None for the one that the options give.
         if_exists: What to do if the result exists.
         on_progress: Called several times per second.
         on_note: Called with one sentence about what happens to an earlier run's work.
 
     Returns:
-        The metadata written; None if an existing result with the same settings was kept.
+        The metadata written; None if an existing result was kept: the same settings made it, and
+        its rows are of this revision.
 
     Raises:
         VideoError: The video cannot be read.
@@ -77,9 +80,12 @@ def annotate_to_file(
     _check_request(video, out)
     if if_exists == IfExists.SKIP and out.exists():
         path = video.info.path if isinstance(video, Source) else _path_of(video)
-        settings.keep(out, path, networks.metadata())
-        return None
-    source = video if isinstance(video, Source) else open_video(video, networks.options)
+        outdated = settings.keep(out, path, networks.metadata())
+        if outdated is None:
+            return None
+        on_note(f"{out} is annotated again: {outdated}.")
+        if_exists = IfExists.OVERWRITE
+    source = video if isinstance(video, Source) else open_video(video, networks.options, name)
     with ResultSink(
         out, source.name, networks.labels, landmarks=networks.options.landmarks,
         overwrite=if_exists == IfExists.OVERWRITE,
@@ -117,7 +123,7 @@ def _resume(
     if sink.discarded:
         on_note(
             f"An unfinished run for {sink.out} is discarded, because these have changed since: "
-            f"{', '.join(sink.discarded)}."
+            f"{'; '.join(sink.discarded)}."
         )
     state = resume(source, sink.stored(), networks.options.faces, on_progress)
     if state is None:

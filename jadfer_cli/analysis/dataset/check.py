@@ -16,7 +16,7 @@ from jadfer_cli.results.load import Result
 
 _MAX_NAMES = 3  # files listed in a message
 # checked on their own, or without effect on the values in the rows
-_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths")
+_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths", "--file-names")
 _ANNOTATE_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
 _ONE_MODEL = "Scores of different models cannot be compared; collect the results of each alone."
 
