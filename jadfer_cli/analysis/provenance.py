@@ -88,7 +88,7 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def differing_settings(results: Sequence[Result]) -> list[str]:
-    """Return the names of settings, except the networks and the revision, that differ between results."""
+    """Return the names of settings that differ, except the networks and the revision."""
     apart = ("model", "detector", "revision")
     names = [name for name in compare_settings(results) if name not in apart]
     return ["the schema" if name == "schema" else name for name in names]
@@ -118,7 +118,9 @@ def mixed(results: Sequence[Result]) -> list[str]:
     if len({row_revision(result.metadata) for result in results}) > 1:
         counts = Counter(str(result.metadata.get("jadfer_version")) for result in results)
         listed = "; ".join(f"{version}: {n}" for version, n in sorted(counts.items()))
-        warnings.append(f"The results were made by versions of jadfer whose rows differ ({listed}).")
+        warnings.append(
+            f"The results were made by versions of jadfer whose rows differ ({listed})."
+        )
     if names := differing_settings(results):
         warnings.append(f"The results were made with different settings: {', '.join(names)}.")
     return warnings

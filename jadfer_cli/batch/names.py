@@ -32,7 +32,7 @@ def named(tasks: Sequence[Task], sources: Sequence[Source], options: AnnotateOpt
             raise OptionError(
                 f"{other} and {task.video} would both be called {name} in the rows, so that "
                 "their rows could not be told apart.",
-                "Leave out --file-names, or use --relative-paths for names like day1/P01.mp4."
+                "Leave out `file_names`, or use `relative_paths` for names like day1/P01.mp4."
                 if options.file_names
                 else "Rename one of the files.",
             )

@@ -159,7 +159,7 @@ def _annotate(annotator: Annotator, task: Task, if_exists: IfExists, listener: L
 
 def error_fields(error: Exception) -> dict[str, Any]:
     """Describes an error as it goes through the pipe and into failures.jsonl."""
-    explained = explain(error, "annotate the video alone with --debug")
+    explained = explain(error, "annotate the video alone with `debug`")
     stage = next((name for kind, name in _STAGES if isinstance(explained, kind)), "annotate")
     return {"stage": stage, "message": explained.message, "hint": explained.hint}
 

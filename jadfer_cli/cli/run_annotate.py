@@ -19,6 +19,7 @@ from jadfer_cli.cli.progress import Reporter, result_line
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
+from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import raise_if_stopped
 
@@ -139,9 +140,9 @@ def annotate_one(
 
     annotator = Annotator(options)
     for warning in annotator.networks.warnings:
-        report.note(warning, kind="warning")
+        report.note(worded(warning), kind="warning")
     if annotator.networks.hint:
-        report.note(annotator.networks.hint, kind="hint")
+        report.note(worded(annotator.networks.hint), kind="hint")
     report.stage("annotating")
 
     def progress(now: Progress) -> None:
@@ -149,7 +150,7 @@ def annotate_one(
         report.frames(now.stage, now.frames, now.frames_total, now.faces)
 
     def note(text: str) -> None:
-        report.note(text, kind="hint")
+        report.note(worded(text), kind="hint")
 
     metadata = annotator.annotate_to(
         source, target, if_exists=if_exists, progress=progress, note=note
@@ -159,7 +160,7 @@ def annotate_one(
         return
     for warning in metadata["warnings"]:
         if warning not in annotator.networks.warnings:
-            report.note(warning, kind="warning")
+            report.note(worded(warning), kind="warning")
     report.done(result_line(target, metadata), metadata)
 
 

@@ -79,11 +79,8 @@ def annotate_to_file(
     if_exists = IfExists(if_exists)
     _check_request(video, out)
     if if_exists == IfExists.SKIP and out.exists():
-        path = video.info.path if isinstance(video, Source) else _path_of(video)
-        outdated = settings.keep(out, path, networks.metadata())
-        if outdated is None:
+        if _keep(out, video, networks, on_note):
             return None
-        on_note(f"{out} is annotated again: {outdated}.")
         if_exists = IfExists.OVERWRITE
     source = video if isinstance(video, Source) else open_video(video, networks.options, name)
     with ResultSink(
@@ -114,6 +111,20 @@ def _check_request(video: str | os.PathLike[str] | VideoInfo | Source, out: Path
         raise OptionError(f"{out} does not end in .parquet.", "Results are Parquet files.")
     if isinstance(video, ArraySource):
         raise OptionError("Frames in memory cannot go to a file.", "Use annotate_frames.")
+
+
+def _keep(
+    out: Path,
+    video: str | os.PathLike[str] | VideoInfo | Source,
+    networks: Networks,
+    on_note: OnNote,
+) -> bool:
+    """Returns whether an existing result is kept; says why not if it is outdated."""
+    path = video.info.path if isinstance(video, Source) else _path_of(video)
+    outdated = settings.keep(out, path, networks.metadata())
+    if outdated is not None:
+        on_note(f"{out} is annotated again: {outdated}.")
+    return outdated is None
 
 
 def _resume(

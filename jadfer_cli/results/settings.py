@@ -172,12 +172,12 @@ def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> str | None:
         raise OutputError(
             f"{path} was made by jadfer {version}, whose rows are newer (revision {revision}) "
             f"than those of this version (revision {RESULTS_REVISION}).",
-            "Update jadfer; --overwrite replaces the result, another -o keeps it.",
+            "Update jadfer; `if_exists='overwrite'` replaces the result, another `out` keeps it.",
         )
     if found := differences(path, video, wanted):
         raise OutputError(
             f"{path} was made with other settings: {'; '.join(found)}.",
-            "--overwrite replaces it; another -o keeps it.",
+            "`if_exists='overwrite'` replaces it; another `out` keeps it.",
         )
     if revision < RESULTS_REVISION:
         return f"made by jadfer {version}, whose rows differ: {changes_since(revision)}"
@@ -234,6 +234,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{path} exists and is not a readable result of jadfer.",
-            "Remove it, or add --overwrite.",
+            "Remove it, or add `if_exists='overwrite'`.",
         ) from error
     return metadata

@@ -51,7 +51,7 @@ def test_a_result_is_kept_only_where_a_run_would_write_the_same(tmp_path):
     Made(n_frames=2, metadata={"video": known}).write(out)
     settings.keep(out, str(video), metadata())
     small = AnnotateOptions(faces=FaceOptions(min_face_px=99.0))
-    with pytest.raises(OutputError, match=r"min-face \(then 16, now 99\)\..*--overwrite"):
+    with pytest.raises(OutputError, match=r"min-face \(then 16, now 99\)\..*overwrite"):
         settings.keep(out, str(video), metadata(options=small))
     video.write_bytes(b"FRAMES")
     assert settings.differences(out, str(video), metadata()) == ["the video itself"]
@@ -73,7 +73,7 @@ def test_the_key_of_a_run_changes_with_the_video_but_not_with_its_name(tmp_path)
 
 def test_what_is_no_result_has_no_settings(tmp_path):
     (tmp_path / "a.parquet").write_text("text")
-    with pytest.raises(OutputError, match=r"not a readable result.*--overwrite"):
+    with pytest.raises(OutputError, match=r"not a readable result.*overwrite"):
         settings.read_metadata(tmp_path / "a.parquet")
 
 

@@ -69,7 +69,7 @@ def check_dataset(found: FoundResults, *, mixed: bool = False, relative: bool = 
     schemas = [result.metadata["schema_version"] for result in results]
     _require_same(results, "schema", schemas, _ANNOTATE_AGAIN)
     if not mixed:
-        _require_same(results, "model", models, f"{_ONE_MODEL} --mixed accepts them all.")
+        _require_same(results, "model", models, f"{_ONE_MODEL} `mixed` accepts them all.")
         columns = _extra_columns([result.columns for result in results])
         _require_same(results, "columns", columns, _ANNOTATE_AGAIN)
     videos = _videos(results)
@@ -199,5 +199,5 @@ def _check_unique_names(results: Sequence[Result], names: Sequence[str]) -> None
         if len(paths) > 1:
             raise ResultError(
                 f"{_listed(paths)} would both be called {name} in the column video.",
-                "Rename one of the files, or name all videos by path with --relative.",
+                "Rename one of the files, or name all videos by path with `relative`.",
             )

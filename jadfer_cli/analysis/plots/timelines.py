@@ -115,9 +115,7 @@ def chart(
     drawn = [t for t in found if t.track_id in tracks or not tracks]
     notes = []
     if len(drawn) > MAX_TRACKS:
-        notes.append(
-            f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest; --track shows others."
-        )
+        notes.append(f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest.")
         longest = sorted(drawn, key=lambda t: -t.seen_s)[:MAX_TRACKS]
         drawn = sorted(longest, key=lambda t: t.track_id)
     if smooth_s is not None:
