@@ -66,6 +66,11 @@ def detector_text(metadata: Mapping[str, Any]) -> str:
     return f"{metadata['detector']['name']} ({short_sha256(metadata['detector']['sha256'])})"
 
 
+def revision_text(metadata: Mapping[str, Any]) -> str:
+    """Return the revision of the rows, and the version of jadfer that made them."""
+    return f"{row_revision(metadata)} (jadfer {metadata.get('jadfer_version', 'unknown')})"
+
+
 def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
     """Return the settings that are not the same in all results.
 
@@ -76,7 +81,7 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
         For each such setting ("model", "--every", ...) its value in each result, in words and in
         the order of the results.
     """
-    texts = {"model": model_text, "detector": detector_text}
+    texts = {"model": model_text, "detector": detector_text, "revision": revision_text}
     found = {}
     for name, values in differing([fingerprint(r.metadata) for r in results]).items():
         if name in texts:
