@@ -78,14 +78,13 @@ def annotate_to_file(
     """
     if_exists = IfExists(if_exists)
     _check_request(video, out)
-    if if_exists == IfExists.SKIP and out.exists():
-        if _keep(out, video, networks, on_note):
-            return None
-        if_exists = IfExists.OVERWRITE
+    skips = if_exists == IfExists.SKIP and out.exists()
+    if skips and _keep(out, video, networks, on_note):
+        return None
     source = video if isinstance(video, Source) else open_video(video, networks.options, name)
     with ResultSink(
         out, source.name, networks.labels, landmarks=networks.options.landmarks,
-        overwrite=if_exists == IfExists.OVERWRITE,
+        overwrite=skips or if_exists == IfExists.OVERWRITE,
         key=settings.key(networks.metadata(), source.info.path),
     ) as sink:  # fmt: skip
         state = _resume(source, networks, sink, on_progress, on_note)
