@@ -202,7 +202,7 @@ def _nothing_found(
     hint = None
     folders = [Path(text) for text in inputs if os.path.isdir(text)]
     if not recursive and any(is_result(p) for f in folders for p in _candidates(str(f), True)):
-        hint = "Subfolders hold some: add --recursive."
+        hint = "Subfolders hold some: add `recursive`."
     elif skipped:
         hint = f"Skipped {skipped[0].path}: {skipped[0].reason.value}."
     return ResultError(f"{', '.join(inputs)}: no result of jadfer annotate found.", hint)

@@ -24,7 +24,7 @@ _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 _TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
-         "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths",
+         "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
          "--redetect", "--start", "--end")  # fmt: skip
 # for results whose metadata do not describe their network or detector
 _FIRST_ARCHITECTURE = "jadfer"

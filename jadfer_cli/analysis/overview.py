@@ -144,7 +144,7 @@ def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> lis
             f"{counts['frames_repeated']:,} of {n_frames:,} frames repeat the previous picture."
         )
     if counts.get("tracks_left_out"):
-        warnings.append(f"--max-faces left out {counts['tracks_left_out']} tracks.")
+        warnings.append(f"`max_faces` left out {counts['tracks_left_out']} tracks.")
     if video["variable_frame_rate"]:
         low, high = 1000 * video["frame_gap_min_s"], 1000 * video["frame_gap_max_s"]
         warnings.append(

@@ -67,18 +67,19 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
 
     if not out.name.endswith(endings):
         raise OptionError(
-            f"-o {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
+            f"`out` {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
             f"Known are {', '.join(endings)}.",
         )
     check_writable(out)
     if is_result(out) or is_sidecar(out):
         raise OutputError(
             f"{out} is a result of jadfer annotate, so it is not replaced.",
-            "Choose another name with -o.",
+            "Choose another name with `out`.",
         )
     if not overwrite and os.path.lexists(out):
         raise OptionError(
-            f"{out} already exists.", "Add --overwrite to replace it, or choose another -o."
+            f"{out} already exists.",
+            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
         )
 
 

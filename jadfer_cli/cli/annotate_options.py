@@ -128,9 +128,13 @@ RelativePathsOption = Annotated[
     bool,
     _option(
         OUTPUT_PANEL,
-        "Write the file name of the video into the rows, not its path.",
+        "Name videos in the rows by their path below INPUT, like day1/P01.mp4.",
         "--relative-paths",
     ),
+]
+FileNamesOption = Annotated[
+    bool,
+    _option(OUTPUT_PANEL, "Name videos in the rows by their file name.", "--file-names"),
 ]
 LogJsonOption = Annotated[
     bool, _option(OUTPUT_PANEL, "Report progress as JSON lines on stderr.", "--log-json")

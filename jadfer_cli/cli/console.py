@@ -17,6 +17,7 @@ from rich.text import Text
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 from jadfer_cli.explain import explain
+from jadfer_cli.flags import worded
 
 NOTHING_LEFT = "No incomplete file was left behind; run the command again."
 
@@ -81,21 +82,22 @@ def _notes(error: BaseException) -> str:
 
 
 def _say_json(error: JadferError) -> None:
-    line = {"event": "error", "message": error.message, "hint": error.hint}
+    hint = error.hint and worded(error.hint)
+    line = {"event": "error", "message": worded(error.message), "hint": hint}
     print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def say_error(error: JadferError) -> None:
     """Prints an error and its hint on stderr."""
     console = stderr_console()
-    console.print(Text.assemble(("Error: ", "bold red"), error.message))
+    console.print(Text.assemble(("Error: ", "bold red"), worded(error.message)))
     if error.hint:
-        console.print(Text.assemble(("Hint:  ", "bold"), error.hint))
+        console.print(Text.assemble(("Hint:  ", "bold"), worded(error.hint)))
 
 
 def warning_text(text: str) -> Text:
     """A warning as it is printed, on stdout beside tables as on stderr."""
-    return Text.assemble(("Warning: ", "bold yellow"), text)
+    return Text.assemble(("Warning: ", "bold yellow"), worded(text))
 
 
 def print_warning(text: str) -> None:

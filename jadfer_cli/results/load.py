@@ -78,14 +78,14 @@ class Result:
             label = name if name in self.labels else BY_NAME.get(word, word)
             if label not in self.labels:
                 raise OptionError(
-                    f"--expression {name}: {self.path} has no such label.", self._label_hint(word)
+                    f"`expression` {name}: {self.path} has no such label.", self._label_hint(word)
                 )
             chosen.add(label)
         return tuple(label for label in self.labels if label in chosen)
 
     def _label_hint(self, name: str) -> str:
         if "," in name:
-            return "Repeat the option to give several: --expression happy --expression sad."
+            return "Repeat the option to give several: `expression` happy `expression` sad."
         near = difflib.get_close_matches(name, [*self.labels, *BY_NAME], 1)
         label = BY_NAME.get(near[0], near[0]) if near else None
         first = f"Did you mean {label}? " if label in self.labels else ""

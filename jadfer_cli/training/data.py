@@ -53,10 +53,12 @@ def parse_classes(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, sep, expression = pair.rpartition("=")
         if not sep or not name or not expression:
-            raise OptionError(f"--class {pair} is not NAME=EXPRESSION.", "E.g. --class 1=surprise")
+            raise OptionError(
+                f"`classes` {pair} is not NAME=EXPRESSION.", "E.g. `classes` 1=surprise"
+            )
         if expression not in LABELS:
             raise OptionError(
-                f"--class {pair}: {expression} is not an expression.",
+                f"`classes` {pair}: {expression} is not an expression.",
                 f"Expressions: {', '.join(LABELS)}.",
             )
         result[name] = expression

@@ -74,7 +74,7 @@ def measure(
     faces = data.load(split)
     main = protocol or faces.main_protocol
     if main not in faces.protocols:
-        raise OptionError(f"--protocol must be one of {', '.join(faces.protocols)}, not {main}.")
+        raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     if refit_temperature:
         temperature, fitted_on = _refitted(network, data, runtime)
@@ -108,7 +108,7 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
     which, classes = valid.protocols[valid.main_protocol]
     if len(classes) < calibrate.MIN_IMAGES:
         raise OptionError(
-            f"--refit-temperature needs {calibrate.MIN_IMAGES} labelled validation images; "
+            f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "
             f"{valid.name} has {len(classes)}."
         )
     logits = _logits(network, valid, runtime, data.report)

@@ -165,7 +165,7 @@ class Session:
             if missing > _MANY_MISSING:
                 self.report.warn(
                     f"{faces.name}: no face was found in {missing:.0%} of the images; check them, "
-                    "or try another --detector."
+                    "or try another `detector`."
                 )
         self.report.say(
             f"{self.out}: recipe {self.options.recipe}, {self.options.epochs} epochs on "
@@ -216,7 +216,7 @@ def prepare(
     inputs = run_config.inputs_of(config)
     if "dataset" not in inputs or "data" not in inputs:
         raise OptionError(
-            "--dataset and --data are needed.",
+            "`dataset` and `data` are needed.",
             "E.g. jadfer train --dataset folder --data faces/ --start default --out runs/mine",
         )
     architecture = run_config.recipe_of(config).architecture

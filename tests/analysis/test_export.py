@@ -292,7 +292,7 @@ def test_a_format_is_one_file(tmp_path, monkeypatch):
     assert out.read_text().splitlines()[:2] == ["ANGER! at 0.00 s", "HAPPINESS! at 0.20 s"]
     with pytest.raises(OptionError, match="already exists"):
         check_output(out, exporter, overwrite=False)
-    with pytest.raises(OptionError, match=r"Exclaim files \(--format exclaim\) end in .shout"):
+    with pytest.raises(OptionError, match=r"Exclaim files \(`format` exclaim\) end in .shout"):
         check_output(tmp_path / "x.txt", exporter, overwrite=False)
     paths = output_paths([events.result], [str(tmp_path)], tmp_path / "folder", exporter)
     assert paths == {tmp_path / "folder" / "clip.shout": [events.result]}

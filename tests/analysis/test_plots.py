@@ -112,7 +112,7 @@ def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
     tracks = [Track(i, list(range(0, 5 + i))) for i in range(45)]
     chart = timelines.chart(load(Made(tracks, n_frames=60).write(tmp_path / "a.parquet")))
     assert [t.track_id for t in chart.tracks] == list(range(5, 45)) and chart.n_tracks == 45
-    assert chart.notes == ("40 of 45 tracks, those seen longest; --track shows others.",)
+    assert chart.notes == ("40 of 45 tracks, those seen longest.",)
 
 
 # Machado et al. 2009, full protanopia, deuteranopia, tritanopia

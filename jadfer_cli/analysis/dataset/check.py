@@ -16,7 +16,7 @@ from jadfer_cli.results.load import Result
 
 _MAX_NAMES = 3  # files listed in a message
 # checked on their own, or without effect on the values in the rows
-_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths")
+_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths", "--file-names")
 _ANNOTATE_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
 _ONE_MODEL = "Scores of different models cannot be compared; collect the results of each alone."
 
@@ -69,7 +69,7 @@ def check_dataset(found: FoundResults, *, mixed: bool = False, relative: bool = 
     schemas = [result.metadata["schema_version"] for result in results]
     _require_same(results, "schema", schemas, _ANNOTATE_AGAIN)
     if not mixed:
-        _require_same(results, "model", models, f"{_ONE_MODEL} --mixed accepts them all.")
+        _require_same(results, "model", models, f"{_ONE_MODEL} `mixed` accepts them all.")
         columns = _extra_columns([result.columns for result in results])
         _require_same(results, "columns", columns, _ANNOTATE_AGAIN)
     videos = _videos(results)
@@ -199,5 +199,5 @@ def _check_unique_names(results: Sequence[Result], names: Sequence[str]) -> None
         if len(paths) > 1:
             raise ResultError(
                 f"{_listed(paths)} would both be called {name} in the column video.",
-                "Rename one of the files, or name all videos by path with --relative.",
+                "Rename one of the files, or name all videos by path with `relative`.",
             )

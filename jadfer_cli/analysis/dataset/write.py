@@ -50,11 +50,12 @@ def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
     if exists and not is_dataset:
         what = "a result of jadfer annotate" if is_result(out) else "not a dataset"
         raise OutputError(
-            f"{out} exists and is {what}, so it is not replaced.", "Choose another name with -o."
+            f"{out} exists and is {what}, so it is not replaced.", "Choose another name with `out`."
         )
     if exists and not overwrite:
         raise OptionError(
-            f"{out} already exists.", "Add --overwrite to replace it, or choose another -o."
+            f"{out} already exists.",
+            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
         )
 
 

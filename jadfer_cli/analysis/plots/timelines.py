@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -67,7 +66,7 @@ class Chart:
     """Everything that one plot shows.
 
     Attributes:
-        title: The name of the video.
+        title: The name of the result.
         subtitle: The model, and how much of the video has usable faces.
         labels: The K labels of the probabilities.
         tracks: The tracks to draw, sorted by ID.
@@ -92,6 +91,7 @@ def chart(
     *,
     tracks: Sequence[int] = (),
     expressions: Sequence[str] = (),
+    title: str | None = None,
     smooth_s: float | None = None,
 ) -> Chart:
     """Read a result and prepare its plot.
@@ -100,6 +100,7 @@ def chart(
         result: Its rows are read here.
         tracks: IDs of the tracks to draw; all by default. IDs that the result lacks are ignored.
         expressions: Labels, or synonyms of them, to draw; all by default.
+        title: The heading; the result's name by default.
         smooth_s: Width of a moving mean in seconds.
 
     Raises:
@@ -114,16 +115,14 @@ def chart(
     drawn = [t for t in found if t.track_id in tracks or not tracks]
     notes = []
     if len(drawn) > MAX_TRACKS:
-        notes.append(
-            f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest; --track shows others."
-        )
+        notes.append(f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest.")
         longest = sorted(drawn, key=lambda t: -t.seen_s)[:MAX_TRACKS]
         drawn = sorted(longest, key=lambda t: t.track_id)
     if smooth_s is not None:
         drawn = [smoothed(t, smooth_s) for t in drawn]
         notes.append(f"Moving mean over {smooth_s:g} s, separate for usable and unusable frames.")
     return Chart(
-        title=Path(str(result.metadata.get("video", {}).get("path") or result.name)).name,
+        title=title or result.name,
         subtitle=_subtitle(result, rows, spans, found),
         labels=labels,
         tracks=tuple(drawn),

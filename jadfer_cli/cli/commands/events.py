@@ -16,10 +16,11 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note, stdout_console
-from jadfer_cli.cli.formatting import count_text, short_name
+from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
+from jadfer_cli.results.paths import display_names
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
@@ -182,10 +183,10 @@ def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
     from jadfer_cli.analysis.events import joined
 
     if stdout_console().is_terminal:
-        results = [each.result for each in found]
+        names = display_names(each.result.path for each in found)
         for each in found:
             body = _table(each) if len(each.events) else Text("no event")
-            show(title(short_name(each.result, results)), body)
+            show(title(names[str(each.result.path)]), body)
     else:
         joined(found).to_csv(sys.stdout, index=False)
     if not quiet:

@@ -14,6 +14,7 @@ from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError
+from jadfer_cli.results.paths import display_names
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.plots.timelines import Chart
@@ -108,10 +109,13 @@ def plot(
                 expression or []
             )  # refuses unknown names before anything is drawn
 
+        names = display_names(result.path for result in results)
+
         def draw(result: Result) -> Chart:
             return timelines.chart(
-                result, tracks=track or [], expressions=expression or [], smooth_s=smooth
-            )
+                result, title=names[str(result.path)], tracks=track or [],
+                expressions=expression or [], smooth_s=smooth,
+            )  # fmt: skip
 
         stacked = kind == "stacked"
         if out.suffix in pages.ENDINGS and not out.is_dir():

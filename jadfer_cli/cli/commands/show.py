@@ -19,17 +19,16 @@ from jadfer_cli.cli.formatting import (
     ratio_text,
     share_text,
     shares_text,
-    short_name,
 )
 from jadfer_cli.cli.tables import Cell, figures, table, title
 from jadfer_cli.cli.timeline import timeline
 from jadfer_cli.common import atomic_write, short_time
+from jadfer_cli.results.paths import display_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jadfer_cli.analysis.overview import Overview
-    from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL
 HELP = """Inspect results: warnings, video, model, coverage, tracks, expressions, a timeline.
@@ -84,12 +83,13 @@ def show(
             for result in results:
                 tables.show(*_details(overview(result)))
             return
+        names = display_names(result.path for result in results)
         facts, rows, lines = [], [], []
         for result in reading.each(results, "reading", quiet=quiet):
             found = overview(result)
             facts.append(found.facts())
             rows.append(found.row())
-            lines.append(_Line(found, results))
+            lines.append(_Line(found, names[str(result.path)]))
         if out is not None:
             _write(facts, rows, out)
             reading.wrote(out, count_text(len(rows), "result"), quiet=quiet)
@@ -173,8 +173,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
 class _Line:
     """What the table needs of one result, without its rows, which would fill the memory."""
 
-    def __init__(self, found: Overview, results: Sequence[Result]) -> None:
-        self.name = short_name(found.result, results)
+    def __init__(self, found: Overview, name: str) -> None:
+        self.name = name
         self.duration_s: float = found.result.metadata["video"]["duration_s"]
         self.n_frames = len(found.annotated.frame_start_s)
         self.whole = found.whole
