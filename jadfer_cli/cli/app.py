@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from jadfer_cli._version import __version__
 from jadfer_cli.cli import commands
+from jadfer_cli.cli.console import print_line, printable_usage_errors
 
 
 def command_names() -> tuple[str, ...]:
@@ -50,6 +51,16 @@ class _Commands(TyperGroup):
         """The command of that name, or None."""
         return load(cmd_name) if cmd_name in self.commands else None
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """Parses the options before the command's name."""
+        with printable_usage_errors():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parses the command's options, and runs it."""
+        with printable_usage_errors():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help page: by panel, then by name."""
         return sorted(COMMANDS, key=lambda name: commands.PANELS.index(load(name).rich_help_panel))
@@ -70,7 +81,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"jadfer {__version__}")
+        print_line(f"jadfer {__version__}")
         raise typer.Exit
 
 

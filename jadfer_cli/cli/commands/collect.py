@@ -13,8 +13,9 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note
-from jadfer_cli.cli.formatting import count_text, names_text
+from jadfer_cli.cli.formatting import names_text
 from jadfer_cli.errors import OptionError
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.find import SkippedFile

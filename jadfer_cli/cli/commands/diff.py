@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from rich.text import Text
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes
+from jadfer_cli.cli.console import errors_as_exit_codes, print_json
 from jadfer_cli.cli.tables import Cell, show, table
 from jadfer_cli.errors import OptionError
 
@@ -93,7 +92,7 @@ def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool
 
     found = compare(load(a), load(b), tolerance)
     if as_json:
-        typer.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+        print_json(_facts(found))
     else:
         lines: list[Any] = [_answer(found)]
         if not quiet:
@@ -182,7 +181,7 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
             lines.append([name, (f"only {side}", "red"), f"{b if side == 'A' else a} has none"])
     agreeing = sum(bool(found["agree"]) for found in facts)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
     else:
         all_agree = agreeing == len(names)
         answer = f"agree within {tolerance:g}: all {len(names)} pairs"

@@ -12,8 +12,8 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.plots.timelines import Chart
