@@ -15,7 +15,7 @@ from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_json
 from jadfer_cli.cli.tables import Cell, show, table
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import JadferError, OptionError, ResultError
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.compare import Comparison
@@ -75,15 +75,28 @@ def diff(
     with errors_as_exit_codes(debug=debug):
         if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
             raise OptionError(f"--tolerance must lie between 0 and 1, not {tolerance}.")
-        folders = [Path(path).is_dir() for path in (a, b)]
+        folders = [_holds_results(path) for path in (a, b)]
         if folders[0] != folders[1]:
-            raise OptionError(
-                f"{a if folders[0] else b} is a folder and {b if folders[0] else a} is not.",
-                "Name two results, or two folders.",
-            )
+            raise _unlike(*((a, b) if folders[0] else (b, a)))
         compare = _folders if folders[0] else _files
         if not compare(a, b, tolerance, as_json, quiet):
             raise typer.Exit(1)
+
+
+def _holds_results(path: str) -> bool:
+    """Whether it is a folder, or a dataset of `jadfer collect`."""
+    from jadfer_cli.results.members import is_collected
+
+    return Path(path).is_dir() or is_collected(Path(path))
+
+
+def _unlike(folder: str, other: str) -> JadferError:
+    if not Path(other).exists():
+        return ResultError(f"There is no folder {other} to compare {folder} with.")
+    return OptionError(
+        f"{folder} holds several results, but {other} is a file of one.",
+        "Name two results, two folders, or two datasets of `jadfer collect`.",
+    )
 
 
 def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool:
