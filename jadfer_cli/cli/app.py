@@ -8,6 +8,7 @@ import pkgutil
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -36,7 +37,17 @@ def load(name: str) -> Any:
         single.command(name, help=module.HELP, no_args_is_help=show_help)(getattr(module, name))
         command = get_command(single)
     command.name, command.rich_help_panel = name, module.PANEL
+    for one in (command, *getattr(command, "commands", {}).values()):
+        _describe_defaults(one)
     return command
+
+
+def _describe_defaults(command: Any) -> None:
+    """Moves defaults in words into the help text: typer prints them as [default: (words)]."""
+    for option in command.params:
+        if isinstance(words := getattr(option, "show_default", None), str):
+            option.help = f"{option.help} [dim]{escape(f'[default: {words}]')}[/]"
+            option.show_default = False
 
 
 class _Commands(TyperGroup):

@@ -19,6 +19,7 @@ from jadfer_cli.analysis.frame_times import (
 )
 from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
+from jadfer_cli.text import count_text
 
 MAX_TRACKS = 40  # in one plot; of more, those seen longest
 _MAX_SECONDS = 180  # longer times are written as m:ss
@@ -142,8 +143,8 @@ def _subtitle(
     seen = int(rows.loc[rows["face_detected"], "frame"].nunique())
     parts = [
         str(result.metadata.get("model", {}).get("name", "unknown model")),
-        f"faces in {seen:,} of {n:,} frames" + (f" ({seen / n:.0%})" if n else ""),
-        f"{len(found)} track" + "s" * (len(found) != 1),
+        f"faces in {seen:,} of {count_text(n, 'frame')}" + (f" ({seen / n:.0%})" if n else ""),
+        count_text(len(found), "track"),
     ]
     faces = int(rows["face_detected"].sum())
     if faces:

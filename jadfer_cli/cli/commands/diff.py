@@ -16,6 +16,7 @@ from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_json
 from jadfer_cli.cli.tables import Cell, show, table
 from jadfer_cli.errors import JadferError, OptionError, ResultError
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.compare import Comparison
@@ -150,16 +151,16 @@ def _figures(found: Comparison) -> list[list[Cell]]:
     ]
     lines += [
         ["times", f"differ by up to {found.max_time_s:.6f} s"],
-        ["frame status", f"differs in {found.statuses:,} frames"],
-        ["track IDs", f"differ for {found.other_ids:,} faces"],
+        ["frame status", f"differs in {count_text(found.statuses, 'frame')}"],
+        ["track IDs", f"differ for {count_text(found.other_ids, 'face')}"],
     ]
     if ids:
         lines.append(["", "A -> B (faces): " + ", ".join(ids[:_MAX_IDS]) + more])
     lines += [
         ["boxes", f"differ by up to {found.max_box_px:.3f} px"],
-        ["usable", f"differs for {found.usable:,} faces"],
+        ["usable", f"differs for {count_text(found.usable, 'face')}"],
         ["probabilities", f"differ by up to {found.max_p:.2g}{worst}; mean {found.mean_p:.2g}"],
-        ["top expression", f"differs for {found.expressions:,} faces"],
+        ["top expression", f"differs for {count_text(found.expressions, 'face')}"],
     ]
     return lines
 
@@ -197,7 +198,8 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
         print_json(facts)
     else:
         all_agree = agreeing == len(names)
-        answer = f"agree within {tolerance:g}: all {len(names)} pairs"
+        pairs = ("all " if len(names) > 1 else "") + count_text(len(names), "pair")
+        answer = f"agree within {tolerance:g}: {pairs}"
         if not all_agree:
             answer = f"differ: {len(names) - agreeing} of {len(names)} do not agree"
         head = Text(f"The results {answer}.", style="bold green" if all_agree else "bold red")

@@ -145,8 +145,8 @@ def _write(
         exporter.write(found, path)
         reading.wrote(path, _counted(found), quiet=quiet)
         written += found
-    note = late_starts(written) if exporter.in_player else None
-    if note and not quiet:
+    notes = [exporter.note(list(paths)), late_starts(written) if exporter.in_player else None]
+    for note in filter(None, () if quiet else notes):
         print_note(f"Note: {note}")
 
 

@@ -171,5 +171,12 @@ def _check_tracks(results: Sequence[Result], tracks: Sequence[int]) -> None:
         ids |= set(result.rows(["track_id"])["track_id"].dropna().astype(int))
     missing = [str(track) for track in tracks if track not in ids]
     if missing:
-        known = ", ".join(map(str, sorted(ids)[:20])) or "none"
-        raise OptionError(f"There is no track {', '.join(missing)}.", f"Tracks found: {known}.")
+        which = str(results[0].path) if len(results) == 1 else f"None of {len(results)} results"
+        verb = "has no" if len(results) == 1 else "has a"
+        known = ", ".join(map(str, sorted(ids)[:20]))
+        raise OptionError(
+            f"{which} {verb} track {' or '.join(missing)}.",
+            f"Found: {known}, e.g. --track {min(ids)}. `jadfer show` lists them."
+            if ids
+            else "No face was found, so there is no track to draw.",
+        )

@@ -132,7 +132,7 @@ def _details(found: Overview) -> list[Any]:
         head = ("track", "seen", "seconds", "usable", "expressions (of usable time)")
         parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3))]
     if len(tracks) < len(found.tracks):
-        parts.append(Text(f"... and {len(found.tracks) - len(tracks)} more tracks."))
+        parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
     return [*parts, *([Text("")] if lines else []), *lines, Text("")]
 
