@@ -259,7 +259,8 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
     many = f" ({_by_video(by_video)})" if len(by_video) > 1 else ""
     yield (
         f"{_share(usable, faces)} of {count_text(faces, 'face')}{many} "
-        f"{'was' if faces == 1 else 'were'} usable by the program's rule on size, sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
+        f"{'was' if faces == 1 else 'were'} usable by the program's rule on size, "
+        f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
         "score and position in the image."
         if faces
         else "there was nothing to score."

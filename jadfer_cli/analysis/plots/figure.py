@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from jadfer_cli.text import count_text, one_line, shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 ENDINGS = (".png", ".svg", ".pdf")
 _WIDTH_IN = 7.2  # 183 mm: two columns in most journals
@@ -51,52 +54,78 @@ def draw(chart: Chart, *, stacked: bool, size_mm: tuple[float, float] | None = N
     from matplotlib.figure import Figure
 
     n = max(len(chart.tracks), 1)
-    panel_in = 1.0 if n <= 4 else 0.75 if n <= 10 else 0.55
     bin_s = bin_width_s(chart.tracks, _MAX_BINS * n)
     notes = " ".join([*chart.notes, thinning_note(bin_s, stacked=stacked)]).strip()
-    # all sizes are known; with many panels a layout engine would take most of the time
-    margins_in = _TOP_IN + _BETWEEN_IN * (n - 1) + _BOTTOM_IN
-    width_in, height_in = _WIDTH_IN, margins_in + panel_in * n
-    if size_mm is not None:
-        width_in, height_in = size_mm[0] / _MM_PER_IN, size_mm[1] / _MM_PER_IN
-        panel_in = (height_in - margins_in) / n
-        if panel_in < _MIN_PANEL_IN:
-            least_mm = (margins_in + _MIN_PANEL_IN * n) * _MM_PER_IN
-            raise OptionError(
-                f"A figure of {count_text(n, 'panel')} needs a height of at least "
-                f"{math.ceil(least_mm)} mm, not {size_mm[1]:g}."
-            )
     with rc_context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in))
+        size = _layout(chart, notes, size_mm)
+        figure = Figure(figsize=(size.width_in, size.height_in))
         panels = figure.subplots(n, sharex=True, squeeze=False)[:, 0]
         figure.subplots_adjust(
-            left=0.5 / width_in, right=1 - 0.3 / width_in,
-            top=1 - _TOP_IN / height_in, bottom=_BOTTOM_IN / height_in,
-            hspace=_BETWEEN_IN / panel_in,
+            left=0.55 / size.width_in, right=1 - 0.3 / size.width_in,
+            top=1 - _TOP_IN / size.height_in, bottom=size.bottom_in / size.height_in,
+            hspace=_BETWEEN_IN / size.panel_in,
         )  # fmt: skip
         _axes(list(panels), chart)  # first: otherwise every curve rescales all shared axes
         for panel, track in zip(panels, chart.tracks, strict=False):
             _panel(panel, chart, track, bin_s, stacked=stacked)
         if not chart.tracks:
             _no_face(panels[0], chart)
-        _heading(panels[0], chart, width_in)
-        _legend(figure, chart, notes)
-        middle_in = (_BOTTOM_IN + height_in - _TOP_IN) / 2
+        _heading(panels[0], chart, size.width_in)
+        _legend(figure, chart, size)
+        middle_in = (size.bottom_in + size.height_in - _TOP_IN) / 2
         figure.text(
-            0.018 * _WIDTH_IN / width_in,
-            middle_in / height_in,
-            "probability",
-            rotation=90,
+            0.07 / size.width_in, middle_in / size.height_in, "probability", rotation=90,
             va="center",
-        )
+        )  # fmt: skip
     return figure
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes of a figure in inches, the columns of its legend, and the notes broken into lines."""
+
+    width_in: float
+    height_in: float
+    panel_in: float
+    bottom_in: float
+    n_columns: int
+    notes: str
+
+
+def _layout(chart: Chart, notes: str, size_mm: tuple[float, float] | None) -> _Layout:
+    """Decide all sizes; with many panels a layout engine would take most of the time.
+
+    Raises:
+        OptionError: The height leaves no room for the tracks.
+    """
+    n = max(len(chart.tracks), 1)
+    width_in = _WIDTH_IN if size_mm is None else size_mm[0] / _MM_PER_IN
+    n_columns = max(int(width_in / 1.4), 2)
+    lines = textwrap.wrap(notes, int(17 * width_in))
+    n_rows = math.ceil(len(_legend_keys(chart)) / n_columns)
+    bottom_in = _BOTTOM_IN + 0.17 * max(n_rows - 2, 0) + 0.14 * max(len(lines) - 1, 0)
+    margins_in = _TOP_IN + _BETWEEN_IN * (n - 1) + bottom_in
+    panel_in = 1.0 if n <= 4 else 0.75 if n <= 10 else 0.55
+    if size_mm is not None:
+        panel_in = (size_mm[1] / _MM_PER_IN - margins_in) / n
+        if panel_in < _MIN_PANEL_IN:
+            least_mm = (margins_in + _MIN_PANEL_IN * n) * _MM_PER_IN
+            raise OptionError(
+                f"This figure, with {count_text(n, 'panel')}, needs a height of at least "
+                f"{math.ceil(least_mm)} mm, not {size_mm[1]:g}."
+            )
+    height_in = margins_in + panel_in * n
+    return _Layout(width_in, height_in, panel_in, bottom_in, n_columns, "\n".join(lines))
 
 
 def _heading(panel: Axes, chart: Chart, width_in: float) -> None:
     """Write the video's name and the coverage above the title of the first panel."""
     name = shortened(chart.title, int(80 * width_in / _WIDTH_IN))
+    facts = chart.subtitle.split(" · ")
+    while len(facts) > 1 and len(" · ".join(facts)) > 16 * width_in:  # a narrow figure
+        del facts[-1]
     for text, height_pt, weight, size in (
-        (name, 33, "bold", 10), (chart.subtitle, 20, "normal", 8),
+        (name, 33, "bold", 10), (" · ".join(facts), 20, "normal", 8),
     ):  # fmt: skip
         panel.annotate(
             text, (0, 1), (0, height_pt), xycoords="axes fraction", textcoords="offset points",
@@ -177,8 +206,8 @@ def _axes(panels: Sequence[Axes], chart: Chart) -> None:
         bottom.set_xlabel("time (s)")
 
 
-def _legend(figure: Figure, chart: Chart, notes: str) -> None:
-    """Add the expressions and the two greys below the panels, then the notes."""
+def _legend_keys(chart: Chart) -> list[Patch]:
+    """The entries of the legend: what appears in the figure."""
     from matplotlib.patches import Patch
 
     colours = colours_of(chart.labels)
@@ -194,10 +223,15 @@ def _legend(figure: Figure, chart: Chart, notes: str) -> None:
         )  # fmt: skip
     if chart.has_absent:
         keys.append(Patch(facecolor=ABSENT, label="track not seen" if chart.tracks else "no face"))
+    return keys
+
+
+def _legend(figure: Figure, chart: Chart, size: _Layout) -> None:
+    """Add the expressions and the two greys below the panels, and the notes above them."""
     legend = figure.legend(
-        handles=keys, loc="lower center", frameon=False, fontsize=8,
-        ncols=max(int(figure.get_size_inches()[0] / 1.4), 2), handlelength=1.4,
-        columnspacing=1.4, title=notes or None, title_fontsize=7,
+        handles=_legend_keys(chart), loc="lower center", ncols=size.n_columns, frameon=False,
+        fontsize=8, handlelength=1.4, columnspacing=1.4, title=size.notes or None,
+        title_fontsize=7,
     )  # fmt: skip
     for text in (legend.get_title(), *legend.get_texts()):
         text.set_parse_math(False)
