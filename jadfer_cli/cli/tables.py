@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jadfer_cli.cli.console import stdout_console
-from jadfer_cli.text import one_line
+from jadfer_cli.text import one_line, shortened
 
 # Nothing is wrapped in a pipe, so that grep and logs see complete lines.
 PIPE_WIDTH = 4000
@@ -37,8 +37,21 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
 
 
 def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[int]) -> Table:
-    """As `table`, but the columns numbered in `right` are right-aligned and never wrapped."""
-    result = table(head, rows)
+    """As `table`, but the columns numbered in `right` are right-aligned and never wrapped.
+
+    Names in the first column are not wrapped either: long ones are shortened in the middle, if
+    they stay different.
+    """
+    lines = [list(row) for row in rows]
+    if 0 not in right and all(isinstance(row[0], str) for row in lines[:-1]):
+        names = {row[0] for row in lines if isinstance(row[0], str)}
+        short = {name: shortened(one_line(name), max(room() // 3, 16)) for name in names}
+        if len(set(short.values())) == len(names):
+            for row in lines:
+                row[0] = short[row[0]] if isinstance(row[0], str) else row[0]
+    result = table(head, lines)
+    if 0 not in right and result.columns:
+        result.columns[0].no_wrap = True
     for i in right:
         result.columns[i].justify, result.columns[i].no_wrap = "right", True
     return result

@@ -97,3 +97,24 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
 def test_a_shortened_name_keeps_both_ends():
     assert shortened("abcdefghij", 5) == "ab…ij" and shortened("abc", 5) == "abc"
     assert len(shortened("x" * 100, 32)) == 32
+
+
+def test_a_table_never_breaks_a_name(invoke, tmp_path):
+    names = [f"sub-{i:02}_ses-01_task-conversation_run-{i}_camera-left" for i in range(5)]
+    for name in names:
+        one_of_each(tmp_path / f"{name}.parquet")
+    for command in ("show", "summary"):
+        lines = invoke(command, tmp_path, width=80).stdout.splitlines()
+        shown = [line.split()[0] for line in lines if line.startswith("sub-")]
+        assert len(shown) == 5 and max(map(len, lines)) <= 80
+        for text, name in zip(shown, names, strict=True):
+            head, tail = text.split("…")
+            assert name.startswith(head) and name.endswith(tail)
+        assert names[0] in invoke(command, tmp_path, width=400).stdout
+
+
+def test_thresholds_in_the_wrong_order_are_refused_in_words(invoke, tmp_path):
+    one_of_each(tmp_path / "a.parquet")
+    result = invoke("events", tmp_path / "a.parquet", "--on", "0.3")
+    assert result.exit_code == 2 and "<=" not in result.stderr
+    assert "cannot begin at 0.3 and end below 0.4" in result.stderr and "--on" in result.stderr
