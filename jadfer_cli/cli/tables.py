@@ -45,7 +45,7 @@ def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Seque
     lines = [list(row) for row in rows]
     if 0 not in right and all(isinstance(row[0], str) for row in lines[:-1]):
         names = {row[0] for row in lines if isinstance(row[0], str)}
-        short = {name: shortened(one_line(name), max(room() // 3, 16)) for name in names}
+        short = {name: shortened(one_line(name), max(room() // 4, 16)) for name in names}
         if len(set(short.values())) == len(names):
             for row in lines:
                 row[0] = short[row[0]] if isinstance(row[0], str) else row[0]
