@@ -317,7 +317,8 @@ class Supervisor(ABC, Generic[W]):
             again = "" if self.if_exists == IfExists.OVERWRITE else " with --skip-existing"
             self.outcome.stopped = OutputError(
                 f"{why.message} So the batch was stopped; "
-                f"{count_text(len(left), 'video')} not tried.",
+                f"{count_text(len(left), 'video')} "
+                f"{'was' if len(left) == 1 else 'were'} not tried.",
                 f"{why.hint or ''} Then run the command again{again}.".strip(),
             )
             self.outcome.untried += left
