@@ -13,6 +13,8 @@ from typing import Any, TypedDict, TypeVar
 
 from jadfer_cli.errors import OptionError
 
+# what --detector takes; those built in are named as in the table of jadfer_cli/faces/detect.py
+DETECTORS = "auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx file"
 DEVICES = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "onnxruntime")

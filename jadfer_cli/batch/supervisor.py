@@ -17,6 +17,7 @@ from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
+from jadfer_cli.text import count_text
 
 TICK_S = 0.25
 LOAD_S = 300.0  # limit for a worker to load the networks
@@ -319,7 +320,9 @@ class Supervisor(ABC, Generic[W]):
         if why is not None:
             again = "" if self.if_exists == IfExists.OVERWRITE else " with `if_exists='skip'`"
             self.outcome.stopped = OutputError(
-                f"{why.message} So the batch was stopped; {len(left)} videos were not tried.",
+                f"{why.message} So the batch was stopped; "
+                f"{count_text(len(left), 'video')} "
+                f"{'was' if len(left) == 1 else 'were'} not tried.",
                 f"{why.hint or ''} Then run the command again{again}.".strip(),
             )
             self.outcome.untried += left

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli.console import write_json_line
 from jadfer_cli.cli.progress import result_line
 from jadfer_cli.cli.tables import table, title
 from jadfer_cli.common import clock
@@ -185,8 +185,7 @@ class JsonLines(Quiet):
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), **fields}
-        self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.console.file.flush()
+        write_json_line(line, self.console.file)
 
     def note(self, text: str, *, kind: str) -> None:
         """Event `hint` or `warning`."""

@@ -7,11 +7,6 @@ from collections.abc import Mapping, Sequence
 _NEGLIGIBLE_SHARE = 0.005  # would be printed as 0%
 
 
-def count_text(n: int, noun: str) -> str:
-    """A number with its noun: "1 row", "2,300 rows"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
-
-
 def share_text(share: float | None) -> str:
     """A share in per cent; "-" if there is none."""
     return "-" if share is None else f"{share:.0%}"

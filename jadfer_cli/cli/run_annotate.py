@@ -14,7 +14,6 @@ from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.cli.progress import Reporter, result_line
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
@@ -22,6 +21,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import raise_if_stopped
+from jadfer_cli.text import count_text
 
 
 @dataclass

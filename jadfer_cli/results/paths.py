@@ -90,6 +90,7 @@ def below_inputs(path: Path, inputs: Sequence[str]) -> Path:
     absolute = Path(os.path.abspath(path))
     for text in inputs:
         folder = os.path.abspath(text)
-        if os.path.isdir(folder) and absolute.is_relative_to(folder):
+        # a result in a dataset lies "below" the dataset's file
+        if absolute != Path(folder) and absolute.is_relative_to(folder):
             return absolute.relative_to(folder)
     return Path(path.name)

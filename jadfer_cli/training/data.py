@@ -13,6 +13,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.faces import detect
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
+from jadfer_cli.text import count_text
 from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
@@ -113,7 +114,7 @@ class AlignedData:
             TrainingError: The data set is missing or unreadable.
         """
         faces = self.read(split)
-        self.report.say(f"{faces.name}: {len(faces):,} images")
+        self.report.say(f"{faces.name}: {count_text(len(faces), 'image')}")
         for note in faces.notes:
             self.report.say(f"{faces.name}: {note}")
         cache = self.options.cache or default_cache()
@@ -125,8 +126,8 @@ class AlignedData:
                 found.append(find_landmarks(faces, detector.detect, info.sha256, cache, progress))
             missing = int(np.isnan(found[-1][:, 0, 0]).sum())
             self.report.say(
-                f"{faces.name}: {info.name} found no face in {missing:,} images, "
-                "which are used uncropped"
+                f"{faces.name}: {info.name} found no face in {count_text(missing, 'image')}, "
+                "used uncropped"
             )
         return dataclasses.replace(faces, landmarks_px=np.stack(found, 1))
 

@@ -16,6 +16,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.runtime import Runtime
+from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate, charts
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
@@ -113,7 +114,7 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
         )
     logits = _logits(network, valid, runtime, data.report)
     temperature = calibrate.fit_temperature(logits[which], classes)
-    return temperature, f"{valid.name}, {valid.main_protocol}, {len(classes):,} images"
+    return temperature, f"{valid.name}, {valid.main_protocol}, {count_text(len(classes), 'image')}"
 
 
 def _logits(

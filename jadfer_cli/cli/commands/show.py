@@ -6,15 +6,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.text import Text
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading, tables
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, warning_text
+from jadfer_cli.cli.console import errors_as_exit_codes, print_json, warning_text
 from jadfer_cli.cli.formatting import (
-    count_text,
     names_text,
     ratio_text,
     share_text,
@@ -24,6 +22,7 @@ from jadfer_cli.cli.tables import Cell, figures, table, title
 from jadfer_cli.cli.timeline import timeline
 from jadfer_cli.common import atomic_write, short_time
 from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,7 +93,7 @@ def show(
             _write(facts, rows, out)
             reading.wrote(out, count_text(len(rows), "result"), quiet=quiet)
         if as_json:
-            typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+            print_json(facts)
         elif out is None:
             tables.show(*map(warning_text, mixed(results)), *_table(lines))
 
@@ -133,7 +132,7 @@ def _details(found: Overview) -> list[Any]:
         head = ("track", "seen", "seconds", "usable", "expressions (of usable time)")
         parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3))]
     if len(tracks) < len(found.tracks):
-        parts.append(Text(f"... and {len(found.tracks) - len(tracks)} more tracks."))
+        parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
     return [*parts, *([Text("")] if lines else []), *lines, Text("")]
 

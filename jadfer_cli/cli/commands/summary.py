@@ -12,11 +12,12 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
-from jadfer_cli.cli.formatting import count_text, share_text, shares_text
+from jadfer_cli.cli.formatting import share_text, shares_text
 from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
