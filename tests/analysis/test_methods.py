@@ -47,7 +47,7 @@ def test_one_result(tmp_path):
         "CenterFace (Xu et al., 2020)",
         "full frames every 0.3 s",
         "ByteTrack (Zhang et al., 2022)",
-        "jadfer-compact (sha256 e36c12c5bd63), of the architecture JADFER (Gao et al., 2024; a "
+        "jadfer-compact (sha256 e36c12c5bd63), of the architecture JADFER (Gao et al., 2025; a "
         "reconstruction from the abstract",
         "published neither code nor weights",
         "trained on FER+ (Barsoum et al., 2016), 27,698 images",
@@ -60,7 +60,7 @@ def test_one_result(tmp_path):
     ):
         assert words in text, words
     assert keys(found) == [
-        "jadfer", "Xu2020", "Zhang2022", "Gao2024", "Barsoum2016", "Crete2007",
+        "jadfer", "Xu2020", "Zhang2022", "Gao2025", "Barsoum2016", "Crete2007",
     ]  # fmt: skip
     assert "doi     = {10.1109/TAFFC.2024.3454988}" in found.bib()
     assert "emotion" not in text.lower()
@@ -112,7 +112,7 @@ def test_groups_are_named(tmp_path):
     )
     assert rest[0].startswith("Group 1 of 3. ") and "In 2 videos" in rest[0]
     assert any("every 5th frame from 1 s to the end was analysed" in text for text in rest)
-    assert keys(found).count("Gao2024") == 1
+    assert keys(found).count("Gao2025") == 1
 
 
 @pytest.mark.slow
@@ -165,7 +165,7 @@ def test_network_and_detector_are_named_as_the_metadata_say(tmp_path):
     assert "Faces were detected by BoxNet (Dou and van Bee, 2032; own.onnx), sha256 9999" in text
     assert "of the architecture ExNet (Dou and van Bee, 2031; a test of this program); " in text
     assert "its figures are not those of that paper." in text and "JADFER" not in text
-    assert {"Dou2031", "Eck2032"} <= set(keys(found)) and "Gao2024" not in keys(found)
+    assert {"Dou2031", "Eck2032"} <= set(keys(found)) and "Gao2025" not in keys(found)
 
     uncited = {"model": model(network=network | {"citation": ""})}
     (text,) = describe([opened(tmp_path, "b", metadata=uncited)]).paragraphs
@@ -192,7 +192,7 @@ def test_describing_the_network_does_not_change_what_results_are_compared_by(tmp
     [
         ("Gao, Yu", "Gao, 2024"),
         ("Gao, Yu and Ren, Weihong", "Gao and Ren, 2024"),
-        ("Gao, Yu and Ren, Weihong\n             and Liu, Honghai", "Gao et al., 2024"),
+        ("Gao, Yu and Ren, Weihong\n             and Liu, Honghai", "Gao et al., 2025"),
         ("{Canton Ferrer}, Cristian and Anderson, Ed", "Canton Ferrer and Anderson, 2024"),
     ],
 )

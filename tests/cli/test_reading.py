@@ -177,12 +177,12 @@ def test_methods_prints_and_writes(jadfer, invoke, results, tmp_path):
     paragraph, empty, rest = found.stdout.split("\n", 2)
     assert paragraph.startswith("Facial expressions were annotated") and not empty
     assert rest.startswith("@software{jadfer,")
-    for ending, holds in ((".md", "```bibtex"), (".txt", "@article{Gao2024"), (".bib", "@misc")):
+    for ending, holds in ((".md", "```bibtex"), (".txt", "@article{Gao2025"), (".bib", "@misc")):
         out = tmp_path / f"m{ending}"
         done = invoke("methods", results / "two.parquet", "-o", out)
         assert done.exit_code == 0 and "from 1 result" in done.stderr
         text = out.read_text("utf-8")
-        assert "Gao2024" in text and (holds in text or ending == ".bib")
+        assert "Gao2025" in text and (holds in text or ending == ".bib")
         assert ("annotated with jadfer" in text) == (ending != ".bib")
     many = invoke("methods", results)
     assert many.exit_code == 0 and "different models" in many.stderr
