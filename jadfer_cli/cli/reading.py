@@ -11,6 +11,7 @@ from jadfer_cli.cli.formatting import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.failures import Failure
+    from jadfer_cli.analysis.find import FoundResults
     from jadfer_cli.results.load import Result
 
 T = TypeVar("T")
@@ -26,6 +27,15 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     Raises:
         ResultError: A named file is missing, damaged or not a result; or nothing was found.
     """
+    return list(found(inputs, recursive=recursive).results)
+
+
+def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
+    """The same with everything else that was found: failed videos and skipped files.
+
+    Raises:
+        ResultError: As of `opened`.
+    """
     from jadfer_cli.analysis.find import SkipReason, find_results
 
     found = find_results(inputs, recursive=recursive)
@@ -35,7 +45,7 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
             stderr_console().print(text, markup=False)
     if found.failures:
         print_warning(_failed_text(len(found.results), found.failures))
-    return list(found.results)
+    return found
 
 
 def _failed_text(n_annotated: int, failures: Sequence[Failure]) -> str:

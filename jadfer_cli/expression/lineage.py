@@ -92,8 +92,8 @@ def ancestors(name: str, sha256: str | None, metrics: Mapping[str, Any]) -> list
         sha256: Hash of its file.
         metrics: Those of its checkpoint.
     """
-    found = []
-    current: dict[str, Any] = {
+    found: list[Ancestor] = []
+    current: Mapping[str, Any] = {
         "name": name, "sha256": sha256, "training": _mapping(metrics).get("training"),
     }  # fmt: skip
     while current and len(found) < _MAX_ANCESTORS:
