@@ -92,7 +92,8 @@ def _failed(n_results: int, failures: Sequence[Failure]) -> str:
     named = "; ".join(f"{k:,}: {reason}" for reason, k in reasons.most_common(_MAX_REASONS))
     more = len(reasons) - _MAX_REASONS
     return (
-        f"Of {n_results + n:,} videos, {n_results:,} were annotated; {n:,} could not be, and "
+        f"Of {n_results + n:,} videos, {n_results:,} {'was' if n_results == 1 else 'were'} "
+        f"annotated; {n:,} could not be, and "
         f"{'is' if n == 1 else 'are'} not part of these figures ({named}"
         f"{f'; {more:,} further reasons' if more > 0 else ''})."
     )

@@ -126,7 +126,8 @@ class TrainingProgress:
             return
         self.console.print(
             f"epoch {record.epoch}/{self.options.epochs}: loss {record.train_loss:.3f}, train "
-            f"{record.train_accuracy:.1%}; validation (n = {self.n_valid:,}): {figures_line(record.figures)}"
+            f"{record.train_accuracy:.1%}; validation "
+            f"(n = {self.n_valid:,}): {figures_line(record.figures)}"
             f"{' (best)' if record.best else ''}; {clock(record.seconds)}"
         )
 

