@@ -54,7 +54,7 @@ def test_the_terms_of_the_start_weights_are_kept(chain):
 @pytest.mark.parametrize(
     ("metrics", "says"),
     [
-        ({"temperature_fitted_on": "ferplus valid, majority"}, "fitted on ferplus valid, majority."),
+        ({"temperature_fitted_on": "ferplus valid, majority"}, "fitted on ferplus valid, maj"),
         ({"temperature_kept_from": "jadfer-compact"},
          "kept from jadfer-compact: the probabilities are not calibrated."),
         ({"temperature_fitted_on": "nothing: 8 images are too few"}, "not fitted: the probabil"),
