@@ -150,6 +150,13 @@ KINDS: dict[str, Callable[[], bytes]] = {
             ("mean", [0.0] * 10**5), ("unknown", 1), ("__class__", 1), ("deep", {"a": {"b": 1}}),
         )
     },
+    **{
+        f"scores {value!r:.40}": functools.partial(_with, scores=value)
+        for value in (
+            [1], {"x": 5}, {"x": {"temperature": 0}}, {"x": {"temperature": 1.0, "bias": [1.0]}},
+            {"x": {"temperature": 1.0, "bias": [float("nan")] * 8}}, {"x": {"bias": "12345678"}},
+        )
+    },
     "config absent": lambda: _with(config=...),
     "config a list": lambda: _with(config=[1, 2]),
     "config empty": lambda: _with(config={}),

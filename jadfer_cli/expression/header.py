@@ -21,13 +21,14 @@ HEADER_KEY = "jadfer"
 DIGEST_KEY = "digest"  # of everything else in the file
 _OLD_DIGEST_KEY = "sha256"  # of jadfer 0.3 to 0.5: without shapes and dtypes
 _KEYS = frozenset(
-    ("architecture", "config", "labels", "temperature", "metrics", "terms", DIGEST_KEY)
+    ("architecture", "config", "labels", "temperature", "metrics", "terms", "scores", DIGEST_KEY)
 ) | {_OLD_DIGEST_KEY}
 _FIRST_ARCHITECTURE = "jadfer"  # of files written before the header named one
 _MAX_HEADER_BYTES = 4 << 20
 # far beyond any sensible network, and small enough to be computed
 _MAX_SIZE, _MAX_CROP_PX, _MAX_LAYERS, _MAX_TEXT = 8192, 1024, 64, 64
 _MIN_CROP_PX = 32
+_MAX_BIAS = 100.0  # of a logit; more would decide every score
 # `fit_temperature` searches between exp(-3) and exp(3)
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.04, 25.0
 _WIDTHS = {"F16": np.float16, "F32": np.float32, "BF16": np.uint16}
@@ -68,6 +69,7 @@ class Header:
         temperature: Divides the logits before the softmax.
         metrics: Figures and history, as written.
         terms: Licence and history, in words; may be empty.
+        scores: Further definitions of scores: by name, a temperature and perhaps a bias.
         has_digest: Whether the file can show that it is undamaged.
     """
 
@@ -77,6 +79,7 @@ class Header:
     temperature: float
     metrics: dict[str, Any]
     terms: str
+    scores: dict[str, Any]
     has_digest: bool
 
 
@@ -106,7 +109,8 @@ def read(data: bytes) -> Header:
     if not isinstance(metrics, dict) or not isinstance(terms, str):
         raise InvalidCheckpoint("its metrics or terms are of the wrong type")
     temperature = _temperature(stored.get("temperature"))
-    return Header(architecture, config, labels, temperature, metrics, terms, has_digest)
+    scores = _scores(stored.get("scores", {}), len(labels))
+    return Header(architecture, config, labels, temperature, metrics, terms, scores, has_digest)
 
 
 def text_with_digest(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -238,6 +242,22 @@ def _temperature(stored: Any) -> float:
             f"{MAX_TEMPERATURE:g}"
         )
     return float(stored)
+
+
+def _scores(stored: Any, n_labels: int) -> dict[str, Any]:
+    """Temperature and bias of further definitions of scores."""
+    if not isinstance(stored, dict) or len(stored) > _MAX_LAYERS:
+        raise InvalidCheckpoint("its scores are of the wrong type")
+    for name, scale in stored.items():
+        bias = scale.get("bias", []) if isinstance(scale, dict) else None
+        if (
+            not isinstance(bias, list)
+            or len(bias) not in (0, n_labels)
+            or not all(_is_number(each) and abs(each) <= _MAX_BIAS for each in bias)
+        ):
+            raise InvalidCheckpoint(f"the scores {_shown(name)} have the values {_shown(scale)}")
+        _temperature(scale.get("temperature"))
+    return stored
 
 
 def _config(stored: Any, n_labels: int, n_tensors: int) -> dict[str, Any]:

@@ -201,7 +201,8 @@ class Session:
         if not (self.out / STATE).exists():
             logits = logits_of(network.to(self.runtime.device), valid_set)
             found = selection_figures(logits.numpy(), valid_set)
-            self.report.say(f"before training: validation: {figures_line(found)}")
+            n = len(valid_set.protocols[valid_set.main_protocol].which)
+            self.report.say(f"before training: validation (n = {n:,}): {figures_line(found)}")
 
 
 def prepare(
