@@ -80,7 +80,7 @@ def check_enough(labelled: FaceSet, batch_size: int) -> None:
         raise OptionError(
             f"{labelled.name} has {n} labelled images that are not also validation or test images, "
             f"fewer than one batch of {batch_size}.",
-            f"Set batch_size to {fitting_batch_size(n, batch_size)}, or leave it out.",
+            f"Set `batch_size` to {fitting_batch_size(n, batch_size)}, or leave it out.",
         )
 
 

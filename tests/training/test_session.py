@@ -62,7 +62,7 @@ def test_a_batch_that_the_user_chose_is_refused_before_the_work(tmp_path, aligni
     data = faces(tmp_path / "faces", train=33, valid=4)
     with pytest.raises(OptionError, match="fewer than one batch of 64") as caught:
         prepared(tmp_path, data, batch_size=64)
-    assert "Set batch_size to 8, or leave it out" in caught.value.hint
+    assert "Set `batch_size` to 8, or leave it out" in caught.value.hint
 
 
 def test_sets_that_are_too_small_are_refused_before_the_work(tmp_path, aligning_fails):
