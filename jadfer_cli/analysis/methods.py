@@ -211,7 +211,7 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
         f"{share(usable, faces)} of {faces:,} faces{many} were usable by the program's rule on "
         f"size, sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
         "score and position in the image. The limits of this rule follow the accuracy that the "
-        "shipped model lost on degraded photographs of FER+, not on these videos."
+        "shipped model lost on small, blurred and turned faces of FER+, not on these videos."
         if faces
         else "there was nothing to score."
     )
