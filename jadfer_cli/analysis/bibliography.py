@@ -1,14 +1,14 @@
 """The works that a methods section cites, as BibTeX.
 
-A network's own citation stands in its file (`expression/networks`) and in a result's metadata.
+The citations of networks and detectors stand in their own files (`expression/networks`, `faces`)
+and in a result's metadata.
 """
 
 from __future__ import annotations
 
 import re
 
-CENTERFACE = "Xu2020"
-SCRFD = "Guo2021"
+CALIBRATION = "Guo2017"
 BLUR = "Crete2007"
 TRACKERS = {"bytetrack": "Zhang2022", "ocsort": "Cao2023"}
 DATASETS = {
@@ -47,18 +47,13 @@ _ENTRIES = {
   year    = {2019},
   doi     = {10.1109/TAFFC.2017.2740923}
 }""",
-    "Xu2020": """@article{Xu2020,
-  author  = {Xu, Yuanyuan and Yan, Wan and Yang, Genke and Luo, Jiliang and Li, Tao and He, Jianan},
-  title   = {{CenterFace}: Joint Face Detection and Alignment Using Face as Point},
-  journal = {Scientific Programming},
-  year    = {2020},
-  note    = {arXiv:1911.03599}
-}""",
-    "Guo2021": """@misc{Guo2021,
-  author = {Guo, Jia and Deng, Jiankang and Lattas, Alexandros and Zafeiriou, Stefanos},
-  title  = {Sample and Computation Redistribution for Efficient Face Detection},
-  year   = {2021},
-  note   = {arXiv:2105.04714}
+    "Guo2017": """@inproceedings{Guo2017,
+  author    = {Guo, Chuan and Pleiss, Geoff and Sun, Yu and Weinberger, Kilian Q.},
+  title     = {On Calibration of Modern Neural Networks},
+  booktitle = {International Conference on Machine Learning},
+  pages     = {1321--1330},
+  year      = {2017},
+  note      = {arXiv:1706.04599}
 }""",
     "Zhang2022": """@inproceedings{Zhang2022,
   author    = {Zhang, Yifu and Sun, Peize and Jiang, Yi and Yu, Dongdong and Weng, Fucheng and

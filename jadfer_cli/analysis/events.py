@@ -1,34 +1,30 @@
 """Find events: when a face begins to show an expression, shows it most, and stops showing it.
 
-A Schmitt trigger (hysteresis) runs on each probability of each track. An event begins with the
-first frame in which the probability reaches the upper threshold, and ends before the first frame
-in which it falls below the lower one, so a value that fluctuates around one threshold gives one
-event.
+What counts as an event is defined in `event_rule`, which faces count in `face_table`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import Bools, Floats, Ints, frame_spans, usable_rows
-from jadfer_cli.errors import OptionError
-from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
+from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
+from jadfer_cli.analysis.face_table import FaceTable, read_faces
+from jadfer_cli.analysis.frame_times import Bools, Floats
 from jadfer_cli.results.load import Result
 
-_TOLERANCE_S = 1e-6  # time bases of containers are 1/90000 s or longer; less is rounding
 _DECIMALS = 6
 NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event; its fields are the columns of the table, after `video` and `result`.
+    """One event; its fields are the columns of the table between `result` and `rule`.
 
     Attributes:
         track_id: The face.
@@ -41,7 +37,7 @@ class Event:
         apex_frame: Index of the frame with the highest probability.
         offset_frame: Index of the last frame.
         p_apex: The highest probability.
-        p_mean: Mean probability over the frames in which the face was judged.
+        p_mean: Mean probability over the time in which the face was judged.
         n_frames: Number of these frames.
         truncated: "start", "end" or "both" if the face was not judged just before or after the
             event, which may then be longer; otherwise "".
@@ -64,43 +60,7 @@ class Event:
 
 _DTYPES = {"int": "int64", "float": "float64", "str": "str"}
 _EVENT_COLUMNS = {field.name: _DTYPES[str(field.type)] for field in fields(Event)}
-COLUMNS = ("video", "result", *_EVENT_COLUMNS)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What counts as an event.
-
-    Attributes:
-        on: An event begins when the probability reaches this value.
-        off: It ends when the probability falls below this value.
-        min_duration_s: Shorter events are dropped.
-        merge_gap_s: Interruptions up to this length do not end an event.
-        all_faces: Also use faces that are not usable.
-
-    Raises:
-        OptionError: A value is out of range.
-    """
-
-    on: float = EVENT_ON
-    off: float = EVENT_OFF
-    min_duration_s: float = EVENT_MIN_DURATION_S
-    merge_gap_s: float = EVENT_MERGE_GAP_S
-    all_faces: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0 < self.off <= self.on <= 1:
-            raise OptionError(
-                f"An event cannot begin at {self.on:g} and end below {self.off:g}.",
-                "Both are probabilities above 0, at most 1, and the second must not exceed the "
-                "first: see `on` and `off`.",
-            )
-        for name, value in (
-            ("`min_duration_s`", self.min_duration_s),
-            ("`merge_gap_s`", self.merge_gap_s),
-        ):
-            if not 0 <= value < np.inf:
-                raise OptionError(f"{name} takes seconds, 0 or more, not {value:g}.")
+COLUMNS = ("video", "result", *_EVENT_COLUMNS, "rule")
 
 
 @dataclass(frozen=True)
@@ -113,6 +73,7 @@ class EventSet:
         expressions: The expressions that were searched, in the order of the labels.
         tracks: IDs of all tracks of the result, with or without events, ascending.
         end_s: End of the video; no event ends later.
+        frame_step_s: Typical time from one analysed frame to the next.
         events: One row per event, with the columns COLUMNS, sorted by onset, track and label.
     """
 
@@ -121,6 +82,7 @@ class EventSet:
     expressions: tuple[str, ...]
     tracks: tuple[int, ...]
     end_s: float
+    frame_step_s: float
     events: pd.DataFrame
 
     @property
@@ -135,7 +97,7 @@ class EventSet:
 
     def settings(self) -> dict[str, Any]:
         """Return how the events were found, JSON-ready, for files that can store it."""
-        return {**asdict(self.rule), "expressions": list(self.expressions)}
+        return {**self.rule.settings(), "expressions": list(self.expressions)}
 
 
 def select_expressions(names: Sequence[str], result: Result) -> tuple[str, ...]:
@@ -166,15 +128,16 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventS
         ResultError: The file of the result is damaged or missing.
     """
     expressions = select_expressions(names, result)
-    columns = ["frame", "time_s", "duration_s", "frame_status", "track_id", "usable"]
-    rows = result.rows([*columns, *(f"p_{name}" for name in expressions)])
-    spans = frame_spans(rows, result.metadata)
+    annotated = read_faces(result)
     end_s = float(result.metadata["video"].get("duration_s") or 0.0)
-    if len(spans):
-        end_s = max(end_s, float(spans["end_s"].iloc[-1]))
-    track_ids = rows["track_id"].dropna().unique().astype("int64")
-    faces = _judged_faces(rows, spans, rule)
-    tables = [_events_of(faces, name, rule) for name in expressions]
+    if len(annotated.frame_end_s):
+        end_s = max(end_s, float(annotated.frame_end_s[-1]))
+    faces = annotated.faces.counted(all_faces=rule.all_faces)
+    breaks = breaks_before(faces, rule)
+    tables = [
+        _events_of(faces, faces.p[:, annotated.labels.index(name)], breaks, name, rule)
+        for name in expressions
+    ]
     events = pd.concat(
         [_no_events(), *(table for table in tables if len(table))], ignore_index=True
     )
@@ -183,66 +146,23 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventS
     events = events.astype(_EVENT_COLUMNS)
     events.insert(0, "video", str(result.metadata["video"]["path"]))
     events.insert(1, "result", str(result.path))
-    tracks = tuple(sorted(track_ids.tolist()))
-    return EventSet(result, rule, expressions, tracks, end_s, events)
+    events["rule"] = pd.Series(rule.text(), events.index, dtype="str")
+    tracks = tuple(np.unique(annotated.faces.track).tolist())
+    return EventSet(result, rule, expressions, tracks, end_s, annotated.frame_step_s, events)
 
 
-@dataclass(frozen=True)
-class _JudgedFaces:
-    """The faces that count, sorted by track and time: arrays (n,) and probabilities by label.
-
-    `breaks` marks each face before which no event can continue: the first of a track, and the
-    first after a gap longer than the rule allows.
-    """
-
-    track: Ints
-    frame: Ints
-    start_s: Floats
-    end_s: Floats
-    breaks: Bools
-    p: Mapping[str, Floats]
-
-
-def _judged_faces(rows: pd.DataFrame, spans: pd.DataFrame, rule: Rule) -> _JudgedFaces:
-    has_face = rows["track_id"].notna().to_numpy(bool)
-    is_intact = (rows["frame_status"] != "corrupt").to_numpy(bool)
-    rows = rows[has_face & is_intact & (usable_rows(rows) | rule.all_faces)]
-    # rows are sorted by frame, and a stable sort keeps that order within each track
-    rows = rows.iloc[np.argsort(rows["track_id"].to_numpy("int64"), kind="stable")]
-    frame = rows["frame"].to_numpy("int64")
-    at = spans.index.get_indexer(pd.Index(frame))
-    start, end = (spans[name].to_numpy(np.float64)[at] for name in ("start_s", "end_s"))
-    track = rows["track_id"].to_numpy("int64")
-    breaks = np.ones(len(rows), bool)
-    breaks[1:] = (track[1:] != track[:-1]) | (
-        start[1:] - end[:-1] > rule.merge_gap_s + _TOLERANCE_S
-    )
-    p = {
-        str(name).removeprefix("p_"): rows[name].to_numpy(np.float64)
-        for name in rows.columns
-        if str(name).startswith("p_")
-    }
-    return _JudgedFaces(track, frame, start, end, breaks, p)
-
-
-def _events_of(faces: _JudgedFaces, name: str, rule: Rule) -> pd.DataFrame:
+def _events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule) -> pd.DataFrame:
     """The events of one expression in all tracks, without the columns `video` and `result`."""
-    p, track = faces.p[name], faces.track
-    first, last = _runs(_triggered(p, faces.breaks, rule), faces.breaks)  # (e,) each, inclusive
+    first, last = stretches(p, faces, breaks, rule)  # (e,) each, inclusive
     if not len(first):
         return _no_events()
-    is_new = np.ones(len(first), bool)  # not to be merged with the event before
-    gaps = faces.start_s[first[1:]] - faces.end_s[last[:-1]]
-    is_new[1:] = (track[first[1:]] != track[last[:-1]]) | (gaps > rule.merge_gap_s + _TOLERANCE_S)
-    first, last = first[is_new], last[np.append(is_new[1:], True)]
-    long = faces.end_s[last] - faces.start_s[first] >= rule.min_duration_s - _TOLERANCE_S
-    first, last = first[long], last[long]
-    pairs = list(zip(first.tolist(), (last + 1).tolist(), strict=True))
-    apex = np.array([a + int(p[a:b].argmax()) for a, b in pairs], np.int64)
+    pairs = [slice(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
+    apex = np.array([each.start + int(p[each].argmax()) for each in pairs], np.int64)
+    mean = [_weighted_mean(p[each], faces.span_s[each]) for each in pairs]
     onset, offset = faces.start_s[first].round(_DECIMALS), faces.end_s[last].round(_DECIMALS)
     return pd.DataFrame(
         {
-            "track_id": track[first],
+            "track_id": faces.track[first],
             "expression": name,
             "onset_s": onset,
             "apex_s": faces.start_s[apex].round(_DECIMALS),
@@ -252,28 +172,16 @@ def _events_of(faces: _JudgedFaces, name: str, rule: Rule) -> pd.DataFrame:
             "apex_frame": faces.frame[apex],
             "offset_frame": faces.frame[last],
             "p_apex": p[apex].round(_DECIMALS),
-            "p_mean": np.array([p[a:b].mean() for a, b in pairs], np.float64).round(_DECIMALS),
+            "p_mean": np.array(mean, np.float64).round(_DECIMALS),
             "n_frames": last + 1 - first,
-            "truncated": _truncated(faces.breaks[first], np.append(faces.breaks[1:], True)[last]),
+            "truncated": _truncated(breaks[first], np.append(breaks[1:], True)[last]),
         }
     )
 
 
-def _triggered(p: Floats, breaks: Bools, rule: Rule) -> Bools:
-    """Which faces are in an event: those with p >= on, not those with p < off, else as before."""
-    on = p >= np.float32(rule.on)  # in the precision of the stored probabilities
-    is_decided = on | (p < np.float32(rule.off)) | breaks  # no state is carried over a break
-    decided_at = np.maximum.accumulate(np.where(is_decided, np.arange(len(p)), 0))
-    triggered: Bools = on[decided_at]
-    return triggered
-
-
-def _runs(inside: Bools, breaks: Bools) -> tuple[Ints, Ints]:
-    """Index of the first and of the last face of each unbroken run of True."""
-    before, after = np.append(False, inside[:-1]), np.append(inside[1:], False)
-    first = inside & (~before | breaks)
-    last = inside & (~after | np.append(breaks[1:], True))
-    return np.flatnonzero(first), np.flatnonzero(last)
+def _weighted_mean(p: Floats, span_s: Floats) -> float:
+    """Mean weighted by time; the plain mean if all frames are shown for no time at all."""
+    return float(np.average(p, weights=span_s) if span_s.sum() > 0 else p.mean())
 
 
 def _truncated(start: Bools, end: Bools) -> npt.NDArray[np.object_]:

@@ -1,4 +1,8 @@
-"""The faces of a result as arrays, and the episodes in which a track shows one expression."""
+"""The faces of a result as arrays, which of them count, and unbroken runs of one expression.
+
+Every measure (means, shares, episodes, events) takes its faces from here, so that one rule holds:
+a face counts if it is usable, or if all faces are asked for; in a corrupt frame it never counts.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import Bools, Floats, Ints, frame_spans, usable_rows
+from jadfer_cli.analysis.frame_times import (
+    Bools,
+    Floats,
+    Ints,
+    frame_spans,
+    intact_rows,
+    usable_rows,
+)
 from jadfer_cli.results.load import Result
+
+ANGLES = ("yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
@@ -20,19 +33,25 @@ class FaceTable:
 
     Attributes:
         track: int64 (n,), track IDs.
-        position: int64 (n,), position of the face's frame in the list of analysed frames.
+        frame: int64 (n,), index of the face's frame in the source.
+        position: int64 (n,), its position in the list of analysed frames.
         start_s: float64 (n,), start of the time that the face's frame represents.
         end_s: float64 (n,), end of that time.
-        usable: bool (n,).
+        intact: bool (n,), whether the frame is not corrupt.
+        usable: bool (n,), whether the face is usable and its frame intact.
+        angles_deg: float64 (n, 3), yaw, pitch and roll.
         expression: int64 (n,), index of the label with the highest probability.
         p: float64 (n, K), probabilities of the K labels.
     """
 
     track: Ints
+    frame: Ints
     position: Ints
     start_s: Floats
     end_s: Floats
+    intact: Bools
     usable: Bools
+    angles_deg: Floats
     expression: Ints
     p: Floats
 
@@ -47,6 +66,10 @@ class FaceTable:
     def take(self, which: slice | Bools) -> FaceTable:
         """Return some of the faces, in the same order."""
         return FaceTable(*(getattr(self, field.name)[which] for field in fields(self)))
+
+    def counted(self, *, all_faces: bool = False) -> FaceTable:
+        """Return the faces that count: the usable ones, or all; none in a corrupt frame."""
+        return self.take(self.intact if all_faces else self.usable)
 
     def by_track(self) -> dict[int, FaceTable]:
         """Return the faces of each track by its ID, in ascending order."""
@@ -82,6 +105,22 @@ class Annotated:
         has_face[self.faces.position] = True
         return has_face
 
+    @property
+    def analysed_s(self) -> float:
+        """The time that the analysed frames represent together."""
+        return float((self.frame_end_s - self.frame_start_s).sum())
+
+    @property
+    def frame_step_s(self) -> float:
+        """Typical (median) time from one analysed frame to the next; 0 with fewer than two."""
+        gaps = np.diff(self.frame_start_s)
+        return float(np.median(gaps)) if len(gaps) else 0.0
+
+    def seconds_with(self, faces: FaceTable) -> float:
+        """Return the time with at least one of these faces; simultaneous faces count once."""
+        seen = np.unique(faces.position)
+        return float((self.frame_end_s[seen] - self.frame_start_s[seen]).sum())
+
 
 def read_faces(result: Result) -> Annotated:
     """Read the rows of a result.
@@ -89,8 +128,14 @@ def read_faces(result: Result) -> Annotated:
     Raises:
         ResultError: The result is damaged.
     """
-    columns = ("video", "frame", "time_s", "duration_s", "track_id", "usable", "expression")
-    return as_faces(result.rows([*columns, *result.probabilities]), result.labels, result.metadata)
+    columns = ["video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
+               "expression"]  # fmt: skip
+    rows = result.rows([*columns, *_angle_columns(), *result.probabilities])
+    return as_faces(rows, result.labels, result.metadata)
+
+
+def _angle_columns() -> list[str]:
+    return [f"{name}_deg" for name in ANGLES]
 
 
 def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str, Any]) -> Annotated:
@@ -110,10 +155,13 @@ def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str,
     names = pd.Categorical(with_face["expression"].astype(object), categories=list(labels))
     faces = FaceTable(
         track=with_face["track_id"].to_numpy(np.int64),
+        frame=with_face["frame"].to_numpy(np.int64),
         position=position,
         start_s=start_s[position],
         end_s=end_s[position],
+        intact=intact_rows(with_face),
         usable=usable_rows(with_face),
+        angles_deg=with_face[_angle_columns()].to_numpy(np.float64),
         expression=names.codes.astype(np.int64),
         p=with_face[[f"p_{label}" for label in labels]].to_numpy(np.float64),
     )
@@ -123,13 +171,13 @@ def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str,
 
 @dataclass(frozen=True)
 class Episodes:
-    """Unbroken runs of analysed frames in which one track shows one expression.
+    """Times in which one track shows one expression, ordered by track and start.
 
     Attributes:
         expression: int64 (e,), index of the label.
         start_s: float64 (e,), begin of the first frame.
         end_s: float64 (e,), end of the last frame.
-        follows: bool (e,), whether it begins where the track's previous episode ends.
+        follows: bool (e,), whether a transition leads to it from the episode before.
     """
 
     expression: Ints
@@ -138,8 +186,10 @@ class Episodes:
     follows: Bools
 
 
-def episodes(faces: FaceTable) -> Episodes:
-    """Find the episodes of faces; a gap of even one analysed frame ends an episode.
+def raw_episodes(faces: FaceTable) -> Episodes:
+    """Find the unbroken runs of analysed frames with one top expression.
+
+    A gap of even one frame ends a run, so their number depends on frame rate and flicker.
 
     Args:
         faces: The faces that count, e.g. the usable ones, of one or several tracks.

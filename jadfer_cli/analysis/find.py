@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jadfer_cli.analysis.failures import Failure, failures_beside
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
@@ -55,11 +56,13 @@ class FoundResults:
         results: In the order of the inputs, each once; those of a folder sorted by name.
         skipped: All other Parquet files found, except landmarks.
         root: The deepest folder that holds all inputs.
+        failures: Videos of the same batches that failed; none if one file was named.
     """
 
     results: tuple[Result, ...]
     skipped: tuple[SkippedFile, ...]
     root: Path
+    failures: tuple[Failure, ...] = ()
 
     def relative_path(self, result: Result) -> Path:
         """The path of a result below `root`."""
@@ -114,7 +117,20 @@ def find_results(
     if not results:
         raise _nothing_found(inputs, list(skipped.values()), recursive)
     root = os.path.commonpath([os.path.abspath(_root(text)) for text in inputs])
-    return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root))
+    failures = _failures(inputs, recursive)
+    return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root), failures)
+
+
+def _failures(inputs: Sequence[str], recursive: bool) -> tuple[Failure, ...]:
+    """The videos that failed in the folders of the inputs; none for a single file."""
+    if len(inputs) == 1 and not (os.path.isdir(inputs[0]) or _is_pattern(inputs[0])):
+        return ()
+    folders = {Path(_root(text)).absolute() for text in inputs}
+    return tuple(
+        failure
+        for failure in failures_beside(sorted(folders))
+        if recursive or failure.result.parent in folders
+    )
 
 
 def _add_datasets(
@@ -238,6 +254,8 @@ def _nothing_found(
     folders = [Path(text) for text in inputs if os.path.isdir(text)]
     if not recursive and any(is_result(p) for f in folders for p in _candidates(str(f), True)):
         hint = "Subfolders hold some: add `recursive`."
+    elif failures := _failures(inputs, recursive):
+        hint = f"{failures[0].path} failed: {failures[0].reason}"
     elif skipped:
         hint = f"Skipped {skipped[0].path}: {skipped[0].reason.value}."
     return ResultError(f"{', '.join(inputs)}: no result of jadfer annotate found.", hint)

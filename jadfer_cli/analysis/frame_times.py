@@ -57,10 +57,19 @@ def _last_span_s(start: Floats, duration: Floats, metadata: Mapping[str, Any]) -
     return max(span_s, shown_s)
 
 
+def intact_rows(rows: pd.DataFrame) -> Bools:
+    """Return which rows are of an intact frame, bool (n,).
+
+    A corrupt frame may show the face as it was long before, or in pieces, so no measure counts it.
+    """
+    intact: Bools = (rows["frame_status"] != "corrupt").to_numpy(bool)
+    return intact
+
+
 def usable_rows(rows: pd.DataFrame) -> Bools:
-    """Return which rows hold a usable face, bool (n,); null counts as False."""
+    """Return which rows hold a usable face in an intact frame, bool (n,); null counts as False."""
     usable: Bools = rows["usable"].fillna(False).to_numpy(bool)
-    return usable
+    return usable & intact_rows(rows)
 
 
 def unbroken_runs(frame_positions: Ints) -> list[slice]:

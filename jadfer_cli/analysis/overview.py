@@ -63,9 +63,12 @@ class Overview:
             "frames_with_face": self.whole.frames,
             "frames_corrupt": counts["frames_corrupt"],
             "frames_repeated": counts["frames_repeated"],
+            "analysed_s": self.whole.analysed_s,
+            "face_share": self.whole.face_share,
             "face_s": self.whole.face_s,
             "usable_s": self.whole.usable_s,
             "usable_share": self.whole.usable_share,
+            "usable_share_of_video": self.whole.usable_share_of_video,
             "expression_shares": self.whole.shares,
             "tracks": [
                 {
@@ -74,6 +77,7 @@ class Overview:
                     "last_seen_s": track.last_seen_s,
                     "seconds_seen": track.seconds_seen,
                     "usable_share": track.usable_share,
+                    "usable_share_of_video": track.usable_share_of_video,
                     "expression_shares": track.shares,
                 }
                 for track in self.tracks
@@ -98,7 +102,8 @@ class Overview:
                 name: facts[name]
                 for name in (
                     "frames_analysed", "frames_with_face", "frames_corrupt", "frames_repeated",
-                    "face_s", "usable_s", "usable_share",
+                    "analysed_s", "face_share", "face_s", "usable_s", "usable_share",
+                    "usable_share_of_video",
                 )
             },
             "tracks": len(self.tracks),
@@ -116,9 +121,8 @@ def overview(result: Result) -> Overview:
         ResultError: The result is damaged.
     """
     annotated = read_faces(result)
-    name = str(result.path)
-    (whole,) = summaries(annotated, name, by="video")
-    tracks = summaries(annotated, name) if len(annotated.faces) else ()
+    (whole,) = summaries(annotated, result, by="video")
+    tracks = summaries(annotated, result) if len(annotated.faces) else ()
     warnings = tuple(_warnings(result.metadata, whole, len(annotated.frame_start_s)))
     return Overview(result, annotated, whole, tracks, warnings)
 

@@ -6,21 +6,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from jadfer_cli.cli.console import print_note, stderr_console
+from jadfer_cli.cli.console import print_note, print_warning, stderr_console
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
+    from jadfer_cli.analysis.failures import Failure
+    from jadfer_cli.analysis.find import FoundResults
     from jadfer_cli.results.load import Result
 
 T = TypeVar("T")
+_MAX_FAILED = 3  # named with their reason
 
 
 def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     """Find and open results; their rows are read later.
 
-    Damaged files are reported on stderr, so that no video drops out of a study unnoticed.
+    Damaged files, and videos that failed in the same batch, are reported on stderr, so that no
+    video drops out of a study unnoticed.
 
     Raises:
         ResultError: A named file is missing, damaged or not a result; or nothing was found.
+    """
+    return list(found(inputs, recursive=recursive).results)
+
+
+def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
+    """The same with everything else that was found: failed videos and skipped files.
+
+    Raises:
+        ResultError: As of `opened`.
     """
     from jadfer_cli.analysis.find import SkipReason, find_results
 
@@ -28,7 +42,19 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     for file in found.skipped:
         if file.reason is SkipReason.DAMAGED:
             print_note(f"Warning: Skipped {file.path}: {file.reason.value}.")
-    return list(found.results)
+    if found.failures:
+        print_warning(_failed_text(len(found.results), found.failures))
+    return found
+
+
+def _failed_text(n_annotated: int, failures: Sequence[Failure]) -> str:
+    """How many videos were given, annotated and failed, and the first few with their reasons."""
+    named = "; ".join(f"{each.path} ({each.reason.rstrip('.')})" for each in failures[:_MAX_FAILED])
+    more = f"; and {len(failures) - _MAX_FAILED:,} more" if len(failures) > _MAX_FAILED else ""
+    return (
+        f"{count_text(n_annotated + len(failures), 'video')} given, {n_annotated:,} annotated, "
+        f"{len(failures):,} failed: {named}{more}."
+    )
 
 
 def each(items: Sequence[T], what: str, *, quiet: bool) -> Iterator[T]:

@@ -62,8 +62,11 @@ class ConsoleReporter(Reporter):
 class TrainingProgress:
     """Shows each step, and one line per epoch with the validation figures."""
 
-    def __init__(self, console: Console, options: TrainOptions, *, quiet: bool) -> None:
+    def __init__(
+        self, console: Console, options: TrainOptions, n_valid: int, *, quiet: bool
+    ) -> None:
         self.console, self.options, self.quiet = console, options, quiet
+        self.n_valid = n_valid
         self._bar: Progress | None = None
         if console.is_terminal and not quiet:
             self._bar = Progress(
@@ -99,6 +102,23 @@ class TrainingProgress:
             self._printed_s = time.monotonic()
             self.console.print(f"{description}: {now}")
 
+    def resume(self, records: list[EpochRecord]) -> None:
+        """Says what an earlier run has done; its epochs are in the log."""
+        if self.quiet or not records:
+            return
+        done, total = len(records), self.options.epochs
+        best = max(record.epoch for record in records if record.best)
+        last = records[-1]
+        then = (
+            "nothing is left to train"
+            if done >= total
+            else f"continuing with epoch {done + 1} of {total}"
+        )
+        self.console.print(
+            f"resumed: {done} of {total} epochs were trained earlier (the best: {best}; "
+            f"epoch {last.epoch}: loss {last.train_loss:.3f}); {then}"
+        )
+
     def epoch(self, record: EpochRecord) -> None:
         """Prints the epoch's line."""
         self._printed_s = time.monotonic()
@@ -106,7 +126,8 @@ class TrainingProgress:
             return
         self.console.print(
             f"epoch {record.epoch}/{self.options.epochs}: loss {record.train_loss:.3f}, train "
-            f"{record.train_accuracy:.1%}; validation: {figures_line(record.figures)}"
+            f"{record.train_accuracy:.1%}; validation "
+            f"(n = {self.n_valid:,}): {figures_line(record.figures)}"
             f"{' (best)' if record.best else ''}; {clock(record.seconds)}"
         )
 

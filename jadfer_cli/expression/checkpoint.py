@@ -1,9 +1,9 @@
 """Trained weights: find, verify, read and write checkpoints.
 
 A checkpoint is one safetensors file (tensors only, never pickle). Its header holds the
-network's architecture and config, the label order, the temperature and the metrics, so that
-the file alone rebuilds the network. `weights/registry.json` lists the shipped ones with their
-sha256.
+network's architecture and config, the label order, the temperature, the metrics, the terms and a
+digest, so that the file alone rebuilds the network and shows damage; `header` checks it.
+`weights/registry.json` lists the shipped ones with their sha256.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
-from jadfer_cli.expression import networks
+from jadfer_cli.expression import build, header, networks
 from jadfer_cli.labels import LABELS
 
 if TYPE_CHECKING:
@@ -29,13 +27,12 @@ if TYPE_CHECKING:
 
     from jadfer_cli.expression.networks.base import Network, NetworkConfig
 
-HEADER_KEY = "jadfer"
-_DIGEST_KEY = "sha256"  # in the header: of everything else in the file
-_FIRST_ARCHITECTURE = "jadfer"  # of files written before the header named one
-_MIN_CROP_PX = 32
+SUFFIX = ".safetensors"
+_MAX_BYTES = 2 << 30  # far above any network of jadfer
 _ENTRY_KEYS = ("sha256", "preview", "summary", "terms", "card")  # of the registry
 _REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
-_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+_DAMAGED = "The file is damaged, or was written by another version of jadfer."
+_STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,7 @@ class ModelEntry:
         summary: One sentence about it.
         terms: Licence and history, in words.
         card: File name of its model card in weights/.
+        earlier_sha256: Hashes of earlier files with the same tensors.
     """
 
     name: str
@@ -59,6 +57,7 @@ class ModelEntry:
     summary: str = ""
     terms: str = ""
     card: str = ""
+    earlier_sha256: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,9 @@ class Checkpoint:
         stored_config: The network's config as the header stores it; `config` gives it typed.
         labels: K class names in the order of the logits.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
-        metrics: Figures measured when it was written.
+        metrics: Figures, and under "training" how it was trained; see `lineage`.
         data: Contents of the file.
+        note: What the user should know about the file; usually empty.
     """
 
     entry: ModelEntry
@@ -84,6 +84,7 @@ class Checkpoint:
     temperature: float
     metrics: dict[str, Any] = field(repr=False)
     data: bytes = field(repr=False)
+    note: str = ""
 
     @property
     def crop_px(self) -> int:
@@ -98,14 +99,13 @@ class Checkpoint:
         Raises:
             ModelError: The stored values do not make a config of this architecture.
         """
-        kind = networks.load(self.architecture)
         try:
-            return kind.config(**self.stored_config)
+            return build.config(self.architecture, self.stored_config)
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"The config stored in {self.entry.path} does not fit the architecture "
                 f"{self.architecture}: {error}.",
-                "The file is damaged, or was written by another version of jadfer.",
+                _DAMAGED,
             ) from error
 
     @property
@@ -122,16 +122,12 @@ class Checkpoint:
         Raises:
             ModelError: The tensors do not fit the config.
         """
-        network = networks.load(self.architecture).build(self.config)
         try:
-            network.load_state_dict(self.state, strict=True)
-        except RuntimeError as error:
+            return build.network(self.config, self.state)
+        except ValueError as error:
             raise ModelError(
-                f"The weights in {self.entry.path} do not fit their own config.",
-                "The file is damaged, or was written by another version of jadfer: "
-                f"{str(error).splitlines()[0]}",
+                f"The weights in {self.entry.path} do not fit their own config: {error}.", _DAMAGED
             ) from error
-        return network.eval()
 
 
 def weights_dir() -> Path:
@@ -155,6 +151,7 @@ def registry() -> dict[str, ModelEntry]:
             name: ModelEntry(
                 name=name,
                 path=path.parent / table["models"][name]["file"],
+                earlier_sha256=tuple(table["models"][name].get("earlier_sha256", ())),
                 **{key: table["models"][name][key] for key in _ENTRY_KEYS},
             )
             for name in names
@@ -178,9 +175,15 @@ def find(model: str) -> ModelEntry:
     if model in shipped:
         return shipped[model]
     path = Path(model)
-    if path.suffix == ".safetensors" or os.sep in model:
+    if path.suffix != SUFFIX and path.is_file():
+        hint = _known(shipped)
+        if path.suffix in _STATE_DICTS:
+            hint = f"A PyTorch file can only be a start of training. {hint}"
+        raise ModelError(f"{model} is not a file of weights: those end in {SUFFIX}.", hint)
+    if path.suffix == SUFFIX or os.sep in model:
         if not path.is_file():
-            raise ModelError(f"There is no weights file {model}.", _known(shipped))
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise ModelError(f"The weights file {model} {problem}.", _known(shipped))
         # every training run writes model.safetensors; the folder's name tells them apart
         name = path.resolve().parent.name if path.stem == "model" else path.stem
         return ModelEntry(name or path.stem, path, None, summary="a file of the user's own")
@@ -201,107 +204,80 @@ def load(model: str = "default") -> Checkpoint:
         ModelError: It is missing, its sha256 differs from the registry's, or it is not a
             checkpoint of jadfer.
     """
-    from safetensors import SafetensorError, deserialize
-
     entry = find(model)
-    try:
-        data = entry.path.read_bytes()
-    except OSError as error:
+    data = _read(entry.path)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if entry.sha256 not in (None, sha256):
         raise ModelError(
-            f"The weights {entry.path} cannot be read ({error.strerror}).", _REINSTALL
-        ) from error
-    digest = hashlib.sha256(data).hexdigest()
-    if entry.sha256 not in (None, digest):
-        raise ModelError(
-            f"The weights {entry.path} are damaged: sha256 is {digest}, expected {entry.sha256}.",
+            f"The weights {entry.path} are damaged: sha256 is {sha256}, expected {entry.sha256}.",
             _REINSTALL,
         )
     try:
-        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
-        n_header = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + n_header])["__metadata__"][HEADER_KEY])
-        _check_intact(entry.path, header, tensors)
-        labels, temperature = tuple(header["labels"]), float(header["temperature"])
-        config = _checked_config(header["config"], labels)
-        metrics = dict(header.get("metrics", {}))
-        if not temperature > 0:
-            raise ValueError("the temperature is not positive")
-    except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
+        found = header.read(data)
+    except header.DamagedCheckpoint as error:
+        raise ModelError(
+            f"The weights {entry.path} {error}.", "Copy the file again, or train the model again."
+        ) from error
+    except header.InvalidCheckpoint as error:
         raise ModelError(
             f"{entry.path} is not a jadfer checkpoint ({error}).",
-            "Give a .safetensors file written by jadfer.",
+            f"Give a {SUFFIX} file written by jadfer.",
         ) from error
-    architecture = header.get("architecture", _FIRST_ARCHITECTURE)
-    if architecture not in networks.names():
+    if found.architecture not in networks.names():
         raise ModelError(
-            f"{entry.path} holds a network of an unknown architecture, {architecture!r}.",
+            f"{entry.path} holds a network of an unknown architecture, {found.architecture!r}.",
             f"This version of jadfer has {', '.join(networks.names())}; a newer one may read it.",
         )
-    return Checkpoint(entry, digest, architecture, config, labels, temperature, metrics, data)
+    note = "" if found.has_digest else _note_without_digest(sha256)
+    if entry.sha256 is None:
+        entry = dataclasses.replace(entry, terms=found.terms)
+    return Checkpoint(
+        entry, sha256, found.architecture, found.config, found.labels, found.temperature,
+        found.metrics, data, note,
+    )  # fmt: skip
 
 
-def _checked_config(stored: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
-    """The config as its class takes it, with the checks that need no PyTorch.
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_BYTES:
+            raise ModelError(
+                f"{path} is not a jadfer checkpoint: it has {size:,} bytes, more than any network "
+                "of jadfer.",
+                f"Give a {SUFFIX} file written by jadfer.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"The weights {path} cannot be read ({error.strerror}).", _REINSTALL
+        ) from error
+
+
+def _note_without_digest(sha256: str) -> str:
+    for entry in registry().values():
+        if sha256 in entry.earlier_sha256:
+            return f"These are the weights {entry.name} as an earlier jadfer shipped them."
+    return (
+        "The file was written by jadfer 0.2 or by another program: it holds no digest, so damage "
+        "to it cannot be detected."
+    )
+
+
+def shipped_metrics(sha256: str) -> dict[str, Any] | None:
+    """Current figures of shipped weights, by the hash of their file or of an earlier one.
+
+    Figures are measured again when the program around the weights changes.
+
+    Returns:
+        None if no shipped file has had this hash.
 
     Raises:
-        ValueError: It contradicts the labels, or has no usable crop size.
+        ModelError: The shipped file is missing or damaged.
     """
-    # JSON has no tuples
-    config = {name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-    if config["n_classes"] != len(labels):
-        raise ValueError(f"{len(labels)} labels for {config['n_classes']} classes")
-    unknown = set(labels) - set(LABELS)
-    if unknown:
-        raise ValueError(f"labels {sorted(unknown)} are not among {LABELS}")
-    if not isinstance(config["crop_px"], int) or config["crop_px"] < _MIN_CROP_PX:
-        raise ValueError(f"crop_px is {config['crop_px']!r}")
-    return config
-
-
-def _check_intact(path: Path, header: dict[str, Any], tensors: Mapping[str, Any]) -> None:
-    """Detects damage in a file that no registry knows.
-
-    Args:
-        path: The file.
-        header: Its header; the digest is removed from it.
-        tensors: As safetensors reads them without PyTorch: name to dtype, shape and data.
-
-    Raises:
-        ModelError: The contents do not match the digest, or a value is not finite.
-    """
-    expected = header.pop(_DIGEST_KEY, None)  # missing from files of jadfer 0.2
-    found = _digest(header, {name: bytes(tensor["data"]) for name, tensor in tensors.items()})
-    if expected not in (None, found):
-        raise ModelError(
-            f"The weights {path} are damaged: they differ from what was written.",
-            "Copy the file again, or train the model again.",
-        )
-    odd = [name for name, tensor in tensors.items() if not _is_finite(tensor)]
-    if odd:
-        raise ModelError(
-            f"The weights {path} contain values that are not finite, in {odd[0]}.",
-            "The file is damaged, or its training diverged.",
-        )
-
-
-def _is_finite(tensor: Mapping[str, Any]) -> bool:
-    kind, data = tensor["dtype"], bytes(tensor["data"])
-    if kind == "BF16":  # the upper half of a float32
-        values = (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
-    elif kind in _FLOATS:
-        values = np.frombuffer(data, _FLOATS[kind])
-    else:
-        return True
-    return bool(np.isfinite(values).all())
-
-
-def _digest(header: Mapping[str, Any], tensors: Mapping[str, bytes]) -> str:
-    """SHA-256 of a checkpoint's header and tensors."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name])
-    return digest.hexdigest()
+    for entry in registry().values():
+        if sha256 == entry.sha256 or sha256 in entry.earlier_sha256:
+            return load(entry.name).metrics
+    return None
 
 
 def save(
@@ -311,8 +287,17 @@ def save(
     labels: tuple[str, ...] = LABELS,
     temperature: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
+    terms: str = "",
 ) -> str:
     """Writes a checkpoint to a temporary file and renames it into place.
+
+    Args:
+        path: The file.
+        network: The network.
+        labels: K class names in the order of its logits.
+        temperature: Divides the logits before the softmax.
+        metrics: Figures, and under "training" how it was trained; JSON-ready.
+        terms: Licence and history, in words.
 
     Returns:
         The sha256 of the file.
@@ -320,25 +305,23 @@ def save(
     Raises:
         OutputError: It cannot be written.
     """
-    import torch
     from safetensors import SafetensorError
+    from safetensors.torch import save as to_bytes
     from safetensors.torch import save_file
 
-    header = {
+    contents = {
         "architecture": network.config.architecture,
         "config": dataclasses.asdict(network.config),
         "labels": list(labels),
         "temperature": temperature,
         "metrics": dict(metrics or {}),
+        "terms": terms,
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    header[_DIGEST_KEY] = _digest(
-        header,
-        {name: t.reshape(-1).view(torch.uint8).numpy().tobytes() for name, t in state.items()},
-    )
+    text = header.text_with_digest(contents, header.tensors_of(to_bytes(state)))
     with atomic_write(path) as part:
         try:
-            save_file(state, part, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+            save_file(state, part, metadata={header.HEADER_KEY: text})
         except SafetensorError as error:  # raised when the disk is full
             raise OutputError(f"{path} cannot be written ({error}).") from error
         part.chmod(0o644)  # safetensors makes it private; an installation serves all users

@@ -21,7 +21,7 @@ def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tens
 def variety_loss(maps: torch.Tensor, kind: str = "cosine", margin: float = 0.2) -> torch.Tensor:
     """Penalises spatial paths whose maps overlap.
 
-    The abstract of Gao et al. 2024 names a Variety loss and gives no formula.
+    The abstract of Gao et al. 2025 names a Variety loss and gives no formula.
 
     Args:
         maps: (B, N, H, W), each in [0, 1].

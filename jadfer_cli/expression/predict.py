@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.records import FloatArray, ImageArray
@@ -34,6 +35,7 @@ class Predictor:
         self.crop_px = checkpoint.crop_px
         self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
         self._temperature = checkpoint.temperature
+        self._source = f"{checkpoint.entry.path} in {runtime.precision}"
         self.engine = engines.make(checkpoint, runtime)
 
     def probabilities(self, crops_rgb: ImageArray | torch.Tensor) -> FloatArray:
@@ -48,10 +50,16 @@ class Predictor:
 
         Raises:
             DeviceError: GPU memory does not suffice for a single crop.
+            ModelError: The network gives values that are no numbers.
         """
         if not len(crops_rgb):
             return np.empty((0, len(self.labels)), np.float32)
         logits = np.concatenate(self.batch_limiter.over(self.engine, crops_rgb))
+        if not np.isfinite(logits).all():
+            raise ModelError(
+                f"The network {self._source} gives scores that are not finite numbers.",
+                "Its weights are damaged or unsuitable. If the precision is not fp32, try fp32.",
+            )
         raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
         probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
         return probabilities

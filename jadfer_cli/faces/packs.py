@@ -68,10 +68,17 @@ def find_detector(name: str) -> Path | None:
     pack_folder = packs_folder() / name
     # The zip of antelopev2 contains a folder, so its files are one level deeper.
     for folder in (pack_folder, pack_folder / name):
-        for pattern in ("det_*.onnx", "scrfd_*.onnx"):
-            for path in sorted(folder.glob(pattern)):
-                if path.is_file() and path.stat().st_size > 0:
-                    return path
+        if (path := detector_in(folder)) is not None:
+            return path
+    return None
+
+
+def detector_in(folder: Path) -> Path | None:
+    """Find the face detector in the folder of a pack; None if there is none."""
+    for pattern in ("det_*.onnx", "scrfd_*.onnx"):
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file() and path.stat().st_size > 0:
+                return path
     return None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
-from jadfer_cli.expression import checkpoint, networks
+from jadfer_cli.expression import checkpoint, lineage, networks
 from jadfer_cli.faces.detect import CENTERFACE, DETECTORS, DetectorKind
 from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
 from jadfer_cli.installation.fetch import KNOWN_ZIPS
@@ -72,7 +72,7 @@ def _weights(entry: checkpoint.ModelEntry, *, default: bool) -> Item:
         path=entry.path,
         sha256=entry.sha256,
         summary=entry.summary,
-        terms=entry.terms or "not recorded; ask the author of the file",
+        terms=entry.terms or lineage.NOT_RECORDED,
         card=entry.path.parent / entry.card if entry.card else None,
     )
 
@@ -172,8 +172,13 @@ def verify(item: Item) -> str:
     if item.kind == WEIGHTS:
         loaded = checkpoint.load(item.name if item.sha256 else str(item.path))
         loaded.build()
-        compared = "as in the registry" if item.sha256 else "no hash to compare it with"
-        return f"{_architecture(loaded)} loads; sha256 {loaded.sha256} ({compared})"
+        # the file's own digest shows damage as well, but not which file it should be
+        compared = "as in the registry" if item.sha256 else loaded.note or "undamaged"
+        history = lineage.text(item.name, loaded.sha256, loaded.metrics)
+        return (
+            f"{_architecture(loaded)} loads; sha256 {loaded.sha256} ({compared.rstrip('.')}); "
+            f"{history}"
+        )
     if item.kind == PACK:
         if item.path is None:
             raise ModelError(
@@ -228,6 +233,10 @@ def describe(item: Item) -> dict[str, Any]:
             "card": None if item.card is None else str(item.card),
             "labels": list(loaded.labels),
             "temperature": loaded.temperature,
+            "calibrated_on": lineage.calibrated_on(loaded.metrics) or None,
+            "history": lineage.text(item.name, loaded.sha256, loaded.metrics),
+            "note": loaded.note or None,
+            "terms": loaded.entry.terms or item.terms,
             "architecture": loaded.architecture,
             "network": networks.facts(loaded.architecture),
             "parameters": sum(p.numel() for p in network.parameters()),

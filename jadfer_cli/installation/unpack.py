@@ -22,7 +22,8 @@ from filelock import lock_descriptor
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
-from jadfer_cli.faces.packs import Pack, find_detector, packs_folder
+from jadfer_cli.faces.packs import Pack, detector_in, find_detector, packs_folder
+from jadfer_cli.options import FaceOptions
 
 Progress = Callable[[str, int, int | None], None]  # stage, bytes done, bytes in total
 
@@ -171,10 +172,30 @@ def unpack(zip_path: Path, into: Path, pack: Pack, source: str, progress: Progre
         raise ModelError(
             f"The file from {source} is damaged, or not a zip ({error}).", by_hand(pack)
         ) from error
-    if not any(into.glob("det_*.onnx")) and not any(into.glob("scrfd_*.onnx")):
+    _check_detector(into, pack, source)
+
+
+def _check_detector(unpacked: Path, pack: Pack, source: str) -> None:
+    """Loads the face detector of an unpacked pack: the sha256 may be one that the user gave.
+
+    Raises:
+        ModelError: There is none, or it is not an SCRFD in ONNX.
+    """
+    from jadfer_cli.faces.detect import load_detector
+
+    detector = detector_in(unpacked)
+    if detector is None:
         raise ModelError(
             f"The zip from {source} contains no face detector (det_*.onnx).", by_hand(pack)
         )
+    try:
+        load_detector(FaceOptions(detector=str(detector)), threads=1)
+    except ModelError as error:
+        raise ModelError(
+            f"{detector.name} in the zip from {source} is not a face detector in ONNX, or is "
+            "damaged.",
+            by_hand(pack),
+        ) from error
 
 
 def _safe_name(member: zipfile.ZipInfo) -> str:

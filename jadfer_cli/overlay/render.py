@@ -164,7 +164,15 @@ def _time_list(spans: list[list[float]]) -> str:
 
 
 def _read_rows(result: Result, info: VideoInfo) -> pd.DataFrame:
-    columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
+    columns = [
+        "frame",
+        "time_s",
+        "duration_s",
+        "frame_status",
+        "face_detected",
+        "track_id",
+        "usable",
+    ]
     rows = result.rows([*columns, *BOX_COLUMNS, *result.probabilities]).reset_index(drop=True)
     if not len(rows):
         raise ResultError(f"{result.path} has no rows.", "Annotate the video again.")

@@ -59,7 +59,7 @@ class Networks:
     @property
     def hint(self) -> str | None:
         """One line about this setup for the user, such as what runs on the GPU."""
-        hints = [self.detector.info.hint] if self.detector.info.hint else []
+        hints = [text for text in (self.detector.info.hint, self.model.note) if text]
         if self.runtime.device != "cpu":
             steps = "found, cropped" if self.crops_on_device else "found"
             hints.append(

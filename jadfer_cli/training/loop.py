@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from jadfer_cli.errors import JadferError, OptionError, TrainingError
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.runtime import usable_cores
+from jadfer_cli.training import tensor_file
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet
@@ -26,11 +27,11 @@ from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     BEST,
+    DAMAGED_RUN,
     EpochRecord,
     State,
     StepRecord,
     fingerprint,
-    write_tensors,
 )
 from jadfer_cli.training.trainer import Trainer
 
@@ -45,7 +46,8 @@ class Callbacks:
 
     Attributes:
         on_begin: Called once it is certain that the run in `out`, if any, can be resumed.
-        on_epoch: Called after each epoch, and once for each that an earlier run finished.
+        on_resume: Called once before the first step, with the epochs that an earlier run finished.
+        on_epoch: Called after each epoch.
         on_step: Called after each step.
         stop: Called after each step; if true, the state is saved and the run ends.
         save_every_s: Interval between saved states within an epoch.
@@ -54,6 +56,7 @@ class Callbacks:
 
     on_begin: Callable[[], None] = lambda: None
     on_epoch: Callable[[EpochRecord], None] = lambda _: None
+    on_resume: Callable[[list[EpochRecord]], None] = lambda _: None
     on_step: Callable[[StepRecord], None] = lambda _: None
     stop: Callable[[], bool] = lambda: False
     save_every_s: float = 300.0
@@ -75,9 +78,20 @@ def check_enough(labelled: FaceSet, batch_size: int) -> None:
         )
     if n < batch_size:
         raise OptionError(
-            f"{labelled.name} has {n} images, fewer than one batch of {batch_size}; give a smaller "
-            "`batch_size`."
+            f"{labelled.name} has {n} labelled images that are not also validation or test images, "
+            f"fewer than one batch of {batch_size}.",
+            f"Set `batch_size` to {fitting_batch_size(n, batch_size)}, or leave it out.",
         )
+
+
+def fitting_batch_size(n_images: int, wanted: int) -> int:
+    """The wanted batch size, or the largest power of two that gives four steps per epoch.
+
+    A step needs two images at least.
+    """
+    if n_images >= wanted:
+        return wanted
+    return 1 << (max(n_images // 4, 2).bit_length() - 1)
 
 
 def train(
@@ -122,15 +136,20 @@ def train(
     state = trainer.restore(out)
     calls.on_begin()
     crops = Crops(train_set, options.network.crop_px, options.augmentation, options.seed)
-    for earlier in state.history:
-        calls.on_epoch(EpochRecord(**earlier))
+    calls.on_resume([EpochRecord(**earlier) for earlier in state.history])
     while state.epoch < options.epochs:
         crops.epoch = trainer.sampler.epoch = state.epoch
         trainer.sampler.skip = state.step * options.batch_size
         _train_epoch(trainer, _loader(crops, trainer), state, out, calls)
         state = _validate(trainer, valid_set, state, out, calls)
-    best = torch.load(out / BEST, map_location=trainer.device, weights_only=True)
-    trainer.network.load_state_dict(best)
+    try:
+        trainer.network.load_state_dict(tensor_file.read(out / BEST))
+    except (tensor_file.Unreadable, RuntimeError, TypeError) as error:
+        raise TrainingError(
+            f"{out / BEST}, the best weights of the run, cannot be read "
+            f"({str(error).splitlines()[0]}).",
+            DAMAGED_RUN,
+        ) from error
     return trainer.network.eval()
 
 
@@ -161,7 +180,7 @@ def _validate(
     figures = calls.evaluate(logits_of(trainer.averaged, valid_set), valid_set)
     record = trainer.epoch_record(state, figures, time.monotonic() - began)
     if record.best:
-        write_tensors(trainer.averaged.state_dict(), out / BEST)
+        tensor_file.write(trainer.averaged.state_dict(), out / BEST)
     state = State(
         epoch=record.epoch,
         best=max(state.best, figures["score"]),

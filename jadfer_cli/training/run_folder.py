@@ -10,12 +10,13 @@ from typing import Any
 
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
-from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression import checkpoint, lineage
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.scoring import logits_of
+from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import EpochRecord
 
 CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
@@ -65,7 +66,7 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
 
 
 def finish(
-    network: Network, valid: FaceSet, out: Path, history: dict[str, Any], temperature: float
+    network: Network, valid: FaceSet, out: Path, history: dict[str, Any], start: Start
 ) -> tuple[Path, dict[str, Any]]:
     """Fits the temperature on validation and writes the model.
 
@@ -74,7 +75,7 @@ def finish(
         valid: The validation faces.
         out: Folder of the run.
         history: How it was trained; stored in the file's metrics as "training".
-        temperature: Kept if validation has fewer than calibrate.MIN_IMAGES images.
+        start: Its temperature is kept if validation has fewer than calibrate.MIN_IMAGES images.
 
     Returns:
         The file and its metrics, "temperature" among them.
@@ -84,20 +85,23 @@ def finish(
     """
     logits = logits_of(network, valid).numpy()
     which, classes = valid.protocols[valid.main_protocol]
-    fitted_on = f"nothing: {len(classes)} validation images are too few ({calibrate.MIN_IMAGES})"
+    temperature, source = start.temperature, {"temperature_kept_from": start.name}
     if len(classes) >= calibrate.MIN_IMAGES:
         # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
-        fitted_on = f"{valid.name}, {valid.main_protocol}"
+        source = {"temperature_fitted_on": f"{valid.name}, {valid.main_protocol}"}
     metrics: dict[str, Any] = {
         "training": history,
         "temperature": temperature,
-        "temperature_fitted_on": fitted_on,
+        **source,
     }
     for protocol in valid.protocols:
         found = figures(logits, valid, protocol, temperature)
         found["ece_before_temperature"] = figures(logits, valid, protocol)["ece"]
         metrics[f"{valid.name} {protocol}"] = found
     path = out / MODEL
-    checkpoint.save(path, network, temperature=temperature, metrics=metrics)
+    checkpoint.save(
+        path, network, temperature=temperature, metrics=metrics,
+        terms=lineage.inherited_terms(history),
+    )  # fmt: skip
     return path, metrics

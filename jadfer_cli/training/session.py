@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +12,18 @@ import numpy as np
 
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError, SplitMissing
+from jadfer_cli.expression import lineage
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
-from jadfer_cli.training import run_config, run_folder
+from jadfer_cli.training import calibrate, run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet, without_repeats
-from jadfer_cli.training.loop import Callbacks, check_enough, train
+from jadfer_cli.training.loop import Callbacks, check_enough, fitting_batch_size, train
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.reporting import Reporter, figures_line
@@ -39,6 +41,7 @@ class Progress:
     """Callbacks for showing and stopping a training; as in `loop.Callbacks`."""
 
     on_epoch: Callable[[EpochRecord], None] = lambda _: None
+    on_resume: Callable[[list[EpochRecord]], None] = lambda _: None
     on_step: Callable[[StepRecord], None] = lambda _: None
     stop: Callable[[], bool] = lambda: False
 
@@ -55,6 +58,7 @@ class Session:
     runtime: Runtime
     data: AlignedData
     report: Reporter
+    kept: frozenset[str]
     history: list[EpochRecord] = field(default_factory=list)
 
     def load_images(self) -> tuple[FaceSet, FaceSet]:
@@ -65,8 +69,8 @@ class Session:
             OptionError: There are too few training images.
         """
         valid_set = self.data.load("valid", first_only=True)
-        train_set = self._without_repeats(self.data.load("train"), valid_set)
-        check_enough(train_set.labelled()[0], self.options.batch_size)
+        train_set = self.data.load("train")
+        train_set = train_set.take([name in self.kept for name in train_set.image_names])
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
 
@@ -77,17 +81,20 @@ class Session:
         """
         config = {**run_config.with_absolute_paths(self.inputs), **as_table(self.options)}
 
+        def on_resume(records: list[EpochRecord]) -> None:
+            self.history.extend(records)
+            if records:
+                self._write_log()
+            progress.on_resume(records)
+
         def on_epoch(record: EpochRecord) -> None:
             self.history.append(record)
-            try:
-                run_folder.write_log(self.history, self.out / run_folder.LOG)
-            except OutputError as error:  # e.g. open in Excel; the next epoch writes it again
-                self.report.warn(error.message)
+            self._write_log()
             progress.on_epoch(record)
 
         callbacks = Callbacks(
             on_begin=lambda: run_folder.write_config(config, self.out / run_folder.CONFIG),
-            on_epoch=on_epoch, on_step=progress.on_step, stop=progress.stop,
+            on_resume=on_resume, on_epoch=on_epoch, on_step=progress.on_step, stop=progress.stop,
         )  # fmt: skip
         return train(
             self.options, train_set, valid_set, self.out, start=self.start,
@@ -107,27 +114,27 @@ class Session:
             **{key: Path(inputs[key]).name for key in {"data", "votes"} & set(inputs)},
             "detectors": [Path(name).name for name in inputs.get("detectors", ("auto",))],
             "start": self.start.name,
-            **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
+            **({"start_model": self.start.origin} if self.start.origin else {}),
+            **self._taught_by(),
             "images": len(train_set.labelled()[0]),
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "options": as_table(self.options),
         }
-        return run_folder.finish(network, valid_set, self.out, history, self.start.temperature)
+        return run_folder.finish(network, valid_set, self.out, history, self.start)
 
-    def _without_repeats(self, train_set: FaceSet, valid_set: FaceSet) -> FaceSet:
-        """Training images that occur neither in validation nor in test, if there is a test set."""
-        held_out = [valid_set]
+    def _taught_by(self) -> dict[str, Any]:
+        if not self.teachers:
+            return {}
+        return {
+            "teacher": [teacher.entry.name for teacher in self.teachers],
+            "teacher_models": [lineage.origin(teacher, "teacher") for teacher in self.teachers],
+        }
+
+    def _write_log(self) -> None:
         try:
-            held_out.append(self.data.read("test"))
-        except SplitMissing:
-            self.report.say(f"{train_set.name}: there is no test set to keep separate")
-        kept = without_repeats(train_set, held_out)
-        if len(kept) < len(train_set):
-            self.report.say(
-                f"{train_set.name}: dropped {len(train_set) - len(kept):,} training images that "
-                "also occur in validation or test"
-            )
-        return kept
+            run_folder.write_log(self.history, self.out / run_folder.LOG)
+        except OutputError as error:  # e.g. open in Excel; the next epoch writes it again
+            self.report.warn(error.message)
 
     def _taught(self, train_set: FaceSet) -> FaceSet:
         """The labelled training images with the teachers' mean mixed into their labels."""
@@ -156,9 +163,15 @@ class Session:
         self.report.say(f"{train_set.name}: {len(labelled):,} labelled images: {counts}")
         n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
         if n_valid < _FEW_IMAGES:
+            use = "choose the best epoch and fit the temperature"
+            if n_valid < calibrate.MIN_IMAGES:
+                use = (
+                    "choose the best epoch; too few to fit the temperature "
+                    f"({calibrate.MIN_IMAGES} are needed)"
+                )
             self.report.warn(
-                f"{valid_set.name} has only {count_text(n_valid, 'image')} to choose the best "
-                "epoch and fit the temperature."
+                f"{valid_set.name} has only {count_text(n_valid, 'image')}, which {use}. "
+                "Percentages of so few images are rough."
             )
         for faces in (train_set, valid_set):
             marks: Any = faces.landmarks_px
@@ -190,7 +203,8 @@ class Session:
         if not (self.out / STATE).exists():
             logits = logits_of(network.to(self.runtime.device), valid_set)
             found = selection_figures(logits.numpy(), valid_set)
-            self.report.say(f"before training: validation: {figures_line(found)}")
+            n = len(valid_set.protocols[valid_set.main_protocol].which)
+            self.report.say(f"before training: validation (n = {n:,}): {figures_line(found)}")
 
 
 def prepare(
@@ -225,7 +239,54 @@ def prepare(
     start = starts.load(inputs.get("start", starts.SCRATCH), architecture)
     teachers = [starts.labelled(name) for name in inputs.get("teacher", ())]
     options = run_config.options_of(config, start)
-    saved_run(out, options)
     check_writable(out / STATE)
     data = AlignedData(run_config.data_of(inputs, cache), runtime.threads, report)
-    return Session(out, inputs, options, start, teachers, runtime, data, report)
+    kept, n_labelled = _training_images(data, config.get("batch_size"), report)
+    if "batch_size" not in config:
+        fitting = fitting_batch_size(n_labelled, options.batch_size)
+        if fitting < options.batch_size:
+            report.say(
+                f"{out}: batches of {fitting} instead of {options.batch_size}, to fit "
+                f"{n_labelled:,} labelled training images"
+            )
+            options = dataclasses.replace(options, batch_size=fitting)
+    saved_run(out, options)
+    return Session(out, inputs, options, start, teachers, runtime, data, report, kept)
+
+
+def _training_images(
+    data: AlignedData, batch_size: int | None, report: Reporter
+) -> tuple[frozenset[str], int]:
+    """The training images that occur neither in validation nor in test, before any is aligned.
+
+    Args:
+        data: The data set.
+        batch_size: As given by the user; None if it may be chosen.
+        report: Receives notes.
+
+    Returns:
+        Their names, and how many of them are labelled.
+
+    Raises:
+        TrainingError: The data set cannot be read.
+        OptionError: There are too few images.
+    """
+    train_set, held_out = data.read("train"), [data.read("valid")]
+    try:
+        held_out.append(data.read("test"))
+    except SplitMissing:
+        report.say(f"{train_set.name}: there is no test set to keep separate")
+    kept = without_repeats(train_set, held_out)
+    if len(kept) < len(train_set):
+        report.say(
+            f"{train_set.name}: dropped {len(train_set) - len(kept):,} training images that "
+            "also occur in validation or test"
+        )
+    labelled, _ = kept.labelled()
+    try:
+        check_enough(labelled, batch_size or 2)
+    except OptionError:
+        for note in train_set.notes:  # may say why
+            report.say(f"{train_set.name}: {note}")
+        raise
+    return frozenset(kept.image_names), len(labelled)

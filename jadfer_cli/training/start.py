@@ -7,14 +7,17 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError, OptionError
-from jadfer_cli.expression import checkpoint, networks
+from jadfer_cli.expression import checkpoint, lineage, networks
 from jadfer_cli.expression.networks.base import Network, NetworkConfig
 from jadfer_cli.expression.networks.stems import mobilefacenet_from_public
 from jadfer_cli.labels import LABELS
+from jadfer_cli.training import tensor_file
 
 SCRATCH = "scratch"
 _STEM = "stem."  # prefix of a stem's tensors in a network's state dict
@@ -32,6 +35,7 @@ class Start:
         temperature: Calibrated temperature of the whole network.
         whole: State dict of a whole network, or empty.
         stem: State dict of a stem, or empty.
+        origin: What a trained model records about these weights; empty from scratch.
     """
 
     name: str = SCRATCH
@@ -39,6 +43,7 @@ class Start:
     temperature: float = 1.0
     whole: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     stem: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def settle(self, wanted: NetworkConfig, named: Iterable[str] = ()) -> NetworkConfig:
         """The config to train: that of the start's network, with the wanted regularisation.
@@ -153,29 +158,38 @@ def load(start: str, architecture: str) -> Start:
     if path.suffix not in (".pt", ".pth"):
         found = labelled(start)
         if found.architecture != architecture:
-            return Start(found.entry.name, stem=_stem_of(found.state))
-        return Start(found.entry.name, found.config, found.temperature, whole=found.state)
+            origin = lineage.origin(found, "stem")
+            return Start(found.entry.name, stem=_stem_of(found.state), origin=origin)
+        found.build()  # checks that tensors and config agree
+        return Start(
+            found.entry.name, found.config, found.temperature, whole=found.state,
+            origin=lineage.origin(found),
+        )  # fmt: skip
     if not path.is_file():
         raise ModelError(f"There is no file {start} to start from.")
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises all kinds
+        state = tensor_file.read(path)
+    except tensor_file.Unreadable as error:
         raise ModelError(
-            f"{start} is not a readable state dict ({type(error).__name__}).",
+            f"{start} is not a readable state dict ({error}).",
             "It must hold plain tensors: torch.save(network.state_dict(), FILE).",
         ) from error
     if isinstance(state, Mapping) and "network" in state:  # state.pt of a run
         state = state["network"]
     if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
         raise ModelError(f"{start} holds no state dict of tensors.")
+    if not all(torch.isfinite(tensor.float()).all() for tensor in state.values()):
+        raise ModelError(f"{start} holds values that are not finite.", "Its training diverged.")
+    origin = {"name": path.name, "sha256": file_sha256(path), "terms": ""}
     if any(name.startswith(_STEM) for name in state):
-        return Start(path.name, whole=state)
+        return Start(path.name, whole=state, origin=origin)
+    origin["part"] = "stem"
     if "dw_conv.depthwise.weight" in state:
         try:
-            return Start(path.name, stem=mobilefacenet_from_public(state))
+            return Start(path.name, stem=mobilefacenet_from_public(state), origin=origin)
         except KeyError as error:
             raise ModelError(f"{start}: the layer {error} of MobileFaceNet is missing.") from error
-    return Start(path.name, stem=state)
+    return Start(path.name, stem=state, origin=origin)
 
 
 def _stem_of(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -5,22 +5,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from jadfer_cli.common import atomic_write
-from jadfer_cli.errors import OptionError, OutputError, TrainingError
-from jadfer_cli.training import recipes
+from jadfer_cli.errors import OptionError, TrainingError
+from jadfer_cli.training import recipes, tensor_file
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import flat
 from jadfer_cli.training.start import Start
 
 STATE, BEST = "state.pt", "best.pt"
+DAMAGED_RUN = "This run cannot be resumed. Train again into another folder."
 
 
 @dataclass
@@ -92,11 +89,11 @@ def saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
         return None
     try:
         # on the CPU: AdamW keeps its step counts there; load_state_dict moves the rest
-        saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes the unpickler raise
-        raise TrainingError(
-            f"{file} cannot be read ({type(error).__name__}).", "Give another `out`."
-        ) from error
+        saved = tensor_file.read(file)
+    except tensor_file.Unreadable as error:
+        raise TrainingError(f"{file} cannot be read ({error}).", DAMAGED_RUN) from error
+    if not isinstance(saved, dict) or not {"run", "options", "network"} <= saved.keys():
+        raise TrainingError(f"{file} holds no saved run of jadfer.", DAMAGED_RUN)
     if _stored_identity(saved.get("options")) != identity(options):
         raise OptionError(
             f"{file} belongs to a run with other options.",
@@ -126,16 +123,3 @@ def _stored_identity(stored: Any) -> Any:
     except (SyntaxError, ValueError):
         return None
     return {"recipe": recipes.DEFAULT, **found}
-
-
-def write_tensors(state: Mapping[str, Any], path: Path) -> None:
-    """Saves to a temporary file, then renames it.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    with atomic_write(path) as part:
-        try:
-            torch.save(state, part)
-        except RuntimeError as error:  # raised when the disk is full
-            raise OutputError(f"{path} cannot be written ({error}).") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from jadfer_cli.common import atomic_write
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.scoring import logits_of
+
+_DIGEST_BYTES = 32
 
 
 def n_views(faces: FaceSet) -> int:
@@ -69,12 +72,34 @@ def teacher_probabilities(
     p: npt.NDArray[np.float32] | None = None
     if file is not None:
         with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
-            p = np.load(file, allow_pickle=False)
+            p = _read(file)
     if p is None or p.shape != faces.targets.shape:
         p = _probabilities(faces, teacher, device, precision, progress)
         if file is not None:
-            with atomic_write(file) as part, part.open("wb") as out:
-                np.save(out, p)
+            with atomic_write(file) as part:
+                part.write_bytes(_bytes_of(p))
+    return p
+
+
+def _bytes_of(p: npt.NDArray[np.float32]) -> bytes:
+    """An array as NumPy saves it, with its SHA-256 at the end."""
+    buffer = io.BytesIO()
+    np.save(buffer, p)
+    return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
+
+
+def _read(file: Path) -> npt.NDArray[np.float32]:
+    """The array of `_bytes_of`.
+
+    Raises:
+        ValueError: The file is damaged.
+        OSError: It cannot be read.
+    """
+    data = file.read_bytes()
+    saved, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+    if hashlib.sha256(saved).digest() != digest:
+        raise ValueError(f"{file} is damaged")
+    p: npt.NDArray[np.float32] = np.load(io.BytesIO(saved), allow_pickle=False)
     return p
 
 

@@ -11,7 +11,7 @@ import torch
 
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression.networks.base import Network, Output
-from jadfer_cli.training import recipes
+from jadfer_cli.training import recipes, tensor_file
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.optimisation import moving_average, running_statistics_kept, shifted
 from jadfer_cli.training.options import TrainOptions
@@ -19,13 +19,13 @@ from jadfer_cli.training.recipes import Batch
 from jadfer_cli.training.scoring import pixels_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
+    DAMAGED_RUN,
     STATE,
     EpochRecord,
     State,
     StepRecord,
     identity,
     saved_run,
-    write_tensors,
 )
 
 _CLIP_NORM = 5.0
@@ -190,7 +190,7 @@ class Trainer:
             "options": identity(self.options),
             "data": self.data,
         }
-        write_tensors(saved, out / STATE)
+        tensor_file.write(saved, out / STATE)
 
     def restore(self, out: Path) -> State:
         """Loads the run in `out`, if there is one, and returns its position.
@@ -208,6 +208,12 @@ class Trainer:
                 "alignment or start weights.",
                 "Give another `out`, or resume it with the same data as before.",
             )
-        for name, part in self._parts().items():
-            part.load_state_dict(saved[name])
-        return State(**saved["run"])
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(saved[name])
+            return State(**saved["run"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise TrainingError(
+                f"{out / STATE} is damaged, or was written by another version of jadfer.",
+                DAMAGED_RUN,
+            ) from error

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made import Made, Track, options
 
-from jadfer_cli.analysis.events import COLUMNS, Event, Rule, find_events, joined, select_expressions
+from jadfer_cli.analysis.event_rule import Rule
+from jadfer_cli.analysis.events import COLUMNS, Event, find_events, joined, select_expressions
 from jadfer_cli.errors import OptionError
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
@@ -218,7 +219,9 @@ def test_events_are_those_of_a_naive_scan(faces, gaps, rule):
     table = table.astype({"track_id": "Int32", "usable": "boolean", "p_happiness": "float32"})
     at = table["frame"].to_numpy()
     table["time_s"], table["duration_s"] = times[at], np.diff(times)[at]
-    table["frame_status"] = "ok"
+    table["frame_status"], table["video"], table["expression"] = "ok", "x", "happiness"
+    table["p_neutral"] = 1 - table["p_happiness"]
+    table[["yaw_deg", "pitch_deg", "roll_deg"]] = 0.0
 
     class Memory(load.Result):
         def rows(self, columns=None):
@@ -232,7 +235,7 @@ def test_events_are_those_of_a_naive_scan(faces, gaps, rule):
         for a, apex, b, n_judged in scan(plain[track], rule)
     )
     found = [(e.onset_s, e.track_id, e.apex_frame, e.offset_s, e.n_frames)
-             for e in find_events(clip, rule).records()]  # fmt: skip
+             for e in find_events(clip, rule, ["happiness"]).records()]  # fmt: skip
     assert found == expected
 
 
@@ -243,6 +246,10 @@ def test_an_hour_of_two_tracks_takes_seconds(tmp_path):
     table["time_s"] = table["frame"] / 25
     table["duration_s"] = 0.04
     table["frame_status"] = pd.Categorical(["ok"] * (2 * n))
+    table["video"] = pd.Categorical(["x"] * (2 * n))
+    table["expression"] = pd.Categorical(["fear"] * (2 * n))
+    for name in ("yaw_deg", "pitch_deg", "roll_deg"):
+        table[name] = np.float32(0)
     table["track_id"] = pd.array(np.tile([0, 1], n), "Int32")
     table["usable"] = pd.array(np.ones(2 * n, bool), "boolean")
     walk = np.abs(np.cumsum(rng.normal(0, 0.1, (2 * n, len(LABELS))), axis=0) % 2 - 1)

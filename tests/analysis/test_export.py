@@ -15,7 +15,8 @@ from praatio import textgrid
 from pympi.Elan import Eaf
 
 from jadfer_cli.analysis import export
-from jadfer_cli.analysis.events import Rule, find_events
+from jadfer_cli.analysis.event_rule import Rule
+from jadfer_cli.analysis.events import find_events
 from jadfer_cli.analysis.export import bids, boris, tiers
 from jadfer_cli.analysis.export.paths import check_output, output_paths
 from jadfer_cli.cli import app

@@ -7,6 +7,7 @@ from made import Made, Track, options, sure
 
 from jadfer_cli.analysis import frame_times as timing
 from jadfer_cli.analysis import summary
+from jadfer_cli.analysis.event_rule import Rule
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
@@ -85,7 +86,8 @@ def test_values_equal_those_of_a_loop(tmp_path, case, all_faces):
         Track(3, seen[5:9], drawn(1, 4, labels)),
         **how,
     )
-    for item in summary.summarise(result, all_faces=all_faces):
+    rule = Rule(all_faces=all_faces)
+    for item in summary.summarise(result, rule=rule, raw_changes=True):
         spans, own, seconds, durations, transitions, mean, sd = by_loop(
             result, item.track_id, all_faces
         )
@@ -121,9 +123,11 @@ def test_a_case_by_hand(tmp_path):
               usable=[True, True, True, False, True], p=0.93),
         n_frames=5, times_s=[0, 0.1, 0.2, 0.5, 0.6],
     )  # fmt: skip
-    (item,) = summary.summarise(result)
+    (item,) = summary.summarise(result, raw_changes=True)
     row = item.row()
     assert row["seconds_seen"] == pytest.approx(0.7)
+    assert row["video_s"] == row["analysed_s"] == pytest.approx(0.7)
+
     assert row["counted_s"] == pytest.approx(0.6)
     assert row["usable_share"] == pytest.approx(0.6 / 0.7)
     assert row["share_happiness"] == pytest.approx(0.3 / 0.6)
@@ -135,7 +139,7 @@ def test_a_case_by_hand(tmp_path):
     assert row["p_happiness_mean"] == pytest.approx(0.47, abs=1e-6)
     assert row["p_happiness_sd"] == pytest.approx((0.6 * 0.46**2 / 0.4) ** 0.5, abs=1e-6)
     # all faces: fear follows neutral, happiness follows fear
-    (all_faces,) = summary.summarise(result, all_faces=True)
+    (all_faces,) = summary.summarise(result, rule=Rule(all_faces=True), raw_changes=True)
     assert all_faces.row()["transitions"] == 3 and all_faces.row()["episodes_fear"] == 1
 
 
@@ -146,7 +150,7 @@ def test_by_video_pools_the_tracks(tmp_path):
         Track(0, [0, 1, 2, 3], "happiness"),
         Track(1, [2, 3, 4, 5], ["sadness", "sadness", "neutral", "neutral"]),
     )
-    (item,) = summary.summarise(result, by="video")
+    (item,) = summary.summarise(result, by="video", raw_changes=True)
     row = item.row()
     assert row["track_id"] is None and row["tracks"] == 2 and row["frames"] == 6
     assert row["seconds_seen"] == pytest.approx(0.24) and row["face_s"] == pytest.approx(0.32)
@@ -176,7 +180,7 @@ def test_videos_without_faces_have_a_row(tmp_path):
 
 def test_transitions_in_long_form(tmp_path):
     result = opened(tmp_path, Track(0, [0, 1, 2], ["neutral", "fear", "neutral"]))
-    table = summary.transition_table(summary.summarise(result))
+    table = summary.transition_table(summary.summarise(result, raw_changes=True))
     assert len(table) == 8 * 7 and table["count"].sum() == 2
     found = table.set_index(["from", "to"])["count"]
     assert found["neutral", "fear"] == 1 == found["fear", "neutral"]
@@ -185,8 +189,8 @@ def test_transitions_in_long_form(tmp_path):
 def test_twenty_tracks_sum_to_the_video(tmp_path):
     tracks = [Track(i, list(range(i, i + 10)), drawn(i, 10)) for i in range(20)]
     result = opened(tmp_path, *tracks, n_frames=40)
-    items = summary.summarise(result)
-    (whole,) = summary.summarise(result, by="video")
+    items = summary.summarise(result, raw_changes=True)
+    (whole,) = summary.summarise(result, by="video", raw_changes=True)
     assert [item.track_id for item in items] == list(range(20))
     for name in ("face_s", "counted_s", "shown_s", "n_episodes", "transitions"):
         np.testing.assert_allclose(sum(getattr(i, name) for i in items), getattr(whole, name))

@@ -18,6 +18,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tiny_detector import tiny_scrfd
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.faces.packs import PACKS
@@ -35,15 +36,18 @@ def zipped(**files):
     return buffer.getvalue()
 
 
-GOOD = zipped(**{"det_500m.onnx": b"a detector", "w600k_mbf.onnx": os.urandom(200_000)})
+DETECTOR = tiny_scrfd()
+GOOD = zipped(**{"det_500m.onnx": DETECTOR, "w600k_mbf.onnx": os.urandom(200_000)})
 ZIPS = {
     "good": GOOD,
-    "nested": zipped(**{"antelopev2/scrfd_10g_bnkps.onnx": b"a detector", "antelopev2/x/y": b"1"}),
+    "nested": zipped(**{"antelopev2/scrfd_10g_bnkps.onnx": DETECTOR, "antelopev2/x/y": b"1"}),
     "cut": GOOD[:-200],
     "text": b"<html>Sign in to the hotel's network</html>",
     "flipped": GOOD[:60_000] + bytes([GOOD[60_000] ^ 255]) + GOOD[60_001:],
     "climbing": zipped(**{"det_500m.onnx": b"1", "../../evil.txt": b"2"}),
     "absolute": zipped(**{"det_500m.onnx": b"1", "/tmp/evil.txt": b"2"}),
+    "fake": zipped(**{"det_500m.onnx": b"not an ONNX model", "w600k_mbf.onnx": b"1"}),
+    "cut-detector": zipped(**{"det_500m.onnx": DETECTOR[:-40]}),
     "empty": zipped(**{"readme.txt": b"no detector here"}),
 }
 
@@ -274,10 +278,10 @@ def test_verify_detects_a_damaged_pack_and_fetch_repairs_it(invoke, home, server
     detector.write_bytes(b"something else")
     got = invoke("verify", "buffalo_sc")
     assert got.exit_code == 1
-    assert sha256(b"something else") in got.stdout and sha256(b"a detector") in got.stdout
+    assert sha256(b"something else") in got.stdout and sha256(DETECTOR) in got.stdout
     assert "jadfer models fetch buffalo_sc --overwrite" in got.stdout
     assert invoke(*fetch_good, sha256(GOOD)).exit_code == 0  # not "is already installed"
-    assert detector.read_bytes() == b"a detector"
+    assert detector.read_bytes() == DETECTOR
 
 
 @pytest.mark.slow
@@ -300,7 +304,7 @@ def test_fetch_installs_a_pack(home, server):
         "w600k_mbf.onnx",
     ]
     manifest = json.loads((folder / "jadfer_pack.json").read_text())
-    assert manifest["files"]["det_500m.onnx"] == sha256(b"a detector")
+    assert manifest["files"]["det_500m.onnx"] == sha256(DETECTOR)
     assert manifest["zip_sha256"] == manifest["zip_sha256_expected"] == sha256(GOOD)
     assert [p.name for p in folder.parent.iterdir()] == ["buffalo_sc"]  # no zip, no .fetch-
     again = jadfer("fetch", "buffalo_sc")  # no terms to accept if nothing is fetched
@@ -367,6 +371,9 @@ def test_fetch_from_a_source_that_fails(invoke, home, server, place, said):
         ("climbing", "contains the unsafe name '../../evil.txt'"),
         ("absolute", "contains the unsafe name '/tmp/evil.txt'"),
         ("empty", "contains no face detector"),
+        ("fake", "det_500m.onnx in the zip from"),
+        ("fake", "is not a face detector in ONNX"),
+        ("cut-detector", "is not a face detector in ONNX"),
     ],
 )
 def test_fetch_refuses_a_bad_zip(invoke, home, server, kind, said):

@@ -48,7 +48,10 @@ def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     lines = shown.stdout.splitlines()
     assert "Frames       100 analysed, 60 with a face (60%)" in lines
     # 80 faces of 0.04 s, 10 of them not usable; of the 70: 20 happy, 30 sad, 20 surprised
-    assert "Faces        2 tracks, 3.20 s, of which 2.80 s usable (88%)" in lines
+    assert (
+        "Faces        2 tracks, 3.20 s, of which 2.80 s usable: 88% of face time, 50% of the video"
+        in lines
+    )
     assert "Expressions  sadness 43%, happiness 29%, surprise 29%" in lines
     strip = next(line for line in lines if line.startswith("0 HH"))
     # 78 columns of 4 s: to 0.8 s happy, to 2.0 s sad, to 2.4 s not usable, then no face
@@ -134,6 +137,7 @@ def test_show_as_json(invoke, results, tmp_path):
     assert facts["tracks"][1] == {
         "track_id": 1, "first_seen_s": 0.4, "last_seen_s": pytest.approx(1.2),
         "seconds_seen": pytest.approx(0.8), "usable_share": pytest.approx(1),
+        "usable_share_of_video": pytest.approx(0.2),
         "expression_shares": {"surprise": pytest.approx(1)},
     }  # fmt: skip
     assert invoke("show", results / "two.parquet", "-o", tmp_path / "a.json").exit_code == 0
@@ -154,7 +158,7 @@ def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path)
     lines = found.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert next(x for x in lines if x.startswith("nobody")).split()[1:] == [
-        "-", "-", "0.00", "-", "0", "-",
+        "-", "-", "0.00", "-", "0%", "0", "-",
     ]  # fmt: skip
     out, pairs = tmp_path / "s.csv", tmp_path / "t.parquet"
     done = jadfer("summary", results, "-o", out, "--transitions", pairs)
@@ -177,12 +181,12 @@ def test_methods_prints_and_writes(jadfer, invoke, results, tmp_path):
     paragraph, empty, rest = found.stdout.split("\n", 2)
     assert paragraph.startswith("Facial expressions were annotated") and not empty
     assert rest.startswith("@software{jadfer,")
-    for ending, holds in ((".md", "```bibtex"), (".txt", "@article{Gao2024"), (".bib", "@misc")):
+    for ending, holds in ((".md", "```bibtex"), (".txt", "@article{Gao2025"), (".bib", "@misc")):
         out = tmp_path / f"m{ending}"
         done = invoke("methods", results / "two.parquet", "-o", out)
         assert done.exit_code == 0 and "from 1 result" in done.stderr
         text = out.read_text("utf-8")
-        assert "Gao2024" in text and (holds in text or ending == ".bib")
+        assert "Gao2025" in text and (holds in text or ending == ".bib")
         assert ("annotated with jadfer" in text) == (ending != ".bib")
     many = invoke("methods", results)
     assert many.exit_code == 0 and "different models" in many.stderr

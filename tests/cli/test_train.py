@@ -81,12 +81,14 @@ def test_a_run_writes_config_log_state_and_model(tiny, faces):
     ]  # fmt: skip
     assert re.search(r"folder train: 20 images\n.*\n.*centerface found no face in 4 "
                      "images, which are used uncropped", result.stderr)  # fmt: skip
-    assert re.search(r"epoch 2/2: loss \d\.\d+, train \d+\.\d%; validation: all accuracy",
+    assert re.search(r"epoch 2/2: loss \d\.\d+, train \d+\.\d%; validation \(n = 8\): all acc",
                      result.stderr)  # fmt: skip
     assert "folder train: 20 labelled images: happiness 10, sadness 10" in result.stderr
     assert "Warning: folder valid has only 8 images" in result.stderr
     assert "folder valid: no face was found in 50% of the images" in result.stderr
     assert "Best on folder valid" in result.stdout and "--model" in result.stdout
+    assert re.search(r"all +8 +\d of 8 +- ", result.stdout)  # no shares of eight images
+    assert "fitted on" not in result.stdout and "are not calibrated" in result.stdout
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
@@ -151,7 +153,7 @@ def test_the_trained_model_annotates_and_is_measured(
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
     assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
-    assert figures["temperature_fitted_on"] == "nothing: 8 validation images are too few (100)"
+    assert figures["temperature_fitted_on"] is None  # 8 validation images are too few
     among_all = figures["accuracy_among_all"]  # it was trained on happiness and sadness only
     assert 0 <= among_all <= figures["accuracy"]
     assert "Scored among the 2 of 8 expressions" in result.stdout
@@ -170,7 +172,7 @@ def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
                    "--workers", "0", "--frozen-blocks", "14", "--teacher", "default",
                    "--teacher-weight", "0.25", "--threads", "1")  # fmt: skip
     assert result.exit_code == 0, result.stderr
-    assert "before training: validation: all accuracy" in result.stderr
+    assert "before training: validation (n = 8): all accuracy" in result.stderr
     assert "jadfer-compact scores folder train, 2 views" in result.stderr
     recipe = tomllib.loads((out / "config.toml").read_text())
     assert (recipe["lr"], recipe["stem_lr"], recipe["network"]["width"]) == (2e-4, 5e-5, 256)
@@ -179,7 +181,16 @@ def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
     # another process reads the start's tensors and resumes the run
     again = jadfer("train", "--out", out, "--cache", faces.parent / "cache", "--threads", "1")
     assert again.returncode == 0, again.stderr
-    assert "epoch 1/1" in again.stderr and "before training" not in again.stderr
+    assert "resumed: 1 of 1 epochs were trained earlier" in again.stderr
+    assert "nothing is left to train" in again.stderr and "epoch 1/1" not in again.stderr
+    assert "before training" not in again.stderr
+    quiet = jadfer("train", "--out", out, "--cache", faces.parent / "cache", "--quiet")
+    assert quiet.returncode == 0 and quiet.stdout == "" and "resumed" not in quiet.stderr
+    told = here("models", "info", out / "model.safetensors", "--json")
+    facts = json.loads(told.stdout)
+    assert "from jadfer-compact, sha256" in facts["history"] and "FER+" in facts["history"]
+    assert facts["terms"].startswith("derived from jadfer-compact, whose terms hold: CC BY-NC")
+    assert facts["calibrated_on"] is None
 
 
 def test_a_run_is_resumed_from_another_folder(here, faces, tmp_path):
@@ -232,7 +243,13 @@ def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
         os.killpg(process.pid, signal.SIGTERM)
         process.stderr.read()
     assert process.returncode in (130, 143)
-    assert any(line.startswith("epoch 1/400") for line in seen)  # reported again, not trained again
+    # not trained again, nor shown as if it were
+    assert not any(line.startswith("epoch 1/400") for line in seen)
+    assert any(
+        line.startswith("resumed: 2 of 400 epochs were trained earlier")
+        or line.startswith("resumed: 3 of 400")
+        for line in seen
+    )
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(r["epoch"]) for r in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 4

@@ -7,7 +7,7 @@ import pytest
 import torch
 from training.test_ferplus import face_set
 
-from jadfer_cli.errors import JadferError, ModelError, OptionError
+from jadfer_cli.errors import JadferError, ModelError, OptionError, TrainingError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.networks.jadfer import DropPath, Jadfer, JadferConfig
 from jadfer_cli.faces import align
@@ -31,7 +31,7 @@ def score(logits: torch.Tensor, faces) -> dict[str, float]:
 def run(folder, options=OPTIONS, stop_after=None, train_set=None, **more):
     seen, steps = [], []
     calls = loop.Callbacks(
-        evaluate=score, on_epoch=seen.append, on_step=steps.append,
+        evaluate=score, on_resume=seen.extend, on_epoch=seen.append, on_step=steps.append,
         stop=lambda: stop_after is not None and len(steps) == stop_after, **more,
     )  # fmt: skip
     network = loop.train(
@@ -119,9 +119,41 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
     other.targets[0] = np.roll(other.targets[0], 1)
     with pytest.raises(OptionError, match="other images, labels, teacher, alignment or start"):
         run(tmp_path, dataclasses.replace(OPTIONS, epochs=1), train_set=other)
-    (tmp_path / "state.pt").write_bytes(b"cut off")
-    with pytest.raises(JadferError, match=r"state\.pt cannot be read"):
-        run(tmp_path, dataclasses.replace(OPTIONS, epochs=1))
+
+
+@pytest.mark.slow
+def test_damage_to_the_files_of_a_run_is_named(tmp_path):
+    options = dataclasses.replace(OPTIONS, epochs=1)
+    run(tmp_path, options)
+    for name in ("state.pt", "best.pt"):
+        whole = (tmp_path / name).read_bytes()
+        assert torch.load(tmp_path / name, weights_only=True)  # still a file of PyTorch
+        for at in (100, len(whole) // 2, -100, -30, -1):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1
+            (tmp_path / name).write_bytes(damaged)
+            with pytest.raises(TrainingError, match=f"{name}.* cannot be read") as caught:
+                run(tmp_path, options)
+            assert "Train again into another folder" in caught.value.hint
+        for cut in (b"", b"cut off", whole[:-1], whole[: len(whole) // 2]):
+            (tmp_path / name).write_bytes(cut)
+            with pytest.raises(TrainingError, match=f"{name}.* cannot be read"):
+                run(tmp_path, options)
+        (tmp_path / name).write_bytes(whole)
+    run(tmp_path, options)
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    for wrong in ([1], {}, saved | {"run": {"pace": 1}}, saved | {"network": {}}):
+        torch.save(wrong, tmp_path / "state.pt")  # without a digest, as up to jadfer 0.5
+        with pytest.raises(TrainingError, match=r"state\.pt (holds no saved run|is damaged)"):
+            run(tmp_path, options)
+
+
+@pytest.mark.parametrize(
+    ("n", "wanted", "found"),
+    [(64, 64, 64), (63, 64, 8), (40, 64, 8), (33, 64, 8), (31, 64, 4), (5, 64, 2), (2, 64, 2)],
+)
+def test_a_batch_is_chosen_to_fit(n, wanted, found):
+    assert loop.fitting_batch_size(n, wanted) == found
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path):
@@ -238,9 +270,15 @@ def test_a_teacher_is_the_mean_of_its_views(tmp_path):
     assert np.allclose(found.targets, 0.75 * faces.targets + 0.25 * expected, atol=1e-5)
     kept = list(tmp_path.glob("teacher-*.npy"))
     assert len(kept) == 1
-    np.save(kept[0], np.full((6, 8), 0.125, np.float32))  # the cached file is used
+    uniform = np.full((6, 8), 0.125, np.float32)
+    kept[0].write_bytes(teacher._bytes_of(uniform))  # the cached file is used
     again = teacher.teacher_probabilities(faces, model, keep_in=tmp_path)
     assert np.allclose(teacher.mixed_targets(faces, again, 1.0).targets, 0.125)
+    damaged = bytearray(kept[0].read_bytes())
+    damaged[-50] ^= 1  # a digit of a probability: computed again
+    kept[0].write_bytes(damaged)
+    again = teacher.teacher_probabilities(faces, model, keep_in=tmp_path)
+    assert np.array_equal(again, p)
 
 
 @pytest.mark.slow

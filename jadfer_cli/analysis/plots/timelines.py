@@ -131,7 +131,15 @@ def chart(
         OptionError: The model has no such expression.
     """
     labels = result.resolve_labels(expressions) if expressions else result.labels
-    columns = ["frame", "time_s", "duration_s", "face_detected", "track_id", "usable"]
+    columns = [
+        "frame",
+        "time_s",
+        "duration_s",
+        "frame_status",
+        "face_detected",
+        "track_id",
+        "usable",
+    ]
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
     spans = frame_spans(rows, result.metadata)
     found = timelines(rows, spans, labels)

@@ -22,6 +22,7 @@ from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
+from jadfer_cli.expression.lineage import temperature_text
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 
@@ -141,8 +142,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
         ),
         Text(
             "In brackets: 95 % bootstrap interval over images. No test-time averaging. "
-            f"Temperature {found['temperature']:.3f}, fitted on "
-            f"{found['temperature_fitted_on'] or 'an unknown set'}."
+            + temperature_text(found["temperature"], found)
         ),
         *among,
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -15,6 +15,14 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_csv, print_note, stdout_console
+from jadfer_cli.cli.event_options import (
+    MergeGapOption,
+    MinDurationOption,
+    OffOption,
+    OnOption,
+    event_option,
+    warn_of_coarse_frames,
+)
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
@@ -22,7 +30,8 @@ from jadfer_cli.results.paths import display_names
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.events import EventSet, Rule
+    from jadfer_cli.analysis.event_rule import Rule
+    from jadfer_cli.analysis.events import EventSet
     from jadfer_cli.analysis.export.base import Exporter
     from jadfer_cli.results.load import Result
 
@@ -31,8 +40,8 @@ HELP = """Find events: when an expression begins (onset), peaks (apex) and ends 
 
 An event begins with the first frame in which the probability of the expression reaches --on. It \
 ends before the first frame in which the probability falls below --off. Interruptions up to \
---merge-gap are bridged, including frames in which the face is missing, unusable or corrupt. \
-Events that are then shorter than --min-duration are dropped.
+--merge-gap are bridged, including frames in which the face is missing or unusable, or the frame \
+is corrupt. Events that are then shorter than --min-duration are dropped.
 
 Events of different expressions may overlap where gaps are bridged, or if --on and --off add up \
 to less than 1. Without -o, events are printed as a table on a terminal, and as CSV in a pipe.
@@ -52,12 +61,7 @@ Examples:
   jadfer events sub-01_task-talk_beh.parquet -o bids/ --format bids
 """
 
-_EVENT_PANEL = "What an event is"
 _HEAD = ("track", "expression", "onset s", "apex s", "offset s", "lasts s", "p apex", "truncated")
-
-
-def _event_option(help_text: str, *names: str, **settings: Any) -> Any:
-    return typer.Option(*names, help=help_text, rich_help_panel=_EVENT_PANEL, **settings)
 
 
 _OutOption = Annotated[
@@ -75,14 +79,10 @@ _FormatOption = Annotated[
 ]
 _ExpressionOption = Annotated[
     list[str] | None,
-    _event_option("Find only this one; may be repeated.", show_default="all but neutral"),
+    event_option("Find only this one; may be repeated.", show_default="all but neutral"),
 ]
-_OnOption = Annotated[float, _event_option("Probability at which an event begins.")]
-_OffOption = Annotated[float, _event_option("Probability below which an event ends.")]
-_MinDurationOption = Annotated[float, _event_option("Drop events shorter than this, seconds.")]
-_MergeGapOption = Annotated[float, _event_option("Bridge gaps up to this long, seconds.")]
 _AllFacesOption = Annotated[
-    bool, _event_option("Also use faces that are not usable.", "--all-faces")
+    bool, event_option("Also use faces that are not usable.", "--all-faces")
 ]
 
 
@@ -90,10 +90,10 @@ def events(
     inputs: shared.ResultsArgument,
     recursive: shared.RecursiveOption = False,
     expression: _ExpressionOption = None,
-    on: _OnOption = EVENT_ON,
-    off: _OffOption = EVENT_OFF,
-    min_duration: _MinDurationOption = EVENT_MIN_DURATION_S,
-    merge_gap: _MergeGapOption = EVENT_MERGE_GAP_S,
+    on: OnOption = EVENT_ON,
+    off: OffOption = EVENT_OFF,
+    min_duration: MinDurationOption = EVENT_MIN_DURATION_S,
+    merge_gap: MergeGapOption = EVENT_MERGE_GAP_S,
     all_faces: _AllFacesOption = False,
     out: _OutOption = None,
     format_name: _FormatOption = None,
@@ -103,7 +103,8 @@ def events(
 ) -> None:
     """Find events."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.analysis.events import Rule, select_expressions
+        from jadfer_cli.analysis.event_rule import Rule
+        from jadfer_cli.analysis.events import select_expressions
         from jadfer_cli.analysis.export.paths import check_output, output_paths
 
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
@@ -145,6 +146,8 @@ def _write(
         exporter.write(found, path)
         reading.wrote(path, _counted(found), quiet=quiet)
         written += found
+    if not quiet:
+        _warn_of_coarse_frames(written)
     notes = [exporter.note(list(paths)), late_starts(written) if exporter.in_player else None]
     for note in filter(None, () if quiet else notes):
         print_note(f"Note: {note}")
@@ -189,7 +192,15 @@ def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
     else:
         print_csv(joined(found))
     if not quiet:
+        _warn_of_coarse_frames(found)
         print_note(_counted(found).capitalize())
+
+
+def _warn_of_coarse_frames(found: Sequence[EventSet]) -> None:
+    if found:
+        names = display_names(each.result.path for each in found)
+        steps = [(names[str(each.result.path)], each.frame_step_s) for each in found]
+        warn_of_coarse_frames(found[0].rule, steps)
 
 
 def _table(found: EventSet) -> Table:

@@ -17,9 +17,10 @@ from jadfer_cli.text import count_text
 PANEL = RESULTS_PANEL
 HELP = """Write the paragraph for a methods section, and BibTeX, from the metadata of results.
 
-Describes versions, the model with its published accuracy, the detector, changed options, videos, \
-frames, and how many faces were usable. Read the text before you publish it. Results made in \
-different ways are described in groups, with a warning.
+Describes versions, the model with its history, terms and accuracy, the detector, changed options, \
+videos that were annotated or failed, and usable faces. The rule of events comes from Parquet \
+tables of `jadfer events` and `jadfer summary` among the inputs, else it is the default. Results \
+made in different ways are described in groups, with a warning. Read the text before you publish it.
 
 Examples:
 
@@ -53,8 +54,9 @@ def methods(
 
         if out is not None:
             check_target(out, overwrite=overwrite, endings=_ENDINGS)
-        results = reading.opened(inputs, recursive=recursive)
-        found = describe(results)
+        opened = reading.found(inputs, recursive=recursive)
+        results = opened.results
+        found = describe(results, opened.failures, [file.path for file in opened.skipped])
         for text in () if quiet else mixed(results):
             print_warning(text)
         if out is None:

@@ -33,8 +33,9 @@ PANEL = RESULTS_PANEL
 HELP = """Inspect results: warnings, video, model, coverage, tracks, expressions, a timeline.
 
 Up to three results are shown in detail, more of them as a table with one row per result. The \
-percentage of an expression is its share of the time in which a face is usable. Each frame counts \
-for the time that it is shown.
+percentage of an expression is its share of the time in which a face is usable. "usable" is the \
+usable part of the time with a face, "of video" that of the analysed time. Each frame counts for \
+the time that it is shown.
 
 Examples:
 
@@ -49,7 +50,7 @@ Examples:
 
 _MAX_DETAILED = 3  # more results are shown as a table
 _MAX_TRACKS = 30  # listed for one result
-_HEAD = ("result", "length", "frames", "face", "tracks", "usable", "most shown")
+_HEAD = ("result", "length", "frames", "face", "tracks", "usable", "of video", "most shown")
 
 _OutOption = Annotated[
     Path | None,
@@ -125,12 +126,13 @@ def _details(found: Overview) -> list[Any]:
                 f"{short_time(track.first_seen_s or 0)} - {short_time(track.last_seen_s or 0)}",
                 f"{track.seconds_seen:.2f}",
                 share_text(track.usable_share),
+                share_text(track.usable_share_of_video),
                 shares_text(track.shares),
             ]
             for track in tracks
         ]
-        head = ("track", "seen", "seconds", "usable", "expressions (of usable time)")
-        parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3))]
+        head = ("track", "seen", "seconds", "usable", "of video", "expressions (of usable time)")
+        parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3, 4))]
     if len(tracks) < len(found.tracks):
         parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
@@ -162,7 +164,9 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             (
                 "Faces",
                 f"{count_text(whole.tracks, 'track')}, {short_time(whole.face_s)}, "
-                f"of which {short_time(whole.usable_s)} usable ({share_text(whole.usable_share)})",
+                f"of which {short_time(whole.usable_s)} usable: "
+                f"{share_text(whole.usable_share)} of face time, "
+                f"{share_text(whole.usable_share_of_video)} of the video",
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
@@ -197,16 +201,18 @@ def _table(lines: Sequence[_Line]) -> list[Any]:
             ratio_text(line.whole.frames, line.n_frames),
             str(line.whole.tracks),
             share_text(line.whole.usable_share),
+            share_text(line.whole.usable_share_of_video),
             shares_text(line.whole.shares, most=2),
         ]
         for line in lines
     ]
-    return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5))]
+    return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6))]
 
 
 def _totals(lines: Sequence[_Line]) -> list[Cell]:
     n = sum(line.n_frames for line in lines)
     face_s = sum(line.whole.face_s for line in lines)
+    analysed_s = sum(line.whole.analysed_s for line in lines)
     counted_s = sum(line.whole.counted_s for line in lines)
     shown_s: dict[str, float] = {}
     for line in lines:
@@ -221,6 +227,9 @@ def _totals(lines: Sequence[_Line]) -> list[Cell]:
         ratio_text(sum(line.whole.frames for line in lines), n),
         str(sum(line.whole.tracks for line in lines)),
         share_text(sum(line.whole.usable_s for line in lines) / face_s if face_s else None),
+        share_text(
+            sum(line.whole.usable_seen_s for line in lines) / analysed_s if analysed_s else None
+        ),
         shares_text(shares, most=2),
     ]
     return [(cell, "bold") for cell in cells]

@@ -12,31 +12,46 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
+from jadfer_cli.cli.event_options import (
+    MergeGapOption,
+    MinDurationOption,
+    OffOption,
+    OnOption,
+    event_option,
+    warn_of_coarse_frames,
+)
 from jadfer_cli.cli.formatting import share_text, shares_text
 from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.paths import display_names
+from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from jadfer_cli.analysis.summary import Summary
-    from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL
 HELP = """Summarise results: one row per video and track, for statistics.
 
 A row states how long a track was seen and how much of that time is usable. For each expression \
 it gives mean and SD of the probability, share of time, number of episodes and their mean \
-duration. Only usable faces count. Each frame counts for the time that it is shown, so a variable \
-frame rate causes no bias. A video without any face also has a row, with seconds_seen 0.
+duration. Only usable faces in intact frames count. Each frame counts for the time that it is \
+shown, so a variable frame rate does not bias means and shares. A video without any face also has \
+a row, with seconds_seen 0.
 
 SD: sqrt(sum(w (p - mean)^2) / (V1 - V2/V1)); w is the duration of a frame, V1 the sum of w, V2 \
-the sum of w^2. An episode is an unbroken run of analysed frames in \
-which the track is seen, counts, and keeps the same top expression. A transition is an episode \
-that is directly followed by another.
+the sum of w^2. Angles are averaged as directions (circular mean and SD).
+
+An episode is an event, as `jadfer events` finds it with the same options, neutral included. A \
+transition is an episode followed by one of another expression, with no gap longer than \
+--merge-gap in which the face does not count. With frames 0.2 s apart or more (5 per second), \
+both depend on the frame rate; a warning says so. With --raw-changes, an episode is an unbroken \
+run of frames with the same top expression; these counts depend on frame rate and flicker.
+
+usable_share is the usable part of the time with a face; usable_share_of_video is that of the \
+analysed time. face_share is the part of the analysed time with a face.
 
 seconds_seen is the time in which the track is seen. face_s is the sum of the times of all faces, \
 so it exceeds seconds_seen if the tracks of a video are pooled. counted_s is the part of \
@@ -49,6 +64,8 @@ Examples:
   jadfer summary results/ -r -o summary.csv --transitions transitions.csv
 
   jadfer summary day1/*.parquet --by video --all-faces -o videos.parquet
+
+  jadfer summary results/ -r -o summary.csv --min-duration 0.5
 """
 
 _WIDE = 100  # columns of a terminal with room for three expressions
@@ -73,6 +90,13 @@ _ByOption = Annotated[
 _AllFacesOption = Annotated[
     bool, typer.Option("--all-faces", help="Also count faces that are not usable.")
 ]
+_RawOption = Annotated[
+    bool,
+    event_option(
+        "Count every change of the top expression, even for one frame; ignores the options above.",
+        "--raw-changes",
+    ),
+]
 
 
 def summary(
@@ -80,6 +104,11 @@ def summary(
     recursive: shared.RecursiveOption = False,
     by: _ByOption = "track",
     all_faces: _AllFacesOption = False,
+    on: OnOption = EVENT_ON,
+    off: OffOption = EVENT_OFF,
+    min_duration: MinDurationOption = EVENT_MIN_DURATION_S,
+    merge_gap: MergeGapOption = EVENT_MERGE_GAP_S,
+    raw_changes: _RawOption = False,
     out: _OutOption = None,
     transitions: _TransitionsOption = None,
     overwrite: shared.OverwriteOption = False,
@@ -90,10 +119,12 @@ def summary(
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis import summary as summing
         from jadfer_cli.analysis import tabular
+        from jadfer_cli.analysis.event_rule import Rule
         from jadfer_cli.analysis.provenance import mixed
 
         if by not in summing.BY:
             raise OptionError(f"--by must be one of {', '.join(summing.BY)}, not {by}.")
+        rule = Rule(on, off, min_duration, merge_gap, all_faces)
         targets = [path for path in (out, transitions) if path is not None]
         for path in targets:
             tabular.check_target(path, overwrite=overwrite, endings=tabular.table_endings())
@@ -104,7 +135,10 @@ def summary(
             print_warning(text)
         items: list[Summary] = []
         for result in reading.each(results, "reading", quiet=quiet):
-            items += summing.summarise(result, by=by, all_faces=all_faces)
+            items += summing.summarise(result, by=by, rule=rule, raw_changes=raw_changes)
+        names = display_names(result.path for result in results)
+        if not (quiet or raw_changes):
+            warn_of_coarse_frames(rule, [(names[item.result], item.frame_step_s) for item in items])
         if out is not None:
             tabular.write_table(summing.table(items), out)
             reading.wrote(out, count_text(len(items), "row"), quiet=quiet)
@@ -113,12 +147,11 @@ def summary(
             tabular.write_table(pairs, transitions)
             reading.wrote(transitions, count_text(len(pairs), "row"), quiet=quiet)
         if out is None:
-            show(_table(items, results, by))
+            show(_table(items, names, by))
 
 
-def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
+def _table(items: Sequence[Summary], names: Mapping[str, str], by: str) -> Any:
     """The most important columns, as many as fit a terminal."""
-    names = display_names(result.path for result in results)
     pooled = by == "video"
     most = 2 if room() < _WIDE else 3
     rows = [
@@ -128,13 +161,14 @@ def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
             "-" if item.first_seen_s is None else short_time(item.first_seen_s),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
+            share_text(item.usable_share_of_video),
             str(int(item.transitions.sum())),
             shares_text(item.shares, most=most),
         ]
         for item in items
     ]
     head = (
-        "result", "tracks" if pooled else "track", "from", "seconds", "usable", "changes",
-        "expressions",
+        "result", "tracks" if pooled else "track", "from", "seconds", "usable", "of video",
+        "changes", "expressions",
     )  # fmt: skip
-    return figures(head, rows, right=(1, 2, 3, 4, 5))
+    return figures(head, rows, right=(1, 2, 3, 4, 5, 6))

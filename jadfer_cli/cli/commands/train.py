@@ -43,6 +43,10 @@ a person or a recording in one split.
 """
 
 _INTERRUPTED = "Give the same command again to resume from the last saved step."
+_CHOSEN_ON = (
+    "{name} chose this epoch, so its figures flatter. Measure the model on images that it has "
+    "not seen."
+)
 # options that are not entries of the run's config.toml under their own name
 _NOT_IN_CONFIG = {
     "out", "config", "cache", "stem", "augment", "settings", "device", "threads", "quiet", "debug",
@@ -121,11 +125,14 @@ def _run(
         keep_freed_memory()
     session = prepare(out, config, runtime, cache=cache, report=report)
     train_set, valid_set = session.load_images()
+    n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
     with (
-        TrainingProgress(console, session.options, quiet=quiet) as shown,
+        TrainingProgress(console, session.options, n_valid, quiet=quiet) as shown,
         _stop_at_a_step(report.say) as stop,
     ):
-        progress = Progress(on_epoch=shown.epoch, on_step=shown.step, stop=stop)
+        progress = Progress(
+            on_resume=shown.resume, on_epoch=shown.epoch, on_step=shown.step, stop=stop
+        )
         network = session.train(train_set, valid_set, progress)
     path, metrics = session.finish(network, train_set, valid_set)
     if not quiet:
@@ -154,26 +161,36 @@ def _stop_at_a_step(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
 
 
 def _report(path: Path, metrics: dict[str, Any], name: str) -> None:
+    from jadfer_cli.expression import lineage
+
     rows = [
-        [
-            key.removeprefix(f"{name} "),
-            f"{found['n']:,}",
-            f"{found['accuracy']:.1%}",
-            f"{found['mean_class_recall']:.1%}",
-            f"{found['macro_f1']:.1%}",
-            f"{found['ece_before_temperature']:.3f}",
-            f"{found['ece']:.3f}",
-        ]
+        [key.removeprefix(f"{name} "), f"{found['n']:,}", *_figures(found)]
         for key, found in metrics.items()
         if isinstance(found, dict) and key.startswith(name)
     ]
-    temperature = metrics["temperature"]
     head = ["protocol", "n", "accuracy", "mean recall", "macro F1", "ECE before", "ECE after"]
     show(
         title(f"Best on {name}"),
         table(head, rows),
-        Text(f"Temperature {temperature:.3f}, fitted on {metrics['temperature_fitted_on']}."),
+        Text(lineage.temperature_text(metrics["temperature"], metrics)),
+        Text(_CHOSEN_ON.format(name=name)),
         Text(f"Written: {path}"),
         Text(f"Try it:  jadfer annotate clip.mp4 -o clip.parquet --model {path}"),
         Text(f"Measure: jadfer evaluate {path} --dataset ... --data ... --split test"),
     )
+
+
+def _figures(found: dict[str, Any]) -> list[str]:
+    """Figures on validation: shares, or counts where a share would promise too much."""
+    from jadfer_cli.expression.lineage import MIN_QUOTED_IMAGES
+
+    n = found["n"]
+    if n < MIN_QUOTED_IMAGES:
+        return [f"{round(found['accuracy'] * n)} of {n}", *["-"] * 4]
+    return [
+        f"{found['accuracy']:.1%}",
+        f"{found['mean_class_recall']:.1%}",
+        f"{found['macro_f1']:.1%}",
+        f"{found['ece_before_temperature']:.3f}",
+        f"{found['ece']:.3f}",
+    ]

@@ -1,4 +1,4 @@
-"""The JADFER network (Gao et al., IEEE TAFFC 2024, doi 10.1109/TAFFC.2024.3454988).
+"""The JADFER network (Gao et al., IEEE TAFFC 16(2), 2025, doi 10.1109/TAFFC.2024.3454988).
 
 A face crop passes a convolutional stem. The spatial branch (SB) weights its map along N parallel
 paths, the contextual branch (CB) applies self-attention; in the spatial-contextual interaction
@@ -72,6 +72,8 @@ class JadferConfig(NetworkConfig):
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError("mean and std have three values")
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, got {self.std}")
         if self.width % self.heads or self.width % self.paths:
             raise ValueError(
                 f"width {self.width} must divide by heads {self.heads} and paths {self.paths}"
@@ -316,7 +318,7 @@ class Jadfer(Network):
 NETWORK = NetworkKind(
     title="JADFER",
     source="a reconstruction from the abstract, as its authors published neither code nor weights",
-    citation="""@article{Gao2024,
+    citation="""@article{Gao2025,
   author  = {Gao, Yu and Ren, Weihong and Jiang, Weibo and Dong, Qian and Nie, Wei and Wu, Wenhao
              and Liu, Honghai},
   title   = {{JADFER}: Exploring Spatial-Contextual Interaction With Joint Attention Dropping for
@@ -325,8 +327,9 @@ NETWORK = NetworkKind(
   volume  = {16},
   number  = {2},
   pages   = {655--668},
-  year    = {2024},
-  doi     = {10.1109/TAFFC.2024.3454988}
+  year    = {2025},
+  doi     = {10.1109/TAFFC.2024.3454988},
+  note    = {Published online in 2024}
 }""",
     config=JadferConfig,
     build=Jadfer,

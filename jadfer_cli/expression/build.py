@@ -1,0 +1,82 @@
+"""Rebuild a network from a stored config and its tensors, both of which may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jadfer_cli.expression import networks
+
+if TYPE_CHECKING:
+    import torch
+
+    from jadfer_cli.expression.networks.base import Network, NetworkConfig
+
+
+def config(architecture: str, stored: Mapping[str, Any]) -> NetworkConfig:
+    """The typed config of an architecture; imports PyTorch.
+
+    Raises:
+        TypeError: A value is unknown or of the wrong type.
+        ValueError: A value is out of range.
+    """
+    kind = networks.load(architecture).config
+    return kind(**_typed(kind(), stored))
+
+
+def network(config: NetworkConfig, state: Mapping[str, torch.Tensor]) -> Network:
+    """A network with stored weights, in eval mode.
+
+    Raises:
+        ValueError: The tensors do not fit the config.
+    """
+    build = networks.load(config.architecture).build
+    try:
+        _check_shapes(build, config, state)
+        built = build(config)
+        built.load_state_dict(state, strict=True)
+    except (RuntimeError, TypeError, OverflowError, ArithmeticError, MemoryError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    return built.eval()
+
+
+def _typed(default: NetworkConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored values, each checked to be of the type of the default.
+
+    Raises:
+        TypeError: One is not.
+    """
+    typed = {}
+    for name, value in stored.items():
+        known = getattr(default, name, value)  # unknown names are refused by the config's class
+        if type(known) is float and type(value) is int:
+            value = float(value)
+        if type(value) is not type(known) or (
+            isinstance(known, tuple) and any(type(each) not in (int, float) for each in value)
+        ):
+            raise TypeError(f"{name} is {value!r}")
+        typed[name] = value
+    return typed
+
+
+def _check_shapes(
+    build: Callable[[Any], Network], config: NetworkConfig, state: Mapping[str, torch.Tensor]
+) -> None:
+    """Compares names, shapes and kinds of tensors before memory is taken for the network.
+
+    Raises:
+        ValueError: They differ.
+    """
+    import torch
+
+    with torch.device("meta"):  # shapes only
+        wanted = build(config).state_dict()
+    if odd := sorted(wanted.keys() ^ state.keys()):
+        raise ValueError(f"the tensor {odd[0]!r} is missing or superfluous")
+    for name, tensor in wanted.items():
+        found = state[name]
+        if found.shape != tensor.shape or found.is_floating_point() != tensor.is_floating_point():
+            raise ValueError(
+                f"the tensor {name!r} is {found.dtype} {tuple(found.shape)}, not {tensor.dtype} "
+                f"{tuple(tensor.shape)}"
+            )
