@@ -8,7 +8,6 @@ from made import Made, Track, options, sure
 from jadfer_cli.analysis import frame_times as timing
 from jadfer_cli.analysis import summary
 from jadfer_cli.analysis.event_rule import Rule
-from jadfer_cli.analysis.events import find_events
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
