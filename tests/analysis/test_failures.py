@@ -11,8 +11,8 @@ from jadfer_cli.analysis.find import find_results
 
 
 def line(video, result, message="The file is truncated.", hint="Copy it again."):
-    return json.dumps({"video": video, "result": str(result), "stage": "read",
-                       "message": message, "hint": hint, "time": "2026-11-28T10:00:00"})  # fmt: skip
+    fields = {"video": video, "result": str(result), "stage": "read", "message": message}
+    return json.dumps(fields | {"hint": hint, "time": "2026-11-28T10:00:00"})
 
 
 @pytest.fixture
@@ -74,4 +74,4 @@ def test_a_folder_without_any_result_names_one(invoke, batch):
     (batch / "day1" / "P01.parquet").unlink()
     found = invoke("show", batch / "day1", width=400)
     assert found.exit_code == 1
-    assert "Hint: clips/day1/P02.mp4 failed: The file is truncated." in found.stderr
+    assert "clips/day1/P02.mp4 failed: The file is truncated." in found.stderr
