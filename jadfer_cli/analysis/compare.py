@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from jadfer_cli.analysis.frame_times import Floats, Ints
-from jadfer_cli.analysis.provenance import compare_settings
+from jadfer_cli.analysis.provenance import compare_origins, compare_settings
 from jadfer_cli.geometry import paired_iou
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
@@ -52,6 +52,7 @@ class Comparison:
         b: The file of B.
         tolerance: Allowed difference of probabilities.
         settings: Settings that differ. They explain differences, but do not count as such.
+        origins: What computed them, where it differs: versions, devices, engines. As settings.
         labels_only_a: Labels that only the model of A has.
         labels_only_b: Labels that only the model of B has.
         frames: Number of frames in both.
@@ -78,6 +79,7 @@ class Comparison:
     b: str
     tolerance: float
     settings: tuple[Setting, ...]
+    origins: tuple[Setting, ...]
     labels_only_a: tuple[str, ...]
     labels_only_b: tuple[str, ...]
     frames: int
@@ -153,6 +155,7 @@ def compare(a: Result, b: Result, tolerance: float = 1e-4) -> Comparison:
         b=str(b.path),
         tolerance=tolerance,
         settings=tuple(_differing_settings(a, b)),
+        origins=tuple(Setting(name, *two) for name, two in compare_origins([a, b]).items()),
         labels_only_a=tuple(label for label in a.labels if label not in labels),
         labels_only_b=tuple(label for label in b.labels if label not in labels),
         **_compare_frames(rows_a, rows_b),

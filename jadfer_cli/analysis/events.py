@@ -15,7 +15,7 @@ import pandas as pd
 
 from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
 from jadfer_cli.analysis.face_table import FaceTable, read_faces
-from jadfer_cli.analysis.frame_times import Bools, Floats
+from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
 
 _DECIMALS = 6
@@ -158,7 +158,7 @@ def _events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule
         return _no_events()
     pairs = [slice(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
     apex = np.array([each.start + int(p[each].argmax()) for each in pairs], np.int64)
-    mean = [_weighted_mean(p[each], faces.span_s[each]) for each in pairs]
+    mean = _weighted_means(p, faces.span_s, first, last)
     onset, offset = faces.start_s[first].round(_DECIMALS), faces.end_s[last].round(_DECIMALS)
     return pd.DataFrame(
         {
@@ -172,16 +172,19 @@ def _events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule
             "apex_frame": faces.frame[apex],
             "offset_frame": faces.frame[last],
             "p_apex": p[apex].round(_DECIMALS),
-            "p_mean": np.array(mean, np.float64).round(_DECIMALS),
+            "p_mean": mean.round(_DECIMALS),
             "n_frames": last + 1 - first,
             "truncated": _truncated(breaks[first], np.append(breaks[1:], True)[last]),
         }
     )
 
 
-def _weighted_mean(p: Floats, span_s: Floats) -> float:
-    """Mean weighted by time; the plain mean if all frames are shown for no time at all."""
-    return float(np.average(p, weights=span_s) if span_s.sum() > 0 else p.mean())
+def _weighted_means(p: Floats, span_s: Floats, first: Ints, last: Ints) -> Floats:
+    """Mean of p from each first to each last index, weighted by time, float64 (e,)."""
+    weight = np.maximum(span_s, 1e-9)  # a frame may be shown for no time at all
+    weights, sums = (np.append(0.0, np.cumsum(each)) for each in (weight, weight * p))
+    means: Floats = (sums[last + 1] - sums[first]) / (weights[last + 1] - weights[first])
+    return means
 
 
 def _truncated(start: Bools, end: Bools) -> npt.NDArray[np.object_]:

@@ -24,7 +24,7 @@ def changed_options(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return {
         flag: value
         for flag, value in _by_flag(metadata.get("options", {})).items()
-        if value != defaults.get(flag) and flag != "--batch-size"
+        if value is not None and value != defaults.get(flag) and flag != "--batch-size"
     }
 
 
@@ -92,6 +92,41 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
     return found
 
 
+# What computed the scores: it changes rounding, or more where a release says so.
+_ORIGIN: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "jadfer": lambda m: m.get("jadfer_version"),
+    "results revision": lambda m: m.get("results_revision"),
+    "device": lambda m: m.get("device_name") or m.get("device"),
+    "engine": lambda m: m.get("engine"),
+    "crops by": lambda m: m.get("crops"),
+}
+
+
+def compare_origins(results: Sequence[Result]) -> dict[str, list[str]]:
+    """Return what computed the results, where it is not the same for all: versions, devices.
+
+    Args:
+        results: Any number of results.
+
+    Returns:
+        For each such fact ("jadfer", "device", "torch", ...) its value in each result, in words
+        and in the order of the results.
+    """
+    facts = [
+        {name: of(result.metadata) for name, of in _ORIGIN.items()}
+        | {
+            name: version
+            for name, version in (result.metadata.get("versions") or {}).items()
+            if name != "jadfer-cli"
+        }
+        for result in results
+    ]
+    return {
+        name: ["none" if value is None else str(value) for value in values]
+        for name, values in differing(facts).items()
+    }
+
+
 def differing_settings(results: Sequence[Result]) -> list[str]:
     """Return the names of settings that differ, except the networks and the revision."""
     apart = ("model", "detector", "revision")
@@ -114,6 +149,8 @@ def mixed(results: Sequence[Result]) -> list[str]:
         "models": model_text,
         "labels": lambda metadata: ", ".join(metadata["labels"]),
         "detectors": detector_text,
+        "versions of jadfer": lambda metadata: str(metadata.get("jadfer_version")),
+        "results revisions": lambda metadata: str(metadata.get("results_revision")),
     }
     for what, text in texts.items():
         counts = Counter(text(result.metadata) for result in results)

@@ -80,12 +80,12 @@ DetectionThresholdOption = Annotated[
     float, _option(_FACES, "Lowest score of a detection that counts as a face, 0 to 1.")
 ]
 RedetectOption = Annotated[
-    float | None,
+    float,
     _option(
         _FACES,
         "Seconds between searches of the whole frame; in between, only the surroundings of known "
-        "faces are searched. 0 searches every frame: slower, but finds faces that come and go.",
-        show_default="0.3; 0 on a GPU",
+        "faces are searched. 0 searches every frame: slower on a CPU, but finds faces that come "
+        "and go.",
     ),
 ]
 MinFaceOption = Annotated[float, _option(_FACES, "Ignore faces smaller than this, px.")]

@@ -33,9 +33,6 @@ from jadfer_cli.pipeline.tables import Pieces, annotate_to_table, refuse_max_fac
 from jadfer_cli.records import ImageArray, VideoInfo
 from jadfer_cli.runtime import keep_freed_memory, settle
 
-# Between detections in the whole frame on a CPU; a GPU searches every frame in about that time.
-_REDETECT_S = 0.3
-
 
 class Annotator:
     """Annotates videos, images and frames; loads the networks once, when it is made.
@@ -213,9 +210,6 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     model = checkpoint.load(options.model.model)
     predictor = Predictor(model, runtime)
     detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
-    redetect_s = options.faces.redetect_s
-    if redetect_s is None:
-        redetect_s = _REDETECT_S if detector.device is None else 0.0
     warnings = []
     if model.entry.preview:
         warnings.append(
@@ -225,4 +219,6 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     # PyTorch computes 5 to 25 % faster; a process that is not ours is left as it is
     if owns_process() and runtime.device == "cpu" and runtime.engine == "torch":
         keep_freed_memory()
-    return Networks(options, runtime, model, predictor, detector, redetect_s, tuple(warnings))
+    return Networks(
+        options, runtime, model, predictor, detector, options.faces.redetect_s, tuple(warnings)
+    )

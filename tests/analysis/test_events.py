@@ -258,7 +258,7 @@ def test_an_hour_of_two_tracks_takes_seconds(tmp_path):
     small = result(tmp_path, Track(0, [0]))
     table.to_parquet(tmp_path / "hour.parquet")
     clip = load.Result(tmp_path / "hour.parquet", small.metadata, small.columns, 2 * n)
-    begun = time.perf_counter()
+    begun = time.process_time()  # the machine may be busy
     found = find_events(clip, Rule())
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(found.events) > 1000

@@ -21,7 +21,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
@@ -41,6 +41,7 @@ CRFS = (18, 23, 28, 32, 36, 40)
 JPEG_QUALITIES = (90, 50, 30, 20, 10, 5)
 MOTION = (0.1, 0.2, 0.3, 0.5)  # length of the path, in units of the distance between the eyes
 LIGHT = (0.4, 0.2, 0.1, 0.05)
+_SAVED_EVERY = 100  # records; the whole takes an hour
 EYES_PX = (20, 16, 14, 12, 10, 8, 6)
 
 
@@ -121,27 +122,23 @@ def degraded_photos(image: np.ndarray, eyes_px: float) -> Iterator[tuple]:
             yield "eyes", px, small, scale, np.nan
 
 
-def photos(judge: Judge, archive: Path, table: pd.DataFrame, n: int) -> list[dict]:
-    """One record per photograph and degradation; the first `n` of each label alternate."""
-    rows = []
-    chosen = table.assign(turn=table.groupby("label").cumcount()).sort_values(["turn", "file"])
-    degraded = set(chosen["file"].head(n))
+def photos(judge: Judge, archive: Path, table: pd.DataFrame, n: int) -> Iterator[dict]:
+    """One record per photograph and degradation; the first `n` photographs are degraded."""
     with zipfile.ZipFile(archive) as files:
-        for name, truth in zip(table["file"], table["label"], strict=True):
+        for i, (name, truth) in enumerate(zip(table["file"], table["label"], strict=True)):
             image = cv2.imdecode(np.frombuffer(files.read(name), np.uint8), cv2.IMREAD_COLOR)
             image = image[:, :, ::-1].copy()
             plain = judge.face(image)
             base = {"source": "photo", "name": name, "truth": truth}
             if plain is None:
                 continue
-            rows.append(base | {"kind": "none", "level": 0, "before": plain["label"]} | plain)
-            if name not in degraded:
+            base["before"] = plain["label"]
+            yield base | {"kind": "none", "level": 0} | plain
+            if i >= n:
                 continue
             for kind, level, worse, scale, bits in degraded_photos(image, plain["eyes_px"]):
                 found = judge.face(worse, plain["box"] * scale)
-                rows.append(base | {"kind": kind, "level": level, "before": plain["label"],
-                                    "bits": bits} | (found or {}))  # fmt: skip
-    return rows
+                yield base | {"kind": kind, "level": level, "bits": bits} | (found or {})
 
 
 def decoded(file) -> Iterator[np.ndarray]:
@@ -166,23 +163,18 @@ def encoded(frames: list[np.ndarray], crf: int, fps: Fraction) -> tuple[list[np.
     return list(decoded(target)), bits
 
 
-def clips(judge: Judge, folder: Path, step: int) -> list[dict]:
-    """One record per examined frame, face and quality of each clip."""
-    rows = []
+def clips(judge: Judge, folder: Path, step: int) -> Iterator[dict]:
+    """One record per examined frame and quality of each clip; the largest face of a frame."""
     for path in sorted(folder.iterdir()):
         frames = list(decoded(str(path)))
         with av.open(str(path)) as source:
             fps = source.streams.video[0].average_rate or Fraction(25)
         plain = {i: judge.face(frames[i]) for i in range(0, len(frames), step)}
         plain = {i: face for i, face in plain.items() if face is not None}
-        base = {"source": "clip", "name": path.stem}
-        rows += [
-            base | {"kind": "none", "level": 0, "frame": i, "before": p["label"]} | p
-            for i, p in plain.items()
-        ]
-        if not plain:
-            continue
-        for scale in (1.0, 0.5):
+        for i, face in plain.items():
+            yield {"source": "clip", "name": path.stem, "kind": "none", "level": 0, "frame": i,
+                   "before": face["label"]} | face  # fmt: skip
+        for scale in (1.0, 0.5) if plain else ():
             sized = frames
             if scale < 1:
                 sized = [cv2.resize(f, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -191,11 +183,9 @@ def clips(judge: Judge, folder: Path, step: int) -> list[dict]:
                 after, bits = encoded(sized, crf, Fraction(fps))
                 for i, before in plain.items():
                     found = judge.face(after[i], before["box"] * scale)
-                    rows.append(base | {"kind": f"x264 {scale:g}", "level": crf, "frame": i,
-                                        "before": before["label"], "bits": bits}
-                                | (found or {}))  # fmt: skip
-        print(f"{path.name}: {len(plain)} frames", flush=True)
-    return rows
+                    yield {"source": "clip", "name": path.stem, "kind": f"x264 {scale:g}",
+                           "level": crf, "frame": i, "before": before["label"],
+                           "bits": bits} | (found or {})  # fmt: skip
 
 
 def share(hits: pd.Series) -> str:
@@ -266,11 +256,18 @@ def main() -> None:
         report(pd.read_csv(a.faces))
         return
     judge = Judge()
-    rows = clips(judge, a.clips, a.step) if a.clips else []
+    rows = []
+    sources = [clips(judge, a.clips, a.step)] if a.clips else []
     if a.press:
         table = pd.read_csv(a.labels)
         table = table[table["source"] == "press"].sample(frac=1, random_state=0)
-        rows += photos(judge, a.press, table.head(a.untouched), a.photos)
+        table["turn"] = table.groupby("label").cumcount()  # rare labels come early
+        table = table.sort_values(["turn", "label"], kind="stable").head(a.untouched)
+        sources.append(photos(judge, a.press, table, a.photos))
+    for record in chain(*sources):
+        rows.append(record)
+        if a.out and len(rows) % _SAVED_EVERY == 0:
+            pd.DataFrame(rows).drop(columns="box").to_csv(a.out, index=False)
     faces = pd.DataFrame(rows).drop(columns="box")
     if a.out:
         faces.to_csv(a.out, index=False)

@@ -48,10 +48,8 @@ def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     lines = shown.stdout.splitlines()
     assert "Frames       100 analysed, 60 with a face (60%)" in lines
     # 80 faces of 0.04 s, 10 of them not usable; of the 70: 20 happy, 30 sad, 20 surprised
-    assert (
-        "Faces        2 tracks, 3.20 s, of which 2.80 s usable: 88% of face time, 50% of the video"
-        in lines
-    )
+    usable = "of which 2.80 s usable: 88% of face time, 50% of the video"
+    assert f"Faces        2 tracks, 3.20 s, {usable}" in lines
     assert "Expressions  sadness 43%, happiness 29%, surprise 29%" in lines
     strip = next(line for line in lines if line.startswith("0 HH"))
     # 78 columns of 4 s: to 0.8 s happy, to 2.0 s sad, to 2.4 s not usable, then no face
@@ -264,3 +262,45 @@ def test_errors_are_explained_and_change_nothing(
     assert says in found.stderr.replace("\n", " "), found.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert (tmp_path / "two.parquet").read_bytes() == whole
+
+
+def test_usable_of_face_time_and_of_the_video(invoke, tmp_path):
+    # a face in 43 of 100 frames, all of them usable
+    Made([Track(0, list(range(43)), "fear")], n_frames=100).write(tmp_path / "a.parquet")
+    shown = invoke("show", tmp_path / "a.parquet", width=200).stdout
+    assert "1.72 s usable: 100% of face time, 43% of the video" in shown
+    lines = invoke("summary", tmp_path / "a.parquet").stdout.splitlines()
+    assert lines[0].split()[4:8] == ["usable", "of", "video", "changes"]
+    assert lines[1].split()[-5:-2] == ["100%", "43%", "0"]
+    out = tmp_path / "s.csv"
+    assert invoke("summary", tmp_path / "a.parquet", "-o", out).exit_code == 0
+    row = pd.read_csv(out).iloc[0]
+    assert row["video_s"] == row["analysed_s"] == pytest.approx(4)
+    assert row["face_share"] == row["usable_share_of_video"] == pytest.approx(0.43)
+    assert row["usable_share"] == 1
+
+
+def test_versions_and_devices_are_named(invoke, tmp_path):
+    """Two results by different versions and devices: `diff`, `summary` and `show` say so."""
+    track = Track(0, list(range(10)), "fear")
+    Made([track]).write(tmp_path / "a.parquet")
+    gpu = {
+        "jadfer_version": "0.3.0", "device": "cuda", "device_name": "NVIDIA X", "engine": "torch",
+        "redetect_s": 0.0, "versions": {"torch": "2.4.0"},
+    }  # fmt: skip
+    Made([track], metadata=gpu).write(tmp_path / "b.parquet")
+    found = invoke("diff", tmp_path / "a.parquet", tmp_path / "b.parquet", width=200)
+    assert found.exit_code == 0
+    lines = [line.split() for line in found.stdout.splitlines()]
+    assert any(line[-5:] == ["--redetect", "A", "0.3", "B", "0.0"] for line in lines)
+    assert "Computed by different means:" in found.stdout and "B NVIDIA X" in found.stdout
+    assert any(line[:1] == ["engine"] and line[-1] == "torch" for line in lines)
+    assert any("0.3.0" in line for line in lines)
+    assert "differs for 0 of 10 faces (0.0%)" in found.stdout
+    facts = json.loads(
+        invoke("diff", tmp_path / "a.parquet", tmp_path / "b.parquet", "--json").stdout
+    )
+    assert {each["name"] for each in facts["origins"]} >= {"jadfer", "device", "engine", "torch"}
+    for command, stream in (("summary", "stderr"), ("show", "stdout")):
+        text = getattr(invoke(command, tmp_path, width=300), stream)
+        assert "different versions of jadfer" in text and "0.3.0: 1" in text

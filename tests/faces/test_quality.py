@@ -212,6 +212,14 @@ def test_assess_by_hand():
     assert judged.usable.tolist() == [True, False]
 
 
+def test_faces_that_lost_their_label_are_not_usable():
+    # eyes 21 px apart (carphone.mp4: 60 % of labels changed at CRF 40) and motion over a fifth of
+    # that distance (blur 0.73: 41 % changed) were usable in 0.5.0
+    for changed in ({"interocular": 21.4}, {"blur": 0.73}, {"yaw": 43.0}, {"pitch": -22.0}):
+        arrays = [np.array([value], np.float64) for value in {**GOOD, **changed}.values()]
+        assert usable_rule(*arrays).tolist() == [False]
+
+
 def test_assess_of_no_face():
     judged = assess(np.empty((0, 112, 112, 3), np.uint8), Faces.none(), (640, 480))
     assert len(judged.usable) == 0 and judged.yaw_deg.dtype == np.float32

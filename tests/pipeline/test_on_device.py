@@ -164,3 +164,13 @@ def test_crops_are_joined_on_the_device_only_if_all_are_there():
     np.testing.assert_array_equal(joined.rgb, rgb[[2, 0, 0, 1, 2]])
     assert Crops.join([there, Crops(rgb)]).on_device is None
     assert Crops.join([none, none]).on_device is None and len(Crops.join([none])) == 0
+
+
+@pytest.mark.slow
+def test_the_detector_interval_does_not_depend_on_the_device():
+    default = dataclasses.replace(PLAIN, faces=FaceOptions(detector="centerface"))
+    intervals = [
+        Annotator(default, in_torch=in_torch).networks.metadata()["redetect_s"]
+        for in_torch in (False, True)  # as on a CPU, as on a GPU
+    ]
+    assert intervals == [0.3, 0.3]

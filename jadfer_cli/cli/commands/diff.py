@@ -19,18 +19,24 @@ from jadfer_cli.errors import JadferError, OptionError, ResultError
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.compare import Comparison
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from jadfer_cli.analysis.compare import Comparison, Setting
 
 PANEL = RESULTS_PANEL
 HELP = """Compare two results: do frames, times, faces, track IDs, boxes and probabilities agree?
 
 The first line is the answer. The exit code is 0 if they agree, 1 if they differ or cannot be \
-read. Two folders are compared file by file, by their paths below the folders. Differing settings \
-are listed, but only the rows decide.
+read. Two folders are compared file by file, by their paths below the folders. Differing settings, \
+versions and devices are listed, but only the rows decide.
 
 Tolerances: --tolerance for probabilities, 0.1 px for boxes, 0.000001 s for times. Typical \
-tolerances: 0.0001 on the same machine, 0.001 on another machine, 0.05 for half precision against \
-fp32.
+tolerances with the same settings: 0.0001 on the same machine, 0.001 on another machine, 0.05 for \
+half precision against fp32. With another --redetect, boxes move a little: expect another top \
+expression for 1 to 3 % of the faces. Results that jadfer 0.5.0 and earlier made on a GPU searched \
+every frame (--redetect 0).
 
 Examples:
 
@@ -110,7 +116,8 @@ def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool
     else:
         lines: list[Any] = [_answer(found)]
         if not quiet:
-            lines += [table((), _settings(found))] if found.settings else []
+            lines += _settings_table("Made with different settings:", found.settings)
+            lines += _settings_table("Computed by different means:", found.origins)
             lines += [table((), _figures(found))]
         show(*lines)
     return found.agree
@@ -122,16 +129,18 @@ def _answer(found: Comparison) -> Text:
     return Text(f"The results differ: {'; '.join(found.differences)}.", style="bold red")
 
 
-def _settings(found: Comparison) -> list[list[Cell]]:
-    return [
-        [
-            ("Made with different settings:" if i == 0 else "", "yellow"),
-            s.name,
-            f"A {s.a}",
-            f"B {s.b}",
-        ]
-        for i, s in enumerate(found.settings)
+def _settings_table(heading: str, settings: Sequence[Setting]) -> list[Table]:
+    """A table of what differs; none if nothing does."""
+    rows: list[list[Cell]] = [
+        [(heading if i == 0 else "", "yellow"), s.name, f"A {s.a}", f"B {s.b}"]
+        for i, s in enumerate(settings)
     ]
+    return [table((), rows)] if rows else []
+
+
+def _of_faces(n: int, found: Comparison) -> str:
+    """A number of the matched faces, with its share."""
+    return f"{n:,} of {found.faces:,} faces ({100 * n / max(found.faces, 1):.1f}%)"
 
 
 def _figures(found: Comparison) -> list[list[Cell]]:
@@ -158,9 +167,9 @@ def _figures(found: Comparison) -> list[list[Cell]]:
         lines.append(["", "A -> B (faces): " + ", ".join(ids[:_MAX_IDS]) + more])
     lines += [
         ["boxes", f"differ by up to {found.max_box_px:.3f} px"],
-        ["usable", f"differs for {count_text(found.usable, 'face')}"],
+        ["usable", f"differs for {_of_faces(found.usable, found)}"],
         ["probabilities", f"differ by up to {found.max_p:.2g}{worst}; mean {found.mean_p:.2g}"],
-        ["top expression", f"differs for {count_text(found.expressions, 'face')}"],
+        ["top expression", f"differs for {_of_faces(found.expressions, found)}"],
     ]
     return lines
 
@@ -187,7 +196,7 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
             found = compare(inside[0][name], inside[1][name], tolerance)
             facts.append(_facts(found))
             word = ("agree", "green") if found.agree else ("differ", "red")
-            others = [f"different {s.name}" for s in found.settings]
+            others = [f"different {s.name}" for s in (*found.settings, *found.origins)]
             lines.append([name, word, "; ".join([*found.differences, *others])])
         else:
             side = "A" if name in inside[0] else "B"

@@ -49,6 +49,7 @@ Examples:
 """
 
 _MAX_DETAILED = 3  # more results are shown as a table
+_WIDE = 90  # columns of a terminal with room for two expressions per result
 _MAX_TRACKS = 30  # listed for one result
 _HEAD = ("result", "length", "frames", "face", "tracks", "usable", "of video", "most shown")
 
@@ -202,11 +203,16 @@ def _table(lines: Sequence[_Line]) -> list[Any]:
             str(line.whole.tracks),
             share_text(line.whole.usable_share),
             share_text(line.whole.usable_share_of_video),
-            shares_text(line.whole.shares, most=2),
+            shares_text(line.whole.shares, most=_most()),
         ]
         for line in lines
     ]
     return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6))]
+
+
+def _most() -> int:
+    """How many expressions a line of the table has room for."""
+    return 2 if tables.room() >= _WIDE else 1
 
 
 def _totals(lines: Sequence[_Line]) -> list[Cell]:
@@ -230,6 +236,6 @@ def _totals(lines: Sequence[_Line]) -> list[Cell]:
         share_text(
             sum(line.whole.usable_seen_s for line in lines) / analysed_s if analysed_s else None
         ),
-        shares_text(shares, most=2),
+        shares_text(shares, most=_most()),
     ]
     return [(cell, "bold") for cell in cells]

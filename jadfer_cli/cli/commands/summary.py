@@ -25,6 +25,7 @@ from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
+from jadfer_cli.results.paths import display_names
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:

@@ -1,0 +1,77 @@
+"""Videos that failed are named wherever results are read."""
+
+import json
+import shutil
+
+import pytest
+from made import Made, Track
+
+from jadfer_cli.analysis.failures import Failure, failures_beside
+from jadfer_cli.analysis.find import find_results
+
+
+def line(video, result, message="The file is truncated.", hint="Copy it again."):
+    fields = {"video": video, "result": str(result), "stage": "read", "message": message}
+    return json.dumps(fields | {"hint": hint, "time": "2026-11-28T10:00:00"})
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """A batch of four videos in two folders, one of which failed in each."""
+    root = tmp_path / "results"
+    for day in ("day1", "day2"):
+        (root / day).mkdir(parents=True)
+        Made([Track(0, [0, 1])], video=f"{day}/P01.mp4").write(root / day / "P01.parquet")
+    (root / "failures.jsonl").write_text(
+        line("clips/day1/P02.mp4", "results/day1/P02.parquet")  # as `-o results/` records it
+        + "\nnot json\n"
+        + line("clips/day2/P03.mp4", root / "day2" / "P03.parquet", "No video stream.", None)
+        + "\n"
+    )
+    return root
+
+
+def test_failures_of_a_folder_and_of_those_below(batch):
+    found = failures_beside([batch])
+    assert [(f.path, f.reason, f.hint) for f in found] == [
+        ("clips/day1/P02.mp4", "The file is truncated.", "Copy it again."),
+        ("clips/day2/P03.mp4", "No video stream.", ""),
+    ]
+    assert isinstance(found[0], Failure) and found[0].result == batch / "day1" / "P02.parquet"
+    # a folder below, a result in it, and the whole tree moved elsewhere
+    assert [f.path for f in failures_beside([batch / "day1"])] == ["clips/day1/P02.mp4"]
+    assert [f.path for f in failures_beside([batch / "day2" / "P01.parquet"])] == [
+        "clips/day2/P03.mp4"
+    ]
+    moved = batch.parent / "elsewhere"
+    shutil.copytree(batch, moved / "results")
+    assert len(failures_beside([moved / "results"])) == 2
+    # one has a result by now
+    shutil.copy(batch / "day1" / "P01.parquet", batch / "day1" / "P02.parquet")
+    assert [f.path for f in failures_beside([batch])] == ["clips/day2/P03.mp4"]
+    assert failures_beside([batch.parent]) == []
+
+
+def test_inputs_decide_which_failures_matter(batch):
+    assert len(find_results([str(batch)], recursive=True).failures) == 2
+    assert len(find_results([str(batch / "day1")]).failures) == 1
+    assert len(find_results([str(batch / "day1" / "*.parquet")]).failures) == 1
+    assert find_results([str(batch / "day1" / "P01.parquet")]).failures == ()
+
+
+@pytest.mark.parametrize("command", ["show", "summary", "events"])
+def test_commands_name_them(invoke, batch, command):
+    found = invoke(command, batch, "-r", width=400)
+    assert found.exit_code == 0
+    assert (
+        "Warning: 4 videos given, 2 annotated, 2 failed: clips/day1/P02.mp4 (The file is "
+        "truncated); clips/day2/P03.mp4 (No video stream)." in found.stderr
+    )
+    assert "given" not in invoke(command, batch / "day1" / "P01.parquet").stderr
+
+
+def test_a_folder_without_any_result_names_one(invoke, batch):
+    (batch / "day1" / "P01.parquet").unlink()
+    found = invoke("show", batch / "day1", width=400)
+    assert found.exit_code == 1
+    assert "clips/day1/P02.mp4 failed: The file is truncated." in found.stderr
