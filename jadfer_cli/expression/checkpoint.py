@@ -22,6 +22,7 @@ import numpy as np
 from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression import networks
+from jadfer_cli.expression.scores import MAJORITY, Calibration, read_scores
 from jadfer_cli.labels import LABELS
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Checkpoint:
         labels: K class names in the order of the logits.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
         metrics: Figures measured when it was written.
+        scores: How logits become scores, by definition; see `expression.scores`.
         data: Contents of the file.
     """
 
@@ -83,6 +85,7 @@ class Checkpoint:
     labels: tuple[str, ...]
     temperature: float
     metrics: dict[str, Any] = field(repr=False)
+    scores: dict[str, Calibration]
     data: bytes = field(repr=False)
 
     @property
@@ -221,11 +224,9 @@ def load(model: str = "default") -> Checkpoint:
         n_header = int.from_bytes(data[:8], "little")
         header = json.loads(json.loads(data[8 : 8 + n_header])["__metadata__"][HEADER_KEY])
         _check_intact(entry.path, header, tensors)
-        labels, temperature = tuple(header["labels"]), float(header["temperature"])
+        labels, metrics = tuple(header["labels"]), dict(header.get("metrics", {}))
+        scores = read_scores(header, len(labels))
         config = _checked_config(header["config"], labels)
-        metrics = dict(header.get("metrics", {}))
-        if not temperature > 0:
-            raise ValueError("the temperature is not positive")
     except (SafetensorError, AttributeError, KeyError, ValueError, TypeError) as error:
         raise ModelError(
             f"{entry.path} is not a jadfer checkpoint ({error}).",
@@ -237,7 +238,8 @@ def load(model: str = "default") -> Checkpoint:
             f"{entry.path} holds a network of an unknown architecture, {architecture!r}.",
             f"This version of jadfer has {', '.join(networks.names())}; a newer one may read it.",
         )
-    return Checkpoint(entry, digest, architecture, config, labels, temperature, metrics, data)
+    known = architecture, config, labels, scores[MAJORITY].temperature, metrics, scores
+    return Checkpoint(entry, digest, *known, data)
 
 
 def _checked_config(stored: Mapping[str, Any], labels: tuple[str, ...]) -> dict[str, Any]:
@@ -311,6 +313,7 @@ def save(
     labels: tuple[str, ...] = LABELS,
     temperature: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
+    scores: Mapping[str, Calibration] | None = None,
 ) -> str:
     """Writes a checkpoint to a temporary file and renames it into place.
 
@@ -330,6 +333,7 @@ def save(
         "labels": list(labels),
         "temperature": temperature,
         "metrics": dict(metrics or {}),
+        "scores": {name: scale.as_table() for name, scale in (scores or {}).items()},
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     header[_DIGEST_KEY] = _digest(

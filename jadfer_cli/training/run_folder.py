@@ -12,13 +12,14 @@ from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.state import EpochRecord
 
-CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
+CONFIG, LOG, MODEL, TWINS = "config.toml", "log.csv", "model.safetensors", "twins.csv"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
 def finish(
     network: Network, valid: FaceSet, out: Path, history: dict[str, Any], temperature: float
 ) -> tuple[Path, dict[str, Any]]:
-    """Fits the temperature on validation and writes the model.
+    """Fits the calibration of each definition of scores on validation and writes the model.
 
     Args:
         network: With its best weights.
@@ -89,6 +90,9 @@ def finish(
         # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
         fitted_on = f"{valid.name}, {valid.main_protocol}"
+    scores = {MAJORITY: Calibration(temperature)}
+    if valid.votes is not None and len(valid) >= calibrate.MIN_IMAGES:
+        scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, valid.votes)
     metrics: dict[str, Any] = {
         "training": history,
         "temperature": temperature,
@@ -99,5 +103,5 @@ def finish(
         found["ece_before_temperature"] = figures(logits, valid, protocol)["ece"]
         metrics[f"{valid.name} {protocol}"] = found
     path = out / MODEL
-    checkpoint.save(path, network, temperature=temperature, metrics=metrics)
+    checkpoint.save(path, network, temperature=temperature, metrics=metrics, scores=scores)
     return path, metrics

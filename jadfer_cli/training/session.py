@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from jadfer_cli.common import check_writable
-from jadfer_cli.errors import OptionError, OutputError, SplitMissing
+from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.labels import LABELS
@@ -19,7 +19,7 @@ from jadfer_cli.training import run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
-from jadfer_cli.training.faceset import FaceSet, without_repeats
+from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import Callbacks, check_enough, train
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
@@ -55,6 +55,7 @@ class Session:
     data: AlignedData
     report: Reporter
     history: list[EpochRecord] = field(default_factory=list)
+    twins: dict[str, float] = field(default_factory=dict)
 
     def load_images(self) -> tuple[FaceSet, FaceSet]:
         """The training images, with the teachers' probabilities, and the validation images.
@@ -64,7 +65,7 @@ class Session:
             OptionError: There are too few training images.
         """
         valid_set = self.data.load("valid", first_only=True)
-        train_set = self._without_repeats(self.data.load("train"), valid_set)
+        train_set = self._without_twins(self.data.load("train"), valid_set)
         check_enough(train_set.labelled()[0], self.options.batch_size)
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
@@ -108,25 +109,35 @@ class Session:
             "start": self.start.name,
             **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
             "images": len(train_set.labelled()[0]),
+            "twins": self.twins,
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "options": as_table(self.options),
         }
         return run_folder.finish(network, valid_set, self.out, history, self.start.temperature)
 
-    def _without_repeats(self, train_set: FaceSet, valid_set: FaceSet) -> FaceSet:
-        """Training images that occur neither in validation nor in test, if there is a test set."""
-        held_out = [valid_set]
-        try:
-            held_out.append(self.data.read("test"))
-        except SplitMissing:
+    def _without_twins(self, train_set: FaceSet, valid_set: FaceSet) -> FaceSet:
+        """Training images without a twin in validation or in test, if there is a test set.
+
+        Writes the twins into the run's folder, and their numbers into `twins`.
+        """
+        found = self.data.twins({"train": train_set, "valid": valid_set}, self.runtime.device)
+        if "test" not in found.names:
             self.report.say(f"{train_set.name}: there is no test set to keep separate")
-        kept = without_repeats(train_set, held_out)
-        if len(kept) < len(train_set):
+        dropped = found.having("train", ("valid", "test"))
+        both = int(found.having("valid", ("test",)).sum())
+        self.twins = {
+            "threshold": found.threshold,
+            "training_images_dropped": int(dropped.sum()),
+            "validation_images_with_twin_in_test": both,
+        }
+        if dropped.any() or both:
+            found.write(self.out / run_folder.TWINS)
             self.report.say(
-                f"{train_set.name}: dropped {len(train_set) - len(kept):,} training images that "
-                "also occur in validation or test"
+                f"{train_set.name}: dropped {int(dropped.sum()):,} training images that are equal "
+                "to a validation or test image or show the same photograph; "
+                f"{both:,} validation images have a twin in test; {run_folder.TWINS} lists them"
             )
-        return kept
+        return train_set.take(~dropped)
 
     def _taught(self, train_set: FaceSet) -> FaceSet:
         """The labelled training images with the teachers' mean mixed into their labels."""
