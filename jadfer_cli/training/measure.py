@@ -138,9 +138,9 @@ def _clean(
     temperature: float,
     twins: Twins | None,
 ) -> dict[str, Any]:
-    """ "clean", the figures without images that have a twin in training, and "twins", numbers.
+    """Makes "clean", the figures without images that have a twin in training, and "twins", numbers.
 
-    "clean" is None if the data set has no other training split.
+    "clean" is None if the data set has no other training split, or no image remains.
     """
     if twins is None:
         return {"clean": None, "twins": None}
@@ -156,6 +156,8 @@ def _clean(
     having = twins.having(split, ("train",))
     counts["images_with_twin_in_train"] = int(having.sum())
     kept = faces.take(~having)
+    if not len(kept.protocols[order[0]].which):
+        return {"clean": None, "twins": counts}
     clusters = twins.clusters(split)[~having]
     found = _by_protocol(logits[~having], kept, order, temperature, clusters)
     return {"clean": found, "twins": counts}

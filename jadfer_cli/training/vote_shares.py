@@ -119,7 +119,7 @@ def against_votes(p: npt.NDArray[np.floating], votes: npt.NDArray[np.floating]) 
     }
 
 
-def _correlation(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
+def _correlation(a: npt.NDArray[np.floating], b: npt.NDArray[np.floating]) -> float:
     a, b = a.ravel() - a.mean(), b.ravel() - b.mean()
     length = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / length if length > 0 else 0.0

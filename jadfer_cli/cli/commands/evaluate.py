@@ -96,12 +96,12 @@ def evaluate(
         from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
 
-        threshold = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+        chosen = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
         report = ConsoleReporter(stderr_console(), quiet=quiet)
         found = measure(
             checkpoint,
             DataOptions(
-                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **threshold
+                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
             ),
             split,
             settle(
@@ -155,7 +155,9 @@ def _clean(found: dict[str, Any]) -> list[Any]:
     if found["clean"] is None:
         if found["split"] == "train":
             return []
-        return [Text("Clean figures need the data set's training split, which cannot be read.")]
+        if twins and twins["images_with_twin_in_train"]:
+            return [Text("No clean figures: all images have a twin in training.")]
+        return [Text("No clean figures: they need the data set's training split.")]
     n = twins["images_with_twin_in_train"]
     return [
         title(f"clean: without {n:,} of {found['images']:,} images that have a twin in training"),
