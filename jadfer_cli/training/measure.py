@@ -166,7 +166,7 @@ def _clean(
 def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
-    which, classes = valid.protocols[valid.main_protocol]
+    which, classes, _ = valid.protocols[valid.main_protocol]
     if len(classes) < calibrate.MIN_IMAGES:
         raise OptionError(
             f"--refit-temperature needs {calibrate.MIN_IMAGES} labelled validation images; "

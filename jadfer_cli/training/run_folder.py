@@ -84,7 +84,7 @@ def finish(
         OutputError: The file cannot be written.
     """
     logits = logits_of(network, valid).numpy()
-    which, classes = valid.protocols[valid.main_protocol]
+    which, classes, _ = valid.protocols[valid.main_protocol]
     fitted_on = f"nothing: {len(classes)} validation images are too few ({calibrate.MIN_IMAGES})"
     if len(classes) >= calibrate.MIN_IMAGES:
         # over all expressions, as `annotate` uses it, even if the data set names fewer
