@@ -16,6 +16,7 @@ from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.expression.scores import MAJORITY, Calibration
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.training import calibrate, charts
 from jadfer_cli.training import start as starts
@@ -84,6 +85,7 @@ def measure(
     if refit_temperature:
         temperature, fitted_on = _refitted(network, data, runtime)
     logits = _logits(network, faces, runtime, report)
+    scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
     order = (main, *(name for name in faces.protocols if name != main))
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
@@ -98,7 +100,7 @@ def measure(
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
         **_clean(logits, faces, split, order, temperature, twins),
-        "votes": compare(logits, faces, loaded.scores, clusters),
+        "votes": compare(logits, faces, scores, clusters),
     }
     before, classes = scored(logits, faces, main)
     after, _ = scored(logits, faces, main, temperature)

@@ -50,7 +50,7 @@ def main() -> None:
         FaceOptions(detector="centerface", detection_threshold=0.3), runtime.threads
     )
     faces = ferplus.load(a.data, "valid")
-    which, classes = faces.protocols["majority"]
+    which, classes, _ = faces.protocols["majority"]
     which, classes = which[: a.images], classes[: a.images]
     faces = faces.take(which)
     marks = find_landmarks(faces, detector.detect, detector.info.sha256, default_cache())
