@@ -103,8 +103,7 @@ def measure(
         "votes": compare(logits, faces, scores, clusters),
     }
     before, classes = scored(logits, faces, main)
-    after, _ = scored(logits, faces, main, temperature)
-    return Measurement(result, before, after, classes)
+    return Measurement(result, before, scored(logits, faces, main, temperature)[0], classes)
 
 
 def _by_protocol(
