@@ -29,7 +29,7 @@ _SIGMA_PX = 3.0  # of the neighbourhood
 _MIN_SPREAD = 4.0  # grey values; added to the spread, so that noise in flat areas stays small
 _CELL_PX, _CELLS = 3, 13  # coarse: 13 x 13 cells of 3 px, the central 39 px
 _SHIFTS_PX = (-4, -2, 0, 2, 4)
-# Of 1,560 FER+ pairs above 0.68 the coarse search finds 99.7 % with this threshold.
+# Of 1,584 FER+ pairs above 0.68, coarse values of 0.55 and 0.6 keep 99.75 and 99.68 %.
 _COARSE = 0.58
 _FINE_MARGIN_PX = 5  # the central 38 px are compared, over shifts of up to 5 px
 _BLOCK = 8192  # pictures of the gallery at once
@@ -199,11 +199,12 @@ def _compared(
 def _correlation(first: torch.Tensor, second: torch.Tensor) -> list[float]:
     """The largest correlation of each pair (n, S, S) over shifts of the first picture."""
     m = _FINE_MARGIN_PX
-    side = SIDE_PX - 2 * m
-    still = _unit(second[:, m : m + side, m : m + side].flatten(1))
-    best = torch.full((len(first),), -1.0, device=first.device)
-    for dy in range(2 * m + 1):
-        for dx in range(2 * m + 1):
-            moved = _unit(first[:, dy : dy + side, dx : dx + side].flatten(1))
-            best = torch.maximum(best, (moved * still).sum(1))
-    return [float(value) for value in best.tolist()]
+    side, shifts = SIDE_PX - 2 * m, 2 * m + 1
+    still = _unit(second[:, m : m + side, m : m + side].flatten(1)).unflatten(1, (side, side))
+    # all shifts at once; nothing wraps around, because side + 2 m = S
+    spectrum = torch.fft.rfft2(first) * torch.fft.rfft2(still, s=(SIDE_PX, SIDE_PX)).conj()
+    products = torch.fft.irfft2(spectrum, s=(SIDE_PX, SIDE_PX))[:, :shifts, :shifts]
+    mean = functional.avg_pool2d(first[:, None], side, 1)[:, 0]  # (n, shifts, shifts)
+    mean_square = functional.avg_pool2d(first[:, None] ** 2, side, 1)[:, 0]
+    length = ((mean_square - mean**2).clamp_min(0) * side**2).sqrt().clamp_min(1e-3)
+    return [float(value) for value in (products / length).flatten(1).amax(1).tolist()]
