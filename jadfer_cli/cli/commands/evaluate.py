@@ -19,6 +19,7 @@ from jadfer_cli.cli.options import (
     ThreadsOption,
 )
 from jadfer_cli.cli.tables import figures, show, table, title
+from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
@@ -117,8 +118,13 @@ def evaluate(
 def _report(found: dict[str, Any]) -> list[Any]:
     by_protocol = found["protocols"]
     labels, recall = found["labels"], found["recall"]
+    marks = letters(labels)
     confusion = [
-        [label, *map(str, counts), f"{recall[label]:.1%}" if label in recall else "-"]
+        [
+            f"{marks[label]} {label}",
+            *map(str, counts),
+            f"{recall[label]:.1%}" if label in recall else "-",
+        ]
         for label, counts in zip(labels, found["confusion"], strict=True)
     ]
     return [
@@ -134,7 +140,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
         *_among_fewer(found),
         *_votes(found["votes"]),
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),
-        table(["", *(label[:5] for label in labels), "recall"], confusion),
+        figures(["", *marks.values(), "recall"], confusion, right=range(1, len(labels) + 2)),
     ]
 
 
