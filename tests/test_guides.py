@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from conftest import DEMO, JADFER, ROOT
 from typer.main import get_command
@@ -176,17 +177,22 @@ def store(path: Path, first: int, count: int) -> None:
 
 
 def store_faces(folder: Path) -> None:
-    """A folder of labelled pictures, 96 px: frames of the demo, as they are and mirrored."""
+    """A folder of labelled pictures, 96 px: frames of the demo, as they are and mirrored.
+
+    Each split is turned differently: frames of one video are twins, and leave training.
+    """
     import cv2
 
     with av.open(str(DEMO)) as container:
         frames = [f.to_ndarray(format="bgr24") for f in container.decode(video=0)][:60:10]
-    for split, part in (("train", frames[:4]), ("valid", frames[4:5]), ("test", frames[5:])):
+    splits = (("train", frames[:4]), ("valid", frames[4:5]), ("test", frames[5:]))
+    for turns, (split, part) in enumerate(splits):
         for i, frame in enumerate(part):
             for name, picture in (("happiness", frame), ("sadness", frame[:, ::-1])):
                 target = folder / split / name / f"{i}.png"
                 target.parent.mkdir(parents=True, exist_ok=True)
-                cv2.imwrite(str(target), cv2.resize(picture[:, 40:280], (96, 96)))
+                small = cv2.resize(picture[:, 40:280], (96, 96))
+                cv2.imwrite(str(target), np.rot90(small, turns))
 
 
 @pytest.fixture(scope="module")

@@ -67,6 +67,15 @@ Cache = Annotated[
     _data("Folder that caches landmarks; by default in your cache folder.", show_default=False),
 ]
 
+TwinThreshold = Annotated[
+    float | None,
+    _data(
+        "Correlation above which two pictures count as the same photograph (twins), 0.6 to 1. "
+        "1: equal pictures only, e.g. for frames of one video.",
+        show_default="0.68",
+    ),
+]
+
 # Data of `evaluate`
 Split = Annotated[str, _data("train, valid or test.")]
 Protocol = Annotated[

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from jadfer_cli.common import atomic_write, file_sha256
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression import build, header, networks
+from jadfer_cli.expression.scores import Calibration, read_scores
 from jadfer_cli.labels import LABELS
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Checkpoint:
         labels: K class names in the order of the logits.
         temperature: Divides the logits before the softmax (Guo et al. 2017).
         metrics: Figures, and under "training" how it was trained; see `lineage`.
+        scores: How logits become scores, by definition; see `expression.scores`.
         data: Contents of the file.
         note: What the user should know about the file; usually empty.
     """
@@ -83,6 +85,7 @@ class Checkpoint:
     labels: tuple[str, ...]
     temperature: float
     metrics: dict[str, Any] = field(repr=False)
+    scores: dict[str, Calibration]
     data: bytes = field(repr=False)
     note: str = ""
 
@@ -231,9 +234,12 @@ def load(model: str = "default") -> Checkpoint:
     note = "" if found.has_digest else _note_without_digest(sha256)
     if entry.sha256 is None:
         entry = dataclasses.replace(entry, terms=found.terms)
+    scores = read_scores(
+        {"temperature": found.temperature, "scores": found.scores}, len(found.labels)
+    )
     return Checkpoint(
         entry, sha256, found.architecture, found.config, found.labels, found.temperature,
-        found.metrics, data, note,
+        found.metrics, scores, data, note,
     )  # fmt: skip
 
 
@@ -288,6 +294,7 @@ def save(
     temperature: float = 1.0,
     metrics: Mapping[str, Any] | None = None,
     terms: str = "",
+    scores: Mapping[str, Calibration] | None = None,
 ) -> str:
     """Writes a checkpoint to a temporary file and renames it into place.
 
@@ -297,6 +304,7 @@ def save(
         labels: K class names in the order of its logits.
         temperature: Divides the logits before the softmax.
         metrics: Figures, and under "training" how it was trained; JSON-ready.
+        scores: Further definitions of scores, by name.
         terms: Licence and history, in words.
 
     Returns:
@@ -316,6 +324,7 @@ def save(
         "temperature": temperature,
         "metrics": dict(metrics or {}),
         "terms": terms,
+        "scores": {name: scale.as_table() for name, scale in (scores or {}).items()},
     }
     state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
     text = header.text_with_digest(contents, header.tensors_of(to_bytes(state)))

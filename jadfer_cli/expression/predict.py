@@ -9,6 +9,7 @@ import numpy as np
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
+from jadfer_cli.expression.scores import DEFAULT as DEFAULT_SCORES
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import BatchLimiter, Runtime
 
@@ -22,6 +23,7 @@ class Predictor:
     Args:
         checkpoint: Verified weights.
         runtime: Device, precision, engine and batch size.
+        scores: The definition of the probabilities, a key of `checkpoint.scores`.
 
     Attributes:
         labels: K class names, in the order of the probabilities.
@@ -30,11 +32,13 @@ class Predictor:
         batch_limiter: Limits the crops scored at once; shrinks when GPU memory runs out.
     """
 
-    def __init__(self, checkpoint: Checkpoint, runtime: Runtime) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, runtime: Runtime, scores: str = DEFAULT_SCORES
+    ) -> None:
         self.labels = checkpoint.labels
         self.crop_px = checkpoint.crop_px
         self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
-        self._temperature = checkpoint.temperature
+        self._calibration = checkpoint.scores[scores]
         self._source = f"{checkpoint.entry.path} in {runtime.precision}"
         self.engine = engines.make(checkpoint, runtime)
 
@@ -60,6 +64,4 @@ class Predictor:
                 f"The network {self._source} gives scores that are not finite numbers.",
                 "Its weights are damaged or unsuitable. If the precision is not fp32, try fp32.",
             )
-        raised = np.exp((logits - logits.max(1, keepdims=True)) / self._temperature)
-        probabilities: FloatArray = raised / raised.sum(1, keepdims=True)
-        return probabilities
+        return self._calibration.probabilities(logits)

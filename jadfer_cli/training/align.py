@@ -9,7 +9,6 @@ mirror image, small pictures in three sizes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import time
 import zipfile
@@ -20,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import TrainingError
 from jadfer_cli.records import Faces, ImageArray
 from jadfer_cli.training.faceset import FaceSet
 
@@ -72,7 +70,11 @@ def find_landmarks(
     Raises:
         TrainingError: A picture cannot be read.
     """
-    file = None if cache is None else cache / f"landmarks-{_key(faces, detector_sha256)}.npz"
+    file = (
+        None
+        if cache is None
+        else cache / f"landmarks-{faces.content_key(f'{detector_sha256} {_NINE}')}.npz"
+    )
     n = len(faces)
     found, first = _cached(file, n)
     saved = time.monotonic()
@@ -142,21 +144,6 @@ def _of_group(
         if np.isnan(found[0, i]).any():
             found[0, i] = _on_canvas([images[i]], detect, _FILLING)[0]
     return found
-
-
-def _key(faces: FaceSet, detector_sha256: str) -> str:
-    """A hash of the detector and the pictures (of files: path, size and time)."""
-    digest = hashlib.sha256(f"{detector_sha256} {_NINE}".encode())
-    for entry in faces.images:
-        if isinstance(entry, Path):
-            try:
-                status = entry.stat()
-            except OSError as error:
-                raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
-            digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-        else:
-            digest.update(entry.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _on_canvas(

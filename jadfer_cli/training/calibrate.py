@@ -1,15 +1,20 @@
-"""Calibration: how far probabilities are from frequencies, and a temperature that corrects it.
+"""Calibration: how far probabilities are from frequencies, and what corrects it.
 
 Guo et al. 2017, "On calibration of modern neural networks", arXiv 1706.04599.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from jadfer_cli.expression.scores import Calibration
+
 N_BINS = 15
-MIN_IMAGES = 100  # to fit a temperature on
+MIN_IMAGES = 100  # to fit a calibration on
+_RIDGE = 1e-4  # on the biases: those of expressions without votes stay finite
 
 
 def softmax(logits: npt.NDArray[np.floating], temperature: float = 1.0) -> npt.NDArray[np.float64]:
@@ -38,6 +43,36 @@ def fit_temperature(logits: npt.NDArray[np.floating], classes: npt.NDArray[np.in
     return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
 
 
+def fit_vote_share(
+    logits: npt.NDArray[np.floating], votes: npt.NDArray[np.floating]
+) -> Calibration:
+    """Fits the temperature and the biases that maximise the likelihood of all votes.
+
+    Each vote for an expression counts once, so an image of which most raters say "unknown" counts
+    little, and images without a majority count as others do.
+
+    Args:
+        logits: (n, K), of a set that was not trained on.
+        votes: (n, K + 1), numbers of votes; the last, for none of the expressions, is not fitted.
+    """
+    from scipy.optimize import minimize
+
+    z = np.asarray(logits, np.float64)
+    counts = np.asarray(votes, np.float64)[:, :-1]
+    shares, weight = counts / counts.sum(), counts.sum(1) / counts.sum()
+
+    def loss(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        scale, bias = np.exp(-x[0]), x[1:]
+        p = softmax(z * scale + bias)
+        gap = weight[:, None] * p - shares  # gradient by the scaled logits
+        value = -(shares * np.log(np.maximum(p, 1e-12))).sum() + _RIDGE * (bias**2).sum()
+        slope = np.append(-scale * (gap * z).sum(), gap.sum(0) + 2 * _RIDGE * bias)
+        return float(value), slope
+
+    found = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    return Calibration(float(np.exp(found[0])), tuple(map(float, found[1:] - found[1:].mean())))
+
+
 def expected_calibration_error(
     probabilities: npt.NDArray[np.floating], classes: npt.NDArray[np.intp], n_bins: int = N_BINS
 ) -> float:
@@ -48,8 +83,19 @@ def expected_calibration_error(
         classes: (n,), the true class of each.
         n_bins: Bins between 0 and 1.
     """
-    top = probabilities.max(1)
-    right = probabilities.argmax(1) == classes
-    bins = np.minimum((top * n_bins).astype(int), n_bins - 1)
-    gaps = np.bincount(bins, right - top, n_bins)  # sum of (accuracy - confidence) per bin
-    return float(np.abs(gaps).sum() / len(classes))
+    return calibration_gap(probabilities.max(1), probabilities.argmax(1) == classes, n_bins=n_bins)
+
+
+def calibration_gap(
+    predicted: npt.NDArray[np.floating], observed: npt.NDArray[Any], n_bins: int = N_BINS
+) -> float:
+    """Mean gap between predicted and observed, over equal-width bins of the prediction.
+
+    Args:
+        predicted: (n,), between 0 and 1.
+        observed: (n,), hits or shares.
+        n_bins: Bins between 0 and 1.
+    """
+    bins = np.minimum((predicted * n_bins).astype(int), n_bins - 1)
+    gaps = np.bincount(bins, observed - predicted, n_bins)  # sum of (observed - predicted) per bin
+    return float(np.abs(gaps).sum() / max(len(predicted), 1))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from jadfer_cli.common import cache_folder
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import OptionError, SplitMissing
 from jadfer_cli.faces import detect
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
@@ -17,7 +19,10 @@ from jadfer_cli.text import count_text
 from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.layouts import SPLITS
+from jadfer_cli.training.near_duplicates import LOWEST, SAME_PHOTOGRAPH
 from jadfer_cli.training.reporting import Reporter
+from jadfer_cli.training.twins import ONLY_EQUAL, Twins, find
 
 # lower than for video: every picture is known to show a face
 DETECTION_THRESHOLD = 0.3
@@ -33,7 +38,9 @@ class DataOptions:
         votes: FER+'s own votes, if they are not beside the data.
         classes: NAME=EXPRESSION for each class name of the set's own.
         detectors: Names of the detectors; training crops are aligned by any of them.
-        cache: Folder for landmarks; None for the user's cache folder.
+        cache: Folder for landmarks and twins; None for the user's cache folder.
+        twin_threshold: Correlation above which two pictures count as the same photograph;
+            1 for equal pictures only.
     """
 
     dataset: str
@@ -42,6 +49,14 @@ class DataOptions:
     classes: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ("auto",)
     cache: Path | None = None
+    twin_threshold: float = SAME_PHOTOGRAPH
+
+    def __post_init__(self) -> None:
+        if not LOWEST <= self.twin_threshold <= ONLY_EQUAL:
+            raise OptionError(
+                f"`twin_threshold` must lie between {LOWEST} and {ONLY_EQUAL}, not "
+                f"{self.twin_threshold}."
+            )
 
 
 def parse_classes(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -130,6 +145,26 @@ class AlignedData:
                 "used uncropped"
             )
         return dataclasses.replace(faces, landmarks_px=np.stack(found, 1))
+
+    def twins(self, loaded: Mapping[str, FaceSet], device: str) -> Twins:
+        """The twins among all splits of the data set, read from the cache or found now.
+
+        Args:
+            loaded: Splits that have been read; the others are read now if they exist.
+            device: Where pictures are compared.
+
+        Raises:
+            TrainingError: A split is damaged, or a picture cannot be read.
+        """
+        sets = dict(loaded)
+        for split in SPLITS:
+            if split not in sets:
+                with contextlib.suppress(SplitMissing):
+                    sets[split] = self.read(split)
+        return find(
+            sets, self.options.twin_threshold, device=device,
+            cache=self.options.cache or default_cache(), report=self.report,
+        )  # fmt: skip
 
 
 def default_cache() -> Path:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from jadfer_cli.errors import OptionError, SplitMissing, TrainingError
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training import ferplus
 from jadfer_cli.training.faceset import Counted, FaceSet
-from jadfer_cli.training.layouts import SPLITS, LayoutRows, affectnet, csv_file, folder, rafdb
+from jadfer_cli.training.layouts import SPLITS, LayoutRows, Row, affectnet, csv_file, folder, rafdb
 
 
 class _Layout(NamedTuple):
@@ -85,7 +86,20 @@ def load(
         [row.path for row in found.rows],
         [row.name for row in found.rows],
         targets,
-        {"all": Counted(np.arange(len(targets)), targets.argmax(1))},
+        {"all": Counted(np.arange(len(targets)), targets.argmax(1), _winners(targets))},
         tuple(sorted(LABELS.index(expression) for expression in found.expressions)),
         notes=found.notes,
+        votes=_votes(found.rows),
     )
+
+
+def _winners(targets: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """The expressions with the largest share of each image, (n, K); several in a tie."""
+    highest: npt.NDArray[np.bool_] = targets == targets.max(1, keepdims=True)
+    return highest
+
+
+def _votes(rows: list[Row]) -> npt.NDArray[np.float32] | None:
+    """The votes (n, K + 1) of a layout that has them for every row."""
+    votes = [row.votes for row in rows if row.votes is not None]
+    return np.stack(votes) if len(votes) == len(rows) else None

@@ -27,11 +27,24 @@ def scored(
     """Probabilities (m, K') and classes (m,) of the images that count.
 
     K' is the number of expressions that the data set can name; the others are removed before
-    the softmax, so that a set without contempt is not scored against it.
+    the softmax, so that a set without contempt is not scored against it. An image whose winners
+    tie has the class that the model prefers, if it is one of them.
     """
-    which, classes = faces.protocols[protocol]
+    which, classes, tied = faces.protocols[protocol]
     known = np.array(faces.expressions)
-    return softmax(logits[which][:, known], temperature), np.searchsorted(known, classes)
+    p = softmax(logits[which][:, known], temperature)
+    own = np.searchsorted(known, classes)
+    if tied is None:
+        return p, own
+    guesses = p.argmax(1)
+    among_winners = tied[np.arange(len(which)), known[guesses]]
+    return p, np.where(among_winners, guesses, own)
+
+
+def n_tied(faces: FaceSet, protocol: str) -> int:
+    """The number of images that count and have several winners."""
+    tied = faces.protocols[protocol].tied
+    return 0 if tied is None else int((tied.sum(1) > 1).sum())
 
 
 def figures(
@@ -57,6 +70,7 @@ def figures(
         "data": faces.name,
         "protocol": protocol,
         "n": len(classes),
+        "n_tied": n_tied(faces, protocol),
         **_of_counts(counts),
         "accuracy_among_all": _accuracy_among_all(logits, faces, protocol),
         "ece": expected_calibration_error(p, classes),
@@ -67,8 +81,14 @@ def figures(
 
 
 def _accuracy_among_all(logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str) -> float:
-    which, classes = faces.protocols[protocol]
-    return float((logits[which].argmax(1) == classes).mean()) if len(which) else 0.0
+    which, classes, tied = faces.protocols[protocol]
+    if not len(which):
+        return 0.0
+    guesses = logits[which].argmax(1)
+    right = guesses == classes
+    if tied is not None:
+        right |= tied[np.arange(len(which)), guesses]
+    return float(right.mean())
 
 
 def _of_counts(counts: npt.NDArray[np.intp]) -> dict[str, float]:
@@ -77,9 +97,13 @@ def _of_counts(counts: npt.NDArray[np.intp]) -> dict[str, float]:
     present = true > 0
     return {
         "accuracy": float(hits.sum() / max(counts.sum(), 1)),
-        "mean_class_recall": float((hits[present] / true[present]).mean()),
-        "macro_f1": float((2 * hits[present] / (true[present] + guessed[present])).mean()),
+        "mean_class_recall": _mean(hits[present] / true[present]),
+        "macro_f1": _mean(2 * hits[present] / (true[present] + guessed[present])),
     }
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else 0.0
 
 
 def intervals(
@@ -88,12 +112,14 @@ def intervals(
     protocol: str,
     temperature: float = 1.0,
     *,
+    clusters: npt.NDArray[np.intp] | None = None,
     draws: int = 2000,
     seed: int = 0,
 ) -> dict[str, list[float]]:
-    """Computes 95 % percentile bootstrap intervals over images (Efron and Tibshirani 1993, ch. 13).
+    """Computes 95 % percentile bootstrap intervals (Efron and Tibshirani 1993, ch. 13).
 
-    They show the effect of the choice of test images, not of differences between training runs.
+    Clusters of images are drawn, so that copies of one photograph count as one draw. The intervals
+    show the effect of the choice of test images, not of differences between training runs.
     Resampling increases the calibration error, a mean of absolute gaps: its interval is shifted
     by the mean excess of the resamples over the estimate.
 
@@ -102,6 +128,7 @@ def intervals(
         faces: The set.
         protocol: One of `faces.protocols`.
         temperature: Divides the logits.
+        clusters: (n,), the cluster of each image of the set; None if each is its own.
         draws: Number of resamples.
         seed: Seed of the resamples.
 
@@ -109,11 +136,16 @@ def intervals(
         Low and high end of each of INTERVALS.
     """
     p, classes = scored(logits, faces, protocol, temperature)
-    guesses, k, n = p.argmax(1), len(faces.expressions), len(classes)
+    guesses, k = p.argmax(1), len(faces.expressions)
+    which = faces.protocols[protocol].which
+    _, cluster = np.unique(which if clusters is None else clusters[which], return_inverse=True)
+    n_clusters = int(cluster.max(initial=0)) + 1
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {name: [] for name in INTERVALS}
     for _ in range(draws):
-        index = rng.integers(0, n, n)
+        drawn_clusters = rng.integers(0, n_clusters, n_clusters)
+        times = np.bincount(drawn_clusters, minlength=n_clusters)
+        index = np.repeat(np.arange(len(cluster)), times[cluster])
         drawn = _of_counts(confusion(classes[index], guesses[index], k))
         drawn["ece"] = expected_calibration_error(p[index], classes[index])
         for name in INTERVALS:
@@ -124,17 +156,39 @@ def intervals(
     return {name: [float(low), float(high)] for name, (low, high) in ends.items()}
 
 
+def pooled_recall(counts: npt.NDArray[np.intp]) -> float:
+    """Mean class recall that no small class can swing: each recall is shrunk to the accuracy.
+
+    To each of the K classes that occur, m = n / (8 K) images are added that are right as often as
+    all n images. In accuracy + 0.25 x this mean, one image of class k weighs about
+    1 + 0.25 n / (K (n_k + m)) times 1 / n, which is less than 3, however rare the class. With the
+    mean of plain recalls, a single contempt image of FER+ validation weighs as much as eight
+    neutral ones.
+
+    Args:
+        counts: (K, K), row the true class, column the guess.
+    """
+    hits, true = np.diag(counts), counts.sum(1)
+    present = true > 0
+    if not present.any():
+        return 0.0
+    m = true.sum() / (8 * present.sum())
+    accuracy = hits.sum() / true.sum()
+    return _mean((hits[present] + m * accuracy) / (true[present] + m))
+
+
 def selection_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[str, float]:
     """Computes accuracy and mean recall by protocol, and the "score" that chooses the epoch.
 
-    The score is accuracy + 0.25 x mean class recall on the main protocol, so that rare
-    expressions count.
+    The score is accuracy + 0.25 x pooled recall on the main protocol, so that rare expressions
+    count, but no image of a rare one counts three times as much as another image.
     """
     result = {}
     for protocol in faces.protocols:
         found = figures(logits, faces, protocol)
         result[f"{protocol}_accuracy"] = found["accuracy"]
         result[f"{protocol}_recall"] = found["mean_class_recall"]
-    main = faces.main_protocol
-    result["score"] = result[f"{main}_accuracy"] + 0.25 * result[f"{main}_recall"]
+        if protocol == faces.main_protocol:
+            pooled = pooled_recall(np.array(found["confusion"]))
+    result["score"] = result[f"{faces.main_protocol}_accuracy"] + 0.25 * pooled
     return result

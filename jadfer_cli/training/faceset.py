@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,13 @@ class Counted(NamedTuple):
     """The images that count under a protocol, and their classes."""
 
     which: npt.NDArray[np.intp]  # (m,), indices into the set
-    classes: npt.NDArray[np.intp]  # (m,), indices into the expressions
+    classes: npt.NDArray[np.intp]  # (m,), indices into the expressions; the first of a tie
+    tied: npt.NDArray[np.bool_] | None = None  # (m, K), all winners of a tie; None without ties
+
+    def at(self, kept: npt.NDArray[np.bool_]) -> Counted:
+        """The entries of a mask (m,)."""
+        tied = None if self.tied is None else self.tied[kept]
+        return Counted(self.which[kept], self.classes[kept], tied)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,8 @@ class FaceSet:
         landmarks_px: float32 (n, m, 5, 2), by m detectors, NaN if no face was found; None
             before alignment.
         notes: What the user should know about the set, such as files that were skipped.
+        votes: float32 (n, K + 1), raw numbers of votes: for each expression, and for none of
+            them (unknown, not a face); None if the set has labels only.
     """
 
     name: str
@@ -48,6 +56,7 @@ class FaceSet:
     expressions: tuple[int, ...] = tuple(range(len(LABELS)))
     landmarks_px: npt.NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
+    votes: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,6 +94,20 @@ class FaceSet:
         data = entry.read_bytes() if isinstance(entry, Path) else entry.tobytes()
         return hashlib.sha1(data, usedforsecurity=False).digest()
 
+    def content_key(self, salt: str) -> str:
+        """A hash of `salt` and the pictures (of files: path, size and time), for cache names."""
+        digest = hashlib.sha256(salt.encode())
+        for entry in self.images:
+            if isinstance(entry, Path):
+                try:
+                    status = entry.stat()
+                except OSError as error:
+                    raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
+                digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+            else:
+                digest.update(entry.tobytes())
+        return digest.hexdigest()[:16]
+
     def take(self, which: npt.ArrayLike) -> FaceSet:
         """The images at `which` (indices or a mask)."""
         index = np.arange(len(self))[np.asarray(which)]
@@ -93,7 +116,7 @@ class FaceSet:
         protocols = {}
         for name, counted in self.protocols.items():
             moved = new_index[counted.which]
-            protocols[name] = Counted(moved[moved >= 0], counted.classes[moved >= 0])
+            protocols[name] = counted._replace(which=moved).at(moved >= 0)
         return FaceSet(
             self.name,
             [self.images[i] for i in index],
@@ -103,6 +126,7 @@ class FaceSet:
             self.expressions,
             None if self.landmarks_px is None else self.landmarks_px[index],
             self.notes,
+            None if self.votes is None else self.votes[index],
         )
 
     def labelled(self) -> tuple[FaceSet, npt.NDArray[np.intp]]:
@@ -110,12 +134,3 @@ class FaceSet:
         counted = max(self.protocols.values(), key=lambda c: len(c.which))
         order = np.argsort(counted.which)
         return self.take(counted.which[order]), counted.classes[order]
-
-
-def without_repeats(train: FaceSet, others: Iterable[FaceSet]) -> FaceSet:
-    """Removes from `train` the images that also occur in one of `others`, byte for byte.
-
-    Files are compared as files: a copy that was encoded again is not recognised.
-    """
-    held_out = {faces.digest(i) for faces in others for i in range(len(faces))}
-    return train.take([train.digest(i) not in held_out for i in range(len(train))])

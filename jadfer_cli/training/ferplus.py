@@ -96,7 +96,9 @@ def from_votes(
 ) -> FaceSet:
     """Makes a face set with FER+'s protocols from raw votes (n, 10)."""
     protocols = {protocol: winners(votes, protocol) for protocol in PROTOCOLS}
-    return FaceSet(name, images, image_names, distributions(votes), protocols)
+    k = len(LABELS)
+    with_others = np.column_stack([votes[:, :k], votes[:, k:].sum(1)]).astype(np.float32)
+    return FaceSet(name, images, image_names, distributions(votes), protocols, votes=with_others)
 
 
 def locate(data: Path, votes_csv: Path | None = None) -> tuple[Path, Path | None]:
@@ -144,7 +146,8 @@ def winners(votes: npt.NDArray[np.float32], protocol: str) -> Counted:
         votes: (n, 10), raw.
         protocol: `majority`: the winner has more than half of the votes that remain after
             cleaning, including those for unknown and not-a-face; `plurality`: the class with
-            the most votes of all ten. Images won by unknown or not-a-face do not count.
+            the most votes of all ten. Images won by unknown or not-a-face do not count; in a tie
+            of them with an expression, the expression wins. Of tied expressions any counts.
     """
     votes = clean_votes(votes)
     winner = votes.argmax(1)
@@ -152,7 +155,8 @@ def winners(votes: npt.NDArray[np.float32], protocol: str) -> Counted:
     if protocol == "majority":
         counts &= votes.max(1) > 0.5 * votes.sum(1)
     which = np.flatnonzero(counts)
-    return Counted(which, winner[which])
+    highest = votes[which] == votes[which].max(1, keepdims=True)
+    return Counted(which, winner[which], highest[:, : len(LABELS)])
 
 
 def distributions(votes: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

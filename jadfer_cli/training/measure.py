@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ import numpy.typing as npt
 
 from jadfer_cli._version import __version__
 from jadfer_cli.common import atomic_write, explain_os_errors
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.expression.scores import MAJORITY, Calibration
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate, charts
@@ -24,6 +26,8 @@ from jadfer_cli.training.evaluate import figures, intervals, scored
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.reporting import Reporter
 from jadfer_cli.training.scoring import logits_of
+from jadfer_cli.training.twins import Twins
+from jadfer_cli.training.vote_shares import compare
 
 
 @dataclass(frozen=True)
@@ -76,16 +80,15 @@ def measure(
     main = protocol or faces.main_protocol
     if main not in faces.protocols:
         raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
+    twins = _twins(data, faces, split, runtime.device)
+    clusters = None if twins is None else twins.clusters(split)
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     if refit_temperature:
         temperature, fitted_on = _refitted(network, data, runtime)
     logits = _logits(network, faces, runtime, report)
-    by_protocol = {}
-    for name in (main, *(name for name in faces.protocols if name != main)):
-        found = figures(logits, faces, name, temperature)
-        found["intervals_95"] = intervals(logits, faces, name, temperature)
-        found["ece_before_temperature"] = figures(logits, faces, name)["ece"]
-        by_protocol[name] = found
+    scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
+    order = (main, *(name for name in faces.protocols if name != main))
+    by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
         **by_protocol[main],
         "dataset": options.dataset,
@@ -97,16 +100,75 @@ def measure(
         "test_time_averaging": False,
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
+        **_clean(logits, faces, split, order, temperature, twins),
+        "votes": compare(logits, faces, scores, clusters),
     }
     before, classes = scored(logits, faces, main)
-    after, _ = scored(logits, faces, main, temperature)
-    return Measurement(result, before, after, classes)
+    return Measurement(result, before, scored(logits, faces, main, temperature)[0], classes)
+
+
+def _by_protocol(
+    logits: npt.NDArray[np.float32],
+    faces: FaceSet,
+    order: Sequence[str],
+    temperature: float,
+    clusters: npt.NDArray[np.intp] | None,
+) -> dict[str, dict[str, Any]]:
+    """The figures of each protocol, with intervals."""
+    found = {}
+    for name in order:
+        found[name] = figures(logits, faces, name, temperature)
+        found[name]["intervals_95"] = intervals(logits, faces, name, temperature, clusters=clusters)
+        found[name]["ece_before_temperature"] = figures(logits, faces, name)["ece"]
+    return found
+
+
+def _twins(data: AlignedData, faces: FaceSet, split: str, device: str) -> Twins | None:
+    """The data set's twins; None if another split of it cannot be read."""
+    try:
+        return data.twins({split: faces}, device)
+    except TrainingError as error:
+        data.report.warn(f"Twins in other splits are not known: {error.message}")
+        return None
+
+
+def _clean(
+    logits: npt.NDArray[np.float32],
+    faces: FaceSet,
+    split: str,
+    order: Sequence[str],
+    temperature: float,
+    twins: Twins | None,
+) -> dict[str, Any]:
+    """Makes "clean", the figures without images that have a twin in training, and "twins", numbers.
+
+    "clean" is None if the data set has no other training split, or no image remains.
+    """
+    if twins is None:
+        return {"clean": None, "twins": None}
+    _, sizes = np.unique(twins.clusters(split), return_counts=True)
+    counts: dict[str, Any] = {
+        "threshold": twins.threshold,
+        "splits_compared": sorted(twins.names),
+        "images_with_twin_in_train": None,
+        "images_with_twin_in_split": int(sizes[sizes > 1].sum()),
+    }
+    if split == "train" or "train" not in twins.names:
+        return {"clean": None, "twins": counts}
+    having = twins.having(split, ("train",))
+    counts["images_with_twin_in_train"] = int(having.sum())
+    kept = faces.take(~having)
+    if not len(kept.protocols[order[0]].which):
+        return {"clean": None, "twins": counts}
+    clusters = twins.clusters(split)[~having]
+    found = _by_protocol(logits[~having], kept, order, temperature, clusters)
+    return {"clean": found, "twins": counts}
 
 
 def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
-    which, classes = valid.protocols[valid.main_protocol]
+    which, classes, _ = valid.protocols[valid.main_protocol]
     if len(classes) < calibrate.MIN_IMAGES:
         raise OptionError(
             f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "

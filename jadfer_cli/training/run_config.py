@@ -13,6 +13,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.training import recipes
 from jadfer_cli.training.augment import NO_AUGMENTATION
 from jadfer_cli.training.data import DataOptions
+from jadfer_cli.training.near_duplicates import SAME_PHOTOGRAPH
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import defaults, from_table
 from jadfer_cli.training.run_folder import CONFIG, read_config
@@ -21,8 +22,9 @@ from jadfer_cli.training.start import Start
 # the entries that are not part of TrainOptions, with their type in TOML
 INPUTS: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
-    "teacher": list,
+    "teacher": list, "twin_threshold": float,
 }  # fmt: skip
+_KINDS = {list: "list", float: "number"}
 Config = dict[str, Any]  # nested tables, as in TOML
 
 
@@ -67,11 +69,11 @@ def assemble(
         target[name] = value
     if isinstance(config.get("teacher"), str):  # config files up to jadfer 0.3 name one
         config["teacher"] = [config["teacher"]]
+    if isinstance(config.get("twin_threshold"), int):  # TOML tells 1 from 1.0
+        config["twin_threshold"] = float(config["twin_threshold"])
     for key, kind in {**INPUTS, "recipe": str}.items():
         if not isinstance(config.get(key, kind()), kind):
-            raise OptionError(
-                f"{key} must be a {'list' if kind is list else 'text'}, not {config[key]!r}."
-            )
+            raise OptionError(f"{key} must be a {_KINDS.get(kind, 'text')}, not {config[key]!r}.")
     return config
 
 
@@ -143,4 +145,5 @@ def data_of(inputs: Config, cache: Path | None) -> DataOptions:
         tuple(map(str, inputs.get("classes", ()))),
         tuple(map(str, inputs.get("detectors", ("auto",)))),
         cache,
+        inputs.get("twin_threshold", SAME_PHOTOGRAPH),
     )

@@ -12,6 +12,7 @@ from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint, lineage
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet
@@ -19,7 +20,7 @@ from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import EpochRecord
 
-CONFIG, LOG, MODEL = "config.toml", "log.csv", "model.safetensors"
+CONFIG, LOG, MODEL, TWINS = "config.toml", "log.csv", "model.safetensors", "twins.csv"
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
 def finish(
     network: Network, valid: FaceSet, out: Path, history: dict[str, Any], start: Start
 ) -> tuple[Path, dict[str, Any]]:
-    """Fits the temperature on validation and writes the model.
+    """Fits the calibration of each definition of scores on validation and writes the model.
 
     Args:
         network: With its best weights.
@@ -84,12 +85,15 @@ def finish(
         OutputError: The file cannot be written.
     """
     logits = logits_of(network, valid).numpy()
-    which, classes = valid.protocols[valid.main_protocol]
+    which, classes, _ = valid.protocols[valid.main_protocol]
     temperature, source = start.temperature, {"temperature_kept_from": start.name}
     if len(classes) >= calibrate.MIN_IMAGES:
         # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
         source = {"temperature_fitted_on": f"{valid.name}, {valid.main_protocol}"}
+    scores = {MAJORITY: Calibration(temperature)}
+    if valid.votes is not None and len(valid) >= calibrate.MIN_IMAGES:
+        scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, valid.votes)
     metrics: dict[str, Any] = {
         "training": history,
         "temperature": temperature,
@@ -101,7 +105,7 @@ def finish(
         metrics[f"{valid.name} {protocol}"] = found
     path = out / MODEL
     checkpoint.save(
-        path, network, temperature=temperature, metrics=metrics,
+        path, network, temperature=temperature, metrics=metrics, scores=scores,
         terms=lineage.inherited_terms(history),
     )  # fmt: skip
     return path, metrics

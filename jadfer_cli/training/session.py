@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jadfer_cli.common import check_writable
-from jadfer_cli.errors import OptionError, OutputError, SplitMissing
+from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression import lineage
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
@@ -22,7 +23,7 @@ from jadfer_cli.training import calibrate, run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
-from jadfer_cli.training.faceset import FaceSet, without_repeats
+from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import Callbacks, check_enough, fitting_batch_size, train
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
@@ -31,6 +32,7 @@ from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE, EpochRecord, StepRecord, saved_run
 from jadfer_cli.training.teacher import mixed_targets, n_views, teacher_probabilities
+from jadfer_cli.training.twins import Twins
 
 _FEW_IMAGES = 200  # of validation
 _MANY_MISSING = 0.2  # fraction of images without a face
@@ -46,6 +48,23 @@ class Progress:
     stop: Callable[[], bool] = lambda: False
 
 
+@dataclass(frozen=True)
+class TrainingImages:
+    """Which training images are used, and why not the others.
+
+    Attributes:
+        kept: bool (n,), those without a twin in validation or test.
+        n_labelled: How many of them are labelled.
+        twins: The twins among all splits.
+        facts: Counts of twins, for the model's record.
+    """
+
+    kept: npt.NDArray[np.bool_]
+    n_labelled: int
+    twins: Twins
+    facts: dict[str, float]
+
+
 @dataclass
 class Session:
     """A training whose options and start weights have been checked; see `prepare`."""
@@ -58,7 +77,7 @@ class Session:
     runtime: Runtime
     data: AlignedData
     report: Reporter
-    kept: frozenset[str]
+    chosen: TrainingImages
     history: list[EpochRecord] = field(default_factory=list)
 
     def load_images(self) -> tuple[FaceSet, FaceSet]:
@@ -70,7 +89,9 @@ class Session:
         """
         valid_set = self.data.load("valid", first_only=True)
         train_set = self.data.load("train")
-        train_set = train_set.take([name in self.kept for name in train_set.image_names])
+        train_set = train_set.take(self.chosen.kept)
+        if not self.chosen.kept.all() or self.chosen.facts["validation_images_with_twin_in_test"]:
+            self.chosen.twins.write(self.out / run_folder.TWINS)
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
 
@@ -117,6 +138,7 @@ class Session:
             **({"start_model": self.start.origin} if self.start.origin else {}),
             **self._taught_by(),
             "images": len(train_set.labelled()[0]),
+            "twins": self.chosen.facts,
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "options": as_table(self.options),
         }
@@ -241,52 +263,57 @@ def prepare(
     options = run_config.options_of(config, start)
     check_writable(out / STATE)
     data = AlignedData(run_config.data_of(inputs, cache), runtime.threads, report)
-    kept, n_labelled = _training_images(data, config.get("batch_size"), report)
+    chosen = _training_images(data, config.get("batch_size"), runtime.device, report)
     if "batch_size" not in config:
-        fitting = fitting_batch_size(n_labelled, options.batch_size)
+        fitting = fitting_batch_size(chosen.n_labelled, options.batch_size)
         if fitting < options.batch_size:
             report.say(
                 f"{out}: batches of {fitting} instead of {options.batch_size}, to fit "
-                f"{n_labelled:,} labelled training images"
+                f"{chosen.n_labelled:,} labelled training images"
             )
             options = dataclasses.replace(options, batch_size=fitting)
     saved_run(out, options)
-    return Session(out, inputs, options, start, teachers, runtime, data, report, kept)
+    return Session(out, inputs, options, start, teachers, runtime, data, report, chosen)
 
 
 def _training_images(
-    data: AlignedData, batch_size: int | None, report: Reporter
-) -> tuple[frozenset[str], int]:
-    """The training images that occur neither in validation nor in test, before any is aligned.
+    data: AlignedData, batch_size: int | None, device: str, report: Reporter
+) -> TrainingImages:
+    """Chooses the training images without a twin in validation or test, before any is aligned.
 
     Args:
         data: The data set.
         batch_size: As given by the user; None if it may be chosen.
-        report: Receives notes.
-
-    Returns:
-        Their names, and how many of them are labelled.
+        device: Where pictures are compared.
+        report: Receives notes and progress.
 
     Raises:
         TrainingError: The data set cannot be read.
         OptionError: There are too few images.
     """
-    train_set, held_out = data.read("train"), [data.read("valid")]
-    try:
-        held_out.append(data.read("test"))
-    except SplitMissing:
+    train_set = data.read("train")
+    twins = data.twins({"train": train_set}, device)
+    if "test" not in twins.names:
         report.say(f"{train_set.name}: there is no test set to keep separate")
-    kept = without_repeats(train_set, held_out)
-    if len(kept) < len(train_set):
+    dropped = twins.having("train", ("valid", "test"))
+    both = int(twins.having("valid", ("test",)).sum())
+    facts = {
+        "threshold": twins.threshold,
+        "training_images_dropped": int(dropped.sum()),
+        "validation_images_with_twin_in_test": both,
+    }
+    if dropped.any() or both:
         report.say(
-            f"{train_set.name}: dropped {len(train_set) - len(kept):,} training images that "
-            "also occur in validation or test"
+            f"{train_set.name}: dropped {count_text(int(dropped.sum()), 'training image')} equal "
+            "to a validation or test image or of the same photograph; "
+            f"{count_text(both, 'validation image')} with a twin in test; "
+            f"{run_folder.TWINS} lists them"
         )
-    labelled, _ = kept.labelled()
+    labelled, _ = train_set.take(~dropped).labelled()
     try:
         check_enough(labelled, batch_size or 2)
     except OptionError:
         for note in train_set.notes:  # may say why
             report.say(f"{train_set.name}: {note}")
         raise
-    return frozenset(kept.image_names), len(labelled)
+    return TrainingImages(~dropped, len(labelled), twins, facts)

@@ -35,7 +35,7 @@ from jadfer_cli.training.calibrate import softmax
 from jadfer_cli.training.crops import Crops, EpochSampler
 from jadfer_cli.training.data import AlignedData, DataOptions
 from jadfer_cli.training.evaluate import figures
-from jadfer_cli.training.faceset import FaceSet, without_repeats
+from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.state import fingerprint
 
 FULL = JadferConfig()
@@ -181,7 +181,8 @@ def main() -> None:
     options = DataOptions("ferplus", a.data, detectors=(a.detector,))
     data_set = AlignedData(options, runtime.threads, ConsoleReporter(stderr_console(), quiet=False))
     sets = {split: data_set.load(split) for split in ("train", "valid", "test")}
-    train = without_repeats(sets["train"], (sets["valid"], sets["test"]))
+    dropped = data_set.twins(sets, runtime.device).having("train", ("valid", "test"))
+    train = sets["train"].take(~dropped)
     train = train.take(np.random.default_rng(0).permutation(len(train))[: a.images])
     train, classes = train.labelled()
     start = starts.load(a.start, "jadfer")

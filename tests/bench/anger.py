@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=120)
     a = parser.parse_args()
     faces = ferplus.load(a.data, "valid")
-    which, classes = faces.protocols["majority"]
+    which, classes, _ = faces.protocols["majority"]
     chosen = [
         (name, int(i))
         for name in WANTED

@@ -47,11 +47,14 @@ def main() -> None:
     metrics["temperature_fitted_on"] = loaded.metrics["temperature_fitted_on"]
     for protocol, found in test["protocols"].items():
         metrics[f"{found['data']} {protocol}"] = {k: v for k, v in found.items() if k in KEPT}
+    for protocol, found in (test["clean"] or {}).items():
+        metrics[f"{found['data']} {protocol} clean"] = {k: v for k, v in found.items() if k in KEPT}
     weights = ROOT / "weights"
     path = weights / f"{a.name}.safetensors"
     sha256 = checkpoint.save(
-        path, loaded.build(), labels=loaded.labels, temperature=loaded.temperature, metrics=metrics
-    )
+        path, loaded.build(), labels=loaded.labels, temperature=loaded.temperature, metrics=metrics,
+        scores=loaded.scores,
+    )  # fmt: skip
     entry = {
         "file": path.name, "sha256": sha256, "preview": a.preview, "summary": a.summary,
         "terms": a.terms, "card": f"{a.name}.md",

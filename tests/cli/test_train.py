@@ -20,6 +20,7 @@ from conftest import DEMO, JADFER
 from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
+from jadfer_cli.expression import checkpoint
 
 pytestmark = pytest.mark.slow  # starts processes or trains
 
@@ -61,8 +62,9 @@ def here(tmp_path_factory):
 
 
 def train(here, faces, out, *more):
+    # frames of one video are near-duplicates of each other
     return here("train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",
-                faces.parent / "cache", *more)  # fmt: skip
+                faces.parent / "cache", "--twin-threshold", "1", *more)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +163,9 @@ def test_the_trained_model_annotates_and_is_measured(
     hits = np.trace(figures["confusion"])
     assert figures["accuracy"] == hits / 8
     assert f"{100 * hits / 8:.1f} % [" in result.stdout
+    # all frames come from one video
+    assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
+    assert "No clean figures: all images have a twin in training" in result.stdout
     for kind in ("confusion", "reliability"):
         picture = found.with_name(f"tiny-{kind}.png")
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 10_000
@@ -197,7 +202,8 @@ def test_a_run_is_resumed_from_another_folder(here, faces, tmp_path):
     out = tmp_path / "run"
     (faces.parent / "scratch").mkdir()  # not start weights, although a folder of that name exists
     result = here("train", "--dataset", "folder", "--data", faces.name, "--out", out, "--cache",
-                    faces.parent / "cache", "--epochs", "1", "--start", "scratch", *TINY,
+                    faces.parent / "cache", "--epochs", "1", "--start", "scratch",
+                    "--twin-threshold", "1", *TINY,
                     cwd=faces.parent)  # fmt: skip
     assert result.exit_code == 0, result.stderr
     again = here("train", "--out", out, "--cache", faces.parent / "cache", cwd=tmp_path)
@@ -217,10 +223,70 @@ def test_training_images_that_are_all_held_out_are_refused(here, faces, tmp_path
     assert "vaild is none of train, valid and test, and is skipped" in message
 
 
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Unlike pictures by class; a test and a validation picture also occur in training, altered."""
+    import cv2
+
+    root = tmp_path_factory.mktemp("photographs") / "data"
+    rng = np.random.default_rng(5)
+
+    def made():
+        coarse = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+        return cv2.resize(coarse, (120, 120), interpolation=cv2.INTER_CUBIC)
+
+    test, valid = made(), made()
+    darker = cv2.resize(test[4:118, 2:118, ::-1] // 2, (80, 80))  # smaller, cropped, other colours
+    pictures = {
+        "test/happy/a.png": test, "test/sad/b.png": made(), "valid/happy/c.png": valid,
+        "valid/sad/d.png": made(), "train/happy/twin_of_a.jpg": darker,
+        "train/sad/twin_of_c.png": valid[:, ::-1], "valid/sad/twin_of_b.png": None,
+    }  # fmt: skip
+    pictures |= {f"train/{kind}/{i}.png": made() for kind in ("happy", "sad") for i in range(4)}
+    pictures["valid/sad/twin_of_b.png"] = pictures["test/sad/b.png"] // 2 + 60
+    for name, picture in pictures.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(root / name), picture)
+    return root
+
+
+def test_near_duplicates_leave_training_and_clean_figures_leave_them_out(
+    here, photographs, tmp_path
+):
+    out, json_file = tmp_path / "run", tmp_path / "found.json"
+    data = ("--dataset", "folder", "--data", photographs, "--cache", tmp_path / "cache")
+    result = here("train", *data, "--out", out, "--epochs", "1", *TINY)
+    assert result.exit_code == 0, result.stderr
+    message = " ".join(result.stderr.split())
+    assert "folder train: dropped 2 training images that are equal to a validation or" in message
+    assert "1 validation images have a twin in test; twins.csv lists them" in message
+    with (out / "twins.csv").open() as file:
+        rows = [(r["image"], r["twin_image"], r["mirrored"]) for r in csv.DictReader(file)]
+    assert sorted(rows) == [
+        ("test/happy/a.png", "train/happy/twin_of_a.jpg", "0"),
+        ("valid/happy/c.png", "train/sad/twin_of_c.png", "1"),
+        ("valid/sad/twin_of_b.png", "test/sad/b.png", "0"),
+    ]
+    stored = checkpoint.load(str(out / "model.safetensors")).metrics["training"]
+    assert (stored["images"], stored["twins"]["training_images_dropped"]) == (8, 2)
+    result = here("evaluate", out / "model.safetensors", *data, "--json", json_file)
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(json_file.read_text())
+    assert (figures["n"], figures["clean"]["all"]["n"]) == (2, 1)
+    assert figures["twins"]["images_with_twin_in_train"] == 1
+    assert "clean: without 1 of 2 images that have a twin in training" in result.stdout
+    assert "reading folder train" not in result.stderr  # cached by `train`
+    result = here("evaluate", *data, "--twin-threshold", "1", "--json", json_file)
+    assert json.loads(json_file.read_text())["clean"]["all"]["n"] == 2
+    result = here("evaluate", *data, "--twin-threshold", "0.2")
+    assert result.exit_code == 2 and "must lie between 0.6 and 1.0" in result.stderr
+
+
 def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
     out = tmp_path / "cut"
     arguments = [JADFER, "train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",
-                 faces.parent / "cache", "--epochs", "400", *TINY]  # fmt: skip
+                 faces.parent / "cache", "--epochs", "400", "--twin-threshold", "1",
+                 *TINY]  # fmt: skip
     command = [os.fspath(a) for a in arguments]
     command[-1] = "1"  # with a worker, which a signal to the process group must not kill first
     how = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}

@@ -261,3 +261,20 @@ def test_rafdb_without_pictures(tmp_path):
         load("rafdb", tmp_path, "test")
     picture(tmp_path / "Image" / "original" / "test_0001.jpg")
     assert labels_of(load("rafdb", tmp_path, "test")) == ["surprise"]
+
+
+def test_csv_votes_tie_and_count_those_for_no_expression(tmp_path):
+    for name in ("a", "b"):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "votes.csv").write_text(
+        "file,split,happy,sad,unknown,NF\na.png,test,4,4,1,1\nb.png,test,1,3,0,6\n"
+    )
+    faces = load("csv", tmp_path / "votes.csv", "test")
+    names = ("happiness", "sadness")
+    columns = [LABELS.index(name) for name in names]
+    assert faces.votes[:, columns].tolist() == [[4, 4], [1, 3]]
+    assert faces.votes[:, -1].tolist() == [2, 6] and faces.targets[1].sum() == 1
+    assert faces.protocols["all"].tied[:, columns].tolist() == [[True, True], [False, True]]
+    assert faces.take([1]).votes.shape == (1, 9)
+    (tmp_path / "labels.csv").write_text("file,label,split\na.png,sad,test\n")
+    assert load("csv", tmp_path / "labels.csv", "test").votes is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from jadfer_cli.cli import training_options as o
@@ -30,8 +31,10 @@ PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
 
 Measures the shipped model by default, without test-time averaging. A protocol decides which \
-images count; each figure is printed with its protocol, n and a 95 % interval (bootstrap over \
-images).
+images count; each figure is printed with its protocol, n and a 95 % interval (bootstrap).
+
+Clean figures leave out images that have a twin in the data set's training split: an equal \
+picture, or another copy of the same photograph. Twins are searched for once, and cached.
 
 Examples:
 
@@ -70,6 +73,7 @@ def evaluate(
     classes: o.Classes = None,
     detector: o.Detector = None,
     cache: o.Cache = None,
+    twin_threshold: o.TwinThreshold = None,
     protocol: o.Protocol = None,
     refit_temperature: o.Refit = False,
     device: DeviceOption = _M.device,
@@ -94,10 +98,13 @@ def evaluate(
         from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
 
+        chosen = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
         report = ConsoleReporter(stderr_console(), quiet=quiet)
         found = measure(
             checkpoint,
-            DataOptions(dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache),
+            DataOptions(
+                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
+            ),
             split,
             settle(
                 ModelOptions(engine="torch", device=device, threads=threads, batch_size=batch_size)
@@ -111,10 +118,6 @@ def evaluate(
 
 def _report(found: dict[str, Any]) -> list[Any]:
     by_protocol = found["protocols"]
-    rows = [
-        [_NAMES[key], *(_with_interval(f, key) for f in by_protocol.values())] for key in _NAMES
-    ]
-    before = [f"{f['ece_before_temperature']:.3f}" for f in by_protocol.values()]
     labels, recall = found["labels"], found["recall"]
     marks = letters(labels)
     confusion = [
@@ -125,28 +128,99 @@ def _report(found: dict[str, Any]) -> list[Any]:
         ]
         for label, counts in zip(labels, found["confusion"], strict=True)
     ]
-    among: list[Any] = []
-    if len(labels) < len(LABELS):
-        among = [
-            Text(
-                f"Scored among the {len(labels)} of {len(LABELS)} expressions that the data set "
-                f"names: {', '.join(labels)}. Among all expressions, as in `jadfer annotate`, "
-                f"accuracy is {found['accuracy_among_all']:.1%} ({found['protocol']})."
-            )
-        ]
     return [
         title(f"{found['model']} on {found['dataset']} {found['split']}"),
-        table(
-            ["", *(f"{name}, n = {f['n']:,}" for name, f in by_protocol.items())],
-            [*rows, ["ECE before", *before]],
-        ),
+        _figures_table(by_protocol),
+        *_clean(found),
         Text(
-            "In brackets: 95 % bootstrap interval over images. No test-time averaging. "
-            + temperature_text(found["temperature"], found)
+            "In brackets: 95 % bootstrap interval over images; copies of one photograph are drawn "
+            "together. No test-time averaging. " + temperature_text(found["temperature"], found)
         ),
-        *among,
+        *_ties(by_protocol),
+        *_among_fewer(found),
+        *_votes(found["votes"]),
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),
         figures(["", *marks.values(), "recall"], confusion, right=range(1, len(labels) + 2)),
+    ]
+
+
+def _figures_table(by_protocol: dict[str, Any]) -> Table:
+    rows = [
+        [_NAMES[key], *(_with_interval(f, key) for f in by_protocol.values())] for key in _NAMES
+    ]
+    before = [f"{f['ece_before_temperature']:.3f}" for f in by_protocol.values()]
+    return table(
+        ["", *(f"{name}, n = {f['n']:,}" for name, f in by_protocol.items())],
+        [*rows, ["ECE before", *before]],
+    )
+
+
+def _clean(found: dict[str, Any]) -> list[Any]:
+    """The figures without images that have a twin in training, or why there are none."""
+    twins = found["twins"]
+    if found["clean"] is None:
+        if found["split"] == "train":
+            return []
+        if twins and twins["images_with_twin_in_train"]:
+            return [Text("No clean figures: all images have a twin in training.")]
+        return [Text("No clean figures: they need the data set's training split.")]
+    n = twins["images_with_twin_in_train"]
+    return [
+        title(f"clean: without {n:,} of {found['images']:,} images that have a twin in training"),
+        _figures_table(found["clean"]),
+        Text(
+            f"Twins: equal pictures, or correlation above {twins['threshold']:.2f}. Within the "
+            f"split {twins['images_with_twin_in_split']:,} images have one."
+        ),
+    ]
+
+
+def _ties(by_protocol: dict[str, Any]) -> list[Text]:
+    return [
+        Text(
+            f"{name}: in {f['n_tied']:,} images several expressions tie; any of them counts as "
+            "right."
+        )
+        for name, f in by_protocol.items()
+        if f["n_tied"]
+    ]
+
+
+def _among_fewer(found: dict[str, Any]) -> list[Text]:
+    labels = found["labels"]
+    if len(labels) == len(LABELS):
+        return []
+    return [
+        Text(
+            f"Scored among the {len(labels)} of {len(LABELS)} expressions that the data set "
+            f"names: {', '.join(labels)}. Among all expressions, as in `jadfer annotate`, "
+            f"accuracy is {found['accuracy_among_all']:.1%} ({found['protocol']})."
+        )
+    ]
+
+
+def _votes(found: dict[str, Any] | None) -> list[Any]:
+    """The definitions of scores, each against the raters' votes."""
+    if found is None:
+        return []
+    head = ["score", "images", "n", "KL", "ECE", "ECE by class", "r"]
+    rows = [
+        [
+            name.replace("_", " "), subset, f"{f['n']:,}", f"{f['kl']:.3f}", f"{f['ece_top']:.3f}",
+            f"{f['ece_by_class']:.3f}", f"{f['correlation']:.3f}",
+        ]
+        for name, subsets in found["definitions"].items()
+        for subset, f in subsets.items()
+    ]  # fmt: skip
+    return [
+        title("Scores against the share of raters who chose the expression"),
+        figures(head, rows, right=range(2, len(head))),
+        Text(
+            "KL of the scores from the shares; ECE of the highest score; r over all scores. "
+            "Shares are of the raters who named an expression; "
+            f"{found['unknown_share']['all']:.1%} of all votes did not. "
+            f"vote share: fitted on: {found['vote_share_fitted_on']}."
+        ),
     ]
 
 

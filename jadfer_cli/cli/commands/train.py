@@ -63,6 +63,7 @@ def train(
     classes: o.Classes = None,
     detectors: o.Detectors = None,
     cache: o.Cache = None,
+    twin_threshold: o.TwinThreshold = None,
     start: o.StartWeights = None,
     stem: o.Stem = None,
     epochs: o.Epochs = None,

@@ -23,11 +23,19 @@ SPLIT_FOLDERS = {
 
 
 class Row(NamedTuple):
-    """One labelled picture: its file, its name in the set, its label distribution (K,)."""
+    """One labelled picture.
+
+    Attributes:
+        path: Its file.
+        name: Its name in the set.
+        target: Its label distribution (K,).
+        votes: Its votes (K + 1,), the last for none of the expressions, if the set has votes.
+    """
 
     path: Path
     name: str
     target: npt.NDArray[np.float32]
+    votes: npt.NDArray[np.float32] | None = None
 
 
 class LayoutRows(NamedTuple):

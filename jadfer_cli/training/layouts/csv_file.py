@@ -28,6 +28,7 @@ HINT = (
     "column split (train, valid, test) is optional. Files are relative to the CSV. In Excel, "
     'save as "CSV UTF-8".'
 )
+NO_EXPRESSION = ("unknown", "nf")  # votes for none of the expressions; nf: not a face
 
 
 def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
@@ -47,31 +48,33 @@ def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
         if not (data.parent / name).is_file():
             raise TrainingError(f"{where}: the file {data.parent / name} is missing.")
         if "label" in header:
-            target = one_hot(expression_of(line["label"] or "", classes, where))
+            target, counted = one_hot(expression_of(line["label"] or "", classes, where)), None
         else:
-            target = _from_counts(line, votes, where)
+            counted = _counts(line, votes, where)
+            target = counted[:-1] / counted[:-1].sum()
         belongs = known[named] if named else hashed_split(name)
-        by_split[belongs].append(Row(data.parent / name, name, target))
+        by_split[belongs].append(Row(data.parent / name, name, target, counted))
     expressions = expressions_in(row for rows in by_split.values() for row in rows)
     if split != "test" and not by_split["valid"]:
         return LayoutRows(split_of_train(split, by_split["train"]), expressions)
     return LayoutRows(by_split[split], expressions)
 
 
-def _from_counts(
+def _counts(
     line: Mapping[str, str], votes: Mapping[str, str], where: str
 ) -> npt.NDArray[np.float32]:
-    """A label distribution (K,) from the votes of one line."""
-    target = np.zeros(len(LABELS), np.float32)
-    for column, expression in votes.items():
+    """The votes (K + 1) of one line, the last for none of the expressions."""
+    found = np.zeros(len(LABELS) + 1, np.float32)
+    columns = [(column, LABELS.index(expression)) for column, expression in votes.items()]
+    columns += [(column, len(LABELS)) for column in NO_EXPRESSION if column in line]
+    for column, k in columns:
         try:
-            target[LABELS.index(expression)] += float(line[column] or 0)
+            found[k] += float(line[column] or 0)
         except ValueError as error:
             raise TrainingError(f"{where}: {column} is {line[column]!r}, not a number.") from error
-    if not (np.isfinite(target).all() and (target >= 0).all() and target.sum() > 0):
+    if not (np.isfinite(found).all() and (found >= 0).all() and found[:-1].sum() > 0):
         raise TrainingError(f"{where}: the votes are not positive numbers.")
-    shares: npt.NDArray[np.float32] = target / target.sum()
-    return shares
+    return found
 
 
 def _read_table(data: Path) -> tuple[list[dict[str, str]], list[str]]:
