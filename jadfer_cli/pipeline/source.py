@@ -16,6 +16,7 @@ from jadfer_cli.options import AnnotateOptions, VideoOptions
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.metadata import printable
 from jadfer_cli.video.reader import VideoReader
+from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe, select
 
 
@@ -100,6 +101,7 @@ def open_video(video: str | os.PathLike[str] | VideoInfo, options: AnnotateOptio
         VideoError: The video cannot be read, or no frame is selected.
     """
     info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
+    info = rotated(info, options.video.rotate)
     name = Path(info.path).name if options.relative_paths else info.path
     return Source(info, select(info, options.video), printable(name))
 

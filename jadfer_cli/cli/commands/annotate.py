@@ -52,6 +52,7 @@ def annotate(
     fps: of.FpsOption = _V.fps,
     start: of.StartOption = _V.start_s,
     end: of.EndOption = _V.end_s,
+    rotate: of.RotateOption = _V.rotate,
     detector: of.DetectorOption = _F.detector,
     detection_size: of.DetectionSizeOption = _F.detection_size,
     detection_threshold: of.DetectionThresholdOption = _F.detection_threshold,
@@ -83,7 +84,7 @@ def annotate(
     """Annotate videos."""
     with errors_as_exit_codes(debug=debug, log_json=log_json):
         options = AnnotateOptions(
-            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
+            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end, rotate=rotate),
             faces=FaceOptions(
                 detector=detector, detection_size=detection_size, redetect_s=redetect,
                 detection_threshold=detection_threshold, min_face_px=min_face,
