@@ -143,4 +143,3 @@ def _is_still(stream: Any) -> bool:
     from av.stream import Disposition
 
     return any(stream.disposition & getattr(Disposition, name) for name in _STILLS)
-

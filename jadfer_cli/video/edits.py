@@ -1,7 +1,8 @@
 """The length of an MP4's edit lists, read from its boxes without FFmpeg.
 
-FFmpeg builds the index of a track again for every entry of its edit list, so that a list of
-300,000 entries takes minutes and hundreds of megabytes. Editors write one entry per cut.
+For every entry of an edit list FFmpeg adds at least one group of pictures to the index of the
+track, so that a small file with 300,000 entries takes minutes and hundreds of megabytes. Editors
+write one entry per cut.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import BinaryIO
 
 from jadfer_cli.errors import VideoError
 
-_MAX_ENTRIES = 2000
+_MAX_ENTRIES = 1000
 _MAX_BOXES = 10_000  # of a file; more are not searched
 _CONTAINERS = {b"moov", b"trak", b"edts"}
 
@@ -22,7 +23,7 @@ def refuse_long_edit_list(path: str) -> None:
     """Check the edit lists of an MP4 or MOV file.
 
     Raises:
-        VideoError: One has more than 2,000 entries.
+        VideoError: One has more than 1,000 entries.
     """
     try:
         with Path(path).open("rb") as file:

@@ -165,7 +165,11 @@ class VideoReader:
         dense = 2 * len(self._indices) > last
         indexed = bool(_DECORD_CONTAINERS & set(info.container.split(",")))
         n_bytes = 3 * info.width_px * info.height_px * info.n_packets
-        if not (dense and indexed and self._safe_for_decord()) or n_bytes > _DECORD_BYTES or seeks(info, first):
+        if (
+            not (dense and indexed and self._safe_for_decord())
+            or n_bytes > _DECORD_BYTES
+            or seeks(info, first)
+        ):
             return False
         with open_container(info.path) as (container, stream):
             # decord reads FFmpeg's best stream, which may be a cover picture.

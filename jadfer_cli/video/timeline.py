@@ -86,7 +86,9 @@ def probe(path: str) -> VideoInfo:
             n_packets=scan.n_packets,
             nominal_fps=rate,
             file_bytes=size,
-            warnings=tuple(warnings + _oddities(scan, stream, format_name(container), pts, stamped)),
+            warnings=tuple(
+                warnings + _oddities(scan, stream, format_name(container), pts, stamped)
+            ),
             stamped=stamped,
             rotation_overridden=not as_stated,
         )
@@ -100,6 +102,7 @@ def _scan(container: Any, stream: Any) -> _Scan:
     )
     stream.thread_type = "NONE"
     packets = container.demux(stream)
+    undecoded: list[Any] = []
     while True:
         try:
             packet = next(packets)
@@ -110,7 +113,15 @@ def _scan(container: Any, stream: Any) -> _Scan:
             break
         is_end = packet.size == 0 and packet.pts is None and packet.dts is None
         if scan.picture is None and (packet.size or is_end):
-            scan.picture = _first_picture(stream, packet)
+            # A packet that is not shown is decoded only if one after it may depend on it: an
+            # edit list can contain thousands of them, and no frame.
+            undecoded = [] if packet.is_keyframe else undecoded
+            undecoded.append(packet)
+            if is_end or not packet.is_discard:
+                scan.picture = next(
+                    filter(None, (_first_picture(stream, p) for p in undecoded)), None
+                )
+                undecoded = []
         if is_end:
             break
         scan.n_packets += 1
