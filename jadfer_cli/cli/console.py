@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -48,7 +47,15 @@ def errors_as_exit_codes(
         typer.Exit: With the exit code; 130 after Ctrl-C.
     """
     stopping.install()
-    say = _say_json if log_json else say_error
+
+    def say(error: JadferError, exit_code: int) -> None:
+        if log_json:
+            from jadfer_cli.cli.json_log import write_error
+
+            write_error(error, exit_code)
+        else:
+            say_error(error)
+
     try:
         yield
     except typer.Exit:
@@ -56,12 +63,12 @@ def errors_as_exit_codes(
     except JadferError as error:
         if debug:
             traceback.print_exc()
-        say(error)
+        say(error, error.exit_code)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
-        say(JadferError(what, _notes(error) or interrupted))
+        say(JadferError(what, _notes(error) or interrupted), 128 + number)
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -71,18 +78,13 @@ def errors_as_exit_codes(
         if debug:
             raise
         hint = f"{explained.hint or ''} {_notes(error)}".strip()
-        say(JadferError(explained.message, hint or None))
+        say(JadferError(explained.message, hint or None), 1)
         raise typer.Exit(1) from None
 
 
 def _notes(error: BaseException) -> str:
     """Text for the user that was added to an exception on its way up."""
     return " ".join(getattr(error, "__notes__", []))
-
-
-def _say_json(error: JadferError) -> None:
-    line = {"event": "error", "message": error.message, "hint": error.hint}
-    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def say_error(error: JadferError) -> None:

@@ -128,7 +128,7 @@ def unreadable(path: str, head: bytes, reason: str) -> VideoError:
             f"or damaged ({reason}).",
             "Copy it again, or repair the recording (e.g. with untrunc).",
         )
-    if head.startswith(_PICTURES) or head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+    if head.startswith(_PICTURES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
         return VideoError(f"{path} is a picture, not a video.", "Give video files only.")
     if head[:4] in (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV\x01"):
         return VideoError(

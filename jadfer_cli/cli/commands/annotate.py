@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from jadfer_cli.cli import annotate_options as of
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import ANNOTATE_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.progress import reporter
+from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, IfExists, ModelOptions, VideoOptions
 
@@ -83,6 +82,8 @@ def annotate(
 ) -> None:
     """Annotate videos."""
     with errors_as_exit_codes(debug=debug, log_json=log_json):
+        from jadfer_cli.cli import run_annotate as run
+
         options = AnnotateOptions(
             video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end, rotate=rotate),
             faces=FaceOptions(
@@ -99,42 +100,17 @@ def annotate(
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         tasks, is_batch = _plan(inputs, out, shard, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
-        batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
-        _start(tasks, out, options, if_exists, batch, dry_run, quiet, log_json)
-
-
-def _start(
-    tasks: list[Task],
-    out: str,
-    options: AnnotateOptions,
-    if_exists: IfExists,
-    batch: tuple[int | None, float, bool, str | None] | None,
-    dry_run: bool,
-    quiet: bool,
-    log_json: bool,
-) -> None:
-    """Prints the plan, runs a batch, or annotates one video.
-
-    Args:
-        tasks: The videos with their results.
-        out: As given by the user.
-        options: Of every video.
-        if_exists: What to do about existing results.
-        batch: Jobs, longest stall in seconds, whether on Ray, and its address; None for one video.
-        dry_run: Only print the plan.
-        quiet: Print errors only.
-        log_json: Print JSON lines.
-    """
-    from jadfer_cli.cli import run_annotate as run
-
-    if dry_run:
-        run.show_plan(tasks)
-    elif batch is not None:
-        run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
-    else:
-        (video, target), console = (tasks[0].video, tasks[0].target), stderr_console()
-        with reporter(console, video, quiet=quiet, log_json=log_json) as report:
-            run.annotate_one(video, target, options, report, if_exists)
+        if dry_run:
+            run.show_plan(tasks)
+        elif is_batch or on_ray:
+            run.Many(
+                out, options, if_exists, jobs, stall, on_ray, ray_address, quiet, log_json
+            ).run(tasks)
+        else:
+            run.annotate_one(
+                tasks[0], options, if_exists, stall_s=stall, quiet=quiet, log_json=log_json,
+                debug=debug,
+            )  # fmt: skip
 
 
 def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:
