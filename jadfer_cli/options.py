@@ -54,7 +54,7 @@ class VideoOptions:
         if self.fps is not None and self.every != 1:
             raise OptionError("--every and --fps exclude each other; give one of them.")
         if self.rotate not in (None, *ROTATIONS):
-            raise OptionError(f"--rotate must be 0, 90, 180 or 270, not {self.rotate}.")
+            raise OptionError(f"`rotate` must be 0, 90, 180 or 270, not {self.rotate}.")
         for name, value in (("--start", self.start_s), ("--end", self.end_s)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise OptionError(f"{name} must be zero or more seconds, not {value}.")

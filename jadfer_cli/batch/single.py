@@ -68,18 +68,19 @@ class SingleRun:
             1, work_single, (self.options, self.if_exists, task, self.debug),
             capture=not self.debug,
         )  # fmt: skip
-        clock = AwakeClock()
+        clock, grace_s = AwakeClock(), 0.0  # nothing is left to clean up after its last message
         try:
             while not self._has_ended(worker, task):
                 self.report.tick()
                 connection.wait(worker.waitables(), TICK_S)
                 worker.pass_time(clock.step())
         except KeyboardInterrupt:
+            grace_s = _GRACE_S
             self.report.note(STOPPING, kind="hint")
             worker.terminate()
             raise
         finally:
-            worker.end(_GRACE_S)
+            worker.end(grace_s)
 
     def check(self, task: Task) -> None:
         """Refuses at once what needs neither the networks nor FFmpeg.
@@ -125,7 +126,7 @@ class SingleRun:
             raise _error(
                 "hang",
                 f"There was no progress on {task.video} for {limit_s:.0f} s.",
-                "The decoder hangs, or the machine is very slow: see --stall.",
+                "The decoder hangs, or the machine is very slow: see `stall`.",
             )
         return False
 

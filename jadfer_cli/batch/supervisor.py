@@ -292,7 +292,7 @@ class Supervisor(ABC, Generic[W]):
             return False
         self._give_up(
             worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
-            "The decoder hangs, or the machine is very slow: see --stall.",
+            "The decoder hangs, or the machine is very slow: see `stall`.",
         )  # fmt: skip
         return True
 

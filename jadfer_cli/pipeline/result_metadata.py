@@ -76,5 +76,5 @@ def _turned(turn_deg: int, rotation_deg: int) -> list[str]:
     better = (rotation_deg - turn_deg) % 360
     return [
         f"Nearly all faces are {how}, and scores of such faces are unreliable. If the video itself "
-        f"is turned, annotate it again with the option rotate {better}."
+        f"is turned, annotate it again with `rotate` {better}."
     ]
