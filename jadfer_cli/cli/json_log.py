@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import typer
 
@@ -76,7 +76,11 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         self._printed_s = float("-inf")
         self._reported: set[str] = set()  # videos with a line about their progress
         self.stopped = False
-        write_event(file, "start", jadfer_version=__version__, videos=len(tasks))
+
+    def __enter__(self) -> Self:
+        """Event `start`."""
+        write_event(self._file, "start", jadfer_version=__version__, videos=self._estimate.n)
+        return self
 
     def note(self, text: str, *, kind: str) -> None:
         """Event `hint` or `warning`."""

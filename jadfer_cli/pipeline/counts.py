@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from jadfer_cli.records import CORRUPT, FRAME_STATUSES, REPEATED, AnnotatedFrame
 
 # Below this many faces, or if a larger share looks upright, the picture is taken as it is.
-_MIN_FACES_TURNED, _TURNED_SHARE = 10, 0.8
+_MIN_FACES_TURNED, _TURNED_SHARE = 5, 0.8
 
 
 @dataclass
