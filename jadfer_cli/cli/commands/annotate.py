@@ -100,17 +100,14 @@ def annotate(
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         tasks, is_batch = _plan(inputs, out, shard, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
+        batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
         if dry_run:
             run.show_plan(tasks)
-        elif is_batch or on_ray:
-            run.Many(
-                out, options, if_exists, jobs, stall, on_ray, ray_address, quiet, log_json
-            ).run(tasks)
+        elif batch is not None:
+            run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
         else:
-            run.annotate_one(
-                tasks[0], options, if_exists, stall_s=stall, quiet=quiet, log_json=log_json,
-                debug=debug,
-            )  # fmt: skip
+            how = {"quiet": quiet, "log_json": log_json, "debug": debug}
+            run.annotate_one(tasks[0], options, if_exists, stall_s=stall, **how)
 
 
 def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:
