@@ -82,8 +82,6 @@ def annotate(
 ) -> None:
     """Annotate videos."""
     with errors_as_exit_codes(debug=debug, log_json=log_json):
-        from jadfer_cli.cli import run_annotate as run
-
         options = AnnotateOptions(
             video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end, rotate=rotate),
             faces=FaceOptions(
@@ -100,14 +98,46 @@ def annotate(
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         tasks, is_batch = _plan(inputs, out, shard, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
-        batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
-        if dry_run:
-            run.show_plan(tasks)
-        elif batch is not None:
-            run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
-        else:
-            how = {"quiet": quiet, "log_json": log_json, "debug": debug}
-            run.annotate_one(tasks[0], options, if_exists, stall_s=stall, **how)
+        batch = (jobs, on_ray, ray_address) if is_batch or on_ray else None
+        _start(tasks, out, options, if_exists, stall, batch, dry_run, quiet, log_json, debug)
+
+
+def _start(
+    tasks: list[Task],
+    out: str,
+    options: AnnotateOptions,
+    if_exists: IfExists,
+    stall_s: float,
+    batch: tuple[int | None, bool, str | None] | None,
+    dry_run: bool,
+    quiet: bool,
+    log_json: bool,
+    debug: bool,
+) -> None:
+    """Prints the plan, runs a batch, or annotates one video.
+
+    Args:
+        tasks: The videos with their results.
+        out: As given by the user.
+        options: Of every video.
+        if_exists: What to do about existing results.
+        stall_s: Longest time without progress.
+        batch: Jobs, whether on Ray, and its address; None for one video.
+        dry_run: Only print the plan.
+        quiet: Print errors only.
+        log_json: Print JSON lines.
+        debug: Let the output of libraries through.
+    """
+    from jadfer_cli.cli import run_annotate as run
+
+    if dry_run:
+        run.show_plan(tasks)
+    elif batch is not None:
+        jobs, *ray = batch
+        run.Many(out, options, if_exists, jobs, stall_s, *ray, quiet, log_json).run(tasks)
+    else:
+        how = {"quiet": quiet, "log_json": log_json, "debug": debug}
+        run.annotate_one(tasks[0], options, if_exists, stall_s=stall_s, **how)
 
 
 def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:
