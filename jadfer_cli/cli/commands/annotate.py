@@ -133,8 +133,9 @@ def _start(
     if dry_run:
         run.show_plan(tasks)
     elif batch is not None:
-        jobs, *ray = batch
-        run.Many(out, options, if_exists, jobs, stall_s, *ray, quiet, log_json).run(tasks)
+        jobs, on_ray, address = batch
+        many = run.Many(out, options, if_exists, jobs, stall_s, on_ray, address, quiet, log_json)
+        many.run(tasks)
     else:
         how = {"quiet": quiet, "log_json": log_json, "debug": debug}
         run.annotate_one(tasks[0], options, if_exists, stall_s=stall_s, **how)
