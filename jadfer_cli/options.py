@@ -18,6 +18,7 @@ DETECTORS = "auto, centerface, the name of an InsightFace pack, or an SCRFD .onn
 DEVICES = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "onnxruntime")
+ROTATIONS = (0, 90, 180, 270)
 TRACKERS = ("bytetrack", "ocsort")
 # Faces scored at once. On a CPU small batches stay in its caches, which the detector shares:
 # 8 to 16 gave 8 % more frames per second than 32 (`jadfer bench`, two cores).
@@ -49,6 +50,8 @@ class VideoOptions:
     fps: float | None = None  # or: at most this many frames per second, by their time stamps
     start_s: float | None = None  # first time analysed, seconds from the first shown frame
     end_s: float | None = None  # frames at or after this time are not analysed
+    # clockwise rotation of the stored pictures, degrees (one of ROTATIONS); None: as the file says
+    rotate: int | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -57,6 +60,8 @@ class VideoOptions:
             raise OptionError(f"`fps` must be a positive number, not {self.fps}.")
         if self.fps is not None and self.every != 1:
             raise OptionError("`every` and `fps` exclude each other; give one of them.")
+        if self.rotate not in (None, *ROTATIONS):
+            raise OptionError(f"`rotate` must be 0, 90, 180 or 270, not {self.rotate}.")
         for name, value in (("`start_s`", self.start_s), ("`end_s`", self.end_s)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise OptionError(f"{name} must be zero or more seconds, not {value}.")

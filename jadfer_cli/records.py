@@ -57,6 +57,7 @@ class VideoInfo:
         warnings: Oddities of the file that the user should know about.
         stamped: True if time stamps identify decoded pictures. False if the container has none
             or numbers them in decoding order (AVI): the nth decoded picture is then the nth shown.
+        rotation_overridden: True if the user chose `rotation_deg`, not the file.
     """
 
     path: str
@@ -76,6 +77,7 @@ class VideoInfo:
     file_bytes: int
     warnings: tuple[str, ...] = ()
     stamped: bool = True
+    rotation_overridden: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.time_s)

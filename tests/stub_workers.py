@@ -22,6 +22,7 @@ COUNTS = {
     "faces_usable": 8,
     "tracks": 1,
 }
+PROGRESS = {"stage": "annotating", "frames": 0, "total": 8, "faces": 0, "faces_now": 0}
 
 
 def _dies():
@@ -51,7 +52,7 @@ def work(pipe, options, if_exists, number, jobs):
     while (task := pipe.recv()) is not None:
         pipe.send(("received", {}))
         name = os.path.basename(task.video).partition(".")[0].rstrip("0123456789")
-        pipe.send(("progress", {"frames": 0, "total": 8, "faces": 0}))
+        pipe.send(("progress", PROGRESS))
         if name == "segv":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif name == "hang":
@@ -66,3 +67,27 @@ def work(pipe, options, if_exists, number, jobs):
             stage = "write" if name == "unwritable" else "read"
             error = {"stage": stage, "message": f"{name} it is.", "hint": "Mend it."}
             pipe.send(("failed", {"error": error}))
+
+
+def work_single(pipe, options, if_exists, task, debug):
+    """A single video; see above for what its name means."""
+    pipe.send(("stage", {"text": "reading the timeline"}))
+    name = os.path.basename(task.video).partition(".")[0]
+    if name == "loads":
+        pipe.send(("stage", {"text": "loading the networks"}))
+        time.sleep(1000)
+    pipe.send(("ready", {"hint": None, "warnings": []}))
+    if name == "hang":
+        time.sleep(1000)
+    if name == "prints":
+        os.write(1, b"from C on stdout\n")
+        os.write(2, b"from C on stderr\n")
+    if name == "segv":
+        os.write(2, b"terminate called after throwing std::bad_alloc\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name == "stops":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    pipe.send(("progress", PROGRESS))
+    if name == "slow":
+        time.sleep(2.5)
+    pipe.send(("done", {"counts": COUNTS, "wall_s": 0.1, "warnings": []}))

@@ -7,6 +7,9 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
+from jadfer_cli.batch.awake import AwakeClock
+
+_POLL_S = 0.25
 _START_LIMIT_S = 120.0  # for the process to start
 _VIDEO_LIMIT_S = 60.0  # for one video
 
@@ -57,9 +60,13 @@ class _MeasuringProcess:
         return self._receive(_VIDEO_LIMIT_S)
 
     def _receive(self, limit_s: float) -> float | None:
+        clock, waited_s = AwakeClock(), 0.0
         with contextlib.suppress(EOFError, OSError):
-            if self._pipe.poll(limit_s):
-                return float(self._pipe.recv())
+            # while this process is stopped, the other one is, too
+            while waited_s < limit_s:
+                if self._pipe.poll(_POLL_S):
+                    return float(self._pipe.recv())
+                waited_s += clock.step()
         return None
 
     def end(self) -> None:

@@ -143,7 +143,8 @@ def _in_folder(folder: str, recursive: bool) -> list[Source]:
 
 def _matching(pattern: str) -> list[Source]:
     """Returns the files that a pattern matches, relative to its part without wildcards."""
-    paths = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+    # a dangling link is kept, and reported as a failure
+    paths = sorted(path for path in glob.glob(pattern, recursive=True) if not os.path.isdir(path))
     if not paths:
         raise OptionError(f"No file matches {pattern}.")
     fixed: list[str] = []

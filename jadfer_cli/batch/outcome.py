@@ -22,13 +22,35 @@ class Outcome:
     listed: bool = True  # every failure is in failures.jsonl
 
 
+@dataclass(frozen=True)
+class VideoProgress:
+    """How far one video is.
+
+    Attributes:
+        stage: What is being done: "reading the timeline", "annotating", ...
+        frames: Frames in which faces were searched for.
+        total: Frames to analyse; 0 if unknown.
+        faces: Rows with a face so far.
+        faces_now: Faces in the last of these frames.
+    """
+
+    stage: str = ""
+    frames: int = 0
+    total: int = 0
+    faces: int = 0
+    faces_now: int = 0
+
+
+IDLE = VideoProgress()
+
+
 class Reporter(Protocol):
     """Displays what a batch does."""
 
     def note(self, text: str, *, kind: str) -> None:
         """Shows a message for the user; kind is "hint" or "warning"."""
 
-    def worker(self, number: int, task: Task | None, done: int, total: int, faces: int) -> None:
+    def worker(self, number: int, task: Task | None, progress: VideoProgress) -> None:
         """Shows how far a worker is; task is None while it loads or waits."""
 
     def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:

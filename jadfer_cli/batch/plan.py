@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jadfer_cli.batch.inputs import Source
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.paths import landmark_path, sidecar_path
+from jadfer_cli.results.paths import is_begun, landmark_path, sidecar_path
 
 SUFFIX = ".parquet"
 
@@ -53,9 +54,39 @@ def settle(sources: Sequence[Source], out: str, *, many: bool) -> list[Task]:
             f"`out` {out} names one file, but there may be several inputs.",
             f"Name a folder: `out` {Path(out).with_suffix('')}/",
         )
-    tasks = [Task(s.path, Path(out) / s.below.with_suffix(SUFFIX)) for s in sources]
+    tasks = [Task(source.path, path) for source, path in _names(sources, Path(out))]
     _refuse_collisions(tasks)
     return tasks
+
+
+def _names(sources: Sequence[Source], out: Path) -> Iterator[tuple[Source, Path]]:
+    """Yields the result of each video: clip.parquet, or clip.mp4.parquet beside a clip.mkv.
+
+    A video keeps the name under which it has a result or unfinished work already, so that a
+    second clip that appears or disappears later renames nothing:
+
+    1. If clip.mp4.parquet exists, it is that of clip.mp4.
+    2. If there is only one clip, its result is clip.parquet.
+    3. If there are several, an existing clip.parquet belongs to the one that it was made from;
+       the others have the long name.
+    """
+    short = [out / source.below.with_suffix(SUFFIX) for source in sources]
+    n_by_name = Counter(os.path.abspath(path).casefold() for path in short)
+    for source, path in zip(sources, short, strict=True):
+        long = path.with_name(source.below.name + SUFFIX)
+        alone = n_by_name[os.path.abspath(path).casefold()] == 1
+        if is_begun(long) or not (alone or _is_made_from(path, source.path)):
+            yield source, long
+        else:
+            yield source, path
+
+
+def _is_made_from(result: Path, video: str) -> bool:
+    if not is_begun(result):
+        return False
+    from jadfer_cli.results.origin import is_made_from  # slow to import, rarely needed
+
+    return is_made_from(result, video)
 
 
 def _refuse_collisions(tasks: Sequence[Task]) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from jadfer_cli.batch.awake import AwakeClock
 from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
-from jadfer_cli.batch.outcome import Outcome, Reporter
+from jadfer_cli.batch.outcome import IDLE, Outcome, Reporter, VideoProgress
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.flags import worded
@@ -20,6 +20,7 @@ from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.text import count_text
 
 TICK_S = 0.25
+STOPPING = "Stopping and cleaning up; press Ctrl-C again to stop at once."
 LOAD_S = 300.0  # limit for a worker to load the networks
 _GRACE_S = 10.0  # limit for a worker to clean up when the batch is stopped
 _MAX_LOAD_FAILURES = 3  # in a row, before the batch continues with fewer workers
@@ -34,8 +35,8 @@ class WorkerHandle(ABC):
         load_error: Why they could not be loaded.
         task: The current video.
         received: True once the worker has confirmed that it has the task.
-        frames, total, faces: Progress of the current video.
-        last_message_s: When the worker last sent a message, by the monotonic clock.
+        progress: How far the current video is.
+        silent_s: Time since its last message, without the time for which it was stopped.
     """
 
     def __init__(self, number: int) -> None:
@@ -44,16 +45,25 @@ class WorkerHandle(ABC):
         self.load_error: JadferError | None = None
         self.task: Task | None = None
         self.received = False
-        self.frames = self.total = self.faces = 0
-        self.last_message_s = time.monotonic()
+        self.progress = IDLE
+        self.silent_s = 0.0
 
     def give(self, task: Task) -> bool:
         """Hands over a video; returns False if the worker died while it waited."""
         if not self._send(task):
             return False
-        self.task, self.received, self.frames, self.total, self.faces = task, False, 0, 0, 0
-        self.last_message_s = time.monotonic()
+        self.task, self.received, self.progress = task, False, IDLE
+        self.silent_s = 0.0
         return True
+
+    def pass_time(self, step_s: float) -> None:
+        """Adds to the time without a message, unless the worker cannot send any."""
+        if not self.is_suspended():
+            self.silent_s += step_s
+
+    def is_suspended(self) -> bool:
+        """Returns True if the worker's process is known to be stopped."""
+        return False
 
     @abstractmethod
     def _send(self, task: Task) -> bool: ...
@@ -117,6 +127,7 @@ class Supervisor(ABC, Generic[W]):
         self.workers: list[W] = []
         self.outcome = Outcome()
         self._noted: set[str] = set()
+        self._hint: str | None = None  # about the networks
         self._waiting: deque[Task] = deque()
         self._busy: deque[Task] = deque()  # another run is working on them
         self._any_loaded = False  # at least one worker has loaded the networks
@@ -138,7 +149,9 @@ class Supervisor(ABC, Generic[W]):
             self._supervise()
             for worker in self.workers:
                 worker.dismiss()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                self.report.note(STOPPING, kind="hint")
             for worker in self.workers:
                 worker.terminate()
             raise
@@ -164,19 +177,26 @@ class Supervisor(ABC, Generic[W]):
 
     def _supervise(self) -> None:
         """Hands out videos and watches the workers until nothing is left to do."""
+        clock = AwakeClock()
         while True:
             for worker in self.workers:
                 if worker.ready and worker.task is None:
                     self._hand_out(worker)
-                self.report.worker(
-                    worker.number, worker.task, worker.frames, worker.total, worker.faces
-                )
-            if not (self._waiting or self._busy or any(w.task for w in self.workers)):
+                self.report.worker(worker.number, worker.task, worker.progress)
+            if not self._unfinished():
                 return
             self.report.tick()
             self._wait()
+            step_s = clock.step()
+            for worker in self.workers:
+                worker.pass_time(step_s)
             for worker in [w for w in self.workers if not self._listen(w)]:
-                self.replace(worker)
+                if self._unfinished() or not worker.ready:
+                    self.replace(worker)
+
+    def _unfinished(self) -> bool:
+        """True while a video waits, or is being annotated."""
+        return bool(self._waiting or self._busy or any(w.task for w in self.workers))
 
     def replace(self, worker: W) -> None:
         """Replaces a worker that has died, or continues with fewer.
@@ -225,14 +245,13 @@ class Supervisor(ABC, Generic[W]):
 
     def _handle(self, worker: W, kind: str, fields: dict[str, Any]) -> None:
         """Handles one message; `worker` lists the kinds."""
-        worker.last_message_s = time.monotonic()
+        worker.silent_s = 0.0
         if kind == "ready":
             worker.ready = self._any_loaded = True
             self._load_failures = 0
             for text in fields["warnings"]:
                 self._note(text, "warning")
-            if fields["hint"]:
-                self._note(fields["hint"], "hint")
+            self._hint = fields["hint"]
         elif kind == "load_failed":
             error = fields["error"]
             worker.load_error = JadferError(error["message"], error["hint"])
@@ -243,8 +262,9 @@ class Supervisor(ABC, Generic[W]):
         elif kind == "received":
             worker.received = True
         elif kind == "progress":
-            worker.frames, worker.total = fields["frames"], fields["total"]
-            worker.faces = fields["faces"]
+            worker.progress = VideoProgress(**fields)
+            if self._hint:  # only once a video is annotated, not if all results are kept
+                self._note(self._hint, "hint")
         elif worker.task is not None and kind in ("busy", "done", "skipped", "failed"):
             task, worker.task = worker.task, None
             self._handle_end(task, kind, fields)
@@ -270,7 +290,7 @@ class Supervisor(ABC, Generic[W]):
 
     def _stalled(self, worker: W) -> bool:
         """Gives up on a worker without progress for too long; returns whether it did."""
-        if worker.task is None or time.monotonic() - worker.last_message_s <= self.stall_s:
+        if worker.task is None or worker.silent_s <= self.stall_s:
             return False
         self._give_up(
             worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",

@@ -5,7 +5,8 @@ It reports to its parent through a pipe, in messages (kind, fields):
     ready        hint, warnings         the networks are loaded
     load_failed  error                  they cannot be loaded
     received                            the worker has the next video
-    progress     frames, total, faces
+    stage        text                   what a worker for a single video does before "ready"
+    progress     stage, frames, total, faces, faces_now
     warning      message                about the machine, not the video
     note         text                   what the user should know about this video
     done         counts, wall_s, warnings
@@ -19,10 +20,13 @@ its parent dies.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
+import traceback
+from collections.abc import Iterator
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, Protocol
@@ -45,6 +49,7 @@ from jadfer_cli.options import AnnotateOptions, IfExists
 if TYPE_CHECKING:
     from jadfer_cli.pipeline.annotator import Annotator
     from jadfer_cli.pipeline.progress import Progress
+    from jadfer_cli.pipeline.source import Source
 
 Message = tuple[str, dict[str, Any]]
 
@@ -75,12 +80,63 @@ def work(
         number: Which of the workers this is, from 1.
         jobs: How many workers share the machine.
     """
+    with _worker_process():
+        serve(pipe, worker_options(options, number, jobs), if_exists)
+
+
+def work_single(
+    pipe: Connection, options: AnnotateOptions, if_exists: IfExists, task: Task, debug: bool
+) -> None:
+    """Annotates a single video; the target of its process.
+
+    The timeline is read before the networks load, so that a file that is no video is refused soon.
+
+    Args:
+        pipe: Connection to the parent.
+        options: All options.
+        if_exists: What to do if a result exists.
+        task: The video and its result.
+        debug: Print the traceback of an error.
+    """
+    with _worker_process():
+        try:
+            pipe.send(_annotate_single(pipe, options, if_exists, task))
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            fields = error_fields(error)
+            fields["exit_code"] = error.exit_code if isinstance(error, JadferError) else 1
+            pipe.send(("failed", {"error": fields}))
+
+
+def _annotate_single(
+    pipe: Connection, options: AnnotateOptions, if_exists: IfExists, task: Task
+) -> Message:
+    """Annotates a single video; returns the message that says how it ended."""
+    from jadfer_cli.pipeline.source import open_video
+
+    source = None
+    if if_exists != IfExists.SKIP or not os.path.exists(task.target):
+        pipe.send(("stage", {"text": "reading the timeline"}))
+        source = open_video(task.video, options, task.name)
+    pipe.send(("stage", {"text": "loading the networks"}))
+    from jadfer_cli.pipeline.annotator import Annotator
+
+    annotator = Annotator(options)
+    networks = annotator.networks
+    pipe.send(("ready", {"hint": networks.hint, "warnings": list(networks.warnings)}))
+    return _annotate(annotator, task, if_exists, pipe, source)
+
+
+@contextlib.contextmanager
+def _worker_process() -> Iterator[None]:
+    """Ends this process with its parent, and cleanly when the parent asks for it."""
     threading.Thread(target=_die_with_the_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     stopping.install()
     claim_process()
     try:
-        serve(pipe, worker_options(options, number, jobs), if_exists)
+        yield
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         pass
     finally:
@@ -130,23 +186,36 @@ def annotate(annotator: Annotator, task: Task, if_exists: IfExists, listener: Li
         listener.send(("failed", {"error": error_fields(error)}))
 
 
-def _annotate(annotator: Annotator, task: Task, if_exists: IfExists, listener: Listener) -> Message:
+def _annotate(
+    annotator: Annotator,
+    task: Task,
+    if_exists: IfExists,
+    listener: Listener,
+    source: Source | None = None,
+) -> Message:
     """Annotates one video; returns the message that says how it ended."""
     last_s = float("-inf")
 
     def progress(now: Progress) -> None:
         nonlocal last_s
         stopping.raise_if_stopped()
-        if time.monotonic() - last_s >= _PROGRESS_EVERY_S:
+        last = now.stage == "annotating" and now.frames == now.frames_total
+        if last or time.monotonic() - last_s >= _PROGRESS_EVERY_S:
             last_s = time.monotonic()
-            fields = {"frames": now.frames, "total": now.frames_total, "faces": now.faces}
+            fields = {"stage": now.stage, "frames": now.frames, "total": now.frames_total,
+                      "faces": now.faces, "faces_now": now.faces_now}  # fmt: skip
             listener.send(("progress", fields))
 
     def note(text: str) -> None:
         listener.send(("note", {"text": text}))
 
     metadata = annotator.annotate_to(
-        task.video, task.target, name=task.name, if_exists=if_exists, progress=progress, note=note
+        source or task.video,
+        task.target,
+        name=task.name,
+        if_exists=if_exists,
+        progress=progress,
+        note=note,
     )
     if metadata is None:
         from jadfer_cli.results.settings import kept_text

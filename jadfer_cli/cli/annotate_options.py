@@ -64,6 +64,17 @@ EndOption = Annotated[
     ),
 ]
 
+RotateOption = Annotated[
+    int | None,
+    _option(
+        _FRAMES,
+        "Rotate the stored pictures clockwise by 0, 90, 180 or 270 degrees, whatever the file "
+        "says; for videos that are upside down or lie on their side.",
+        metavar="DEGREES",
+        show_default="as the file says",
+    ),
+]
+
 DetectorOption = Annotated[
     str,
     _option(_FACES, f"{DETECTORS}."),

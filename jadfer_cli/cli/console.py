@@ -74,7 +74,15 @@ def errors_as_exit_codes(
         typer.Exit: With the exit code; 130 after Ctrl-C.
     """
     stopping.install()
-    say = _say_json if log_json else say_error
+
+    def say(error: JadferError, exit_code: int) -> None:
+        if log_json:
+            from jadfer_cli.cli.json_log import write_error
+
+            write_error(error, exit_code)
+        else:
+            say_error(error)
+
     try:
         yield
     except typer.Exit:
@@ -82,12 +90,12 @@ def errors_as_exit_codes(
     except JadferError as error:
         if debug:
             _print_traceback()
-        say(error)
+        say(error, error.exit_code)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt as error:
         number = getattr(error, "number", signal.SIGINT)
         what = "Interrupted." if number == signal.SIGINT else "Stopped by a signal."
-        say(JadferError(what, _notes(error) or interrupted))
+        say(JadferError(what, _notes(error) or interrupted), 128 + number)
         raise typer.Exit(128 + number) from None
     except BrokenPipeError:  # `jadfer ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,7 +105,7 @@ def errors_as_exit_codes(
         if debug:
             _print_traceback()
         hint = f"{explained.hint or ''} {_notes(error)}".strip()
-        say(JadferError(explained.message, hint or None))
+        say(JadferError(explained.message, hint or None), 1)
         raise typer.Exit(1) from None
 
 
@@ -142,12 +150,6 @@ def print_csv(table: pd.DataFrame) -> None:
 def print_line(text: object) -> None:
     """Prints a line on stdout for programs, such as a path: never wrapped, without colour."""
     print(one_line(str(text)))
-
-
-def _say_json(error: JadferError) -> None:
-    hint = error.hint and worded(error.hint)
-    line = {"event": "error", "message": worded(error.message), "hint": hint}
-    write_json_line(line, sys.stderr)
 
 
 def say_error(error: JadferError) -> None:

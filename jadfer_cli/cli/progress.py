@@ -1,65 +1,53 @@
-"""Displays the progress of one video: a live bar, plain lines in a log, or JSON lines."""
+"""Displays the progress of one video: a live bar, or plain lines in a log."""
 
 from __future__ import annotations
 
+import sys
 import time
-from pathlib import Path, PurePath
+from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 
-from jadfer_cli.cli.console import write_json_line
+from jadfer_cli.batch.outcome import VideoProgress
+from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli.estimate import Estimate
+from jadfer_cli.cli.json_log import JsonLog
 from jadfer_cli.common import clock
+from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 # Plain lines are at least this far apart, so that the log of a night stays readable.
 _LINE_EVERY_S = 10.0
+_WIDE = 110  # columns from which on the bar has room for frames and face rows
+NAME_COLUMNS = 22
 
 
-class Reporter(Protocol):
-    """Displays what happens to one video."""
+class Silent(AbstractContextManager["Silent"]):
+    """Shows nothing (`--quiet`); the base of the others."""
 
-    def stage(self, text: str) -> None:
-        """Shows that a stage without a count begins, such as loading."""
+    def __init__(self, console: Console, task: Task) -> None:
+        self.console, self.video = console, task.video
+        self.estimate = Estimate([task])
 
-    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        """Shows how many frames are done."""
+    def stage(self, task: Task, text: str) -> None:
+        """Shows what is done before the first frame."""
+
+    def worker(self, number: int, task: Task | None, progress: VideoProgress) -> None:
+        """Shows how far the video is."""
 
     def note(self, text: str, *, kind: str) -> None:
         """Shows a message for the user; kind is "hint" or "warning"."""
 
-    def done(self, text: str, metadata: dict[str, Any]) -> None:
-        """Shows that the result has been written."""
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Shows how the video ended."""
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-
-class _Silent:
-    """Shows nothing (`--quiet`); the base of the others."""
-
-    def stage(self, text: str) -> None:
-        pass
-
-    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        pass
-
-    def note(self, text: str, *, kind: str) -> None:
-        pass
-
-    def done(self, text: str, metadata: dict[str, Any]) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
+    def tick(self) -> None:
+        """Called several times per second."""
 
     def __exit__(
         self,
@@ -70,87 +58,93 @@ class _Silent:
         pass
 
 
-class Lines(_Silent):
+class Lines(Silent):
     """Plain lines, for logs and pipes."""
 
-    def __init__(self, console: Console, video: str) -> None:
-        self.console, self.video = console, video
-        self._began_s = self._printed_s = time.monotonic()
-        self._earlier = 0  # frames that an earlier run analysed
+    def __init__(self, console: Console, task: Task) -> None:
+        super().__init__(console, task)
+        self._printed_s = time.monotonic()
+        self._annotating = False
 
-    def stage(self, text: str) -> None:
+    def stage(self, task: Task, text: str) -> None:
         """Prints the stage."""
         self.console.print(f"{escape(self.video)}: {text}")
-        self._began_s = self._printed_s = time.monotonic()
+        self._printed_s = time.monotonic()
 
-    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+    def worker(self, number: int, task: Task | None, progress: VideoProgress) -> None:
         """Prints a line from time to time, and after the last frame."""
-        now = time.monotonic()
-        if stage == "resuming":
-            self._earlier, self._began_s = done, now
-        if now - self._printed_s < _LINE_EVERY_S and (done < total or stage != "annotating"):
+        self.estimate.worker(number, task, progress)
+        if not self._annotating and progress.stage == "annotating":
+            self._annotating = True
+            self.stage(Task(self.video, Path()), "annotating")
+        now, (done, total) = time.monotonic(), (progress.frames, progress.total)
+        last = done >= total and progress.stage == "annotating"
+        if now - self._printed_s < _LINE_EVERY_S and not last:
             return
         self._printed_s = now
-        rate = (done - self._earlier) / max(now - self._began_s, 1e-9)
-        left = (total - done) / max(rate, 1e-9)
+        left_s = self.estimate.left_s()
+        left = "" if left_s is None else f", {clock(left_s)} left"
         self.console.print(
-            f"{escape(self.video)}: {stage}, {done}/{total} frames ({done / total:.0%}), "
-            f"{rate:.1f} frames/s, {faces} faces, {clock(left)} left"
+            f"{escape(self.video)}: {progress.stage}, {done}/{total} frames ({done / total:.0%}), "
+            f"{self.estimate.frames_per_s():.1f} frames/s, {count_text(progress.faces, 'face row')}"
+            f"{left}"
         )
 
     def note(self, text: str, *, kind: str) -> None:
         """Prints a hint or a warning."""
         self.console.print(f"{kind.capitalize()}: {escape(text)}")
 
-    def done(self, text: str, metadata: dict[str, Any]) -> None:
-        """Prints the summary."""
-        self.console.print(escape(text))
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Prints the result; an error is printed by the command."""
+        if what != "failed":
+            self.console.print(escape(ended_line(task, what, fields)))
 
 
-class Bar(_Silent):
-    """A live bar: stage, frames, rate, faces, time left."""
+class Bar(Lines):
+    """A live bar: name, percentage, rate, faces now, time left; it fits into 80 columns."""
 
-    def __init__(self, console: Console, video: str) -> None:
-        self.console = console
-        name = PurePath(video).name
-        name = name if len(name) <= 32 else "…" + name[-31:]
+    def __init__(self, console: Console, task: Task) -> None:
+        super().__init__(console, task)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            TextColumn(escape(name), style="bold"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn(escape(display_names([task.video], NAME_COLUMNS)[task.video]), style="bold"),
+            BarColumn(bar_width=10),
+            TextColumn("{task.fields[text]}"),
             console=console,
             transient=True,
         )
-        self._task = self._bar.add_task("starting", total=None, count="")
-        self._began_s = 0.0
-        self._earlier = 0  # frames that an earlier run analysed
+        self._task = self._bar.add_task("", total=None, text="starting")
 
-    def stage(self, text: str) -> None:
+    def stage(self, task: Task, text: str) -> None:
         """Shows the stage without a count."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, text=text)
 
-    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
+    def worker(self, number: int, task: Task | None, progress: VideoProgress) -> None:
         """Moves the bar."""
-        now = time.monotonic()
-        self._began_s = self._began_s or now
-        if stage == "resuming":
-            self._earlier, self._began_s = done, now
-        elapsed = now - self._began_s
-        rate = f"  {(done - self._earlier) / elapsed:.1f} frames/s" if elapsed > 0.5 else ""
-        count = f"{done}/{total} frames{rate}  {faces} faces"
-        self._bar.update(self._task, description=stage, total=total, completed=done, count=count)
+        self.estimate.worker(number, task, progress)
+        parts = [percentage(progress)]
+        if progress.stage != "annotating":
+            parts.append(progress.stage)
+        else:
+            parts.append(f"{self.estimate.frames_per_s():.1f} frames/s")
+            parts.append(f"{count_text(progress.faces_now, 'face')} now")
+            if self.console.width >= _WIDE:
+                parts.append(f"{progress.frames}/{progress.total} frames")
+                parts.append(count_text(progress.faces, "face row"))
+            left_s = self.estimate.left_s()
+            parts += [] if left_s is None else [f"{clock(left_s)} left"]
+        self._bar.update(
+            self._task, total=progress.total, completed=progress.frames, text="  ".join(parts)
+        )
 
     def note(self, text: str, *, kind: str) -> None:
         """Prints a hint or a warning above the bar."""
         style = "yellow" if kind == "warning" else "cyan"
         self._bar.console.print(f"[{style}]{kind.capitalize()}:[/] {escape(text)}")
 
-    def done(self, text: str, metadata: dict[str, Any]) -> None:
-        """Prints the summary."""
-        self._bar.console.print(f"[green]✓[/] {escape(text)}")
+    def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
+        """Prints the result."""
+        if what != "failed":
+            self._bar.console.print(f"[green]✓[/] {escape(ended_line(task, what, fields))}")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -165,44 +159,27 @@ class Bar(_Silent):
         self._bar.stop()
 
 
-class JsonLines(_Silent):
-    """One JSON object per line on stderr, for programs."""
-
-    def __init__(self, console: Console, video: str) -> None:
-        self.console, self.video = console, video
-        self._printed_s = float("-inf")
-
-    def _event(self, event: str, **fields: Any) -> None:
-        line = {"event": event, "time": round(time.time(), 3), "video": self.video, **fields}
-        write_json_line(line, self.console.file)
-
-    def stage(self, text: str) -> None:
-        """Event `stage`."""
-        self._event("stage", stage=text)
-
-    def frames(self, stage: str, done: int, total: int, faces: int) -> None:
-        """Event `progress`, at most once per second."""
-        now = time.monotonic()
-        if now - self._printed_s >= 1 or (done == total and stage == "annotating"):
-            self._printed_s = now
-            self._event("progress", stage=stage, frames=done, frames_total=total, faces=faces)
-
-    def note(self, text: str, *, kind: str) -> None:
-        """Event `hint` or `warning`."""
-        self._event(kind, message=text)
-
-    def done(self, text: str, metadata: dict[str, Any]) -> None:
-        """Event `done`."""
-        self._event("done", message=text, counts=metadata["counts"], wall_s=metadata["wall_s"])
-
-
-def reporter(console: Console, video: str, *, quiet: bool, log_json: bool) -> Reporter:
+def reporter(console: Console, task: Task, *, quiet: bool, log_json: bool) -> Silent | JsonLog:
     """Returns the reporter that suits the options and the terminal."""
     if log_json:
-        return JsonLines(console, video)
+        return JsonLog(sys.stderr, [task])
     if quiet:
-        return _Silent()
-    return Bar(console, video) if console.is_terminal else Lines(console, video)
+        return Silent(console, task)
+    return Bar(console, task) if console.is_terminal else Lines(console, task)
+
+
+def percentage(progress: VideoProgress) -> str:
+    """How much of a video is done, in per cent; 100 % only once everything is."""
+    return f"{100 * progress.frames // max(progress.total, 1):3d}%"
+
+
+def ended_line(task: Task, what: str, fields: dict[str, Any]) -> str:
+    """How a video ended, in one line, unless it failed."""
+    if what == "done":
+        return result_line(task.target, fields)
+    if what == "skipped":
+        return f"{task.target} is kept: {fields['why']}."
+    return f"{task.target} was made by another run."
 
 
 def result_line(target: Path, metadata: dict[str, Any]) -> str:
@@ -215,11 +192,10 @@ def result_line(target: Path, metadata: dict[str, Any]) -> str:
     counts = metadata["counts"]
     frames, faces = counts["frames_analysed"], counts["faces"]
     with_face = frames - counts["frames_without_face"]
-    tracks = "1 track" if counts["tracks"] == 1 else f"{counts['tracks']} tracks"
     found = (
-        f"faces in {with_face} of {frames} frames, {tracks}, "
+        f"faces in {with_face} of {frames} frames, {count_text(counts['tracks'], 'track')}, "
         f"{counts['faces_usable'] / faces:.0%} usable"
         if faces
-        else f"no face in {frames} frames"
+        else f"no face in {count_text(frames, 'frame')}"
     )
     return f"{target}: {found}; {frames / max(metadata['wall_s'], 1e-9):.1f} frames/s"

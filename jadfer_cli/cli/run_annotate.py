@@ -11,16 +11,15 @@ import typer
 
 from jadfer_cli.batch import plan as plans
 from jadfer_cli.batch.failures import FAILURES
+from jadfer_cli.batch.outcome import Reporter
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.progress import Reporter, result_line
+from jadfer_cli.cli.progress import reporter
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
-from jadfer_cli.errors import OptionError
-from jadfer_cli.flags import worded
+from jadfer_cli.errors import JadferError, ModelError, OptionError
 from jadfer_cli.options import AnnotateOptions, IfExists
-from jadfer_cli.stopping import raise_if_stopped
 from jadfer_cli.text import count_text
 
 
@@ -60,11 +59,13 @@ class Many:
             _refuse_results([task.target for task in tasks])
         folder = Path(self.out) if plans.is_folder(self.out) else Path(self.out).parent
         check_writable(folder / FAILURES)
+        check_networks(self.options)
         console = stderr_console()
         began = time.monotonic()
         with batch_progress.reporter(
             console, tasks, quiet=self.quiet, log_json=self.log_json
         ) as report:
+            note_new_folder(folder, report)
             try:
                 outcome = self._supervisor(folder / FAILURES, report).run(tasks)
             except KeyboardInterrupt as error:
@@ -73,6 +74,7 @@ class Many:
                         "Finished results are kept. To continue, rerun with --skip-existing."
                     )
                 raise
+            report.stopped = outcome.stopped is not None
         if not (self.quiet or self.log_json):
             seconds = time.monotonic() - began
             show(*batch_progress.summary(outcome, seconds, str(folder / FAILURES)))
@@ -81,7 +83,7 @@ class Many:
         if outcome.failed:
             raise typer.Exit(1)
 
-    def _supervisor(self, failures: Path, report: batch_progress.Quiet) -> Supervisor[Any]:
+    def _supervisor(self, failures: Path, report: Reporter) -> Supervisor[Any]:
         from jadfer_cli.batch.local import LocalBatch
         from jadfer_cli.batch.ray import RayBatch
 
@@ -112,56 +114,74 @@ def show_plan(tasks: list[plans.Task]) -> None:
 
 
 def annotate_one(
-    video: str, target: Path, options: AnnotateOptions, report: Reporter, if_exists: IfExists
+    task: plans.Task,
+    options: AnnotateOptions,
+    if_exists: IfExists,
+    *,
+    stall_s: float,
+    quiet: bool,
+    log_json: bool,
+    debug: bool,
 ) -> None:
-    """Annotates one video in this process.
+    """Annotates one video, in a process of its own.
 
     Args:
-        video: Its path.
-        target: The result file.
+        task: The video and its result.
         options: All options.
-        report: Displays progress and messages.
         if_exists: What to do if the result exists.
+        stall_s: Longest time without progress.
+        quiet: Print errors only.
+        log_json: Print JSON lines.
+        debug: Let the output of libraries through.
 
     Raises:
         JadferError: The video cannot be annotated.
+        typer.Exit: The same, if the log in JSON says so already.
     """
-    from jadfer_cli.pipeline.file import check_output
-    from jadfer_cli.pipeline.progress import Progress
-    from jadfer_cli.pipeline.source import open_video
-    from jadfer_cli.results.settings import kept_text
+    from jadfer_cli.batch.single import SingleRun
 
-    # refuse what can be refused before the networks load
-    check_output(target, options, if_exists)
-    report.stage("reading the timeline")
-    source = open_video(video, options)
-    report.stage("loading the networks")
-    from jadfer_cli.pipeline.annotator import Annotator
+    with reporter(stderr_console(), task, quiet=quiet, log_json=log_json) as report:
+        run = SingleRun(options, stall_s=stall_s, if_exists=if_exists, report=report, debug=debug)
+        try:
+            run.check(task)
+            check_networks(options)
+            note_new_folder(task.target.parent, report)
+            run.run(task)
+        except JadferError as error:
+            if not log_json or isinstance(error, OptionError):
+                raise
+            report.ended(task, "failed", {"stage": "read"} | error_fields(error))
+            raise typer.Exit(error.exit_code) from None
 
-    annotator = Annotator(options)
-    for warning in annotator.networks.warnings:
-        report.note(worded(warning), kind="warning")
-    if annotator.networks.hint:
-        report.note(worded(annotator.networks.hint), kind="hint")
-    report.stage("annotating")
 
-    def progress(now: Progress) -> None:
-        raise_if_stopped()
-        report.frames(now.stage, now.frames, now.frames_total, now.faces)
+def error_fields(error: JadferError) -> dict[str, Any]:
+    """What the log in JSON says about an error of one video."""
+    stage = getattr(error, "stage", None)
+    fields = {"message": error.message, "hint": error.hint}
+    return fields | ({"stage": stage} if stage else {})
 
-    def note(text: str) -> None:
-        report.note(worded(text), kind="hint")
 
-    metadata = annotator.annotate_to(
-        source, target, if_exists=if_exists, progress=progress, note=note
-    )
-    if metadata is None:
-        report.note(f"{target} is kept: {kept_text(target)}.", kind="hint")
-        return
-    for warning in metadata["warnings"]:
-        if warning not in annotator.networks.warnings:
-            report.note(worded(warning), kind="warning")
-    report.done(result_line(target, metadata), metadata)
+def check_networks(options: AnnotateOptions) -> None:
+    """Refuses unknown models and detectors at once, rather than when a worker loads them.
+
+    Raises:
+        OptionError: There is no such model or detector.
+    """
+    from jadfer_cli.expression.checkpoint import find as find_model
+    from jadfer_cli.faces.detect import find_weights
+
+    try:
+        find_model(options.model.model)
+        if options.faces.detector != "auto":
+            find_weights(options.faces.detector)
+    except ModelError as error:
+        raise OptionError(error.message, error.hint) from error
+
+
+def note_new_folder(folder: Path, report: Reporter) -> None:
+    """Says that the folder of the results is new, because its name may be misspelt."""
+    if not folder.exists():
+        report.note(f"The folder {folder} does not exist yet; it is created.", kind="hint")
 
 
 def check_target(out: str) -> None:

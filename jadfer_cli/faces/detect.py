@@ -131,7 +131,7 @@ def load_detector(
     backend = _Backend(threads, device, device != "cpu" if in_torch is None else in_torch)
     if options.detector == "auto":
         return _load_auto(options, backend)
-    return _load(_find_weights(options.detector), options, backend)
+    return _load(find_weights(options.detector), options, backend)
 
 
 def choices() -> str:
@@ -141,7 +141,7 @@ def choices() -> str:
     return f"Choose {names}, the name of an installed pack, or the path of an SCRFD .onnx file."
 
 
-def _find_weights(wanted: str) -> _Weights:
+def find_weights(wanted: str) -> _Weights:
     """Resolve a detector's name: an embedded detector, a pack, or the path of an SCRFD file.
 
     Raises:
@@ -176,7 +176,7 @@ def _load_auto(options: FaceOptions, backend: _Backend) -> Detector:
             return _load(weights, options, backend)
         except ModelError as error:
             hint = f"{error.message} Using the embedded CenterFace. {_FETCH_HINT}"
-    return _load(_find_weights(CENTERFACE.name), options, backend, hint)
+    return _load(find_weights(CENTERFACE.name), options, backend, hint)
 
 
 def _load(

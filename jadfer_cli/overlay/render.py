@@ -21,6 +21,7 @@ from jadfer_cli.results.schema import BOX_COLUMNS
 from jadfer_cli.stopping import raise_if_stopped
 from jadfer_cli.video.container import check_file
 from jadfer_cli.video.reader import VideoReader
+from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe
 from jadfer_cli.video.writer import VideoWriter
 
@@ -69,7 +70,9 @@ def render_overlay(
         _check_same_video(video, result)
         if options.blur:
             _check_no_faces_omitted(result)
-    info = probe(str(video))
+    # boxes are in pixels of the frames as they were annotated
+    rotate = result.metadata["options"]["video"].get("rotate")
+    info = rotated(probe(str(video)), rotate)
     rows = _read_rows(result, info)
     spans = frame_spans(rows, result.metadata)
     scene = _Scene(info, rows, spans, result, options)

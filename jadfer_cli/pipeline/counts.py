@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jadfer_cli.records import CORRUPT, FRAME_STATUSES, REPEATED, AnnotatedFrame
+
+# Below this many faces, or if a larger share looks upright, the picture is taken as it is.
+_MIN_FACES_TURNED, _TURNED_SHARE = 5, 0.8
 
 
 @dataclass
@@ -23,6 +27,8 @@ class Counts:
     faces: int = 0
     usable: int = 0
     tracks: set[int] = field(default_factory=set)
+    # faces by their roll to the nearest 90 degrees, clockwise: upright, on their side, ...
+    by_turn: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(4, np.int64))
 
     def add(self, frames: Iterable[AnnotatedFrame]) -> None:
         """Adds annotated frames."""
@@ -34,6 +40,7 @@ class Counts:
             self.faces += len(frame.faces)
             self.usable += int(frame.quality.usable.sum())
             self.tracks.update(frame.track_ids.tolist())
+            self._add_roll(frame.quality.roll_deg)
 
     def add_rows(self, rows: pa.Table) -> None:
         """Adds the rows of complete frames."""
@@ -46,7 +53,21 @@ class Counts:
         self.without_face += len(rows) - faces
         self.faces += faces
         self.usable += pc.sum(rows["usable"]).as_py() or 0
+        self._add_roll(rows["roll_deg"].drop_null().to_numpy())
         self.tracks.update(pc.unique(rows["track_id"].combine_chunks().drop_null()).to_pylist())
+
+    def _add_roll(self, roll_deg: npt.NDArray[np.float32]) -> None:
+        turns = np.rint(roll_deg[np.isfinite(roll_deg)] / 90).astype(np.int64) % 4
+        self.by_turn += np.bincount(turns, minlength=4)
+
+    def turn_deg(self) -> int:
+        """Returns by how much nearly all faces are turned clockwise: 0, 90, 180 or 270 degrees.
+
+        0 as well if there are too few faces, or if they are turned differently.
+        """
+        n, most = int(self.by_turn.sum()), int(self.by_turn.argmax())
+        enough = n >= _MIN_FACES_TURNED and self.by_turn[most] >= _TURNED_SHARE * n
+        return 90 * most if enough else 0
 
     def metadata(self) -> dict[str, int]:
         """Returns the counts under the names of the metadata."""

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jadfer_cli.common import check_writable, clock
+from jadfer_cli.common import clock
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions, IfExists
+from jadfer_cli.options import IfExists
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
 from jadfer_cli.pipeline.networks import Networks
@@ -22,24 +22,9 @@ from jadfer_cli.pipeline.source import ArraySource, Source, open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import VideoInfo
 from jadfer_cli.results import settings
-from jadfer_cli.results.paths import landmark_path, sidecar_path
 from jadfer_cli.results.sink import ResultSink
-from jadfer_cli.results.targets import refuse_existing
 
 OnNote = Callable[[str], object]
-
-
-def check_output(out: Path, options: AnnotateOptions, if_exists: IfExists) -> None:
-    """Refuses early, before the networks load, what would be refused when writing.
-
-    Raises:
-        OptionError: A result exists and must not be replaced.
-        OutputError: The file cannot be written.
-    """
-    if if_exists != IfExists.SKIP or not out.exists():
-        beside = [sidecar_path(out), *([landmark_path(out)] if options.landmarks else [])]
-        refuse_existing([out, *beside], overwrite=if_exists == IfExists.OVERWRITE)
-    check_writable(out)
 
 
 def annotate_to_file(

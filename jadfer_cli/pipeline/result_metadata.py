@@ -40,6 +40,7 @@ def result_metadata(
             f"{state.counts.corrupt} of {state.counts.frames} frames are corrupt; "
             "see the column frame_status."
         )
+    warnings += _turned(state.counts.turn_deg(), source.info.rotation_deg)
     video = video_metadata(source.info, sha256)
     video["decoders"] = [
         {"from_frame": index, "name": name}
@@ -60,3 +61,20 @@ def result_metadata(
         "wall_s": round(wall_s, 3),
         "frames_per_s": round(state.counts.frames / max(wall_s, 1e-9), 2),
     }
+
+
+def _turned(turn_deg: int, rotation_deg: int) -> list[str]:
+    """Warns of a video that seems to be upside down or on its side.
+
+    Args:
+        turn_deg: By how much nearly all faces are turned clockwise.
+        rotation_deg: The rotation in use.
+    """
+    if not turn_deg:
+        return []
+    how = "upside down" if turn_deg == 180 else "on their side"
+    better = (rotation_deg - turn_deg) % 360
+    return [
+        f"Nearly all faces are {how}, and scores of such faces are unreliable. If the video itself "
+        f"is turned, annotate it again with `rotate` {better}."
+    ]

@@ -16,6 +16,7 @@ from jadfer_cli.options import AnnotateOptions, VideoOptions
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.metadata import printable
 from jadfer_cli.video.reader import VideoReader
+from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe, select
 
 
@@ -103,6 +104,7 @@ def open_video(
         VideoError: The video cannot be read, or no frame is selected.
     """
     info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
+    info = rotated(info, options.video.rotate)
     if name is None:
         bare = options.relative_paths or options.file_names
         name = Path(info.path).name if bare else info.path

@@ -24,6 +24,11 @@ def parts_folder(out: Path) -> Path:
     return out.with_name(f".{out.name}.parts")
 
 
+def is_begun(result: Path) -> bool:
+    """True if there is a result, or the parts of an unfinished one."""
+    return result.exists() or parts_folder(result).exists()
+
+
 def result_of_parts(path: Path) -> Path | None:
     """Return the result whose parts are in this folder, or None if it is no folder of parts."""
     name = path.name.removeprefix(".").removesuffix(".parts")

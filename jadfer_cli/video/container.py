@@ -1,8 +1,7 @@
 """Open a file as a video: refuse what is not one, and choose its video stream.
 
-FFmpeg opens much more than videos: text (as terminal art), pictures, playlists that refer to
-other files or addresses. It also reports all failures alike. So everything that can be checked
-without FFmpeg is checked here first, with a message of its own.
+FFmpeg opens much more than videos, and reports all failures alike. So everything that can be
+checked without FFmpeg is checked first, with a message of its own; `kinds` decides what a file is.
 """
 
 from __future__ import annotations
@@ -15,14 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.errors import VideoError
+from jadfer_cli.video import kinds
+from jadfer_cli.video.edits import refuse_long_edit_list
 
-# Formats that FFmpeg reads although they are not videos: text and pictures, by their demuxer, and
-# playlists or scripts, which would make FFmpeg open other files or the network.
-_NOT_VIDEO = {"tty", "bin", "xbin", "adf", "idf", "lrc", "image2", "ico", "ffmetadata"}
-_PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "imf", "webm_dash_manifest"}
 # Still pictures that accompany a song or a recording.
 _STILLS = ("attached_pic", "still_image", "timed_thumbnails")
-_ISO_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def check_file(path: str) -> int:
@@ -40,9 +36,14 @@ def check_file(path: str) -> int:
     try:
         mode = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
+        if os.path.islink(path):
+            raise VideoError(
+                f"{path} is a symbolic link to {os.readlink(path)}, which does not exist.",
+                "Connect the disk that it points to, or correct the link.",
+            ) from None
         raise VideoError(f"{path} does not exist.", "Check the spelling of the path.") from None
     except (OSError, ValueError) as error:
-        raise VideoError(f"{path} cannot be opened: {error}.", "Check the path.") from None
+        raise VideoError(f"{path} cannot be opened: {_reason(error)}.", "Check the path.") from None
     if stat.S_ISDIR(mode.st_mode):
         raise VideoError(
             f"{path} is a folder, not a video.",
@@ -63,8 +64,13 @@ def check_file(path: str) -> int:
             f"{path} cannot be read: permission denied.", "Grant yourself read access to it."
         ) from None
     except OSError as error:
-        raise VideoError(f"{path} cannot be read: {error}.", "Check the disk.") from None
+        raise VideoError(f"{path} cannot be read: {_reason(error)}.", "Check the disk.") from None
     return mode.st_size
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the path, which Python adds to its messages."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def file_url(path: str) -> str:
@@ -87,22 +93,20 @@ def open_container(path: str) -> Iterator[tuple[Any, Any]]:
     """
     import av
 
+    head = kinds.read_head(path)
+    kinds.refuse_text(path, head)
+    demuxer = kinds.demuxer_of(head)
+    if demuxer == "mov":
+        refuse_long_edit_list(path)
     try:
         container = av.open(
-            file_url(path), metadata_errors="replace", options={"protocol_whitelist": "file"}
-        )
+            file_url(path), format=demuxer, metadata_errors="replace",
+            options={"protocol_whitelist": "file", "format_whitelist": kinds.DEMUXERS},
+        )  # fmt: skip
     except Exception as error:  # FFmpeg's errors have many types
-        raise _unreadable(path, error) from None
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise kinds.unreadable(path, head, reason) from None
     try:
-        names = set(container.format.name.split(","))
-        if names & _PLAYLISTS:
-            raise VideoError(
-                f"{path} is a playlist ({container.format.name}), not a video.",
-                "Give the paths of the videos that it lists.",
-            )
-        if names & _NOT_VIDEO or container.format.name.endswith("_pipe"):
-            kind = "text" if names & {"tty", "lrc", "ffmetadata"} else "a picture"
-            raise VideoError(f"{path} is {kind}, not a video.", "Give video files only.")
         yield container, choose_stream(container, path)
     finally:
         container.close()
@@ -139,24 +143,3 @@ def _is_still(stream: Any) -> bool:
     from av.stream import Disposition
 
     return any(stream.disposition & getattr(Disposition, name) for name in _STILLS)
-
-
-def _unreadable(path: str, error: Exception) -> VideoError:
-    """The error for a file that FFmpeg cannot open; its first bytes decide the message."""
-    try:
-        with Path(path).open("rb") as file:
-            head = file.read(16)
-    except OSError:
-        head = b""
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    if head[4:8] in _ISO_BOXES:
-        return VideoError(
-            f"{path} is an MP4 or MOV file without a usable index (moov): it was cut short "
-            f"or damaged ({reason}).",
-            "Copy it again, or repair the recording (e.g. with untrunc).",
-        )
-    if head[:4] in (b"\x1aE\xdf\xa3", b"RIFF", b"OggS", b"FLV\x01"):
-        return VideoError(
-            f"{path} starts like a video but is damaged or cut short ({reason}).", "Copy it again."
-        )
-    return VideoError(f"{path} is not a video ({reason}).", "Give video files only.")

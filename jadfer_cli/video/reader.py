@@ -24,6 +24,7 @@ PyAV alone costs less there: decoding and conversion take as long as with decord
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from jadfer_cli.video.decode_check import CheckedFrame, check_frames, seeks
 
 # Containers with an index, in which decord rewinds exactly to the first frame.
 _DECORD_CONTAINERS = {"mp4", "mov", "matroska", "webm", "avi"}
+_DECORD_SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp", ".3g2"}
 # Limit for what decord may keep in memory: all pictures of the video.
 _DECORD_BYTES = 64 << 20
 # decord's picture is compared with PyAV's at the first frame and at every N-th.
@@ -163,7 +165,11 @@ class VideoReader:
         dense = 2 * len(self._indices) > last
         indexed = bool(_DECORD_CONTAINERS & set(info.container.split(",")))
         n_bytes = 3 * info.width_px * info.height_px * info.n_packets
-        if not (dense and indexed) or n_bytes > _DECORD_BYTES or seeks(info, first):
+        if (
+            not (dense and indexed and self._safe_for_decord())
+            or n_bytes > _DECORD_BYTES
+            or seeks(info, first)
+        ):
             return False
         with open_container(info.path) as (container, stream):
             # decord reads FFmpeg's best stream, which may be a cover picture.
@@ -174,6 +180,14 @@ class VideoReader:
             seconds = (container.duration or 0) / 1e6
             announced = stream.frames or seconds * float(stream.average_rate or 0)
             return bool(0 <= announced <= 4 * info.n_packets + 1000)
+
+    def _safe_for_decord(self) -> bool:
+        """Returns True if decord's FFmpeg takes the file for what it is, and turns it likewise.
+
+        decord cannot be told the format, and FFmpeg guesses pictures by name: "img%d.jpg".
+        """
+        suffix = os.path.splitext(self._info.path)[1].lower()
+        return suffix in _DECORD_SUFFIXES and not self._info.rotation_overridden
 
     def _from_decord(self, checked: CheckedFrame) -> ImageArray | None:
         """Returns decord's picture of this frame; None once it is out of step with PyAV."""

@@ -19,6 +19,8 @@ from jadfer_cli.options import VideoOptions
 from jadfer_cli.records import TimeArray, VideoInfo
 from jadfer_cli.video.bitstream import PacketInspector
 from jadfer_cli.video.container import check_file, open_container
+from jadfer_cli.video.kinds import format_name
+from jadfer_cli.video.rotation import displayed_rotation
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -64,13 +66,13 @@ def probe(path: str) -> VideoInfo:
         pts, stamped = _stamps(scan, stream, tick_s, rate)
         # Without reliable time stamps it is unknown which packet is shown last, and for how long.
         last_stated = scan.duration[int(np.argmax(scan.pts))] if stamped else 0
-        rotation, warnings = _rotation(picture.rotation)
+        rotation, as_stated, warnings = displayed_rotation(picture)
         width, height = picture.width, picture.height
         if rotation in (90, 270):
             width, height = height, width
         return VideoInfo(
             path=path,
-            container=container.format.name,
+            container=format_name(container),
             codec=stream.codec_context.codec.canonical_name,
             pixel_format=picture.format.name,
             width_px=width,
@@ -84,8 +86,11 @@ def probe(path: str) -> VideoInfo:
             n_packets=scan.n_packets,
             nominal_fps=rate,
             file_bytes=size,
-            warnings=tuple(warnings + _oddities(scan, stream, container.format.name, pts, stamped)),
+            warnings=tuple(
+                warnings + _oddities(scan, stream, format_name(container), pts, stamped)
+            ),
             stamped=stamped,
+            rotation_overridden=not as_stated,
         )
 
 
@@ -97,6 +102,7 @@ def _scan(container: Any, stream: Any) -> _Scan:
     )
     stream.thread_type = "NONE"
     packets = container.demux(stream)
+    undecoded: list[Any] = []
     while True:
         try:
             packet = next(packets)
@@ -107,7 +113,15 @@ def _scan(container: Any, stream: Any) -> _Scan:
             break
         is_end = packet.size == 0 and packet.pts is None and packet.dts is None
         if scan.picture is None and (packet.size or is_end):
-            scan.picture = _first_picture(stream, packet)
+            # A packet that is not shown is decoded only if one after it may depend on it: an
+            # edit list can contain thousands of them, and no frame.
+            undecoded = [] if packet.is_keyframe else undecoded
+            undecoded.append(packet)
+            if is_end or not packet.is_discard:
+                scan.picture = next(
+                    filter(None, (_first_picture(stream, p) for p in undecoded)), None
+                )
+                undecoded = []
         if is_end:
             break
         scan.n_packets += 1
@@ -173,14 +187,6 @@ def _durations(pts: Int64Array, last_stated: int, tick_s: float, rate: float) ->
         last = 1.0 / (rate or _RATE_FALLBACK) / tick_s
     durations: TimeArray = np.append(gaps, last) * tick_s
     return durations
-
-
-def _rotation(counterclockwise_deg: float) -> tuple[int, list[str]]:
-    """The clockwise rotation for display, and a warning if it is not a multiple of 90 degrees."""
-    clockwise = round(-counterclockwise_deg) % 360
-    if clockwise % 90 == 0:
-        return clockwise, []
-    return 0, [f"The rotation of {clockwise} degrees is not a multiple of 90 and is not applied."]
 
 
 def _oddities(

@@ -54,7 +54,7 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     }  # fmt: skip
     (failure,) = failures(out)
     assert failure["video"] == str(clips / "broken.mp4") and failure["stage"] == "read"
-    assert failure["hint"] and "without a usable index" in " ".join(first.stdout.split())
+    assert failure["hint"] and "without a usable index" in first.stderr
     assert "done    2  16 frames" in first.stdout
     expected, found = pd.read_parquet(single), pd.read_parquet(out / "deep/er/a.parquet")
     pd.testing.assert_frame_equal(
@@ -67,7 +67,7 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     assert kept.returncode == 1 and "kept    2" in kept.stdout and len(failures(out)) == 1
     other = jadfer(*arguments, "--skip-existing", "--redetect", "0", "--fps", "10")
     assert other.returncode == 1 and len(failures(out)) == 3
-    assert "made with other settings: redetect, fps" in other.stdout
+    assert "made with other settings: redetect, fps" in other.stderr
 
     shutil.copy(short_clip, clips / "broken.mp4")
     mended = jadfer(*arguments, "--skip-existing")
@@ -93,7 +93,7 @@ def test_stopped_in_the_middle_nothing_stays(clips, short_clip, tmp_path, number
     env = {**os.environ, "JADFER_TEST_MARK": mark}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         for line in process.stderr:
-            if json.loads(line)["event"] == "done":
+            if json.loads(line)["event"] == "result":
                 process.send_signal(number)
                 break
         rest = process.stderr.read()
@@ -125,9 +125,9 @@ def test_two_runs_share_the_work(clips, short_clip, tmp_path):
             run.kill()
     events = [json.loads(line) for each in told for line in each.splitlines()]
     assert [run.returncode for run in runs] == [0, 0], told
-    done = [event["video"] for event in events if event["event"] == "done"]
+    done = [event["video"] for event in events if event.get("status") == "done"]
     assert sorted(done) == sorted(str(path) for path in clips.rglob("*.mp4")) and len(done) == 8
-    assert not [event for event in events if event["event"] in ("failed", "error")]
+    assert not [event for event in events if event["event"] in ("failure", "error")]
     assert len(list(out.rglob("*.parquet"))) == 8
     assert not leftovers(out) and not failures(out)
 

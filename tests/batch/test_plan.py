@@ -1,6 +1,7 @@
 """Planning a batch: inputs, results, collisions, parts of job arrays."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def test_results_mirror_the_inputs(tree):
 
 @pytest.mark.parametrize(
     "names",
-    [("a.mp4", "a.mkv"), ("a.mp4", "A.mov"), ("x/a.mp4", "y/a.mp4"), ("a.mp4", "a.landmarks.mp4")],
+    [("x/a.mp4", "y/a.mp4"), ("a.mp4", "a.landmarks.mp4"), ("a.mp4", "A.MP4")],
 )
 def test_two_videos_never_write_one_file(tmp_path, names):
     for name in names:
@@ -155,3 +156,56 @@ def test_the_rows_name_videos_by_path_below_the_folder_or_by_file_name(tree):
         names(bare, "clips")
     with pytest.raises(OptionError, match="exclude each other"):
         AnnotateOptions(relative_paths=True, file_names=True)
+
+
+def of_pair(folder, *names):
+    """Which result each of these videos has, if all are given as one folder."""
+    for name in ("clip.mp4", "clip.mkv"):
+        (folder / name).unlink(missing_ok=True)
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    plan = settle(expand([str(folder)], recursive=False, nul=False), str(folder / "out"), many=True)
+    return {Path(task.video).name: task.target.name for task in plan}
+
+
+def result_of(path, video):
+    """A file that says that it is the result of this video."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    attrs = json.dumps({"jadfer": {"video": {"path": video}}})
+    path.parent.mkdir(exist_ok=True)
+    rows = pa.table({"frame": [0]}).replace_schema_metadata({"PANDAS_ATTRS": attrs})
+    pq.write_table(rows, path)
+
+
+def test_only_a_pair_of_one_name_is_named_otherwise(tmp_path):
+    (tmp_path / "other.mp4").write_bytes(b"x")
+    both = of_pair(tmp_path, "clip.mp4", "clip.mkv")
+    assert both == {
+        "clip.mp4": "clip.mp4.parquet", "clip.mkv": "clip.mkv.parquet", "other.mp4": "other.parquet"
+    }  # fmt: skip
+    assert of_pair(tmp_path, "clip.mp4")["clip.mp4"] == "clip.parquet"
+
+
+def test_a_video_keeps_the_name_of_its_result_when_the_other_comes_or_goes(tmp_path):
+    result_of(tmp_path / "out" / "clip.parquet", "elsewhere/clip.mp4")
+    both = of_pair(tmp_path, "clip.mp4", "clip.mkv")
+    assert both == {"clip.mp4": "clip.parquet", "clip.mkv": "clip.mkv.parquet"}
+    result_of(tmp_path / "out" / "clip.mkv.parquet", "clip.mkv")
+    assert of_pair(tmp_path, "clip.mkv") == {"clip.mkv": "clip.mkv.parquet"}
+    assert of_pair(tmp_path, "clip.mp4") == {"clip.mp4": "clip.parquet"}
+
+
+def test_unfinished_work_is_found_again_when_a_second_clip_appears(tmp_path):
+    of_pair(tmp_path, "clip.mp4", "clip.mkv")
+    parts = tmp_path / "out" / ".clip.parquet.parts"
+    parts.mkdir(parents=True)
+    state = (tmp_path / "clip.mp4").stat()
+    key = {"the video itself": f"{state.st_size} bytes, changed at {state.st_mtime_ns} ns"}
+    (parts / "key.json").write_text(json.dumps(key))
+    plan = settle(
+        expand([str(tmp_path)], recursive=False, nul=False), str(tmp_path / "out"), many=True
+    )
+    names = {Path(task.video).name: task.target.name for task in plan}
+    assert names == {"clip.mp4": "clip.parquet", "clip.mkv": "clip.mkv.parquet"}

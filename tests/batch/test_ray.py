@@ -76,10 +76,10 @@ def test_a_local_cluster_gives_the_same_rows_and_survives_crashes(jadfer, short_
                     cwd=tmp_path, env=env, timeout=200)  # fmt: skip
     assert result.returncode == 1, result.stderr
     events = [json.loads(line) for line in result.stderr.splitlines()]  # and nothing printed by Ray
-    ends = {e["video"]: e for e in events if e["event"] in ("done", "failed")}
+    ends = {e["video"]: e for e in events if e["event"] in ("result", "failure")}
     assert {video: e["event"] for video, e in ends.items()} == {
-        "clips/always.mp4": "failed", "clips/broken.mp4": "failed", "clips/good.mp4": "done",
-        "clips/once.mp4": "done",
+        "clips/always.mp4": "failure", "clips/broken.mp4": "failure", "clips/good.mp4": "result",
+        "clips/once.mp4": "result",
     }  # fmt: skip
     lines = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
     stages = {(line := json.loads(text))["video"]: line["stage"] for text in lines}
@@ -107,7 +107,7 @@ def test_sigterm_ends_the_cluster_and_leaves_nothing(short_clip, tmp_path):
     env = {**os.environ, "JADFER_TEST_MARK": mark}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
         for line in process.stderr:
-            if json.loads(line)["event"] == "done":
+            if json.loads(line)["event"] == "result":
                 process.send_signal(signal.SIGTERM)
                 break
         _, rest = process.communicate(timeout=60)

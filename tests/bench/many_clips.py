@@ -54,7 +54,7 @@ def measured(clip: Path, n: int, frames: int, *options: str) -> list[float]:
             watchdog.start()
             parent = psutil.Process(process.pid)
             for line in process.stderr or ():
-                if json.loads(line)["event"] == "done":
+                if json.loads(line)["event"] == "result":
                     samples.append(sum(workers_mb(parent).values()))
             watchdog.cancel()
         if process.returncode or len(samples) != n:

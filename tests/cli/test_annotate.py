@@ -195,16 +195,21 @@ def test_json_log(invoke, short_clip, tmp_path):
     result = invoke("annotate", short_clip, "-o", tmp_path / "c.parquet", "--log-json")
     assert result.exit_code == 0
     events = [json.loads(line) for line in result.stderr.splitlines()]
-    assert {"stage", "progress", "done"} <= {event["event"] for event in events}
-    assert all(event["video"] == str(short_clip) for event in events)
-    assert events[-1]["event"] == "done" and events[-1]["counts"]["frames_analysed"] == 8
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "start" and "progress" in kinds and kinds[-2:] == ["result", "summary"]
+    assert events[-2]["video"] == str(short_clip)
+    assert events[-2]["counts"]["frames_analysed"] == events[-1]["frames"] == 8
 
 
 def test_errors_in_the_json_log_are_json(invoke, tmp_path):
     result = invoke("annotate", "missing.mp4", "-o", tmp_path / "c.parquet", "--log-json")
     assert result.exit_code == 1
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [event["event"] for event in events] == ["start", "failure", "summary"]
+    assert "missing.mp4" in events[1]["message"] and events[1]["hint"] and events[2]["failed"] == 1
+    result = invoke("annotate", "a.mp4", "-o", tmp_path / "c.parquet", "--log-json", "--fps", -1)
     last = json.loads(result.stderr.splitlines()[-1])
-    assert last["event"] == "error" and "missing.mp4" in last["message"] and last["hint"]
+    assert result.exit_code == last["exit_code"] == 2 and last["event"] == "error"
 
 
 def test_plain_lines_if_stderr_is_not_a_terminal(invoke, short_clip, tmp_path):
@@ -236,7 +241,7 @@ def test_live_bar_on_a_terminal(tmp_path):
     os.close(primary)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    for words in ("loading", "annotating", "/100 frames", "frames/s", "faces", "faces in"):
+    for words in ("loading", "/100 frames", "frames/s", "1 face now", "face rows", "faces in"):
         assert words in text
 
 
@@ -248,7 +253,8 @@ def test_interruption_leaves_nothing(tmp_path, number, code):
     command = [str(JADFER), "annotate", str(DEMO), "-o", str(out), "--log-json"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if json.loads(line)["event"] == "progress":
+            event = json.loads(line)
+            if event["event"] == "progress" and any(r["frames_total"] for r in event["running"]):
                 assert (tmp_path / "deep" / ".c.parquet.parts" / "lock").exists()
                 process.send_signal(number)
                 break

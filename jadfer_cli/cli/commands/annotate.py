@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from jadfer_cli.cli import annotate_options as of
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import ANNOTATE_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.progress import reporter
+from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, FaceOptions, IfExists, ModelOptions, VideoOptions
 
@@ -52,6 +51,7 @@ def annotate(
     fps: of.FpsOption = _V.fps,
     start: of.StartOption = _V.start_s,
     end: of.EndOption = _V.end_s,
+    rotate: of.RotateOption = _V.rotate,
     detector: of.DetectorOption = _F.detector,
     detection_size: of.DetectionSizeOption = _F.detection_size,
     detection_threshold: of.DetectionThresholdOption = _F.detection_threshold,
@@ -84,7 +84,7 @@ def annotate(
     """Annotate videos."""
     with errors_as_exit_codes(debug=debug, log_json=log_json):
         options = AnnotateOptions(
-            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end),
+            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end, rotate=rotate),
             faces=FaceOptions(
                 detector=detector, detection_size=detection_size, redetect_s=redetect,
                 detection_threshold=detection_threshold, min_face_px=min_face,
@@ -99,8 +99,8 @@ def annotate(
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         tasks, is_batch = _plan(inputs, out, shard, options, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
-        batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
-        _start(tasks, out, options, if_exists, batch, dry_run, quiet, log_json)
+        batch = (jobs, on_ray, ray_address) if is_batch or on_ray else None
+        _start(tasks, out, options, if_exists, stall, batch, dry_run, quiet, log_json, debug)
 
 
 def _start(
@@ -108,10 +108,12 @@ def _start(
     out: str,
     options: AnnotateOptions,
     if_exists: IfExists,
-    batch: tuple[int | None, float, bool, str | None] | None,
+    stall_s: float,
+    batch: tuple[int | None, bool, str | None] | None,
     dry_run: bool,
     quiet: bool,
     log_json: bool,
+    debug: bool,
 ) -> None:
     """Prints the plan, runs a batch, or annotates one video.
 
@@ -120,21 +122,24 @@ def _start(
         out: As given by the user.
         options: Of every video.
         if_exists: What to do about existing results.
-        batch: Jobs, longest stall in seconds, whether on Ray, and its address; None for one video.
+        stall_s: Longest time without progress.
+        batch: Jobs, whether on Ray, and its address; None for one video.
         dry_run: Only print the plan.
         quiet: Print errors only.
         log_json: Print JSON lines.
+        debug: Let the output of libraries through.
     """
     from jadfer_cli.cli import run_annotate as run
 
     if dry_run:
         run.show_plan(tasks)
     elif batch is not None:
-        run.Many(out, options, if_exists, *batch, quiet, log_json).run(tasks)
+        jobs, on_ray, address = batch
+        many = run.Many(out, options, if_exists, jobs, stall_s, on_ray, address, quiet, log_json)
+        many.run(tasks)
     else:
-        (video, target), console = (tasks[0].video, tasks[0].target), stderr_console()
-        with reporter(console, video, quiet=quiet, log_json=log_json) as report:
-            run.annotate_one(video, target, options, report, if_exists)
+        how = {"quiet": quiet, "log_json": log_json, "debug": debug}
+        run.annotate_one(tasks[0], options, if_exists, stall_s=stall_s, **how)
 
 
 def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:

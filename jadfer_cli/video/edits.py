@@ -1,0 +1,65 @@
+"""The length of an MP4's edit lists, read from its boxes without FFmpeg.
+
+For every entry of an edit list FFmpeg adds at least one group of pictures to the index of the
+track, so that a small file with 300,000 entries takes minutes and hundreds of megabytes. Editors
+write one entry per cut.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from jadfer_cli.errors import VideoError
+
+_MAX_ENTRIES = 1000
+_MAX_BOXES = 10_000  # of a file; more are not searched
+_CONTAINERS = {b"moov", b"trak", b"edts"}
+
+
+def refuse_long_edit_list(path: str) -> None:
+    """Check the edit lists of an MP4 or MOV file.
+
+    Raises:
+        VideoError: One has more than 1,000 entries.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            size = file.seek(0, 2)
+            longest = max(_edit_counts(file, size), default=0)
+    except OSError:  # reported when the file is opened
+        return
+    if longest > _MAX_ENTRIES:
+        raise VideoError(
+            f"{path} has an edit list with {longest:,} entries; at most {_MAX_ENTRIES:,} are read.",
+            "Convert it, e.g. `ffmpeg -i INPUT -c:v libx264 OUTPUT.mp4`.",
+        )
+
+
+def _edit_counts(file: BinaryIO, size: int) -> Iterator[int]:
+    """The number of entries of each edit list (ISO 14496-12, 4.2 and 8.6.6)."""
+    pending = [(0, size)]  # parts of the file that contain boxes
+    for _ in range(_MAX_BOXES):
+        if not pending:
+            return
+        at, end = pending.pop()
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8 or at >= end:
+            continue
+        n_bytes, kind = struct.unpack(">I4s", head[:8])
+        body = at + 8
+        if n_bytes == 1 and len(head) == 16:
+            n_bytes, body = int.from_bytes(head[8:], "big"), at + 16
+        if n_bytes == 0:  # up to the end
+            n_bytes = end - at
+        if n_bytes < 8:
+            continue
+        pending.append((at + n_bytes, end))
+        if kind in _CONTAINERS:
+            pending.append((body, min(at + n_bytes, end)))
+        elif kind == b"elst":
+            file.seek(body + 4)  # version and flags
+            yield int.from_bytes(file.read(4), "big")
