@@ -22,12 +22,13 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     Raises:
         ResultError: A named file is missing, damaged or not a result; or nothing was found.
     """
-    from jadfer_cli.analysis.find import SkipReason, find_results
+    from jadfer_cli.analysis.find import find_results
 
     found = find_results(inputs, recursive=recursive)
     for file in found.skipped:
-        if file.reason is SkipReason.DAMAGED:
-            text = f"Warning: Skipped {file.path}: {file.reason.value}."
+        if file.is_damaged:
+            why = file.error.message.removeprefix(f"{file.path} ")
+            text = f"Warning: Skipped {file.path}, which {why}"
             stderr_console().print(text, markup=False)
     return list(found.results)
 

@@ -104,7 +104,7 @@ def overlay(
             )
         found = render_overlay(
             video, opened, out, options,
-            lambda frames, n: reading.tracked(frames, "drawing", total=n, quiet=quiet),
+            lambda frames, n, what: reading.tracked(frames, what, total=n, quiet=quiet),
         )  # fmt: skip
         for note in () if quiet else found.notes:
             print_note(f"Note: {note}")
