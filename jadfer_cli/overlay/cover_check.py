@@ -35,6 +35,8 @@ Bools = npt.NDArray[np.bool_]
 MIN_COVERED = 0.75
 # At most this share of the source's fine detail may be left; see `detail_left`.
 MAX_DETAIL_LEFT = 0.35
+# The check ends after so many frames with a visible face, because the video is refused anyway.
+MAX_FRAMES = 25
 # Faces are searched for at the full size of `jadfer annotate` this often, which also finds small
 # ones, and at a smaller size in the frames in between.
 _FULL_SEARCH_EVERY_S, _SMALL_SIZE = 0.3, 416
@@ -81,6 +83,8 @@ def find_uncovered(
 ) -> list[Uncovered]:
     """Decode a blurred video beside its source and return what is still recognisable.
 
+    At most `MAX_FRAMES` frames are returned; the frames after them are not checked.
+
     Args:
         written: The blurred video.
         info: The source.
@@ -110,6 +114,8 @@ def find_uncovered(
             image = new.image_rgb[: info.height_px, : info.width_px]
             boxes = check.uncovered_boxes(at, frame.time_s, shown, image)
             found += [Uncovered(frame.index, frame.time_s, box) for box in boxes]
+            if len({face.frame for face in found}) == MAX_FRAMES:
+                break
     return found
 
 

@@ -14,7 +14,7 @@ from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import ResultError
 from jadfer_cli.options import OverlayOptions
 from jadfer_cli.overlay import regions
-from jadfer_cli.overlay.cover_check import Cover, Uncovered, find_uncovered
+from jadfer_cli.overlay.cover_check import MAX_FRAMES, Cover, Uncovered, find_uncovered
 from jadfer_cli.overlay.painter import DrawnFace, Painter, blur, font_sizes
 from jadfer_cli.overlay.rows import check_complete, check_same_video, rows_of_video
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
@@ -121,9 +121,10 @@ def _still_visible(
     mask[frames] = True
     times = spans_where(mask, info.time_s, info.time_s + info.duration_s)
     x1, y1, x2, y2 = (round(float(v)) for v in found[0].box_px)
+    least = "at least " if len(frames) == MAX_FRAMES else ""
     return ResultError(
         f"Blurring with {result.path} would leave faces of {video} visible, so nothing was "
-        f"written: in {len(frames):,} of {info.n_frames:,} frames, at "
+        f"written: in {least}{len(frames):,} of {info.n_frames:,} frames, at "
         f"{_time_list(times.tolist())}; first in frame {frames[0]}, x {x1} to {x2}, y {y1} to "
         f"{y2} px.",
         "Annotate the video again, with `--redetect 0` to search every frame; if a face was "
