@@ -61,7 +61,8 @@ def panel_places(
     right, bottom = image_px[0] - width, image_px[1] - height
     corners = [(right, bottom), (0, bottom), (right, 0), (0, 0)]
     sides = [
-        (x2 + gap, y1), (x1 - gap - width, y1), (x1, y2 + gap), (x1, y1 - gap - height)
+        (x2 + gap, y1), (x1 - gap - width, y1), (x1, y2 + gap), (x1, y1 - gap - height),
+        (x2 - width, y2 + gap), (x1, y2 + 2 * gap + height),
     ]  # fmt: skip
     return [_fit(x, y, size, image_px) for x, y in (*sides, *corners)]
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 import torch  # noqa: F401  before decord
@@ -265,9 +267,19 @@ def check_clip(
     return found
 
 
+def shortened(clip: Path, n_frames: int, folder: Path) -> Path:
+    """Copy the first frames of a clip, without encoding them again."""
+    out = folder / clip.name
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(clip)]
+    subprocess.run(
+        [*command, "-frames:v", str(n_frames), "-an", "-c", "copy", str(out)], check=True
+    )
+    return out
+
+
 def annotated(clips: list[Path], folder: Path) -> dict[Path, Path]:
-    """Annotate the clips, unless that has been done; return the result of each."""
-    command = ["annotate", *map(str, clips), "-o", str(folder), "--quiet", "--skip-existing"]
+    """Annotate the clips; return the result of each."""
+    command = ["annotate", *map(str, clips), "-o", str(folder), "--quiet"]
     found = CliRunner().invoke(app, command)
     if found.exit_code:
         raise SystemExit(found.output)
@@ -282,13 +294,15 @@ def main() -> None:
     parser.add_argument("--judge", default="centerface", help="detector of the judge")
     parser.add_argument("--every", type=int, default=5, help="the judge looks at every N-th frame")
     parser.add_argument("--most", type=int, default=100, help="use the N smallest clips")
-    parser.add_argument("--results", type=Path, help="keep the results here between two calls")
+    parser.add_argument("--frames", type=int, help="use only the first N frames of each clip")
     arguments = parser.parse_args()
     clips = [path for path in arguments.clips.iterdir() if path.is_file()]
     clips = sorted(clips, key=lambda path: path.stat().st_size)[: arguments.most]
     judge = load_detector(FaceOptions(detector=arguments.judge), threads=2)
     with tempfile.TemporaryDirectory() as name:
-        results = annotated(clips, arguments.results or Path(name))
+        if arguments.frames:
+            clips = [shortened(clip, arguments.frames, Path(name)) for clip in clips]
+        results = annotated(clips, Path(name) / "results")
         counts = {edit: dict.fromkeys(KINDS, 0) for edit in ALL}
         for i, clip in enumerate(clips):
             since = time.monotonic()
@@ -298,8 +312,8 @@ def main() -> None:
             for edit, kind in found.items():
                 counts[edit][kind] += 1
             print(f"{clip.name}: {time.monotonic() - since:.0f} s", file=sys.stderr, flush=True)
-            odd = {e: k for e, k in found.items() if k == "visible"}
-            print(f"  visible: {odd}" if odd else "  none visible", file=sys.stderr, flush=True)
+            tally = ", ".join(f"{list(found.values()).count(kind)} {kind}" for kind in KINDS)
+            print(f"  {tally}; unedited: {found['unedited']}", file=sys.stderr, flush=True)
     table = pd.DataFrame(counts).T
     print(table.to_string())
     print(f"{len(clips)} clips, {len(ALL)} kinds of results, {len(clips) * len(ALL)} runs; "
