@@ -169,7 +169,7 @@ class OverlayOptions:
     labels: int = 3  # bars per face: the most probable expressions
     unusable: bool = False  # also draw the bars of faces marked as not usable
     crf: int = 20  # video quality, from 0 (lossless) to 51 (worst)
-    force: bool = False  # draw even if the result belongs to another video or lacks faces
+    force: bool = False  # draw even if the file is another one, or the result lacks faces
 
     def __post_init__(self) -> None:
         if self.labels < 0:
