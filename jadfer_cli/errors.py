@@ -6,6 +6,7 @@
     ├── ModelError              weights or a detector are missing, damaged or unsuitable
     ├── DeviceError             the requested device or precision is not available
     ├── ResultError             a file is missing, damaged, or not a result of jadfer
+    │   └── DamagedResult       a result has rows or metadata that jadfer never writes
     ├── TrainingError           a data set or a training run cannot be used
     │   └── SplitMissing        a data set lacks the requested split
     └── OutputError             the result cannot be written
@@ -57,6 +58,10 @@ class DeviceError(JadferError):
 
 class ResultError(JadferError):
     """A result is missing or damaged, or the file is not a result of jadfer."""
+
+
+class DamagedResult(ResultError):
+    """A result was changed or damaged: its rows or its metadata cannot be right."""
 
 
 class TrainingError(JadferError):

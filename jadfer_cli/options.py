@@ -185,10 +185,11 @@ class OptionKeywords(TypedDict, total=False):
     fps: float | None
     start_s: float | None
     end_s: float | None
+    rotate: int | None
     detector: str
     detection_size: int
     detection_threshold: float
-    redetect_s: float | None
+    redetect_s: float
     min_face_px: float
     max_faces: int | None
     tracker: str
@@ -274,7 +275,7 @@ class OverlayOptions:
     labels: int = 3  # bars per face: the most probable expressions
     unusable: bool = False  # also draw the bars of faces marked as not usable
     crf: int = 20  # video quality, from 0 (lossless) to 51 (worst)
-    force: bool = False  # draw even if the result belongs to another video or lacks faces
+    force: bool = False  # draw even if the file is another one, or the result lacks faces
 
     def __post_init__(self) -> None:
         if self.labels < 0:

@@ -60,7 +60,7 @@ class Made:
     model_sha256: str = "1" * 64
     status: dict = field(default_factory=dict)  # frame index to status
     landmarks: bool = False
-    metadata: dict = field(default_factory=dict)  # overrides entries of the metadata
+    metadata: dict = field(default_factory=dict)  # replaces entries of the metadata, see `merged`
 
     def __post_init__(self) -> None:
         if self.times_s is None:
@@ -136,7 +136,7 @@ class Made:
             "warnings": [], "created": "2026-11-24T10:00:00+00:00", "wall_s": 1.0,
             "frames_per_s": float(len(self.frames)),
         }  # fmt: skip
-        return found | self.metadata
+        return merged(found, self.metadata)
 
     def write(self, out: Path, *, overwrite: bool = False) -> Path:
         frames = self.annotated()
@@ -147,6 +147,15 @@ class Made:
                 sink.write(frames)
             sink.commit(self.described(frames), np.array(self.frames, np.int64))
         return out
+
+
+def merged(metadata: dict, replaced: dict) -> dict:
+    """Return metadata with some entries replaced, at any depth; a model is replaced as a whole."""
+    found = dict(metadata)
+    for name, value in replaced.items():
+        deeper = isinstance(value, dict) and isinstance(found.get(name), dict) and name != "model"
+        found[name] = merged(found[name], value) if deeper else value
+    return found
 
 
 def options(**video) -> AnnotateOptions:

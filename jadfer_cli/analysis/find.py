@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jadfer_cli.analysis.failures import Failure, failures_beside
-from jadfer_cli.errors import ResultError
+from jadfer_cli.errors import DamagedResult, ResultError
 from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
 from jadfer_cli.results.parquet import read_attrs
@@ -28,6 +28,7 @@ class SkipReason(enum.Enum):
     """Why a file is not among the results found."""
 
     DAMAGED = "not a readable Parquet file"
+    CHANGED = "a result that is damaged or was changed"
     FOREIGN = "not a result of jadfer annotate"
     COLLECTED = "a dataset of jadfer collect"
     UNFINISHED = "a result being written, or left by a killed run"
@@ -46,6 +47,11 @@ class SkippedFile:
     path: Path
     reason: SkipReason
     error: ResultError
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it may have been a result, so that a video is missing without it."""
+        return self.reason in (SkipReason.DAMAGED, SkipReason.CHANGED)
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,8 @@ def _open(path: Path) -> Result | SkippedFile:
             return SkippedFile(result, SkipReason.UNFINISHED, error)
         if is_collected(path):
             return SkippedFile(path, SkipReason.COLLECTED, error)
+        if isinstance(error, DamagedResult):
+            return SkippedFile(path, SkipReason.CHANGED, error)
         reason = SkipReason.FOREIGN if _is_parquet(path) else SkipReason.DAMAGED
         return SkippedFile(path, reason, error)
 

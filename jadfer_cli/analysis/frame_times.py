@@ -87,3 +87,21 @@ def unbroken_runs(frame_positions: Ints) -> list[slice]:
     cuts = np.flatnonzero(np.diff(frame_positions) != 1) + 1
     edges = [0, *cuts.tolist(), len(frame_positions)]
     return [slice(a, b) for a, b in pairwise(edges)]
+
+
+def spans_where(mask: Bools, start_s: Floats, end_s: Floats) -> Floats:
+    """Return begin and end of each run of frames in which the mask is true.
+
+    Args:
+        mask: bool (n,), one per analysed frame.
+        start_s: float64 (n,), start of the time that each represents.
+        end_s: float64 (n,), end of that time.
+
+    Returns:
+        float64 (m, 2), in seconds.
+    """
+    runs = unbroken_runs(np.flatnonzero(mask))
+    at = np.flatnonzero(mask)
+    return np.array(
+        [(start_s[at[run.start]], end_s[at[run.stop - 1]]) for run in runs], np.float64
+    ).reshape(-1, 2)

@@ -118,9 +118,10 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         if counts:
             self._frames += counts["frames_analysed"]
             self._faces += counts["faces"]
+        warnings = [worded(text) for text in fields.get("warnings", [])]
         write_event(
             self._file, "result", **names, status=STATUSES[what], counts=counts,
-            wall_s=fields.get("wall_s"), warnings=[worded(text) for text in fields.get("warnings", [])],
+            wall_s=fields.get("wall_s"), warnings=warnings,
         )  # fmt: skip
 
     def tick(self) -> None:

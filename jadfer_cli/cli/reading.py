@@ -36,12 +36,13 @@ def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
     Raises:
         ResultError: As of `opened`.
     """
-    from jadfer_cli.analysis.find import SkipReason, find_results
+    from jadfer_cli.analysis.find import find_results
 
     found = find_results(inputs, recursive=recursive)
     for file in found.skipped:
-        if file.reason is SkipReason.DAMAGED:
-            print_note(f"Warning: Skipped {file.path}: {file.reason.value}.")
+        if file.is_damaged:
+            why = file.error.message.removeprefix(f"{file.path} ")
+            print_note(f"Warning: Skipped {file.path}, which {why}")
     if found.failures:
         print_warning(_failed_text(len(found.results), found.failures))
     return found

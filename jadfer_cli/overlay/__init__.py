@@ -1,4 +1,4 @@
 """Draws a result over its video, or blurs the faces that the result found.
 
-Nothing here detects faces.
+Faces are detected here only to check a blurred video.
 """

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.analysis.plots.colours import colours_of
+from jadfer_cli.overlay import placement
 from jadfer_cli.records import ImageArray
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -22,6 +23,7 @@ _GREY: Rgb = (170, 170, 170)
 _WHITE: Rgb = (255, 255, 255)
 _BAR_BACKGROUND: Rgb = (95, 95, 95)
 _MIN_FONT_PX = 9  # still legible
+_BAR_FONTS = 4  # length of a bar, in units of the font size
 # Cells along the longer side of a blurred region, which leaves three across the face.
 _CELLS = 5
 
@@ -92,6 +94,7 @@ class Painter:
         self._labels = tuple(labels)
         self._n_bars = min(n_bars, len(self._labels))
         self._unusable = unusable
+        self._sides: dict[int, int] = {}  # the side on which each track's panel was last
         self._colours = [_rgb(colour) for colour in colours_of(self._labels).values()]
 
     def paint(self, image: ImageArray, faces: Sequence[DrawnFace]) -> None:
@@ -103,12 +106,19 @@ class Painter:
         """
         for face in faces:  # all boxes first, so that none crosses a bar
             self._draw_box(image, face)
-        taken = [face.box_px for face in faces]
+        size = image.shape[1], image.shape[0]
+        tags = [placement.tag_places(f.box_px, self._tag_px(f), size)[0] for f in faces]
+        heads = [placement.head_box(face.box_px) for face in faces]
+        panels: list[Floats] = []
         for face in faces:
             if self._n_bars and (face.usable or self._unusable):
-                taken.append(self._draw_bars(image, face, taken))
+                place = self._panel_place(face, size, [*heads, *tags, *panels])
+                self._draw_bars(image, face, place)
+                panels.append(place)
         for face in faces:
-            _draw_track_id(image, face, self._colour(face))
+            places = placement.tag_places(face.box_px, self._tag_px(face), size)
+            x, y = placement.least_hidden(places, panels)[1][:2]
+            _draw_track_id(image, face, self._colour(face), round(float(x)), round(float(y)))
 
     def _colour(self, face: DrawnFace) -> Rgb:
         return self._colours[int(face.probabilities.argmax())] if face.usable else _GREY
@@ -124,76 +134,75 @@ class Painter:
                      ((x1, y2), (x1, y1))):  # fmt: skip
             _draw_dashed_line(image, a, b, dash, thick)
 
-    def _draw_bars(self, image: ImageArray, face: DrawnFace, taken: Sequence[Floats]) -> Floats:
-        """Draw a dark panel with the name and bar of each expression; return its box."""
-        font, pad = face.font_px, max(face.font_px // 3, 2)
-        line, bar_px = round(1.4 * font), 4 * font
+    def _tag_px(self, face: DrawnFace) -> tuple[int, int]:
+        """Return width and height of a track's tag."""
+        text, pad = _text_mask(_tag_text(face), face.font_px), max(face.font_px // 4, 1)
+        return text.shape[1] + 2 * pad, round(1.3 * face.font_px)
+
+    def _panel_px(self, font: int) -> tuple[int, int, int]:
+        """Return width and height of a panel, and the width of its column of names."""
+        pad = _pad_px(font)
         names_px = max(_text_mask(label, font).shape[1] for label in self._labels)
-        width, height = names_px + bar_px + 3 * pad, line * self._n_bars + pad
-        x, y = _panel_position(face.box_px, (width, height), image, pad, taken)
-        panel = image[y : y + height, x : x + width]
+        number_px = _text_mask(_number_text(1.0), font).shape[1]
+        width = names_px + _BAR_FONTS * font + number_px + 4 * pad
+        return width, round(1.4 * font) * self._n_bars + pad, names_px
+
+    def _panel_place(
+        self, face: DrawnFace, size_px: tuple[int, int], taken: Sequence[Floats]
+    ) -> Floats:
+        """Choose where a panel hides least; it stays on its side unless another is far better."""
+        width, height, _ = self._panel_px(face.font_px)
+        places = placement.panel_places(
+            placement.head_box(face.box_px), (width, height), size_px, _pad_px(face.font_px)
+        )
+        last = self._sides.get(face.track_id)
+        side, place = placement.least_hidden(places, taken, keep=last)
+        self._sides[face.track_id] = side
+        return place
+
+    def _draw_bars(self, image: ImageArray, face: DrawnFace, place: Floats) -> None:
+        """Draw a dark panel with the name, the bar and the value of each expression."""
+        font, pad = face.font_px, _pad_px(face.font_px)
+        line, bar_px = round(1.4 * font), _BAR_FONTS * font
+        _, _, names_px = self._panel_px(font)
+        x, y = round(float(place[0])), round(float(place[1]))
+        panel = image[y : round(float(place[3])), x : round(float(place[2]))]
         panel[:] = (panel * np.float32(0.3)).astype(np.uint8)
         for k, label in enumerate(np.argsort(-face.probabilities, kind="stable")[: self._n_bars]):
+            p = float(face.probabilities[label])
             top = y + pad // 2 + k * line
             text = _text_mask(self._labels[label], font)
-            _draw_text(image, text, x + pad, top + (line - text.shape[0]) // 2, _WHITE)
+            middle = top + (line - text.shape[0]) // 2
+            _draw_text(image, text, x + pad, middle, _WHITE)
             left, thin = x + names_px + 2 * pad, max(line // 4, 1)
             _fill(image, left, top + thin, bar_px, line - 2 * thin, _BAR_BACKGROUND)
-            filled = round(bar_px * float(face.probabilities[label]))
             colour = self._colours[label] if face.usable else _GREY
-            _fill(image, left, top + thin, filled, line - 2 * thin, colour)
-        return np.array([x, y, x + width, y + height], np.float64)
+            _fill(image, left, top + thin, round(bar_px * p), line - 2 * thin, colour)
+            number = _text_mask(_number_text(p), font)
+            _draw_text(image, number, left + bar_px + pad, middle, _WHITE)
 
 
-def _draw_track_id(image: ImageArray, face: DrawnFace, colour: Rgb) -> None:
-    """Draw the track ID above the box, or inside it at the top edge of the image."""
-    text, pad = _text_mask(f"track {face.track_id}", face.font_px), max(face.font_px // 4, 1)
+def _tag_text(face: DrawnFace) -> str:
+    return f"track {face.track_id}"
+
+
+def _number_text(p: float) -> str:
+    return f"{p:.2f}"
+
+
+def _pad_px(font_px: int) -> int:
+    return max(font_px // 3, 2)
+
+
+def _draw_track_id(image: ImageArray, face: DrawnFace, colour: Rgb, x: int, y: int) -> None:
+    """Draw the track ID with its top left corner at x, y."""
+    text, pad = _text_mask(_tag_text(face), face.font_px), max(face.font_px // 4, 1)
     width, height = text.shape[1] + 2 * pad, round(1.3 * face.font_px)
-    x = int(np.clip(round(float(face.box_px[0])), 0, max(image.shape[1] - width, 0)))
-    y = round(float(face.box_px[1])) - height
-    if y < 0:
-        y = max(round(float(face.box_px[1])), 0)
     _fill(image, x, y, width, height, colour)
     bright = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 130
     _draw_text(
         image, text, x + pad, y + (height - text.shape[0]) // 2, (0, 0, 0) if bright else _WHITE
     )
-
-
-def _panel_position(
-    box_px: Floats, size: tuple[int, int], image: ImageArray, gap: int, taken: Sequence[Floats]
-) -> tuple[int, int]:
-    """Place a panel right of the box, left, below or above, wherever it hides least.
-
-    Args:
-        box_px: The face's box.
-        size: Width and height of the panel, px.
-        image: The image that the panel must fit into.
-        gap: Distance to the box, px.
-        taken: Other boxes and panels.
-
-    Returns:
-        x and y of its top left corner, px.
-    """
-    x1, y1, x2, y2 = (round(float(v)) for v in box_px)
-    (width, height), (image_height, image_width) = size, image.shape[:2]
-    right, bottom = max(image_width - width, 0), max(image_height - height, 0)
-    candidates = [
-        (min(max(x, 0), right), min(max(y, 0), bottom))
-        for x, y in (
-            (x2 + gap, y1), (x1 - gap - width, y1), (x1, y2 + gap), (x1, y1 - 2 * gap - height),
-            (x1, bottom),  # last resort: at the lower edge of the image
-        )
-    ]  # fmt: skip
-    obstacles = np.array([*taken, box_px], np.float64)
-
-    def hidden_px2(corner: tuple[int, int]) -> float:
-        x, y = corner
-        wide = np.minimum(x + width, obstacles[:, 2]) - np.maximum(x, obstacles[:, 0])
-        high = np.minimum(y + height, obstacles[:, 3]) - np.maximum(y, obstacles[:, 1])
-        return float((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
-
-    return min(candidates, key=hidden_px2)
 
 
 def _draw_dashed_line(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.plots.timelines import spans_where
+from jadfer_cli.analysis.frame_times import spans_where
 from jadfer_cli.results.schema import BOX_COLUMNS
 
 Floats = npt.NDArray[np.float64]

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from jadfer_cli.analysis.frame_times import frame_spans, usable_rows
-from jadfer_cli.common import atomic_write, file_sha256
+from jadfer_cli.analysis.frame_times import frame_spans, spans_where, usable_rows
+from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import ResultError
-from jadfer_cli.options import FaceOptions, OverlayOptions
+from jadfer_cli.options import OverlayOptions
 from jadfer_cli.overlay import regions
+from jadfer_cli.overlay.cover_check import MAX_FRAMES, Cover, Uncovered, find_uncovered
 from jadfer_cli.overlay.painter import DrawnFace, Painter, blur, font_sizes
+from jadfer_cli.overlay.rows import check_complete, check_same_video, rows_of_video
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.load import Result
-from jadfer_cli.results.schema import BOX_COLUMNS
 from jadfer_cli.stopping import raise_if_stopped
 from jadfer_cli.video.container import check_file
 from jadfer_cli.video.reader import VideoReader
@@ -25,7 +26,8 @@ from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe
 from jadfer_cli.video.writer import VideoWriter
 
-Progress = Callable[[Iterable[Frame], int], Iterable[Frame]]
+# Wraps the frames of one pass; gets their number and what is done with them.
+Progress = Callable[[Iterable[Frame], int, str], Iterable[Frame]]
 _MAX_LISTED = 12  # time spans in one warning
 
 
@@ -49,7 +51,7 @@ def render_overlay(
     result: Result,
     out: Path,
     options: OverlayOptions,
-    progress: Progress = lambda frames, total: frames,
+    progress: Progress = lambda frames, total, what: frames,
 ) -> RenderedOverlay:
     """Write the video with its result drawn over it, completely or not at all.
 
@@ -58,31 +60,47 @@ def render_overlay(
         result: Its result.
         out: The new video, with one of the extensions in `video.writer.ENDINGS`.
         options: What to draw.
-        progress: Wraps the frames as they are read; also gets their total number.
+        progress: Wraps the frames as they are read; also gets their number, and what is done with
+            them.
 
     Raises:
         VideoError: The video cannot be read.
-        ResultError: The result is of another video, or omits faces that should be blurred.
+        ResultError: The result is of another video or was changed, or omits faces that should be
+            blurred, or the blurred video still shows a face.
         OutputError: The new video cannot be written.
     """
     check_file(str(video))
     if not options.force:
-        _check_same_video(video, result)
-        if options.blur:
-            _check_no_faces_omitted(result)
+        check_same_video(video, result)
     # boxes are in pixels of the frames as they were annotated
-    rotate = result.metadata["options"]["video"].get("rotate")
-    info = rotated(probe(str(video)), rotate)
-    rows = _read_rows(result, info)
+    info = rotated(probe(str(video)), result.metadata["options"]["video"].get("rotate"))
+    rows = rows_of_video(result, info)
+    if options.blur and not options.force:
+        check_complete(result, rows)
     spans = frame_spans(rows, result.metadata)
     scene = _Scene(info, rows, spans, result, options)
+    with atomic_write(out) as part:
+        notes = _draw_video(scene, info, part, out.suffix, options, progress)
+        if scene.cover is not None:
+            found = find_uncovered(
+                part, info, scene.cover, lambda frames, n: progress(frames, n, "checking")
+            )
+            if found:
+                raise _still_visible(found, video, result, info)
+    return RenderedOverlay(info.n_frames, tuple(notes), tuple(scene.warnings()))
+
+
+def _draw_video(
+    scene: _Scene, info: VideoInfo, part: Path, ending: str, options: OverlayOptions,
+    progress: Progress,
+) -> list[str]:  # fmt: skip
+    """Write all frames of the video as drawn; return what differs from the source."""
     with (
-        atomic_write(out) as part,
-        VideoWriter(info, part, out.suffix, crf=options.crf, metadata=not options.blur) as writer,
+        VideoWriter(info, part, ending, crf=options.crf, metadata=not options.blur) as writer,
         VideoReader(info, np.arange(info.n_frames, dtype=np.int64)) as reader,
     ):
         image = np.zeros((info.height_px, info.width_px, 3), np.uint8)
-        for frame in progress(reader, info.n_frames):
+        for frame in progress(reader, info.n_frames, "drawing"):
             raise_if_stopped()
             # A frame without a new image repeats the previous one as drawn. Blurring that image
             # for the current frame would leave its face visible if the face has moved since.
@@ -93,7 +111,27 @@ def render_overlay(
     notes = list(writer.notes)
     if damaged:
         notes.append(f"{damaged} frames without an image of their own show the previous one.")
-    return RenderedOverlay(info.n_frames, tuple(notes), tuple(scene.warnings()))
+    return notes
+
+
+def _still_visible(
+    found: Sequence[Uncovered], video: Path, result: Result, info: VideoInfo
+) -> ResultError:
+    """Return the error for a blurred video that still shows a face."""
+    frames = sorted({face.frame for face in found})
+    mask = np.zeros(info.n_frames, np.bool_)
+    mask[frames] = True
+    times = spans_where(mask, info.time_s, info.time_s + info.duration_s)
+    x1, y1, x2, y2 = (round(float(v)) for v in found[0].box_px)
+    least = "at least " if len(frames) == MAX_FRAMES else ""
+    return ResultError(
+        f"Blurring with {result.path} would leave faces of {video} visible, so nothing was "
+        f"written: in {least}{len(frames):,} of {info.n_frames:,} frames, at "
+        f"{_time_list(times.tolist())}; first in frame {frames[0]}, x {x1} to {x2}, y {y1} to "
+        f"{y2} px.",
+        "Annotate the video again, with `redetect_s` 0 to search every frame; if a face was "
+        "missed, also with a larger `detection_size`. Then blur with the new result.",
+    )
 
 
 class _Scene:
@@ -106,9 +144,11 @@ class _Scene:
         self._options, self._rows, self._spans = options, rows, spans
         self._painter = Painter(result.labels, options.labels, unusable=options.unusable)
         self._boxes = regions.interpolated_boxes(rows, spans, info.time_s)
+        self.cover: Cover | None = None  # what is hidden, if anything
         if options.blur:
-            self._blurred = regions.blurred_regions(rows, spans, info.time_s)
-            self._outside = regions.outside_analysed(spans, info.time_s)
+            blurred = regions.blurred_regions(rows, spans, info.time_s)
+            outside = regions.outside_analysed(spans, info.time_s)
+            self.cover = Cover(blurred, self._boxes, outside)
         self._ids = rows["track_id"].fillna(-1).to_numpy(np.int64)
         self._usable = usable_rows(rows)
         self._p = rows[list(result.probabilities)].to_numpy(np.float32)
@@ -119,11 +159,11 @@ class _Scene:
     def draw(self, index: int, image: ImageArray) -> ImageArray:
         """Return a copy of a frame's image with its faces drawn or blurred."""
         drawn: ImageArray = image.copy()
-        if self._options.blur:
-            if self._outside[index]:
+        if self.cover:
+            if self.cover.outside[index]:
                 drawn[:] = 128  # no faces were searched for here
                 return drawn
-            blur(drawn, self._blurred.box_px[self._blurred.in_frame(index)])
+            blur(drawn, self.cover.blurred.box_px[self.cover.blurred.in_frame(index)])
         if self._options.boxes:
             place = self._boxes.in_frame(index)
             pairs = zip(self._boxes.box_px[place], self._boxes.row[place].tolist(), strict=True)
@@ -136,7 +176,7 @@ class _Scene:
 
     def warnings(self) -> list[str]:
         """Return what the user must check in a blurred video."""
-        if not self._options.blur:
+        if not self.cover:
             return []
         found = []
         empty = regions.spans_without_face(self._rows, self._spans)
@@ -152,9 +192,9 @@ class _Scene:
                 gaps.setdefault(track, []).append([begin, end])
         for track, spans in gaps.items():
             found.append(f"Track {track} was not found at {_time_list(spans)}: check this, too.")
-        if self._outside.any():
+        if self.cover.outside.any():
             found.append(
-                f"{int(self._outside.sum())} frames outside the analysed part are plain grey."
+                f"{int(self.cover.outside.sum())} frames outside the analysed part are plain grey."
             )
         return found
 
@@ -164,56 +204,3 @@ def _time_list(spans: list[list[float]]) -> str:
     text = ", ".join(f"{a:.1f}-{b:.1f} s" for a, b in spans[:_MAX_LISTED])
     more = len(spans) - _MAX_LISTED
     return text + (f" and {more} more" if more > 0 else "")
-
-
-def _read_rows(result: Result, info: VideoInfo) -> pd.DataFrame:
-    columns = [
-        "frame",
-        "time_s",
-        "duration_s",
-        "frame_status",
-        "face_detected",
-        "track_id",
-        "usable",
-    ]
-    rows = result.rows([*columns, *BOX_COLUMNS, *result.probabilities]).reset_index(drop=True)
-    if not len(rows):
-        raise ResultError(f"{result.path} has no rows.", "Annotate the video again.")
-    if int(rows["frame"].max()) >= info.n_frames:
-        raise ResultError(
-            f"{result.path} has a frame {rows['frame'].max()}, but {info.path} shows only "
-            f"{info.n_frames} frames.",
-            "Name the video that was annotated.",
-        )
-    return rows
-
-
-def _check_same_video(video: Path, result: Result) -> None:
-    """Refuse the result of another video, because its boxes would miss the faces."""
-    recorded = result.metadata.get("video", {})
-    differs = recorded.get("bytes") not in (None, video.stat().st_size)
-    if not differs and recorded.get("sha256"):
-        differs = file_sha256(video) != recorded["sha256"]
-    if differs:
-        raise ResultError(
-            f"{result.path} belongs to another video ({recorded.get('path', 'unknown')}), not to "
-            f"{video}.",
-            "Name the video that was annotated. If the file was only remuxed and shows the same "
-            "frames, add `force`.",
-        )
-
-
-def _check_no_faces_omitted(result: Result) -> None:
-    """Refuse to blur with a result that omits faces because of its options."""
-    faces = result.metadata.get("options", {}).get("faces", {})
-    causes = []
-    if result.metadata.get("counts", {}).get("tracks_left_out"):
-        causes.append(f"`max_faces` {faces.get('max_faces')}")
-    if (faces.get("min_face_px") or 0) > FaceOptions().min_face_px:
-        causes.append(f"`min_face_px` {faces['min_face_px']:g}")
-    if causes:
-        names = " and ".join(cause.split()[0] for cause in causes)
-        raise ResultError(
-            f"{result.path} omits faces ({', '.join(causes)}), so they would not be blurred.",
-            f"Annotate again without {names}, or add `force`.",
-        )

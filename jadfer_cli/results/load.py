@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jadfer_cli.errors import OptionError, ResultError
+from jadfer_cli.errors import DamagedResult, OptionError, ResultError
 from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.collected import COLLECTED
-from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.metadata_schema import metadata_problem
+from jadfer_cli.results.parquet import attrs_of
 from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.read_checks import column_problem, in_order, row_problem
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
@@ -102,14 +104,20 @@ class Result:
             columns: Columns to read; all by default.
 
         Raises:
-            ResultError: The file is damaged or missing.
+            ResultError: The file is missing, or its rows are damaged (`read_checks.row_problem`).
         """
+        if missing := [name for name in columns or () if name not in self.columns]:
+            raise damaged(self.path, f"the columns {', '.join(missing)} are missing")
         try:
             if self.dataset is not None:
-                return self._rows_in(self.dataset, list(columns or self.columns))
-            rows = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
-        except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
+                rows = self._rows_in(self.dataset, list(columns or self.columns))
+            else:
+                rows = pd.read_parquet(self.path, columns=list(columns or self.columns))
+        except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(self.path, error) from error
+        rows = in_order(rows)
+        if problem := row_problem(rows, self.labels):
+            raise damaged(self.path, problem)
         return rows
 
     def _rows_in(self, dataset: Path, columns: list[str]) -> pd.DataFrame:
@@ -133,29 +141,43 @@ def load(path: str | os.PathLike[str]) -> Result:
         raise ResultError(f"There is no file {path}.", _hint_for_missing(path)) from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    metadata = _metadata(path, schema)
+    missing = [name for name in _REQUIRED_COLUMNS if name not in schema.names]
+    if missing and path.name.endswith(landmark_path(Path("x.parquet")).name[1:]):
+        raise ResultError(
+            f"{path} lacks columns of a result: {', '.join(missing)}.",
+            "A file of landmarks does not have them; name the result beside it.",
+        )
+    missing += [n for n in probability_columns(metadata["labels"]) if n not in schema.names]
+    if missing:
+        raise damaged(path, f"the columns {', '.join(missing)} are missing")
+    if problem := column_problem(schema, metadata["labels"]):
+        raise damaged(path, problem)
+    return Result(path, metadata, tuple(schema.names), n_rows)
+
+
+def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
+    """Return what is stored under "jadfer", checked against the schema of the metadata."""
     try:
-        metadata = json.loads((schema.metadata or {})[ATTRS_KEY])["jadfer"]
-    except (KeyError, ValueError, TypeError) as error:
+        metadata = attrs_of(schema)["jadfer"]
+    except (KeyError, ValueError) as error:
         raise ResultError(
             f"{path} is not a result of jadfer annotate: it has none of its metadata.",
             "Name a file that `jadfer annotate` wrote. Other programs drop the metadata when they "
             "rewrite a Parquet file.",
         ) from error
-    if COLLECTED in metadata:
+    if isinstance(metadata, dict) and COLLECTED in metadata:
+        collected = metadata[COLLECTED]
+        number = collected.get("videos") if isinstance(collected, dict) else None
         raise ResultError(
-            f"{path} is a dataset of {metadata[COLLECTED]['videos']:,} videos, made by `jadfer "
-            "collect`, and not the result of one video.",
+            f"{path} is a dataset of {number if isinstance(number, int) else 'many'} videos, made "
+            "by `jadfer collect`, and not the result of one video.",
             "Name the results it was made from, or their folder. pandas can read the dataset.",
         )
-    missing = [name for name in _REQUIRED_COLUMNS if name not in schema.names]
-    if missing:
-        raise ResultError(
-            f"{path} lacks columns of a result: {', '.join(missing)}.",
-            "A file of landmarks does not have them; name the result beside it."
-            if path.name.endswith(landmark_path(Path("x.parquet")).name[1:])
-            else "Annotate the video again.",
-        )
-    return Result(path, metadata, tuple(schema.names), n_rows)
+    if problem := metadata_problem(metadata):
+        raise damaged(path, f"in its metadata, {problem}")
+    checked: dict[str, Any] = metadata
+    return checked
 
 
 def _unreadable(path: Path, error: Exception) -> ResultError:
@@ -174,6 +196,19 @@ def _unreadable(path: Path, error: Exception) -> ResultError:
     return ResultError(
         f"{path} is not a readable Parquet file.",
         "It may be truncated or damaged: copy it again, or annotate the video again.",
+    )
+
+
+def damaged(path: Path, problem: str) -> DamagedResult:
+    """Return the error for a result whose content cannot be right.
+
+    Args:
+        path: The result.
+        problem: What is wrong, as a clause.
+    """
+    return DamagedResult(
+        f"{path} is damaged or was changed: {problem}.",
+        "Annotate the video again. To add columns of your own, write them to another file.",
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.collected import COLLECTED, SOURCES, source_metadata
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.schema import probability_columns
 
@@ -54,6 +55,8 @@ def _member(
     if inside.is_absolute() or ".." in inside.parts:  # outputs are written at such paths
         raise ValueError(f"{inside} leads out of the dataset")
     own = source_metadata(metadata, entry)
+    if problem := metadata_problem(own):
+        raise ValueError(problem)
     foreign = {*probability_columns(metadata["labels"])} - {*probability_columns(own["labels"])}
     columns = [name for name in schema.names if name != _MODEL_COLUMN and name not in foreign]
     shown_as = path if alone else path / inside

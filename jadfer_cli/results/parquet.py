@@ -24,12 +24,25 @@ def read_attrs(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no Parquet file.
+        ValueError: It is no Parquet file, or its attrs are not JSON.
     """
-    try:
-        attrs = json.loads((pq.read_schema(path).metadata or {})[ATTRS_KEY])
-    except KeyError:
+    return attrs_of(pq.read_schema(path))
+
+
+def attrs_of(schema: pa.Schema) -> dict[str, Any]:
+    """Return the attrs that are stored in the schema of a Parquet file; {} if there are none.
+
+    Raises:
+        ValueError: They are not JSON.
+    """
+    text = (schema.metadata or {}).get(ATTRS_KEY)
+    if text is None:
         return {}
+    try:
+        # NaN and Infinity are not JSON, and no entry can have such a value
+        attrs = json.loads(text, parse_constant=lambda _: None)
+    except RecursionError as error:
+        raise ValueError("the attrs are nested too deeply") from error
     return attrs if isinstance(attrs, dict) else {}
 
 

@@ -40,7 +40,7 @@ def is_sidecar(path: Path) -> bool:
     """Return whether this is the JSON sidecar of a result, which describes its columns."""
     try:
         content = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and "jadfer" in content
 

@@ -11,9 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import OutputError
-
-# Columns that are not null in a row without a face.
-_NEVER_NULL = ("video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces")
+from jadfer_cli.results.read_checks import NEVER_NULL
 
 
 def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> None:
@@ -66,6 +64,6 @@ def keep_tracks(rows: pd.DataFrame, keep: Mapping[int, int]) -> pd.DataFrame:
     rows["n_faces"] = n_faces[rows.index].astype("int16")
     rows["face_detected"] = has_face
     rows["track_id"] = rows["track_id"].map(keep).astype("Int32")
-    blank = [str(name) for name in rows.columns if name not in _NEVER_NULL]
+    blank = [str(name) for name in rows.columns if name not in NEVER_NULL]
     rows[blank] = rows[blank].where(has_face)
     return rows

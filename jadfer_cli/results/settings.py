@@ -9,6 +9,7 @@ from typing import Any
 from jadfer_cli._version import __version__
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
+from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.revision import RESULTS_REVISION, changes_since, row_revision
 from jadfer_cli.results.unfinished import remove_leftovers
@@ -230,10 +231,15 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     try:
         metadata: dict[str, Any] = read_attrs(path)["jadfer"]
-        metadata["video"]  # absent in a dataset of many results
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        problem = metadata_problem(metadata)  # also of a dataset of many results
+    except (OSError, ValueError, KeyError) as error:
         raise OutputError(
             f"{path} exists and is not a readable result of jadfer.",
             "Remove it, or add `if_exists='overwrite'`.",
         ) from error
+    if problem:
+        raise OutputError(
+            f"{path} exists and is damaged or was changed: in its metadata, {problem}.",
+            "Remove it, or add --overwrite.",
+        )
     return metadata

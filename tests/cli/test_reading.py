@@ -125,7 +125,7 @@ def test_damaged_files_in_a_folder_are_reported(invoke, results, tmp_path):
     found = invoke("summary", tmp_path, width=300)
     assert found.exit_code == 0
     assert found.stderr == (
-        f"Warning: Skipped {tmp_path / 'cut.parquet'}: not a readable Parquet file.\n"
+        f"Warning: Skipped {tmp_path / 'cut.parquet'}, which is not a readable Parquet file.\n"
     )
 
 

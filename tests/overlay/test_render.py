@@ -37,7 +37,8 @@ def of_video(video, out, tracks=(), **how):
     info = probe(str(video))
     noted = {
         "path": str(video), "sha256": file_sha256(video), "bytes": video.stat().st_size,
-        "duration_s": float(info.time_s[-1] + info.duration_s[-1]),
+        "duration_s": float(info.time_s[-1] + info.duration_s[-1]), "width_px": info.width_px,
+        "height_px": info.height_px,
     }  # fmt: skip
     made = Made(list(tracks), n_frames=info.n_frames, times_s=info.time_s, video=str(video), **how)
     made.metadata = {"video": noted, **how.get("metadata", {})}

@@ -13,6 +13,7 @@ from jadfer_cli.analysis.frame_times import (
     Floats,
     Ints,
     frame_spans,
+    spans_where,
     unbroken_runs,
     usable_rows,
 )
@@ -211,15 +212,6 @@ def timelines(rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str]) ->
             )
         )  # fmt: skip
     return found
-
-
-def spans_where(mask: Bools, start_s: Floats, end_s: Floats) -> Floats:
-    """Return begin and end of each run of frames in which the mask is true, float64 (m, 2)."""
-    runs = unbroken_runs(np.flatnonzero(mask))
-    at = np.flatnonzero(mask)
-    return np.array(
-        [(start_s[at[run.start]], end_s[at[run.stop - 1]]) for run in runs], np.float64
-    ).reshape(-1, 2)
 
 
 def smoothed(timeline: Timeline, window_s: float) -> Timeline:

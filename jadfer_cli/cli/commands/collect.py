@@ -100,7 +100,7 @@ def collect(
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
-        from jadfer_cli.analysis.find import SkipReason, find_results
+        from jadfer_cli.analysis.find import find_results
 
         target, folder = Path(out), datasets.is_folder(out)
         if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
@@ -132,7 +132,7 @@ def collect(
         if n_warnings:
             written += f"; {count_text(n_warnings, 'warning')}"
         reading.wrote(target, written, quiet=quiet)
-        if any(file.reason is SkipReason.DAMAGED for file in found.skipped):
+        if any(file.is_damaged for file in found.skipped):
             raise typer.Exit(1)
 
 
@@ -155,6 +155,7 @@ def _report_skipped(skipped: tuple[SkippedFile, ...], *, quiet: bool) -> int:
 
     texts = {
         SkipReason.DAMAGED: "Warning: Skipped damaged files",
+        SkipReason.CHANGED: "Warning: Skipped results that are damaged or were changed",
         SkipReason.FOREIGN: "Warning: Skipped files that are not results of jadfer annotate",
         SkipReason.UNFINISHED: "Warning: Skipped unfinished results",
         # no warning: they are expected when a folder is collected again

@@ -24,9 +24,15 @@ Every frame of the source is written at its own time, with the sound, as H.264 i
 grey.
 
 --blur makes faces unrecognisable, with a margin, in all frames. It also blurs 0.5 s before and \
-after a face is seen, and gaps of up to 1 s. Faces that the detector missed are not blurred, so \
-check the intervals that the command lists, and watch the video before you share it. Place, \
-date and title of the source are left out. Voices are kept, and they also identify people.
+after a face is seen, and gaps of up to 1 s. Place, date and title of the source are left out. \
+Voices are kept, and they also identify people.
+
+The blurred video is decoded again and checked. If a face that CenterFace finds is covered by less \
+than 75 %, or a box still shows detail, nothing is written and the exit code is 1. Faces that no \
+detector finds are not blurred: check the intervals that the command lists, and watch the video \
+before you share it.
+
+A result whose times are not those of the video is refused, with or without --blur.
 
 Examples:
 
@@ -64,7 +70,8 @@ _ForceOption = Annotated[
     bool,
     typer.Option(
         "--force",
-        help="Draw even if the result belongs to another file, or leaves faces out (--blur).",
+        help="Draw even if the result belongs to another file or leaves faces out. Times, boxes "
+        "and the blurred video are checked in any case.",
     ),
 ]
 
@@ -104,7 +111,7 @@ def overlay(
             )
         found = render_overlay(
             video, opened, out, options,
-            lambda frames, n: reading.tracked(frames, "drawing", total=n, quiet=quiet),
+            lambda frames, n, what: reading.tracked(frames, what, total=n, quiet=quiet),
         )  # fmt: skip
         for note in () if quiet else found.notes:
             print_note(f"Note: {note}")
