@@ -81,10 +81,8 @@ class Report:
             self.add(case, "traceback or 'bug in jadfer'", ended.command, ended.error_text)
         elif ended.code not in codes:
             self.add(case, f"exit code {ended.code}", ended.command, ended.error_text)
-        elif ended.code and "Error" not in ended.error_text:
-            # `diff` answers on stdout with exit code 1
-            if ended.argv[0] != "diff" or not ended.out:
-                self.add(case, "fails without a message", ended.command, ended.error_text)
+        elif ended.code and not ended.out and not re.search("Error|Failed", ended.error_text):
+            self.add(case, "fails without a message", ended.command, ended.error_text)
         for name, data in (("stdout", ended.out), ("stderr", ended.err)):
             if found := _CONTROL.search(data.decode("utf-8", "surrogateescape")):
                 near = data.decode("utf-8", "replace")[max(0, found.start() - 60) : found.end() + 9]
