@@ -31,9 +31,7 @@ _REGISTRIES = (
 )  # fmt: skip
 
 
-def attack(
-    demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
-) -> Report:
+def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
     """Runs all cases."""
     from jadfer_cli.expression.checkpoint import registry
 
@@ -98,7 +96,11 @@ def _wrong_rows(out: Path) -> str:
         return "NaN"
     if ((p.sum(axis=1) - 1).abs() > 1e-3).any():
         return "probabilities do not sum to 1"
-    return "the same probability for every label" if (p.max(axis=1) - p.min(axis=1) < 1e-4).all() else ""
+    return (
+        "the same probability for every label"
+        if (p.max(axis=1) - p.min(axis=1) < 1e-4).all()
+        else ""
+    )
 
 
 def _shipped(report: Report, runner: Runner, folder: Path, weights: Path, text: str) -> None:

@@ -24,7 +24,8 @@ C1 = "\x9b31m\x85"
 FORMULA = "=cmd|'/c calc'!A1"
 SCRIPT = "<script>alert(1)</script>"
 NAMES = (f"{OSC}evil", f"{C1}evil", FORMULA, "+1-1", "@SUM(1+1)", "-2+3", f"{SCRIPT}&'\"]]>",
-         "a\rb", "a\nb", "%s%n{0}", "[red]x[/red]", "\ud7ff\uffff\u202eevil", "x" * 200)  # fmt: skip
+         "a\rb", "a\nb", "%s%n{0}", "[red]x[/red]", "\ud7ff\uffff\u202eevil",
+         "x" * 200)  # fmt: skip
 VALUES: tuple[Any, ...] = (
     None, [], {}, "", "x", 0, -1, 1.5, True, 1e308, 10**40, float("nan"), float("inf"), OSC,
     FORMULA, [None], [[[]]], {"a": None}, "x" * 100_000,
@@ -107,8 +108,8 @@ def metadata_cases(base: Base) -> Iterator[Case]:
     for name, text in texts.items():
         yield Case(f"metadata {name}", "h.parquet", lambda p, t=text: write(p, attrs=t))
     for key in attrs["jadfer"]:
-        yield Case(f"{key} missing", "h.parquet",
-                   lambda p, k=key: write(p, attrs=changed(attrs, ("jadfer", k), 0, drop=True)))  # fmt: skip
+        yield Case(f"{key} missing", "h.parquet", lambda p, k=key: write(
+            p, attrs=changed(attrs, ("jadfer", k), 0, drop=True)))  # fmt: skip
         for value in (None, []):
             yield Case(f"{key} is {value}", "h.parquet", lambda p, k=key, v=value: write(
                 p, attrs=changed(attrs, ("jadfer", k), v)))  # fmt: skip
@@ -156,9 +157,12 @@ _COLUMNS: dict[str, Callable[[np.ndarray], Any]] = {
     "face_detected false": lambda f: np.zeros(len(f), bool),
     "face_detected number": lambda f: f.astype(float) * 7,
     "usable text": lambda u: [FORMULA] * len(u), "expression numbers": lambda e: np.arange(len(e)),
-    "expression formula": lambda e: [FORMULA] * len(e), "expression escape": lambda e: [OSC] * len(e),
-    "video escape": lambda v: [OSC + "v.mp4"] * len(v), "video formula": lambda v: [FORMULA] * len(v),
-    "video many": lambda v: [f"{i}.mp4" for i in range(len(v))], "video null": lambda v: [None] * len(v),
+    "expression formula": lambda e: [FORMULA] * len(e),
+    "expression escape": lambda e: [OSC] * len(e),
+    "video escape": lambda v: [OSC + "v.mp4"] * len(v),
+    "video formula": lambda v: [FORMULA] * len(v),
+    "video many": lambda v: [f"{i}.mp4" for i in range(len(v))],
+    "video null": lambda v: [None] * len(v),
     "video bytes": lambda v: [b"\xff\x1b"] * len(v), "frame_status odd": lambda v: [OSC] * len(v),
     "face_source long": lambda v: ["x" * 1_000_000] * len(v),
 }  # fmt: skip
@@ -181,13 +185,16 @@ def column_cases(base: Base) -> Iterator[Case]:
         yield Case(name, "h.parquet", make)
     n = len(table)
     odd = {
-        "no rows": table.slice(0, 0), "one row": table.slice(0, 1), "half the rows": table.slice(n // 2),
+        "no rows": table.slice(0, 0), "one row": table.slice(0, 1),
+        "half the rows": table.slice(n // 2),
         "rows shuffled": table.take(np.random.default_rng(0).permutation(n)),
         "rows doubled": pa.concat_tables([table, table]),
         "null boxes": _with(table, "bbox_x1", pa.nulls(n, pa.float32())),
         "null times": _with(table, "time_s", pa.nulls(n, pa.float64())),
         "null frames": _with(table, "frame", pa.nulls(n, pa.int32())),
-        "null everywhere": pa.table([pa.nulls(n, f.type) for f in table.schema], table.column_names),
+        "null everywhere": pa.table(
+            [pa.nulls(n, f.type) for f in table.schema], table.column_names
+        ),
         "type null": pa.table([pa.nulls(n)] * table.num_columns, table.column_names),
         "list of numbers": _with(table, "p_happiness", [[1.0]] * n),
         "two of one name": table.append_column("time_s", table["time_s"]),
@@ -206,7 +213,8 @@ def file_cases(base: Base) -> Iterator[Case]:
     data = base.data
     plain = {
         "empty": b"", "one byte": b"P", "magic only": b"PAR1", "magic twice": b"PAR1PAR1",
-        "half": data[: len(data) // 2], "without the last byte": data[:-1], "without the footer": data[:-9],
+        "half": data[: len(data) // 2], "without the last byte": data[:-1],
+        "without the footer": data[:-9],
         "footer too long": data[:-8] + b"\xff\xff\xff\x7fPAR1", "encrypted": data[:-4] + b"PARE",
         "start lost": data[100:], "JSON": json.dumps(base.attrs).encode(), "zeros": bytes(100_000),
         "another magic": b"RIFF" + data[4:],
@@ -221,7 +229,9 @@ def file_cases(base: Base) -> Iterator[Case]:
     for name in NAMES:
         file = name.replace("/", "_") + ".parquet"
         yield Case(f"named {name!r}", file, lambda p: p.write_bytes(data) and None)
-    yield Case("damaged, named with escapes", f"{OSC}.parquet", lambda p: p.write_bytes(b"x") and None)
+    yield Case(
+        "damaged, named with escapes", f"{OSC}.parquet", lambda p: p.write_bytes(b"x") and None
+    )
 
 
 def random_case(base: Base, number: int, seed: int) -> Case:
@@ -264,7 +274,9 @@ def cases(base: Base, n: int, seed: int) -> list[Case]:
     if n <= len(named):
         n_random = n // 5
         step = len(named) / (n - n_random)
-        chosen = [named[int((i + (seed % 97) / 97) * step) % len(named)] for i in range(n - n_random)]
+        chosen = [
+            named[int((i + (seed % 97) / 97) * step) % len(named)] for i in range(n - n_random)
+        ]
     else:
         chosen, n_random = named, n - len(named)
     return chosen + [random_case(base, i, seed) for i in range(n_random)]

@@ -2,7 +2,8 @@
 
 A batch and single runs; SIGKILL for the whole group, for the parent alone (its workers must end
 too), or for one worker. Nothing may be lost: a file under a final name is complete at any time;
-in the end rows and files are those of the undisturbed run, and no process or temporary file is left.
+in the end rows and files are those of the undisturbed run, and no process or temporary file is
+left.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ _LEFT_LIMIT_S = 10.0  # for the workers of a killed parent to end
 # Unfinished results are stored every 0.2 s, not every 20 s.
 _OFTEN = "from jadfer_cli.results import parts\nparts.PART_S = 0.2\n"
 # In forks, workers are forks of their parent and need not import everything again.
-_FORK = _OFTEN + """
+_FORK = (
+    _OFTEN
+    + """
 import multiprocessing
 multiprocessing.get_context = lambda kind, get=multiprocessing.get_context: get("fork")
 """
+)
 _WAYS = ("group", "group", "parent", "worker")
 _REAL_EVERY = 6  # rounds, of which one uses the installed command
 
@@ -80,7 +84,9 @@ class Runs:
                 killed, stopped = not killed and kill(process.pid, way), "hang" if killed else ""
         code = process.wait(60)
         seconds = time.monotonic() - began_s
-        return Ended(tuple(argv), code, b"", log.read_bytes(), seconds, 0, stopped, process.pid, killed)
+        return Ended(
+            tuple(argv), code, b"", log.read_bytes(), seconds, 0, stopped, process.pid, killed
+        )
 
 
 def left_over(session: int) -> list[psutil.Process]:
@@ -107,7 +113,9 @@ def differing(found: pd.DataFrame, wanted: pd.DataFrame) -> int:
         if name.startswith("p_") or name == "entropy":
             unequal = (ours - theirs).abs() > _TOLERANCE
         else:
-            unequal = (ours.astype(object) != theirs.astype(object)) & ~(ours.isna() & theirs.isna())
+            unequal = (ours.astype(object) != theirs.astype(object)) & ~(
+                ours.isna() & theirs.isna()
+            )
         differ |= unequal.fillna(False).astype(bool) | (ours.isna() != theirs.isna())
     return int(differ.sum())
 
@@ -178,15 +186,15 @@ def _check_end(report: Report, case: str, out: Path, whole: Path, counts: Counte
         counts["resumed"] += len(attrs.get("resumed_at") or attrs.get("taken_up") or [])
 
 
-def attack(
-    demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
-) -> Report:
+def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
     """Kills n runs, three of four of them batches."""
     report, chance = Report("kills", cases=n), random.Random(seed)
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="attack-") as name, Runner() as runner:
         folder = Path(name)
-        inputs = [make_clip(demo, folder / f"{i}.mp4", slice(40 + 9 * i, 70 + 9 * i)) for i in range(2)]
+        inputs = [
+            make_clip(demo, folder / f"{i}.mp4", slice(40 + 9 * i, 70 + 9 * i)) for i in range(2)
+        ]
         for batch, share in ((True, n - n // 4), (False, n // 4)):
             place = folder / ("batch" if batch else "single")
             place.mkdir()
@@ -217,9 +225,7 @@ def _kill_many(
     while done < share:
         out, real = place / f"round{rounds}", rounds % _REAL_EVERY == _REAL_EVERY - 1
         limits_s = (0.1 * whole_s[real], 0.95 * whole_s[real])
-        counts = one_round(
-            report, runs, out, whole, limits_s, chance, min(share - done, 6), real
-        )
+        counts = one_round(report, runs, out, whole, limits_s, chance, min(share - done, 6), real)
         kills = counts.total() - counts["resumed"]
         done, rounds, total = done + kills, rounds + 1, total + counts
         report.runs += kills + 1

@@ -31,7 +31,9 @@ class Box:
     parents: tuple[int, ...]  # starts of the boxes around it
 
 
-def boxes(data: bytes, start: int = 0, end: int = -1, parents: tuple[int, ...] = ()) -> Iterator[Box]:
+def boxes(
+    data: bytes, start: int = 0, end: int = -1, parents: tuple[int, ...] = ()
+) -> Iterator[Box]:
     """All boxes, outer before inner; stops where sizes make no sense."""
     end = len(data) if end < 0 else end
     while start + 8 <= end:

@@ -14,6 +14,8 @@ from attack_hostile_results import Base, Case, cases
 from attack_report import Report, wrong_with_output
 from attack_runs import Ended, Runner
 
+from jadfer_cli.results.schema import BOX_COLUMNS
+
 N, N_QUICK = 300, 36
 FRAMES = slice(40, 64)  # of the demo: one face
 _LIMIT_S, _LIMIT_MB = 20.0, 1000.0
@@ -37,6 +39,7 @@ def make_clip(demo: Path, to: Path, frames: slice = FRAMES) -> Path:
 
 def commands(hostile: Path, good: Path, clip: Path, out: Path, number: int) -> Iterator[list[str]]:
     """Every command that reads results; formats take turns."""
+
     def turn(*names: str) -> str:
         return names[number % len(names)]
 
@@ -46,8 +49,8 @@ def commands(hostile: Path, good: Path, clip: Path, out: Path, number: int) -> I
     yield ["show", h, "--json"]
     yield ["show", folder, "-r", "-o", f"{o}show.{turn('csv', 'json', 'tsv', 'jsonl')}"]
     yield ["plot", h, "-o", f"{o}plot.{turn('svg', 'html', 'png', 'pdf')}"]
-    yield ["summary", folder, "-r", "-o", f"{o}sum.{turn('csv', 'tsv', 'json', 'jsonl', 'parquet')}",
-           "--transitions", f"{o}trans.csv"]  # fmt: skip
+    table = f"{o}sum.{turn('csv', 'tsv', 'json', 'jsonl', 'parquet')}"
+    yield ["summary", folder, "-r", "-o", table, "--transitions", f"{o}trans.csv"]
     yield ["events", h, "-o", f"{o}events.csv"]
     yield ["events", h, "-o", f"{o}events.eaf"]
     kind = turn("TextGrid", "bids", "boris", "tsv", "jsonl", "parquet")
@@ -62,9 +65,7 @@ def commands(hostile: Path, good: Path, clip: Path, out: Path, number: int) -> I
     yield ["annotate", v, "-o", h, "--skip-existing"]
 
 
-def attack(
-    demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
-) -> Report:
+def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
     """Runs all cases through all commands.
 
     Args:
@@ -108,8 +109,8 @@ def one_case(
         report.figures.setdefault("not made", []).append(f"{case.name}: {error}")
         return
     shutil.copy(good, folder / "in" / "zz-good.parquet")
-    for i, argv in enumerate(commands(hostile, good, clip, folder / f"out{number}", number)):
-        out = folder / f"out{number}"
+    out = folder / "out"
+    for argv in commands(hostile, good, clip, out, number):
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
         ended = runner.run(*argv)
@@ -144,9 +145,9 @@ class Faces:
         rows = pd.read_parquet(result)
         rows = rows[rows["face_detected"]]
         self._boxes = [
-            (int(row.frame), [round(v) for v in (row.bbox_x1, row.bbox_y1, row.bbox_x2, row.bbox_y2)])
-            for row in rows.itertuples()
-        ]  # fmt: skip
+            (int(frame), [round(side) for side in box])
+            for frame, *box in rows[["frame", *BOX_COLUMNS]].itertuples(index=False)
+        ]
         self.n = len(self._boxes)
 
     def uncovered(self, blurred: Path) -> int:

@@ -25,6 +25,7 @@ import pandas as pd
 import psutil
 from attack_mutations import KINDS, mutant, seeds
 from attack_report import Report
+from attack_runs import patience
 from fuzzing import Child
 
 N, N_QUICK = 3000, 66
@@ -82,9 +83,7 @@ def pictures(path: str) -> int:
                 return n
 
 
-def attack(
-    demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
-) -> Report:
+def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
     """Sends all mutations through both."""
     report = Report("videos", cases=n)
     with tempfile.TemporaryDirectory(prefix="attack-") as name:
@@ -92,7 +91,7 @@ def attack(
         (folder / "seeds").mkdir()
         found = seeds(folder / "seeds", demo, clips)
         outcomes: dict[str, int] = {}
-        with Child(_LIMIT_S, __file__) as child:
+        with Child(_LIMIT_S * patience(), __file__) as child:
             for first in range(0, n, _CHUNK):
                 videos = folder / "videos"
                 videos.mkdir()
@@ -127,7 +126,7 @@ def by_api(report: Report, child: Child, path: Path) -> str:
     report.note_use(command, verdict.seconds, verdict.peak_mb)
     if verdict.outcome in ("crash", "hang", "exception", "account"):
         report.add(path.name, f"API: {verdict.outcome}", command, verdict.detail)
-    if verdict.outcome != "hang" and verdict.seconds > _SLOW_S:
+    if verdict.outcome != "hang" and verdict.seconds > _SLOW_S * patience():
         report.add(path.name, "API: slow", command, f"{verdict.seconds:.0f} s")
     if verdict.peak_mb > _LIMIT_MB:
         report.add(path.name, "API: memory", command, f"{verdict.peak_mb:.0f} MB")
@@ -153,11 +152,10 @@ class _Watch:
             time.sleep(0.2)
 
 
-def by_batch(
-    report: Report, videos: Path, out: Path, outcomes: dict[str, int], log: Path
-) -> None:
+def by_batch(report: Report, videos: Path, out: Path, outcomes: dict[str, int], log: Path) -> None:
     """Annotates a folder of videos with `jadfer annotate`, and accounts for each."""
-    command = ["annotate", str(videos), "-o", str(out), "--log-json", "--stall", f"{_LIMIT_S:.0f}",
+    stall = f"{_LIMIT_S * patience():.0f}"
+    command = ["annotate", str(videos), "-o", str(out), "--log-json", "--stall", stall,
                "--detection-size", _SIZE]  # fmt: skip
     shown = "jadfer annotate FOLDER -o RESULTS --log-json"
     given = sorted(videos.iterdir())
@@ -167,7 +165,7 @@ def by_batch(
         )
         watch = _Watch(process)
         try:
-            code = process.wait(60 + 4 * _LIMIT_S + 5 * len(given))
+            code = process.wait((60 + 4 * _LIMIT_S + 5 * len(given)) * patience())
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
