@@ -16,7 +16,7 @@ from attack_report import Report
 from attack_results import make_clip
 from attack_runs import Ended, Runner
 
-N, N_QUICK = 150, 24
+N, N_QUICK = 150, 10
 _LIMIT_S, _LIMIT_MB = 15.0, 1000.0
 # doctor and models look at the shipped weights; these are others
 _SHIPPED = """

@@ -31,6 +31,12 @@ VALUES: tuple[Any, ...] = (
     FORMULA, [None], [[[]]], {"a": None}, "x" * 100_000,
 )  # fmt: skip
 
+# Metadata that commands print.
+_TEXTS = (
+    ("video", "path"), ("model", "name"), ("detector", "name"), ("warnings",), ("jadfer_version",),
+    ("model", "terms"), ("device_name",), ("created",),
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Case:
@@ -113,12 +119,12 @@ def metadata_cases(base: Base) -> Iterator[Case]:
         for value in (None, []):
             yield Case(f"{key} is {value}", "h.parquet", lambda p, k=key, v=value: write(
                 p, attrs=changed(attrs, ("jadfer", k), v)))  # fmt: skip
-    for at in (("video", "path"), ("model", "name"), ("detector", "name"), ("warnings",),
-               ("jadfer_version",), ("model", "terms"), ("device_name",), ("created",)):  # fmt: skip
+    for at in _TEXTS:
         for text in (NAMES[0] + C1, FORMULA, SCRIPT):
             value = [text] if at == ("warnings",) else text
-            yield Case(f"{'.'.join(at)} is {text!r}", "h.parquet", lambda p, a=at, v=value: write(
-                p, attrs=changed(attrs, ("jadfer", *a), v)))  # fmt: skip
+            name = f"{'.'.join(at)} is {text!r}"
+            entry = changed(attrs, ("jadfer", *at), value)
+            yield Case(name, "h.parquet", lambda p, e=entry: write(p, attrs=e))
     for name, labels in {
         "duplicate": ["neutral"] * 8, "seven": attrs["jadfer"]["labels"][:7], "one": ["neutral"],
         "escapes": [OSC + str(i) for i in range(8)], "numbers": list(range(8)),

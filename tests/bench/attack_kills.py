@@ -25,7 +25,7 @@ from attack_report import Report
 from attack_results import make_clip
 from attack_runs import Ended, Runner, kill
 
-N, N_QUICK = 200, 10
+N, N_QUICK = 200, 5
 _TOLERANCE = 1e-4  # of probabilities, between two runs on one machine
 _RUN_LIMIT_S = 300.0
 _LEFT_LIMIT_S = 10.0  # for the workers of a killed parent to end

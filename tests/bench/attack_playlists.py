@@ -19,7 +19,7 @@ from attack_report import Report
 from attack_results import make_clip
 from attack_runs import Runner
 
-N, N_QUICK = 40, 10
+N, N_QUICK = 50, 10
 _LIMIT_S = 15.0
 _CALLS = "open,openat,openat2,creat,socket,connect,execve"
 _OPENED = re.compile(r'^(\d+) +(?:open|openat|openat2|creat)\((?:[^"]*?)"((?:[^"\\]|\\.)*)"')
@@ -73,9 +73,11 @@ _TEXTS = {
     "filter.ffmeta": ";FFMETADATA1\ntitle=x\n", "asf.wmv": "[Reference]\r\nRef1=secret.mp4\r\n",
 }  # fmt: skip
 # What no file of that name stands behind: FFmpeg's protocols and patterns.
-_NAMES = ("img%03d.png", "concat:secret.ts|secret.ts", "subfile,,start,0,end,0,,:secret.mp4",
-          "http://127.0.0.1:9/x.mp4", "rtsp://127.0.0.1:9/x", "tcp://127.0.0.1:9",
-          "file:secret.mp4", "pipe:0", "data:video/mp4;base64,AAAA", "crypto:secret.mp4", "glob*.png")  # fmt: skip
+_NAMES = (
+    "img%03d.png", "concat:secret.ts|secret.ts", "subfile,,start,0,end,0,,:secret.mp4",
+    "http://127.0.0.1:9/x.mp4", "rtsp://127.0.0.1:9/x", "tcp://127.0.0.1:9", "file:secret.mp4",
+    "pipe:0", "data:video/mp4;base64,AAAA", "crypto:secret.mp4", "glob*.png",
+)  # fmt: skip
 
 
 def dref(clip: bytes, target: str) -> bytes:

@@ -16,7 +16,7 @@ from attack_runs import Ended, Runner
 
 from jadfer_cli.results.schema import BOX_COLUMNS
 
-N, N_QUICK = 300, 36
+N, N_QUICK = 300, 12
 FRAMES = slice(40, 64)  # of the demo: one face
 _LIMIT_S, _LIMIT_MB = 20.0, 1000.0
 _COVERED = 3.0  # mean change of a covered face's pixels, grey levels; re-encoding changes about 1

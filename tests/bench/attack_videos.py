@@ -28,7 +28,7 @@ from attack_report import Report
 from attack_runs import patience
 from fuzzing import Child
 
-N, N_QUICK = 3000, 66
+N, N_QUICK = 3000, 60
 _CHUNK = 150  # videos of one batch
 _LIMIT_S, _LIMIT_MB = 30.0, 1500.0
 _SLOW_S = 10.0  # a second of video must not take longer
