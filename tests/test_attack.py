@@ -19,7 +19,7 @@ from fuzzing import Seed
 
 
 def ended(out=b"", err=b"", code=0, stopped=""):
-    return Ended(("show", "x"), code, out, err, 0.1, 10, stopped, 1)
+    return Ended(("show", "x"), code, out, err, 0.1, 0.1, 10, stopped, 1)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,8 @@ def test_a_run_is_watched_and_killed(tmp_path):
         sleeps = "import time; time.sleep(600)"
         assert runner.run("--version", setup=sleeps, limit_s=0.2).stopped == "hang"
         assert runner.run("--version", setup=sleeps, kill_s=0.1).killed
+        loops = "while True: pass"
+        assert runner.run("--version", setup=loops, limit_s=0.2).stopped == "hang"
         crash = runner.run("--version", setup="import os; os.abort()")
         assert crash.code == -6
         full = runner.run("models", "list", "--json")

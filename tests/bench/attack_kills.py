@@ -85,7 +85,7 @@ class Runs:
         code = process.wait(60)
         seconds = time.monotonic() - began_s
         return Ended(
-            tuple(argv), code, b"", log.read_bytes(), seconds, 0, stopped, process.pid, killed
+            tuple(argv), code, b"", log.read_bytes(), seconds, 0, 0, stopped, process.pid, killed
         )
 
 

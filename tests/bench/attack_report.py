@@ -70,10 +70,10 @@ class Report:
     def check(self, case: str, ended: Ended, codes: tuple[int, ...] = (0, 1, 2)) -> bool:
         """Checks what holds for every command; returns whether it ended well."""
         self.runs += 1
-        self.note_use(f"{case}: {ended.command}", ended.seconds, ended.peak_mb)
+        self.note_use(f"{case}: {ended.command}", ended.cpu_s, ended.peak_mb)
         before = len(self.findings)
         if ended.stopped:
-            limit = f"{ended.seconds:.0f} s, {ended.peak_mb:.0f} MB"
+            limit = f"{ended.cpu_s:.0f} s of {ended.seconds:.0f} s, {ended.peak_mb:.0f} MB"
             self.add(case, f"beyond the limit: {ended.stopped}", ended.command, limit)
         elif ended.code < 0:
             self.add(case, f"crash: signal {-ended.code}", ended.command, ended.error_text)
@@ -81,7 +81,9 @@ class Report:
             self.add(case, "traceback or 'bug in jadfer'", ended.command, ended.error_text)
         elif ended.code not in codes:
             self.add(case, f"exit code {ended.code}", ended.command, ended.error_text)
-        elif ended.code and not ended.out and not re.search("Error|Failed", ended.error_text):
+        elif (
+            ended.code and not ended.out and not re.search("Error|Failed|Warning", ended.error_text)
+        ):
             self.add(case, "fails without a message", ended.command, ended.error_text)
         for name, data in (("stdout", ended.out), ("stderr", ended.err)):
             if found := _CONTROL.search(data.decode("utf-8", "surrogateescape")):
@@ -90,16 +92,18 @@ class Report:
                 self.add(case, what, ended.command, f"{found[0]!r} in {near!r}")
         return len(self.findings) == before
 
-    def note_use(self, what: str, seconds: float, peak_mb: float) -> None:
+    def note_use(self, what: str, cpu_s: float, peak_mb: float) -> None:
         """Keeps the slowest and the largest run."""
-        self._slowest = max(self._slowest, (seconds, what))
+        self._slowest = max(self._slowest, (cpu_s, what))
         self._largest = max(self._largest, (peak_mb, what))
 
     def close(self) -> Report:
         """Completes the figures."""
         self.seconds = time.monotonic() - self._began_s
         if self._slowest[0]:
-            self.figures["slowest"] = f"{self._slowest[0]:.1f} s ({self._slowest[1][:120]})"
+            self.figures["slowest"] = (
+                f"{self._slowest[0]:.1f} s of processor time ({self._slowest[1][:120]})"
+            )
         if self._largest[0]:
             self.figures["largest"] = f"{self._largest[0]:.0f} MB ({self._largest[1][:120]})"
         return self

@@ -115,6 +115,8 @@ def one_case(
         out.mkdir()
         ended = runner.run(*argv)
         report.check(case.name, ended)
+        if ended.stopped:  # killed by the attack, it may leave anything
+            continue
         _check_files(report, case, ended, out)
         if argv[0] == "overlay" and "--blur" in argv and ended.code == 0:
             uncovered = faces.uncovered(out / "blurred.mp4")

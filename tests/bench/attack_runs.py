@@ -41,6 +41,7 @@ class Ended:
         code: Exit code; negative for a signal.
         out, err: What it printed.
         seconds: Wall time.
+        cpu_s: Processor time, of its ended children too.
         peak_mb: Peak resident memory.
         stopped: "hang" or "memory" if a limit ended it, else "".
         pid: Of its process, and of its session.
@@ -52,6 +53,7 @@ class Ended:
     out: bytes
     err: bytes
     seconds: float
+    cpu_s: float
     peak_mb: float
     stopped: str
     pid: int
@@ -73,7 +75,8 @@ class Runner:
     """The process that forks.
 
     Args:
-        limit_s: Longest time for one command on a machine without other work.
+        limit_s: Most processor time for one command, and longest time without using any; on a
+            machine with other work, neither depends on it.
         limit_mb: Largest resident memory.
         wrapper: A command that starts the process, such as strace.
         env: Variables in addition to this process's.
@@ -174,8 +177,19 @@ def _be_jadfer(request: dict[str, Any]) -> None:
 
 
 def patience() -> float:
-    """By how much limits on time are stretched, because others use the machine."""
+    """By how much limits on wall time are stretched, because others use the machine."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time of a process and its children so far."""
+    ticks = 0
+    with contextlib.suppress(OSError, IndexError):
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (str(pid), *children):
+            fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _resident_mb(pid: int) -> float:
@@ -205,24 +219,27 @@ def kill(pid: int, way: str) -> bool:
 def _watched(pid: int, request: dict[str, Any]) -> dict[str, Any]:
     """Waits for a fork, and kills its process group at a limit."""
     began_s, stopped, killed, kill_s = time.monotonic(), "", False, request["kill_s"]
+    cpu_s, active_s = 0.0, began_s
     while True:
         found, status, used = os.wait4(pid, os.WNOHANG)
         if found:
             break
         passed_s = time.monotonic() - began_s
-        late = passed_s > request["limit_s"] * patience()
+        if (now_s := _cpu_s(pid)) != cpu_s:
+            cpu_s, active_s = now_s, time.monotonic()
+        late = max(cpu_s, time.monotonic() - active_s) > request["limit_s"]
         if not killed and kill_s is not None and passed_s > kill_s:
             killed = kill(pid, request["way"])
         elif not stopped and (late or _resident_mb(pid) > request["limit_mb"]):
-            stopped = "hang" if late else "memory"
-            os.killpg(pid, signal.SIGKILL)
+            if kill(pid, "group"):
+                stopped = "hang" if late else "memory"
         time.sleep(_POLL_S)
     if not killed:  # else the caller looks for processes that survive their parent
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        kill(pid, "group")
     return {
         "code": os.waitstatus_to_exitcode(status), "seconds": time.monotonic() - began_s,
-        "peak_mb": used.ru_maxrss / 1024, "stopped": stopped, "pid": pid, "killed": killed,
+        "cpu_s": used.ru_utime + used.ru_stime, "peak_mb": used.ru_maxrss / 1024,
+        "stopped": stopped, "pid": pid, "killed": killed,
     }  # fmt: skip
 
 
@@ -244,6 +261,7 @@ def serve() -> None:
         request = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            answers.close()  # or a fork would keep the pipe open after the end of this process
             _be_jadfer(request)
         answers.write(json.dumps(_watched(pid, request)) + "\n")
         answers.flush()
