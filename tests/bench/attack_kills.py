@@ -40,7 +40,7 @@ multiprocessing.get_context = lambda kind, get=multiprocessing.get_context: get(
 """
 )
 _WAYS = ("group", "group", "parent", "worker")
-_REAL_EVERY = 6  # rounds, of which one uses the installed command
+_REAL_EVERY = 4  # rounds, of which one uses the installed command
 
 
 class Runs:
