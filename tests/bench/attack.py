@@ -34,15 +34,15 @@ def run_part(name: str, options: argparse.Namespace) -> Report:
     """Runs one part; an error of the attack itself is a finding, too."""
     part = importlib.import_module(f"attack_{name}")
     n = options.n or (part.N_QUICK if options.quick else part.N)
-    attack: Callable[..., Report] = part.attack
+    attack: Callable[..., None] = part.attack
+    report = Report(name)
     try:
-        return attack(DEMO, n=n, seed=options.seed, only=options.only, clips=options.clips)
+        attack(report, DEMO, n=n, seed=options.seed, only=options.only, clips=options.clips)
     except Exception as error:
         if options.debug:
             raise
-        report = Report(name)
         report.add("-", "the attack itself failed", detail=f"{type(error).__name__}: {error}")
-        return report.close()
+    return report.close()
 
 
 def print_report(console: Console, reports: list[Report]) -> None:

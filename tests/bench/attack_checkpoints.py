@@ -31,11 +31,12 @@ _REGISTRIES = (
 )  # fmt: skip
 
 
-def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
+def attack(
+    report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
+) -> None:
     """Runs all cases."""
     from jadfer_cli.expression.checkpoint import registry
 
-    report = Report("checkpoints")
     entry = next(iter(registry().values()))
     runner = Runner(limit_s=_LIMIT_S, limit_mb=_LIMIT_MB)
     with tempfile.TemporaryDirectory(prefix="attack-") as name, runner:
@@ -52,7 +53,6 @@ def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None 
             if only in text:
                 _shipped(report, runner, folder / "weights", entry.path, text)
         report.cases = len(chosen) + len(registries)
-    return report.close()
 
 
 def one_case(report: Report, runner: Runner, case: Case, folder: Path, clip: Path) -> None:

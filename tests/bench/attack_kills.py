@@ -186,9 +186,11 @@ def _check_end(report: Report, case: str, out: Path, whole: Path, counts: Counte
         counts["resumed"] += len(attrs.get("resumed_at") or attrs.get("taken_up") or [])
 
 
-def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
+def attack(
+    report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
+) -> None:
     """Kills n runs, three of four of them batches."""
-    report, chance = Report("kills", cases=n), random.Random(seed)
+    report.cases, chance = n, random.Random(seed)
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="attack-") as name, Runner() as runner:
         folder = Path(name)
@@ -201,7 +203,6 @@ def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None 
             total += _kill_many(report, Runs(runner, place, inputs, batch), place, share, chance)
     report.figures["resumed within a video"] = total.pop("resumed", 0)
     report.figures["kills"] = ", ".join(f"{way} {k}" for way, k in sorted(total.items()))
-    return report.close()
 
 
 def _kill_many(

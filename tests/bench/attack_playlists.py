@@ -159,13 +159,14 @@ def wrong_calls(lines: list[str], folder: Path, allowed: set[str]) -> list[str]:
     return found
 
 
-def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
+def attack(
+    report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
+) -> None:
     """Gives every file to `annotate`, then all to a batch."""
-    report = Report("playlists")
     strace = shutil.which("strace")
     if strace is None:
         report.skipped = "strace is missing: nothing was checked"
-        return report
+        return
     with tempfile.TemporaryDirectory(prefix="attack-") as name:
         folder, log = Path(name) / "in", Path(name) / "strace.log"
         names = [one for one in make_files(folder, demo) if only in one]
@@ -183,7 +184,6 @@ def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None 
                 _single(report, runner, trace, folder, one)
             _many(report, runner, trace, folder, names)
         report.cases = len(names)
-    return report.close()
 
 
 def _single(report: Report, runner: Runner, trace: Trace, folder: Path, name: str) -> None:

@@ -65,17 +65,19 @@ def commands(hostile: Path, good: Path, clip: Path, out: Path, number: int) -> I
     yield ["annotate", v, "-o", h, "--skip-existing"]
 
 
-def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
+def attack(
+    report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
+) -> None:
     """Runs all cases through all commands.
 
     Args:
+        report: Where findings go.
         demo: A video with a face.
         n: Number of cases.
         seed: Of the random ones.
         only: Run only cases whose name contains this.
         clips: Not used.
     """
-    report = Report("results")
     runner = Runner(limit_s=_LIMIT_S, limit_mb=_LIMIT_MB)
     with tempfile.TemporaryDirectory(prefix="attack-") as name, runner:
         folder = Path(name)
@@ -93,7 +95,6 @@ def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None 
                 n_found = len(report.findings)
                 print(f"{number + 1} cases, {n_found} findings", file=sys.stderr, flush=True)
         report.cases = len(chosen)
-    return report.close()
 
 
 def one_case(
@@ -105,7 +106,7 @@ def one_case(
     hostile = folder / "in" / case.file
     try:
         case.make(hostile)
-    except (OSError, UnicodeError) as error:  # e.g. a name that this file system refuses
+    except Exception as error:  # e.g. a name that this file system refuses
         report.figures.setdefault("not made", []).append(f"{case.name}: {error}")
         return
     shutil.copy(good, folder / "in" / "zz-good.parquet")

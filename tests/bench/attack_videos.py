@@ -83,9 +83,11 @@ def pictures(path: str) -> int:
                 return n
 
 
-def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None) -> Report:
+def attack(
+    report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
+) -> None:
     """Sends all mutations through both."""
-    report = Report("videos", cases=n)
+    report.cases = n
     with tempfile.TemporaryDirectory(prefix="attack-") as name:
         folder = Path(name)
         (folder / "seeds").mkdir()
@@ -111,7 +113,6 @@ def attack(demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None 
         report.figures.update(outcomes)
         report.figures["kinds of mutations"] = ", ".join(KINDS)
         report.figures["seeds"] = len(found)
-    return report.close()
 
 
 def _log_of(folder: Path, first: int) -> Path:
