@@ -51,10 +51,14 @@ class Runs:
         folder: For the log and the module that PYTHONPATH adds to the installed command.
         inputs: The videos; of a single run, the first.
         batch: Whether this is a batch.
+
+    Attributes:
+        whole_s: How long an undisturbed run takes, in a fork and as the installed command.
     """
 
     def __init__(self, runner: Runner, folder: Path, inputs: list[Path], batch: bool) -> None:
         self._runner, self._folder, self._inputs, self.batch = runner, folder, inputs, batch
+        self.whole_s = {False: 0.0, True: 0.0}
         (folder / "site").mkdir()
         (folder / "site" / "sitecustomize.py").write_text(_OFTEN)
 
@@ -135,7 +139,7 @@ def check_files(report: Report, case: str, out: Path, whole: Path) -> None:
 
 
 def one_round(
-    report: Report, runs: Runs, out: Path, whole: Path, limits_s: tuple[float, float],
+    report: Report, runs: Runs, out: Path, whole: Path,
     chance: random.Random, left: int, real: bool,
 ) -> Counter[str]:  # fmt: skip
     """Kills at most `left` times until a run ends by itself, and examines the end.
@@ -145,7 +149,6 @@ def one_round(
         runs: What starts a run.
         out: The folder of its results.
         whole: That of the undisturbed run.
-        limits_s: Between which times it is killed.
         chance: Draws them.
         left: Most kills.
         real: Use the installed command.
@@ -155,7 +158,7 @@ def one_round(
     case = f"{'batch' if runs.batch else 'single'} {out.name}{' real' if real else ''}"
     while True:
         way = chance.choice(_WAYS if runs.batch else ("group",))
-        kill_s = chance.uniform(*limits_s) if counts.total() < left else None
+        kill_s = chance.uniform(0.1, 0.95) * runs.whole_s[real] if counts.total() < left else None
         ended = runs.run(out, real, kill_s, way)
         if ended.stopped:
             report.add(case, "a run hangs", ended.command)
@@ -167,6 +170,8 @@ def one_round(
                     one.kill()
         check_files(report, case, out, whole)
         if not ended.killed:
+            if not counts:  # the load of the machine has changed
+                runs.whole_s[real] = ended.seconds
             if ended.code:
                 report.add(case, f"exit code {ended.code}", ended.command, ended.error_text)
             break
@@ -212,7 +217,6 @@ def _kill_many(
     total: Counter[str] = Counter()
     whole, rounds, done = place / "whole", 0, 0
     whole.mkdir()
-    whole_s = [0.0, 0.0]
     for real in (False, True):
         if real:
             whole = place / "whole real"
@@ -220,13 +224,12 @@ def _kill_many(
         ended = runs.run(whole, real, None, "group")
         if ended.code:
             raise RuntimeError(f"the undisturbed run failed: {ended.error_text}")
-        whole_s[real] = ended.seconds
+        runs.whole_s[real] = ended.seconds
         kind = f"{place.name}, {'command' if real else 'fork'}"
         report.figures[f"undisturbed {kind}"] = f"{ended.seconds:.1f} s"
     while done < share:
         out, real = place / f"round{rounds}", rounds % _REAL_EVERY == _REAL_EVERY - 1
-        limits_s = (0.1 * whole_s[real], 0.95 * whole_s[real])
-        counts = one_round(report, runs, out, whole, limits_s, chance, min(share - done, 6), real)
+        counts = one_round(report, runs, out, whole, chance, min(share - done, 6), real)
         kills = counts.total() - counts["resumed"]
         done, rounds, total = done + kills, rounds + 1, total + counts
         report.runs += kills + 1
