@@ -103,7 +103,7 @@ def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_pat
     assert settings.kept_text(out) == "same settings, made by jadfer 0.6.1"
     for version in ("0.5.0", "0.4.1"):
         why = keep(version)
-        assert why.startswith(f"made by jadfer {version}, whose rows differ: `usable` asks for")
+        assert why.startswith(f"made by jadfer {version}, whose rows differ: usable asks for")
         assert "smaller squares" not in why
     why = keep("0.3.0")
     assert why.startswith("made by jadfer 0.3.0, whose rows differ: ") and "smaller squares" in why
