@@ -200,7 +200,8 @@ class _Scene:
 
 
 def _time_list(spans: list[list[float]]) -> str:
-    """Format time spans, e.g. "2.7-3.4 s, 5.1-6.0 s"."""
-    text = ", ".join(f"{a:.1f}-{b:.1f} s" for a, b in spans[:_MAX_LISTED])
+    """Format time spans, e.g. "2.7-3.4 s, 5.1 s"."""
+    ends = [(f"{a:.1f}", f"{b:.1f}") for a, b in spans[:_MAX_LISTED]]
+    text = ", ".join(f"{a} s" if a == b else f"{a}-{b} s" for a, b in ends)
     more = len(spans) - _MAX_LISTED
     return text + (f" and {more} more" if more > 0 else "")

@@ -7,7 +7,7 @@ from made import Made, Track
 
 from jadfer_cli.cli.app import COMMANDS, load
 from jadfer_cli.faces.detect import DETECTORS
-from jadfer_cli.text import count_text, shortened
+from jadfer_cli.text import count_text, shortened, without_subject
 
 
 def one_of_each(path, **how):
@@ -118,3 +118,9 @@ def test_thresholds_in_the_wrong_order_are_refused_in_words(invoke, tmp_path):
     result = invoke("events", tmp_path / "a.parquet", "--on", "0.3")
     assert result.exit_code == 2 and "<=" not in result.stderr
     assert "cannot begin at 0.3 and end below 0.4" in result.stderr and "--on" in result.stderr
+
+
+def test_a_message_about_a_file_can_stand_after_its_name():
+    assert without_subject("a.mp4: no video stream.", "a.mp4") == "no video stream."
+    assert without_subject("a.mp4 is empty.", "a.mp4") == "it is empty."
+    assert without_subject("There is no file a.mp4.", "a.mp4") == "There is no file a.mp4."
