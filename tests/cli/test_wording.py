@@ -79,12 +79,13 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
     from jadfer_cli.labels import LABELS
 
     names = ("accuracy", "mean_class_recall", "macro_f1", "ece")
-    figures = {"n": 3152, "ece_before_temperature": 0.1} | dict.fromkeys(names, 0.15)
+    figures = {"n": 3152, "n_tied": 0, "ece_before_temperature": 0.1} | dict.fromkeys(names, 0.15)
     figures["intervals_95"] = dict.fromkeys(names, (0.1, 0.2))
     parts = _report({
         "model": "m", "dataset": "d", "split": "test", "labels": list(LABELS), "temperature": 1.0,
         "temperature_fitted_on": "valid", "protocol": "majority",
         "protocols": {"majority": figures}, "recall": dict.fromkeys(LABELS, 0.5),
+        "clean": None, "twins": None, "votes": None,
         "confusion": [[1000 + i] * len(LABELS) for i in range(len(LABELS))],
     })  # fmt: skip
     Console(width=80).print(parts[-1])
