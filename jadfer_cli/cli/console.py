@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console as _RichConsole
@@ -132,12 +132,6 @@ def _print_traceback() -> None:
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON on stdout."""
     print(json_text(value, indent=2))
-
-
-def write_json_line(value: dict[str, Any], file: IO[str]) -> None:
-    """Writes a value as one line of JSON."""
-    file.write(json_text(value) + "\n")
-    file.flush()
 
 
 def print_csv(table: pd.DataFrame) -> None:
