@@ -119,3 +119,16 @@ def test_thresholds_in_the_wrong_order_are_refused_in_words(invoke, tmp_path):
     result = invoke("events", tmp_path / "a.parquet", "--on", "0.3")
     assert result.exit_code == 2 and "<=" not in result.stderr
     assert "cannot begin at 0.3 and end below 0.4" in result.stderr and "--on" in result.stderr
+
+
+def test_messages_are_printed_above_a_bar_not_behind_it(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        one_of_each(tmp_path / "in" / f"{name}.parquet")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal
+    for arguments in (["plot", "in", "-o", "p/"], ["events", "in", "-o", "e/", "--format", "eaf"]):
+        drawn = re.split(r"\n|\x1b\[2K", invoke(*arguments).stderr)
+        lines = [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", line).strip("\r") for line in drawn]
+        written = [line for line in lines if ": 1 track" in line or ": no event" in line]
+        assert any("%" in line for line in lines), "no bar was drawn"
+        assert len(written) == 2 and all(line.startswith(("p/", "e/")) for line in written), lines
