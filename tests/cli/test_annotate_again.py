@@ -48,7 +48,7 @@ def test_keys_are_unique_and_results_of_older_rows_are_made_again(invoke, days):
     again = invoke(*command, "--relative-paths", "--skip-existing")
     assert again.exit_code == 0, again.stderr
     said = " ".join(again.stderr.split())
-    assert "day1/P01.parquet: kept: same settings, made by jadfer 0.6.99" in said
+    assert "day1/P01.parquet is kept: same settings, made by jadfer 0.6.99" in said
     assert "P01.parquet is annotated again: made by jadfer 0.3.0, whose rows differ: faces" in said
     assert "results_revision" in read_attrs(results[1])["jadfer"]
     other = invoke(*command, "--relative-paths", "--skip-existing", "--fps", "5")
