@@ -52,8 +52,24 @@ def stdout_console() -> Console:
     return Console()
 
 
+# The console of the bar on screen, if any: only it can print above the bar.
+_with_bar: list[Console] = []
+
+
+@contextlib.contextmanager
+def messages_above_bar(console: Console) -> Iterator[None]:
+    """Makes `stderr_console` return the console that draws a bar, until the bar is gone."""
+    _with_bar.append(console)
+    try:
+        yield
+    finally:
+        _with_bar.remove(console)
+
+
 def stderr_console() -> Console:
     """For progress and messages, which wrap on a terminal only: in a log each is one line."""
+    if _with_bar:
+        return _with_bar[-1]
     console = Console(stderr=True, highlight=False)
     console.soft_wrap = not console.is_terminal
     return console

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from jadfer_cli.cli.console import print_note, print_warning, stderr_console
+from jadfer_cli.cli.console import messages_above_bar, print_note, print_warning, stderr_console
 from jadfer_cli.text import count_text, without_subject
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) ->
     if quiet or not console.is_terminal:
         yield from items
         return
-    yield from track(items, what, total=total, console=console, transient=True)
+    with messages_above_bar(console):
+        yield from track(items, what, total=total, console=console, transient=True)
 
 
 def wrote(out: Path, text: str, *, quiet: bool) -> None:
