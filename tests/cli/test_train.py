@@ -219,7 +219,7 @@ def test_training_images_that_are_all_held_out_are_refused(here, faces, tmp_path
     result = train(here, data, tmp_path / "run", "--teacher", "default", *TINY)
     assert result.exit_code == 2, result.stderr
     message = " ".join(result.stderr.split())
-    assert "no labelled image that is not also a validation or test image" in message
+    assert "no labelled image without a twin in validation or test" in message
     assert "vaild is none of train, valid and test, and is skipped" in message
 
 
@@ -258,8 +258,8 @@ def test_near_duplicates_leave_training_and_clean_figures_leave_them_out(
     result = here("train", *data, "--out", out, "--epochs", "1", *TINY)
     assert result.exit_code == 0, result.stderr
     message = " ".join(result.stderr.split())
-    assert "folder train: dropped 2 training images that are equal to a validation or" in message
-    assert "1 validation images have a twin in test; twins.csv lists them" in message
+    assert "folder train: dropped 2 training images with a twin in validation or test" in message
+    assert "1 validation image has a twin in test; twins.csv lists them" in message
     with (out / "twins.csv").open() as file:
         rows = [(r["image"], r["twin_image"], r["mirrored"]) for r in csv.DictReader(file)]
     assert sorted(rows) == [

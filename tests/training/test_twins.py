@@ -124,7 +124,13 @@ def test_the_search_is_cached_by_content_and_serves_other_thresholds(tmp_path, m
     cv2.imwrite(str(test.images[0]), picture(8))
     with pytest.raises(AssertionError, match="searched again"):
         twins.find(sets, 0.68, cache=tmp_path / "cache")
-    (next((tmp_path / "cache").iterdir())).write_bytes(b"damaged")
+    monkeypatch.undo()
+    expected = twins.find(sets, 0.68)
+    twins.find(sets, 0.68, cache=tmp_path / "cache")
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(b"damaged")
+    found = twins.find(sets, 0.68, cache=tmp_path / "cache")
+    assert found.pairs.first.tolist() == expected.pairs.first.tolist()
 
 
 @pytest.mark.data
