@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tomllib
@@ -82,7 +83,7 @@ def test_a_run_writes_config_log_state_and_model(tiny, faces):
         "best.pt", "config.toml", "log.csv", "model.safetensors", "state.pt"
     ]  # fmt: skip
     assert re.search(r"folder train: 20 images\n.*\n.*centerface found no face in 4 "
-                     "images, which are used uncropped", result.stderr)  # fmt: skip
+                     "images, used uncropped\n", result.stderr)  # fmt: skip
     assert re.search(r"epoch 2/2: loss \d\.\d+, train \d+\.\d%; validation \(n = 8\): all acc",
                      result.stderr)  # fmt: skip
     assert "folder train: 20 labelled images: happiness 10, sadness 10" in result.stderr
@@ -163,12 +164,23 @@ def test_the_trained_model_annotates_and_is_measured(
     hits = np.trace(figures["confusion"])
     assert figures["accuracy"] == hits / 8
     assert f"{100 * hits / 8:.1f} % [" in result.stdout
-    # all frames come from one video
-    assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
-    assert "No clean figures: all images have a twin in training" in result.stdout
+    # the scene of one frame, and so of its mirror image, is not in training
+    assert figures["clean"]["all"]["n"] == 2
+    assert figures["twins"]["images_with_twin_in_train"] == 6
     for kind in ("confusion", "reliability"):
         picture = found.with_name(f"tiny-{kind}.png")
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 10_000
+
+
+def test_without_a_clean_image_there_are_no_clean_figures(here, tiny, faces, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(faces / "test", tmp_path / "same" / split)
+    result = here("evaluate", tiny[0] / "model.safetensors", "--dataset", "folder", "--data",
+                  tmp_path / "same", "--cache", tmp_path, "--json", tmp_path / "a.json")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads((tmp_path / "a.json").read_text())
+    assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
+    assert "No clean figures: all images have a twin in training" in result.stdout
 
 
 def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
@@ -211,8 +223,6 @@ def test_a_run_is_resumed_from_another_folder(here, faces, tmp_path):
 
 
 def test_training_images_that_are_all_held_out_are_refused(here, faces, tmp_path):
-    import shutil
-
     data = tmp_path / "twice"
     for split in ("train", "vaild", "test"):
         shutil.copytree(faces / "test", data / split)
