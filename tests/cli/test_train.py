@@ -175,10 +175,11 @@ def test_the_trained_model_annotates_and_is_measured(
 def test_without_a_clean_image_there_are_no_clean_figures(here, tiny, faces, tmp_path):
     for split in ("train", "test"):
         shutil.copytree(faces / "test", tmp_path / "same" / split)
-    result = here("evaluate", tiny[0] / "model.safetensors", "--dataset", "folder", "--data",
-                  tmp_path / "same", "--cache", tmp_path, "--json", tmp_path / "a.json")  # fmt: skip
+    data = ("--dataset", "folder", "--data", tmp_path / "same", "--cache", tmp_path)
+    found = tmp_path / "figures.json"
+    result = here("evaluate", tiny[0] / "model.safetensors", *data, "--json", found)
     assert result.exit_code == 0, result.stderr
-    figures = json.loads((tmp_path / "a.json").read_text())
+    figures = json.loads(found.read_text())
     assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
     assert "No clean figures: all images have a twin in training" in result.stdout
 
