@@ -234,9 +234,7 @@ def load(model: str = "default") -> Checkpoint:
     note = "" if found.has_digest else _note_without_digest(sha256)
     if entry.sha256 is None:
         entry = dataclasses.replace(entry, terms=found.terms)
-    scores = read_scores(
-        {"temperature": found.temperature, "scores": found.scores}, len(found.labels)
-    )
+    scores = read_scores(found.temperature, found.scores)
     return Checkpoint(
         entry, sha256, found.architecture, found.config, found.labels, found.temperature,
         found.metrics, scores, data, note,

@@ -250,12 +250,14 @@ def _scores(stored: Any, n_labels: int) -> dict[str, Any]:
         raise InvalidCheckpoint("its scores are of the wrong type")
     for name, scale in stored.items():
         bias = scale.get("bias", []) if isinstance(scale, dict) else None
-        if (
-            not isinstance(bias, list)
-            or len(bias) not in (0, n_labels)
-            or not all(_is_number(each) and abs(each) <= _MAX_BIAS for each in bias)
+        if not isinstance(bias, list) or not all(
+            _is_number(each) and abs(each) <= _MAX_BIAS for each in bias
         ):
             raise InvalidCheckpoint(f"the scores {_shown(name)} have the values {_shown(scale)}")
+        if len(bias) not in (0, n_labels):
+            raise InvalidCheckpoint(
+                f"it has {len(bias)} biases of {_shown(name)} for {n_labels} classes"
+            )
         _temperature(scale.get("temperature"))
     return stored
 

@@ -58,22 +58,16 @@ class Calibration:
         }
 
 
-def read_scores(header: Mapping[str, Any], n_classes: int) -> dict[str, Calibration]:
-    """The calibrations of a checkpoint's header by definition.
+def read_scores(temperature: float, further: Mapping[str, Any]) -> dict[str, Calibration]:
+    """The calibrations of a checkpoint by definition.
 
     Args:
-        header: With "temperature", of `majority`; files from jadfer 0.6 also have "scores".
-        n_classes: Length of a bias.
-
-    Raises:
-        ValueError: A value is out of range.
-        KeyError: There is no temperature.
-        TypeError: A value has another type.
+        temperature: Of `majority`.
+        further: Other definitions, as `Calibration.as_table` stores them; checked by
+            `header.read`. Files from jadfer 0.6 on may have some.
     """
-    found = {MAJORITY: Calibration(float(header["temperature"]))}
-    for name, stored in header.get("scores", {}).items():
-        bias = tuple(map(float, stored.get("bias", ())))
-        if len(bias) not in (0, n_classes):
-            raise ValueError(f"{len(bias)} biases of {name} for {n_classes} classes")
-        found[name] = Calibration(float(stored["temperature"]), bias)
-    return found
+    stored = {MAJORITY: {"temperature": temperature}, **further}
+    return {
+        name: Calibration(float(scale["temperature"]), tuple(map(float, scale.get("bias", ()))))
+        for name, scale in stored.items()
+    }

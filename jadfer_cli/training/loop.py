@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from jadfer_cli.errors import JadferError, OptionError, TrainingError
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.runtime import usable_cores
+from jadfer_cli.text import count_text
 from jadfer_cli.training import tensor_file
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.evaluate import selection_figures
@@ -74,13 +75,17 @@ def check_enough(labelled: FaceSet, batch_size: int) -> None:
     n = len(labelled)
     if not n:
         raise OptionError(
-            f"{labelled.name} has no labelled image that is not also a validation or test image."
+            f"{labelled.name} has no labelled image without a twin in validation or test.",
+            "Twins are equal pictures, or copies of one photograph. Give each split images of its "
+            "own.",
         )
     if n < batch_size:
         raise OptionError(
-            f"{labelled.name} has {n} labelled images that are not also validation or test images, "
-            f"fewer than one batch of {batch_size}.",
-            f"Set `batch_size` to {fitting_batch_size(n, batch_size)}, or leave it out.",
+            f"{labelled.name} has {count_text(n, 'labelled image')} without a twin in validation "
+            f"or test, fewer than one batch of {batch_size}.",
+            "A batch needs two images at least: add labelled images."
+            if n < 2
+            else f"Set `batch_size` to {fitting_batch_size(n, batch_size)}, or leave it out.",
         )
 
 

@@ -32,7 +32,6 @@ from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE, EpochRecord, StepRecord, saved_run
 from jadfer_cli.training.teacher import mixed_targets, n_views, teacher_probabilities
-from jadfer_cli.training.twins import Twins
 
 _FEW_IMAGES = 200  # of validation
 _MANY_MISSING = 0.2  # fraction of images without a face
@@ -55,13 +54,11 @@ class TrainingImages:
     Attributes:
         kept: bool (n,), those without a twin in validation or test.
         n_labelled: How many of them are labelled.
-        twins: The twins among all splits.
         facts: Counts of twins, for the model's record.
     """
 
     kept: npt.NDArray[np.bool_]
     n_labelled: int
-    twins: Twins
     facts: dict[str, float]
 
 
@@ -85,13 +82,9 @@ class Session:
 
         Raises:
             TrainingError: The data set cannot be read.
-            OptionError: There are too few training images.
         """
         valid_set = self.data.load("valid", first_only=True)
-        train_set = self.data.load("train")
-        train_set = train_set.take(self.chosen.kept)
-        if not self.chosen.kept.all() or self.chosen.facts["validation_images_with_twin_in_test"]:
-            self.chosen.twins.write(self.out / run_folder.TWINS)
+        train_set = self.data.load("train").take(self.chosen.kept)
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
 
@@ -237,7 +230,10 @@ def prepare(
     cache: Path | None = None,
     report: Reporter,
 ) -> Session:
-    """Loads start weights, teachers and detectors, and checks the options before any image.
+    """Checks everything that ends a run early, before any image is aligned.
+
+    Loads start weights, teachers and detectors, chooses the training images, and fits the batch
+    size to their number. Notes in `out` which images have twins.
 
     Args:
         out: Folder of the run.
@@ -249,6 +245,7 @@ def prepare(
     Raises:
         OptionError: An option is missing, not valid, or contradicts the run in `out`.
         ModelError: Start weights, a teacher or a detector cannot be loaded.
+        TrainingError: The data set or the run in `out` cannot be read.
         OutputError: The folder cannot be written.
     """
     inputs = run_config.inputs_of(config)
@@ -262,8 +259,10 @@ def prepare(
     teachers = [starts.labelled(name) for name in inputs.get("teacher", ())]
     options = run_config.options_of(config, start)
     check_writable(out / STATE)
+    if "batch_size" in config:  # always so in a resumed run, whose config holds it
+        saved_run(out, options)
     data = AlignedData(run_config.data_of(inputs, cache), runtime.threads, report)
-    chosen = _training_images(data, config.get("batch_size"), runtime.device, report)
+    chosen = _training_images(data, out, config.get("batch_size"), runtime.device, report)
     if "batch_size" not in config:
         fitting = fitting_batch_size(chosen.n_labelled, options.batch_size)
         if fitting < options.batch_size:
@@ -272,17 +271,18 @@ def prepare(
                 f"{chosen.n_labelled:,} labelled training images"
             )
             options = dataclasses.replace(options, batch_size=fitting)
-    saved_run(out, options)
+        saved_run(out, options)
     return Session(out, inputs, options, start, teachers, runtime, data, report, chosen)
 
 
 def _training_images(
-    data: AlignedData, batch_size: int | None, device: str, report: Reporter
+    data: AlignedData, out: Path, batch_size: int | None, device: str, report: Reporter
 ) -> TrainingImages:
     """Chooses the training images without a twin in validation or test, before any is aligned.
 
     Args:
         data: The data set.
+        out: Folder of the run; receives a list of the twins if there are any.
         batch_size: As given by the user; None if it may be chosen.
         device: Where pictures are compared.
         report: Receives notes and progress.
@@ -290,9 +290,11 @@ def _training_images(
     Raises:
         TrainingError: The data set cannot be read.
         OptionError: There are too few images.
+        OutputError: The list cannot be written.
     """
-    train_set = data.read("train")
-    twins = data.twins({"train": train_set}, device)
+    # both must exist, which is known before the search, which may take minutes
+    train_set, valid_set = data.read("train"), data.read("valid")
+    twins = data.twins({"train": train_set, "valid": valid_set}, device)
     if "test" not in twins.names:
         report.say(f"{train_set.name}: there is no test set to keep separate")
     dropped = twins.having("train", ("valid", "test"))
@@ -303,11 +305,12 @@ def _training_images(
         "validation_images_with_twin_in_test": both,
     }
     if dropped.any() or both:
+        twins.write(out / run_folder.TWINS)
         report.say(
-            f"{train_set.name}: dropped {count_text(int(dropped.sum()), 'training image')} equal "
-            "to a validation or test image or of the same photograph; "
-            f"{count_text(both, 'validation image')} with a twin in test; "
-            f"{run_folder.TWINS} lists them"
+            f"{train_set.name}: dropped {count_text(int(dropped.sum()), 'training image')} with a "
+            "twin in validation or test (an equal picture, or another copy of the photograph); "
+            f"{count_text(both, 'validation image')} {'has' if both == 1 else 'have'} a twin in "
+            f"test; {run_folder.TWINS} lists them"
         )
     labelled, _ = train_set.take(~dropped).labelled()
     try:
@@ -316,4 +319,4 @@ def _training_images(
         for note in train_set.notes:  # may say why
             report.say(f"{train_set.name}: {note}")
         raise
-    return TrainingImages(~dropped, len(labelled), twins, facts)
+    return TrainingImages(~dropped, len(labelled), facts)

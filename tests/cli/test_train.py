@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tomllib
@@ -82,7 +83,7 @@ def test_a_run_writes_config_log_state_and_model(tiny, faces):
         "best.pt", "config.toml", "log.csv", "model.safetensors", "state.pt"
     ]  # fmt: skip
     assert re.search(r"folder train: 20 images\n.*\n.*centerface found no face in 4 "
-                     "images, which are used uncropped", result.stderr)  # fmt: skip
+                     "images, used uncropped\n", result.stderr)  # fmt: skip
     assert re.search(r"epoch 2/2: loss \d\.\d+, train \d+\.\d%; validation \(n = 8\): all acc",
                      result.stderr)  # fmt: skip
     assert "folder train: 20 labelled images: happiness 10, sadness 10" in result.stderr
@@ -163,12 +164,24 @@ def test_the_trained_model_annotates_and_is_measured(
     hits = np.trace(figures["confusion"])
     assert figures["accuracy"] == hits / 8
     assert f"{100 * hits / 8:.1f} % [" in result.stdout
-    # all frames come from one video
-    assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
-    assert "No clean figures: all images have a twin in training" in result.stdout
+    # the scene of one frame, and so of its mirror image, is not in training
+    assert figures["clean"]["all"]["n"] == 2
+    assert figures["twins"]["images_with_twin_in_train"] == 6
     for kind in ("confusion", "reliability"):
         picture = found.with_name(f"tiny-{kind}.png")
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n" and picture.stat().st_size > 10_000
+
+
+def test_without_a_clean_image_there_are_no_clean_figures(here, tiny, faces, tmp_path):
+    for split in ("train", "test"):
+        shutil.copytree(faces / "test", tmp_path / "same" / split)
+    data = ("--dataset", "folder", "--data", tmp_path / "same", "--cache", tmp_path)
+    found = tmp_path / "figures.json"
+    result = here("evaluate", tiny[0] / "model.safetensors", *data, "--json", found)
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(found.read_text())
+    assert figures["clean"] is None and figures["twins"]["images_with_twin_in_train"] == 8
+    assert "No clean figures: all images have a twin in training" in result.stdout
 
 
 def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
@@ -211,15 +224,13 @@ def test_a_run_is_resumed_from_another_folder(here, faces, tmp_path):
 
 
 def test_training_images_that_are_all_held_out_are_refused(here, faces, tmp_path):
-    import shutil
-
     data = tmp_path / "twice"
     for split in ("train", "vaild", "test"):
         shutil.copytree(faces / "test", data / split)
     result = train(here, data, tmp_path / "run", "--teacher", "default", *TINY)
     assert result.exit_code == 2, result.stderr
     message = " ".join(result.stderr.split())
-    assert "no labelled image that is not also a validation or test image" in message
+    assert "no labelled image without a twin in validation or test" in message
     assert "vaild is none of train, valid and test, and is skipped" in message
 
 
@@ -258,8 +269,8 @@ def test_near_duplicates_leave_training_and_clean_figures_leave_them_out(
     result = here("train", *data, "--out", out, "--epochs", "1", *TINY)
     assert result.exit_code == 0, result.stderr
     message = " ".join(result.stderr.split())
-    assert "folder train: dropped 2 training images that are equal to a validation or" in message
-    assert "1 validation images have a twin in test; twins.csv lists them" in message
+    assert "folder train: dropped 2 training images with a twin in validation or test" in message
+    assert "1 validation image has a twin in test; twins.csv lists them" in message
     with (out / "twins.csv").open() as file:
         rows = [(r["image"], r["twin_image"], r["mirrored"]) for r in csv.DictReader(file)]
     assert sorted(rows) == [

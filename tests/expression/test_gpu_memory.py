@@ -12,6 +12,7 @@ from jadfer_cli.explain import explain
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detector import Detector
+from jadfer_cli.flags import worded
 from jadfer_cli.options import FaceOptions, ModelOptions
 from jadfer_cli.records import DetectorInfo, Faces
 from jadfer_cli.runtime import BatchLimiter, settle
@@ -57,7 +58,8 @@ def test_an_incomplete_batch_is_halved_from_its_own_size():
 def test_a_single_item_that_does_not_fit_is_an_error():
     with pytest.raises(DeviceError, match="too small for even one of the faces") as caught:
         BatchLimiter(4, "faces").over(Card(0), range(8))
-    assert "--device cpu" in caught.value.hint
+    assert "or use `device` cpu" in caught.value.hint
+    assert "--device cpu" in worded(caught.value.hint)
     assert explain(caught.value) is caught.value
 
 
@@ -119,4 +121,5 @@ def test_faces_are_the_same():
     )
     with pytest.raises(DeviceError) as caught:
         Detector(info, Card(0, network), options, prefers_batches=True).detect(frames[0])
-    assert "--detection-size" in caught.value.hint
+    assert "a smaller `detection_size`" in caught.value.hint
+    assert "--detection-size" in worded(caught.value.hint)

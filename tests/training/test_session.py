@@ -6,8 +6,9 @@ import pytest
 
 from jadfer_cli.errors import OptionError, SplitMissing
 from jadfer_cli.runtime import Runtime
-from jadfer_cli.training import align, session
+from jadfer_cli.training import align, session, tensor_file
 from jadfer_cli.training.reporting import Reporter
+from jadfer_cli.training.state import identity
 
 CPU = Runtime("cpu", "CPU", "fp32", 1)
 pytestmark = pytest.mark.slow  # loads a detector
@@ -66,14 +67,20 @@ def test_a_batch_that_the_user_chose_is_refused_before_the_work(tmp_path, aligni
 
 
 def test_sets_that_are_too_small_are_refused_before_the_work(tmp_path, aligning_fails):
-    with pytest.raises(OptionError, match="fewer than one batch of 2"):
+    with pytest.raises(OptionError, match=r"1 labelled image without .*than one batch of 2") as one:
         prepared(tmp_path, faces(tmp_path / "one", train=1, valid=4))
+    assert "`batch_size`" not in one.value.hint and "add labelled images" in one.value.hint
     with pytest.raises(SplitMissing):
         prepared(tmp_path, faces(tmp_path / "none", test=4))
+    labels = tmp_path / "labels.csv"  # of training and test only
+    picture = faces(tmp_path / "one", train=1) / "train" / "happy" / "0.png"
+    labels.write_text(f"file,label,split\n{picture},happy,train\n{picture},happy,test\n")
+    with pytest.raises(SplitMissing, match="has no images in the split 'valid'"):
+        prepared(tmp_path, labels, dataset="csv")
     data = faces(tmp_path / "same", train=4)
     (data / "train").rename(data / "valid")
     faces(data, train=4)  # the same pictures
-    with pytest.raises(OptionError, match="no labelled image that is not also"):
+    with pytest.raises(OptionError, match="no labelled image without a twin in validation or test"):
         prepared(tmp_path, data)
 
 
@@ -82,5 +89,21 @@ def test_repeats_do_not_count_for_the_batch(tmp_path, aligning_fails):
     (data / "train").rename(data / "valid")
     faces(data, train=70)  # 40 of them also in validation
     found, said = prepared(tmp_path, data)
-    assert found.options.batch_size == 4 and len(found.kept) == 30
+    assert found.options.batch_size == 4 and found.chosen.n_labelled == 30
     assert any("dropped 40 training images" in text for text in said)
+    assert (tmp_path / "run" / "twins.csv").read_text().count("train,") == 40
+
+
+def test_a_run_with_other_options_is_refused_before_the_search(tmp_path, monkeypatch):
+    data = faces(tmp_path / "faces", train=8, valid=4)
+    found, _ = prepared(tmp_path, data)
+    run = {"run": 1, "options": identity(found.options), "network": {}}
+    tensor_file.write(run, tmp_path / "run" / "state.pt")
+    prepared(tmp_path, data, batch_size=found.options.batch_size)
+    monkeypatch.setattr("jadfer_cli.training.data.find", compared)
+    with pytest.raises(OptionError, match="belongs to a run with other options"):
+        prepared(tmp_path, data, batch_size=4, lr=0.5)
+
+
+def compared(*_, **__):
+    raise AssertionError("pictures were compared")

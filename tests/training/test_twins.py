@@ -124,15 +124,24 @@ def test_the_search_is_cached_by_content_and_serves_other_thresholds(tmp_path, m
     cv2.imwrite(str(test.images[0]), picture(8))
     with pytest.raises(AssertionError, match="searched again"):
         twins.find(sets, 0.68, cache=tmp_path / "cache")
-    (next((tmp_path / "cache").iterdir())).write_bytes(b"damaged")
+    monkeypatch.undo()
+    expected = twins.find(sets, 0.68)
+    twins.find(sets, 0.68, cache=tmp_path / "cache")
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(b"damaged")
+    found = twins.find(sets, 0.68, cache=tmp_path / "cache")
+    assert found.pairs.first.tolist() == expected.pairs.first.tolist()
 
 
 @pytest.mark.data
 @pytest.mark.slow
 def test_listed_pairs_of_ferplus_are_found(shared):
-    """1,200 training images: those of listed pairs, and others."""
+    """All listed pairs of the test split, and 1,200 other training images.
+
+    Of the 14 that are missed, 9 are one photograph by eye; the list has wrong pairs too.
+    """
     with (shared / "data" / "ferplus_near_duplicates.csv").open() as file:
-        listed = [row for row in csv.DictReader(file) if row["split"] == "test"][::4]
+        listed = [row for row in csv.DictReader(file) if row["split"] == "test"]
     sets = {split: ferplus.load(shared / "data", split) for split in ("test", "train")}
     wanted = {row["image"] for row in listed}, {row["train_image"] for row in listed}
     test = sets["test"].take([name in wanted[0] for name in sets["test"].image_names])

@@ -103,5 +103,5 @@ def test_a_model_file_keeps_the_definitions_and_the_predictor_uses_one(tmp_path)
     checkpoint.save(path, network, temperature=0.8)
     assert checkpoint.load(str(path)).scores == {MAJORITY: Calibration(0.8)}
     checkpoint.save(path, network, scores={VOTE_SHARE: Calibration(1.0, (1.0, 2.0))})
-    with pytest.raises(ModelError, match="2 biases of vote_share for 8 classes"):
+    with pytest.raises(ModelError, match="2 biases of 'vote_share' for 8 classes"):
         checkpoint.load(str(path))
