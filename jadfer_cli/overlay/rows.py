@@ -33,7 +33,8 @@ def rows_of_video(result: Result, info: VideoInfo) -> pd.DataFrame:
         ResultError: The rows are damaged, or are not of this video: it lacks their frames, or
             shows them at other times, or their boxes do not fit into its picture.
     """
-    columns = ["frame", "time_s", "duration_s", "frame_status", "face_detected", "track_id", "usable"]
+    columns = ["frame", "time_s", "duration_s", "frame_status", "face_detected", "track_id",
+               "usable"]  # fmt: skip
     rows = result.rows([*columns, *BOX_COLUMNS, *result.probabilities]).reset_index(drop=True)
     if not len(rows):
         raise ResultError(f"{result.path} has no rows.", _ANNOTATE_AGAIN)
