@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 from jadfer_cli.analysis.tabular import check_target
 from jadfer_cli.common import atomic_write
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.overlay.rows import check_same_video, rows_of_video
 from jadfer_cli.overlay.view_copy import Progress, write_copy
 from jadfer_cli.overlay.view_data import page_data, script_json
@@ -107,6 +107,11 @@ def write_view(
     if options.embed and not (problem or options.convert):
         _check_size(video)
     copy = copy_path(video, out) if (problem or options.convert) and not options.embed else None
+    for target in filter(None, (out, copy)):
+        if target.exists() and os.path.samefile(target, video):
+            raise OutputError(
+                f"{target} is the source video and is not replaced.", "Choose another `out`."
+            )
     if copy is not None:
         check_target(copy, overwrite=options.overwrite, endings=(".mp4",))
     notes: list[str] = []
@@ -214,4 +219,3 @@ def _write_base64(video: Path, file: IO[str]) -> None:
 def default_page(result: Path) -> Path:
     """Return the page that is written if none is named: clip.html beside clip.parquet."""
     return result.with_suffix(ENDINGS[0])
-

@@ -98,8 +98,10 @@ def _unusable(track: Timeline) -> list[Moment]:
 
 def _joined(track: Timeline, mask: Bools) -> list[slice]:
     """The parts of a track in which the mask is true, with short interruptions closed."""
-    at = np.flatnonzero(mask)
-    runs = [slice(int(at[r.start]), int(at[r.stop - 1]) + 1) for r in unbroken_runs(at)]
+    runs = []
+    for seen in track.runs:
+        at = np.flatnonzero(mask[seen]) + seen.start
+        runs += [slice(int(at[r.start]), int(at[r.stop - 1]) + 1) for r in unbroken_runs(at)]
     joined: list[slice] = []
     for run in runs:
         if joined and track.start_s[run.start] - track.end_s[joined[-1].stop - 1] <= _JOIN_S:

@@ -41,7 +41,7 @@ function drawBoxes(frame) {
     if (row < 0 || !track.shown) continue;
     const [x1, y1, x2, y2] = track.box.subarray(4 * row, 4 * row + 4);
     const top = topLabel(track, row), usable = track.usable[row];
-    const place = [x1 * sx, y1 * sy, (x2 - x1) * sx, (y2 - y1) * sy];
+    const place = [x1 * sx, y1 * sy, (x2 - x1) * sx, (y2 - y1) * sy].map(Math.round); // whole pixels are sharp
     context.setLineDash(usable ? [] : [6, 4]);
     context.strokeStyle = "#000";
     context.lineWidth = 4;
@@ -179,6 +179,9 @@ function fail() {
       + "If this browser does not play the format, make the page again with --convert.";
 }
 video.addEventListener("error", fail);
+video.addEventListener("loadedmetadata", () => {
+  if (video.videoHeight) at("stage").style.setProperty("--aspect", video.videoWidth / video.videoHeight);
+});
 new ResizeObserver(() => drawBoxes(player.frame)).observe(video);
 if (data.video === null) {
   const text = at("movie").textContent, parts = [], size = 1 << 20;
