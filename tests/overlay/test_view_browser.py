@@ -195,7 +195,7 @@ def test_boxes_lie_on_the_displayed_picture(browser, tmp_path, rotation, size):
 def test_nothing_is_wider_than_the_window_and_unusable_time_is_hatched(browser, plain, size):
     browser.open(plain, *size)
     assert browser.evaluate("document.documentElement.scrollWidth") <= size[0]
-    left, top, width, height = browser.rectangle(".chart")
+    left, _, width, _ = browser.rectangle(".chart")
     assert left >= 0 and left + width <= size[0] + 0.5
     browser.evaluate("document.getElementById('zoom-in').click()")
     browser.evaluate("setView(0.1, 0.4)")
