@@ -10,6 +10,7 @@ at("seek").max = nFrames - 1;
 const player = new Player(video, show);
 const goTo = time => player.go(Math.max(lastUpTo(starts, time), 0));
 const charts = (tracks.length ? tracks : [null]).map(track => new Curves(track, at("charts"), goTo));
+if (tracks.length <= 2) at("charts").className = "few";
 if (!tracks.length) element("p", at("charts"), "No face was found in this video.");
 
 function show(frame) {
