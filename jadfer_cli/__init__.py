@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jadfer_cli._version import __version__
 from jadfer_cli.errors import (
     BusyError,
+    DamagedResult,
     DeviceError,
     JadferError,
     ModelError,
@@ -77,6 +78,7 @@ __all__ = [
     "AnnotateOptions",
     "Annotator",
     "BusyError",
+    "DamagedResult",
     "DeviceError",
     "FaceOptions",
     "IfExists",

@@ -1,3 +1,3 @@
 """The version, in a module of its own so that no other module has to import the public API."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -65,6 +65,16 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def without_subject(message: str, path: str) -> str:
+    """Return what a message says about a file, to stand after the file's name.
+
+    "a.mp4: no video" gives "no video", and "a.mp4 is empty." gives "it is empty."
+    """
+    if message.startswith(f"{path}: "):
+        return message.removeprefix(f"{path}: ")
+    return f"it {message.removeprefix(f'{path} ')}" if message.startswith(f"{path} ") else message
+
+
 def shortened(text: str, width: int) -> str:
     """Return text of at most `width` characters, with an ellipsis in its middle if it was longer.
 

@@ -137,20 +137,21 @@ class Child:
 
     Args:
         limit_s: Time limit for one file.
+        script: What the process runs, with --serve; this module by default.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
+    def __init__(self, limit_s: float, script: str = __file__) -> None:
+        self.limit_s, self._script = limit_s, script
         self._process: subprocess.Popen[str] | None = None
 
     def judge(self, path: Path) -> Verdict:
         """Read a file and report the outcome."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, __file__, "--serve"], stdin=subprocess.PIPE,
+                [sys.executable, self._script, "--serve"], stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             )  # fmt: skip
-            self._answer(60)  # wait until the libraries are loaded
+            self._answer(120)  # wait until the libraries are loaded
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has died, so there will be no answer
             self._process.stdin.write(f"{path}\n")

@@ -19,6 +19,7 @@ from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import result_of_parts
+from jadfer_cli.text import without_subject
 
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
 _LANDMARKS_SUFFIX = ".landmarks" + SUFFIX
@@ -263,7 +264,8 @@ def _nothing_found(
     if not recursive and any(is_result(p) for f in folders for p in _candidates(str(f), True)):
         hint = "Subfolders hold some: add `recursive`."
     elif failures := _failures(inputs, recursive):
-        hint = f"{failures[0].path} failed: {failures[0].reason}"
+        first = failures[0]
+        hint = f"{first.path} failed: {without_subject(first.reason, first.path)}"
     elif skipped:
         hint = f"Skipped {skipped[0].path}: {skipped[0].reason.value}."
     return ResultError(f"{', '.join(inputs)}: no result of jadfer annotate found.", hint)

@@ -222,7 +222,7 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
         yield f"In {without} of the {len(group)} videos no face was found."
     corrupt = sum(c["frames_corrupt"] for c in counts)
     if corrupt:
-        yield f"{corrupt:,} frames were corrupt."
+        yield f"{count_text(corrupt, 'frame')} {'was' if corrupt == 1 else 'were'} corrupt."
 
 
 def _software(group: Sequence[Metadata]) -> Iterable[str]:

@@ -11,6 +11,7 @@ from jadfer_cli.analysis.wording import listed
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint, lineage, networks
 from jadfer_cli.expression.lineage import MIN_QUOTED_IMAGES, Ancestor
+from jadfer_cli.text import count_text
 
 Cite = Callable[[str], str]
 _FIRST_ARCHITECTURE = "jadfer"  # of results whose metadata do not describe their network
@@ -92,7 +93,7 @@ def _named(model: Ancestor) -> str:
 def _data(model: Ancestor, cite: Cite) -> str:
     work = bibliography.DATASETS.get(model.dataset_key)
     name = model.dataset + (f" ({cite(bibliography.entry(work))})" if work else "")
-    return name if model.images is None else f"{name}, {model.images:,} images"
+    return name if model.images is None else f"{name}, {count_text(model.images, 'image')}"
 
 
 def _probabilities(metrics: Mapping[str, Any], n: int, labels: str, cite: Cite) -> str:

@@ -149,8 +149,6 @@ def mixed(results: Sequence[Result]) -> list[str]:
         "models": model_text,
         "labels": lambda metadata: ", ".join(metadata["labels"]),
         "detectors": detector_text,
-        "versions of jadfer": lambda metadata: str(metadata.get("jadfer_version")),
-        "results revisions": lambda metadata: str(metadata.get("results_revision")),
     }
     for what, text in texts.items():
         counts = Counter(text(result.metadata) for result in results)
@@ -161,7 +159,7 @@ def mixed(results: Sequence[Result]) -> list[str]:
         counts = Counter(str(result.metadata.get("jadfer_version")) for result in results)
         listed = "; ".join(f"{version}: {n}" for version, n in sorted(counts.items()))
         warnings.append(
-            f"The results were made by versions of jadfer whose rows differ ({listed})."
+            f"The results were made by different versions of jadfer, whose rows differ ({listed})."
         )
     if names := differing_settings(results):
         warnings.append(f"The results were made with different settings: {', '.join(names)}.")

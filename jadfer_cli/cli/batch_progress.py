@@ -22,7 +22,7 @@ from jadfer_cli.cli.progress import NAME_COLUMNS, ended_line, percentage
 from jadfer_cli.cli.tables import table, title
 from jadfer_cli.common import clock
 from jadfer_cli.results.paths import display_names
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, without_subject
 
 _LINE_EVERY_S = 30.0
 
@@ -176,7 +176,7 @@ def reporter(
 
 def failure_line(task: Task, error: dict[str, Any]) -> str:
     """Which video failed, why, and what to do; its path only once."""
-    why = error["message"].removeprefix(f"{task.video}: ").removeprefix(f"{task.video} ")
+    why = without_subject(error["message"], task.video)
     hint = f" {error['hint']}" if error.get("hint") else ""
     return f"{task.video} failed: {why}{hint}"
 

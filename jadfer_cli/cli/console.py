@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console as _RichConsole
@@ -52,8 +52,24 @@ def stdout_console() -> Console:
     return Console()
 
 
+# The console of the bar on screen, if any: only it can print above the bar.
+_with_bar: list[Console] = []
+
+
+@contextlib.contextmanager
+def messages_above_bar(console: Console) -> Iterator[None]:
+    """Makes `stderr_console` return the console that draws a bar, until the bar is gone."""
+    _with_bar.append(console)
+    try:
+        yield
+    finally:
+        _with_bar.remove(console)
+
+
 def stderr_console() -> Console:
     """For progress and messages, which wrap on a terminal only: in a log each is one line."""
+    if _with_bar:
+        return _with_bar[-1]
     console = Console(stderr=True, highlight=False)
     console.soft_wrap = not console.is_terminal
     return console
@@ -132,12 +148,6 @@ def _print_traceback() -> None:
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON on stdout."""
     print(json_text(value, indent=2))
-
-
-def write_json_line(value: dict[str, Any], file: IO[str]) -> None:
-    """Writes a value as one line of JSON."""
-    file.write(json_text(value) + "\n")
-    file.flush()
 
 
 def print_csv(table: pd.DataFrame) -> None:

@@ -19,10 +19,10 @@ import typer
 from jadfer_cli._version import __version__
 from jadfer_cli.batch.outcome import IDLE, VideoProgress
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.cli.console import write_json_line
 from jadfer_cli.cli.estimate import Estimate
 from jadfer_cli.errors import JadferError
 from jadfer_cli.flags import worded
+from jadfer_cli.text import json_text
 
 LOG_VERSION = 1
 PROGRESS_EVERY_S = 5.0
@@ -47,7 +47,8 @@ STATUSES = {"done": "done", "skipped": "kept", "elsewhere": "elsewhere"}
 def write_event(file: TextIO, event: str, **fields: Any) -> None:
     """Writes one line."""
     line = {"log_version": LOG_VERSION, "event": event, "time": round(time.time(), 3), **fields}
-    write_json_line(line, file)
+    file.write(json_text(line) + "\n")
+    file.flush()
 
 
 def write_error(error: JadferError, exit_code: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from jadfer_cli.cli.console import print_note, print_warning, stderr_console
-from jadfer_cli.text import count_text
+from jadfer_cli.cli.console import messages_above_bar, print_note, print_warning, stderr_console
+from jadfer_cli.text import count_text, without_subject
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.failures import Failure
@@ -50,7 +50,10 @@ def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
 
 def _failed_text(n_annotated: int, failures: Sequence[Failure]) -> str:
     """How many videos were given, annotated and failed, and the first few with their reasons."""
-    named = "; ".join(f"{each.path} ({each.reason.rstrip('.')})" for each in failures[:_MAX_FAILED])
+    named = "; ".join(
+        f"{each.path} ({without_subject(each.reason, each.path).rstrip('.')})"
+        for each in failures[:_MAX_FAILED]
+    )
     more = f"; and {len(failures) - _MAX_FAILED:,} more" if len(failures) > _MAX_FAILED else ""
     return (
         f"{count_text(n_annotated + len(failures), 'video')} given, {n_annotated:,} annotated, "
@@ -77,7 +80,8 @@ def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) ->
     if quiet or not console.is_terminal:
         yield from items
         return
-    yield from track(items, what, total=total, console=console, transient=True)
+    with messages_above_bar(console):
+        yield from track(items, what, total=total, console=console, transient=True)
 
 
 def wrote(out: Path, text: str, *, quiet: bool) -> None:

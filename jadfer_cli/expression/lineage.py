@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from jadfer_cli.text import count_text
+
 if TYPE_CHECKING:
     from jadfer_cli.expression.checkpoint import Checkpoint
 
@@ -124,7 +126,7 @@ def text(name: str, sha256: str | None, metrics: Mapping[str, Any]) -> str:
     """The lineage in one line: "trained on FER+ (27,698 images), from mobilefacenet.pt: ..."."""
     parts = []
     for i, model in enumerate(ancestors(name, sha256, metrics)):
-        images = "" if model.images is None else f" ({model.images:,} images)"
+        images = "" if model.images is None else f" ({count_text(model.images, 'image')})"
         data = f"trained on {model.dataset}{images}" if model.dataset else "data not recorded"
         file = f", sha256 {model.sha256[:12]}" if model.sha256 else ""
         stem = "the stem of " if model.part == "stem" else ""

@@ -20,6 +20,7 @@ from jadfer_cli.overlay.rows import check_complete, check_same_video, rows_of_vi
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.load import Result
 from jadfer_cli.stopping import raise_if_stopped
+from jadfer_cli.text import count_text
 from jadfer_cli.video.container import check_file
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.rotation import rotated
@@ -110,7 +111,8 @@ def _draw_video(
     damaged = reader.n_corrupt + reader.n_repeated
     notes = list(writer.notes)
     if damaged:
-        notes.append(f"{damaged} frames without an image of their own show the previous one.")
+        has = "its own shows" if damaged == 1 else "their own show"
+        notes.append(f"{count_text(damaged, 'frame')} without an image of {has} the previous one.")
     return notes
 
 
@@ -192,15 +194,17 @@ class _Scene:
                 gaps.setdefault(track, []).append([begin, end])
         for track, spans in gaps.items():
             found.append(f"Track {track} was not found at {_time_list(spans)}: check this, too.")
-        if self.cover.outside.any():
+        if n_outside := int(self.cover.outside.sum()):
+            are = "is" if n_outside == 1 else "are"
             found.append(
-                f"{int(self.cover.outside.sum())} frames outside the analysed part are plain grey."
+                f"{count_text(n_outside, 'frame')} outside the analysed part {are} plain grey."
             )
         return found
 
 
 def _time_list(spans: list[list[float]]) -> str:
-    """Format time spans, e.g. "2.7-3.4 s, 5.1-6.0 s"."""
-    text = ", ".join(f"{a:.1f}-{b:.1f} s" for a, b in spans[:_MAX_LISTED])
+    """Format time spans, e.g. "2.7-3.4 s, 5.1 s"."""
+    ends = [(f"{a:.1f}", f"{b:.1f}") for a, b in spans[:_MAX_LISTED]]
+    text = ", ".join(f"{a} s" if a == b else f"{a}-{b} s" for a, b in ends)
     more = len(spans) - _MAX_LISTED
     return text + (f" and {more} more" if more > 0 else "")

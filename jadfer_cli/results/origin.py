@@ -6,18 +6,18 @@ import json
 import os
 from pathlib import Path
 
-from jadfer_cli.errors import OutputError
 from jadfer_cli.results.metadata import printable
+from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import parts_folder
-from jadfer_cli.results.settings import read_metadata
 
 
 def is_made_from(result: Path, video: str) -> bool:
     """True if a result records a video of this name, or unfinished parts one of this state."""
     if result.exists():
         try:
-            recorded = str(read_metadata(result)["video"]["path"])
-        except (OutputError, KeyError, TypeError):
+            # not `read_metadata`: a result of an older version, or a damaged one, keeps its name
+            recorded = str(read_attrs(result)["jadfer"]["video"]["path"])
+        except (OSError, ValueError, KeyError, TypeError):
             return False
         return os.path.basename(recorded) == printable(os.path.basename(video))
     try:

@@ -240,6 +240,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     if problem:
         raise OutputError(
             f"{path} exists and is damaged or was changed: in its metadata, {problem}.",
-            "Remove it, or add --overwrite.",
+            "Remove it, or add `if_exists='overwrite'`.",
         )
     return metadata

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from jadfer_cli.errors import VideoError
 from jadfer_cli.options import VideoOptions
 from jadfer_cli.records import TimeArray, VideoInfo
+from jadfer_cli.text import count_text
 from jadfer_cli.video.bitstream import PacketInspector
 from jadfer_cli.video.container import check_file, open_container
 from jadfer_cli.video.kinds import format_name
@@ -208,7 +209,10 @@ def _oddities(
         found.append("Frames have no time stamps; their times follow from the stated frame rate.")
     n_same = int((np.diff(pts) == 0).sum())
     if n_same:
-        found.append(f"{n_same} frames have the same time stamp as the previous frame.")
+        have = "has" if n_same == 1 else "have"
+        found.append(
+            f"{count_text(n_same, 'frame')} {have} the same time stamp as the previous frame."
+        )
     ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:
         found.append(f"Pixels are not square ({ratio}); coordinates are in stored pixels.")

@@ -140,6 +140,6 @@ def test_versions_whose_rows_differ_are_named(tmp_path):
         "3 (jadfer 0.3.0)",
         "4 (jadfer 0.5.0)",
     )
-    warning = "The results were made by versions of jadfer whose rows differ (0.3.0: 1; 0.5.0: 2)."
-    assert mixed([old, new, new]) == [warning]
+    warning = "The results were made by different versions of jadfer, whose rows differ ("
+    assert mixed([old, new, new]) == [f"{warning}0.3.0: 1; 0.5.0: 2)."]
     assert mixed([made("0.4.1.parquet", "0.4.1", 4), new]) == []

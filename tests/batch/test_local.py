@@ -67,7 +67,9 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
     assert kept.returncode == 1 and "kept    2" in kept.stdout and len(failures(out)) == 1
     other = jadfer(*arguments, "--skip-existing", "--redetect", "0", "--fps", "10")
     assert other.returncode == 1 and len(failures(out)) == 3
-    assert "made with other settings: redetect, fps" in other.stderr
+    assert "made with other settings: redetect (then 0.3, now 0); fps (then none, now 10)." in (
+        other.stderr
+    )
 
     shutil.copy(short_clip, clips / "broken.mp4")
     mended = jadfer(*arguments, "--skip-existing")

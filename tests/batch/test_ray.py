@@ -273,7 +273,7 @@ def test_actors_are_supervised_and_one_that_dies_is_replaced(tmp_path, monkeypat
     progress, ends = [], []
     report = SimpleNamespace(
         note=lambda text, kind: None, tick=lambda: None,
-        worker=lambda number, task, done, total, faces: progress.append((done, total)),
+        worker=lambda number, task, now: progress.append((now.frames, now.total)),
         ended=lambda task, what, fields: ends.append((task.video, what)),
     )  # fmt: skip
     batch = on_ray.RayBatch(

@@ -10,12 +10,13 @@ import pytest
 from jadfer_cli.results.parquet import ATTRS_KEY, read_attrs
 
 
-def made_by(path, version):
-    """Makes a result look like one of an earlier version, which recorded no revision."""
+def made_by(path, version, *, records_revision):
+    """Makes a result look like one of another version; those before 0.6.0 recorded no revision."""
     table = pq.read_table(path)
     attrs = read_attrs(path)
     attrs["jadfer"]["jadfer_version"] = version
-    del attrs["jadfer"]["results_revision"]
+    if not records_revision:
+        del attrs["jadfer"]["results_revision"]
     entries = {**table.schema.metadata, ATTRS_KEY: json.dumps(attrs).encode()}
     pq.write_table(table.replace_schema_metadata(entries), path)
 
@@ -42,12 +43,12 @@ def test_keys_are_unique_and_results_of_older_rows_are_made_again(invoke, days):
     assert rows["video"].unique().tolist() == ["day1/P01.mp4", "day2/P01.mp4"]
     assert not rows.duplicated(["video", "frame", "track_id"]).any()
 
-    made_by(results[0], "0.4.1")
-    made_by(results[1], "0.3.0")
+    made_by(results[0], "0.6.99", records_revision=True)
+    made_by(results[1], "0.3.0", records_revision=False)
     again = invoke(*command, "--relative-paths", "--skip-existing")
     assert again.exit_code == 0, again.stderr
     said = " ".join(again.stderr.split())
-    assert "day1/P01.parquet: kept: same settings, made by jadfer 0.4.1" in said
+    assert "day1/P01.parquet is kept: same settings, made by jadfer 0.6.99" in said
     assert "P01.parquet is annotated again: made by jadfer 0.3.0, whose rows differ: faces" in said
     assert "results_revision" in read_attrs(results[1])["jadfer"]
     other = invoke(*command, "--relative-paths", "--skip-existing", "--fps", "5")

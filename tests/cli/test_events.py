@@ -129,7 +129,7 @@ def test_options_reach_the_rule(results, run):
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (("--on", "0.3"), 2, "0 < off <= on <= 1"),
+        (("--on", "0.3"), 2, "cannot begin at 0.3 and end below 0.4"),
         (("--merge-gap", "-1"), 2, "--merge-gap takes seconds"),
         (("--expression", "grin"), 2, "It has neutral, happiness"),
         (("--expression", "hapyness"), 2, "Did you mean happiness?"),

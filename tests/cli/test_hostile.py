@@ -200,7 +200,11 @@ ARGUMENTS = {
     "unknown detector": (["--detector", "nosuch"], 2, "nosuch"),
     "missing detector file": (["--detector", "no/such.onnx"], 2, "no/such.onnx"),
     "unknown model": (["--model", "nosuch"], 2, "no model named nosuch"),
-    "missing model file": (["--model", "no/such.safetensors"], 2, "no weights file"),
+    "missing model file": (
+        ["--model", "no/such.safetensors"],
+        2,
+        "such.safetensors does not exist",
+    ),
     "unknown option": (["--faster"], 2, "--faster"),
     "two inputs, one output": ([DEMO], 2, "names one file, but there may be several inputs"),
 }

@@ -7,7 +7,7 @@ from made import Made, Track
 
 from jadfer_cli.cli.app import COMMANDS, load
 from jadfer_cli.faces.detect import DETECTORS
-from jadfer_cli.text import count_text, shortened
+from jadfer_cli.text import count_text, shortened, without_subject
 
 
 def one_of_each(path, **how):
@@ -79,12 +79,13 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
     from jadfer_cli.labels import LABELS
 
     names = ("accuracy", "mean_class_recall", "macro_f1", "ece")
-    figures = {"n": 3152, "ece_before_temperature": 0.1} | dict.fromkeys(names, 0.15)
+    figures = {"n": 3152, "n_tied": 0, "ece_before_temperature": 0.1} | dict.fromkeys(names, 0.15)
     figures["intervals_95"] = dict.fromkeys(names, (0.1, 0.2))
     parts = _report({
         "model": "m", "dataset": "d", "split": "test", "labels": list(LABELS), "temperature": 1.0,
         "temperature_fitted_on": "valid", "protocol": "majority",
         "protocols": {"majority": figures}, "recall": dict.fromkeys(LABELS, 0.5),
+        "clean": None, "twins": None, "votes": None,
         "confusion": [[1000 + i] * len(LABELS) for i in range(len(LABELS))],
     })  # fmt: skip
     Console(width=80).print(parts[-1])
@@ -118,3 +119,22 @@ def test_thresholds_in_the_wrong_order_are_refused_in_words(invoke, tmp_path):
     result = invoke("events", tmp_path / "a.parquet", "--on", "0.3")
     assert result.exit_code == 2 and "<=" not in result.stderr
     assert "cannot begin at 0.3 and end below 0.4" in result.stderr and "--on" in result.stderr
+
+
+def test_a_message_about_a_file_can_stand_after_its_name():
+    assert without_subject("a.mp4: no video stream.", "a.mp4") == "no video stream."
+    assert without_subject("a.mp4 is empty.", "a.mp4") == "it is empty."
+    assert without_subject("There is no file a.mp4.", "a.mp4") == "There is no file a.mp4."
+
+
+def test_messages_are_printed_above_a_bar_not_behind_it(invoke, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        one_of_each(tmp_path / "in" / f"{name}.parquet")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes stderr for a terminal
+    for arguments in (["plot", "in", "-o", "p/"], ["events", "in", "-o", "e/", "--format", "eaf"]):
+        drawn = re.split(r"\n|\x1b\[2K", invoke(*arguments).stderr)
+        lines = [re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", line).strip("\r") for line in drawn]
+        written = [line for line in lines if ": 1 track" in line or ": no event" in line]
+        assert any("%" in line for line in lines), "no bar was drawn"
+        assert len(written) == 2 and all(line.startswith(("p/", "e/")) for line in written), lines

@@ -128,7 +128,7 @@ def test_a_face_left_in_one_frame_is_named_and_nothing_is_written(faces, tmp_pat
     rows.loc[2, blur_check.BOX] = np.array([0, 0, 40, 40], np.float32)
     code, said, written = overlaid(video, result, rows, tmp_path, "--blur", "--force")
     assert code == 1 and not written and "--redetect 0" in said, said
-    assert "nothing was written: in 1 of 5 frames, at 0.1-0.1 s; first in frame 2, x " in said, said
+    assert "nothing was written: in 1 of 5 frames, at 0.1 s; first in frame 2, x " in said, said
     assert not list(tmp_path.glob("*.part"))
 
 

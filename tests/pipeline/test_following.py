@@ -17,7 +17,7 @@ def test_nearly_every_face_of_the_plain_path_is_found_also_where_it_leaves_the_p
             DEMO,
             AnnotateOptions(faces=dataclasses.replace(AnnotateOptions().faces, redetect_s=every_s)),
         )
-        for every_s in (None, 0.0)
+        for every_s in (AnnotateOptions().faces.redetect_s, 0.0)
     )
     assert (fast["face_source"] == "tracked").mean() > 0.4
     assert (plain["face_source"] != "tracked").all()

@@ -10,6 +10,7 @@ from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 from jadfer_cli.results import settings
+from jadfer_cli.results.revision import RESULTS_REVISION
 
 
 def metadata(**how):
@@ -77,27 +78,45 @@ def test_what_is_no_result_has_no_settings(tmp_path):
         settings.read_metadata(tmp_path / "a.parquet")
 
 
-def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_path):
+def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_path, monkeypatch):
     video, out = tmp_path / "clip.mp4", tmp_path / "clip.parquet"
     video.write_bytes(b"frames")
     known = {"bytes": 6, "sha256": file_sha256(video), "path": str(video)}
 
-    def keep(version, **more):
-        """As a version without revisions wrote it, which had no option file_names."""
+    def write(version, revision=None, **more):
+        """As another version wrote it; those without revisions had no option file_names."""
         recorded = metadata(metadata={"jadfer_version": version, "video": known, **more})
-        del recorded["options"]["file_names"], recorded["results_revision"]
+        del recorded["results_revision"]
+        if revision is None:
+            del recorded["options"]["file_names"]
+        else:
+            recorded["results_revision"] = revision
         made = Made(n_frames=2)
         made.described = lambda frames: recorded
         made.write(out, overwrite=True)
+
+    def keep(*args, **more):
+        write(*args, **more)
         return settings.keep(out, str(video), metadata())
 
-    assert keep("0.5.0") is None
-    assert keep("0.4.1") is None
-    assert settings.kept_text(out) == "same settings, made by jadfer 0.4.1"
+    assert keep("0.6.1", revision=RESULTS_REVISION) is None
+    assert settings.kept_text(out) == "same settings, made by jadfer 0.6.1"
+    for version in ("0.5.0", "0.4.1"):
+        why = keep(version)
+        assert why.startswith(f"made by jadfer {version}, whose rows differ: usable asks for")
+        assert "smaller squares" not in why
     why = keep("0.3.0")
     assert why.startswith("made by jadfer 0.3.0, whose rows differ: ") and "smaller squares" in why
     with pytest.raises(OutputError, match=r"model \(then jadfer-compact, SHA-256 9{12}, now j"):
         keep("0.3.0", model=metadata()["model"] | {"sha256": "9" * 64})
+    # versions without revisions, before the rows changed again
+    monkeypatch.setattr(settings, "RESULTS_REVISION", 4)
+    at_four = metadata(metadata={"results_revision": 4})
+    for version in ("0.5.0", "0.4.1"):
+        write(version)
+        assert settings.keep(out, str(video), at_four) is None
+    assert settings.kept_text(out) == "same settings, made by jadfer 0.4.1"
+    monkeypatch.undo()
     newer = metadata(metadata={"results_revision": 99, "jadfer_version": "9.0", "video": known})
     Made(n_frames=2, metadata=newer).write(out, overwrite=True)
     with pytest.raises(OutputError, match=r"jadfer 9\.0, whose rows are newer.*Update jadfer"):

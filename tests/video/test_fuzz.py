@@ -1,4 +1,4 @@
-"""Damaged videos give frames or a JadferError; tests/bench/fuzz.py is the long version."""
+"""Damaged videos give frames or a JadferError; tests/bench/attack.py is the long version."""
 
 import os
 import signal

@@ -140,7 +140,7 @@ def _settings_table(heading: str, settings: Sequence[Setting]) -> list[Table]:
 
 def _of_faces(n: int, found: Comparison) -> str:
     """A number of the matched faces, with its share."""
-    return f"{n:,} of {found.faces:,} faces ({100 * n / max(found.faces, 1):.1f}%)"
+    return f"{n:,} of {count_text(found.faces, 'face')} ({100 * n / max(found.faces, 1):.1f}%)"
 
 
 def _figures(found: Comparison) -> list[list[Cell]]:

@@ -27,10 +27,10 @@ grey.
 after a face is seen, and gaps of up to 1 s. Place, date and title of the source are left out. \
 Voices are kept, and they also identify people.
 
-The blurred video is decoded again and checked. If a face that CenterFace finds is covered by less \
-than 75 %, or a box still shows detail, nothing is written and the exit code is 1. Faces that no \
-detector finds are not blurred: check the intervals that the command lists, and watch the video \
-before you share it.
+The blurred video is decoded again and checked. At least 75 % of each face that CenterFace finds \
+must be covered, and no box may show detail. Otherwise nothing is written, and the exit code is 1. \
+Faces that no detector finds are not blurred: check the intervals that the command lists, and \
+watch the video before you share it.
 
 A result whose times are not those of the video is refused, with or without --blur.
 

@@ -69,7 +69,7 @@ Examples:
   jadfer summary results/ -r -o summary.csv --min-duration 0.5
 """
 
-_WIDE = 100  # columns of a terminal with room for three expressions
+_WIDE = 100  # columns with room for three expressions, and for when a face appears
 
 _OutOption = Annotated[
     Path | None,
@@ -151,25 +151,29 @@ def summary(
             show(_table(items, names, by))
 
 
+def _first_seen(item: Summary) -> str:
+    return "-" if item.first_seen_s is None else short_time(item.first_seen_s)
+
+
 def _table(items: Sequence[Summary], names: Mapping[str, str], by: str) -> Any:
     """The most important columns, as many as fit a terminal."""
     pooled = by == "video"
-    most = 2 if room() < _WIDE else 3
+    wide = room() >= _WIDE
     rows = [
         [
             names[item.result],
             str(item.tracks) if pooled else "-" if item.track_id is None else str(item.track_id),
-            "-" if item.first_seen_s is None else short_time(item.first_seen_s),
+            *([_first_seen(item)] if wide else []),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
             share_text(item.usable_share_of_video),
             str(int(item.transitions.sum())),
-            shares_text(item.shares, most=most),
+            shares_text(item.shares, most=3 if wide else 1),
         ]
         for item in items
     ]
     head = (
-        "result", "tracks" if pooled else "track", "from", "seconds", "usable", "of video",
-        "changes", "expressions",
+        "result", "tracks" if pooled else "track", *(["from"] if wide else []), "seconds", "usable",
+        "of video", "changes", "expressions" if wide else "most shown",
     )  # fmt: skip
-    return figures(head, rows, right=(1, 2, 3, 4, 5, 6))
+    return figures(head, rows, right=range(1, len(head) - 1))

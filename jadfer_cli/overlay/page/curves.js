@@ -87,6 +87,8 @@ function hatching(context, scale) {
 class Curves {
   constructor(track, parent, go) {
     this.track = track;
+    this.time = 0; // of the cursor
+    this.inner = 1; // width between the margins
     this.box = element("div", parent);
     if (track) element("h3", this.box, track.title);
     this.now = element("p", this.box, "", {class: "now"});
@@ -106,14 +108,14 @@ class Curves {
     this.chart.addEventListener("pointermove", event => {
       if (event.buttons & 1 && this.chart.hasPointerCapture(event.pointerId)) jump(event);
     });
-    new ResizeObserver(() => this.draw()).observe(this.chart);
+    new ResizeObserver(() => { this.draw(); this.moveCursor(this.time); }).observe(this.chart);
   }
 
-  get inner() { return Math.max(this.chart.clientWidth - MARGIN.left - MARGIN.right, 1); }
   xAt(time) { return MARGIN.left + (time - view.from) / (view.to - view.from) * this.inner; }
   timeAt(x) { return view.from + (x - MARGIN.left) / this.inner * (view.to - view.from); }
 
   moveCursor(time) {
+    this.time = time;
     const x = this.xAt(time);
     this.cursor.hidden = x < MARGIN.left - 1 || x > MARGIN.left + this.inner + 1;
     this.cursor.style.transform = `translateX(${x}px)`;
@@ -122,6 +124,7 @@ class Curves {
   draw() {
     const width = this.chart.clientWidth, height = this.chart.clientHeight;
     if (!width || !height) return;
+    this.inner = Math.max(width - MARGIN.left - MARGIN.right, 1);
     const scale = window.devicePixelRatio || 1, context = this.canvas.getContext("2d");
     this.canvas.width = Math.round(width * scale);
     this.canvas.height = Math.round(height * scale);
