@@ -137,9 +137,13 @@ class Curves {
     context.clip();
     const fill = (spans, style) => {
       context.fillStyle = style;
+      let filled = 0; // up to here: what is shorter than a pixel is not filled twice
       for (let i = 0; i < spans.length; i += 2) {
-        const x = this.xAt(spans[i]), end = this.xAt(spans[i + 1]);
-        if (end >= 0 && x <= width) context.fillRect(x, MARGIN.top, Math.max(end - x, 1), bottom - MARGIN.top);
+        const x = Math.max(this.xAt(spans[i]), filled);
+        const end = Math.max(this.xAt(spans[i + 1]), this.xAt(spans[i]) + 1);
+        if (end <= filled || x > width) continue;
+        context.fillRect(x, MARGIN.top, end - x, bottom - MARGIN.top);
+        filled = end;
       }
     };
     const track = this.track;

@@ -111,7 +111,8 @@ for (const chart of charts) {
 
 // What to look at.
 for (const kind of data.moments) {
-  const details = element("details", at("moments"), "", {open: ""});
+  const details = element("details", at("moments"));
+  details.open = kind === data.moments[0] || kind.n_moments <= 12;
   element("summary", details, `${kind.title} (${kind.n_moments})`);
   const list = element("ul", details);
   for (const moment of kind.moments) {
