@@ -182,6 +182,7 @@ def test_a_page_is_replaced_only_on_request_and_a_result_never(uneven, tmp_path)
     assert found.exit_code == 2 and ".html" in words(found)
 
 
+@pytest.mark.slow
 def test_a_video_that_browsers_do_not_play_gets_a_copy_with_the_same_frames(tmp_path):
     video = make_video(
         tmp_path / "v.mkv", numbered_frames(20, 160, 120), codec="mpeg4", pts=UNEVEN_MS,
@@ -220,6 +221,7 @@ def test_the_copy_never_replaces_the_video_itself(uneven, tmp_path):
     assert clip.read_bytes() == video.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_video_too_large_to_embed_is_refused_before_anything_is_written(
     uneven, tmp_path, monkeypatch
 ):

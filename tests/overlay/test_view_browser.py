@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from browser import Browser, chromium_or_skip
-from made import Track
+from made import Track, options
 from media import make_video, numbered_frames, read_number
 from overlay.test_render import of_video, run, with_tone
 from overlay.test_view import NASTY, UNEVEN_MS
@@ -135,6 +135,43 @@ def test_keys_step_play_and_pause(browser, plain):
     assert shown_number(browser) == frame
     assert f"Frame {frame} " in browser.evaluate("document.getElementById('where').textContent")
     assert browser.problems == []
+
+
+def test_keys_act_once_wherever_the_focus_is(browser, plain):
+    browser.open(plain)
+    at = 0
+    for selector in ("#seek", "#next", "#tracks input", "#moments a"):
+        browser.evaluate(f"document.querySelector('{selector}').focus()")
+        browser.press("ArrowRight")
+        at += 1
+        settle(browser, at)
+        assert shown_number(browser) == at, selector
+    browser.evaluate("document.getElementById('speed').focus()")
+    browser.press("ArrowRight")  # chooses a speed
+    time.sleep(0.3)
+    assert browser.evaluate("player.frame") == at
+
+
+def test_frames_between_the_analysed_ones_say_whose_scores_they_show(browser, tmp_path):
+    video = make_video(tmp_path / "v.mp4", numbered_frames(30, 160, 120))
+    own = [5, 10, 15, 20]
+    result = of_video(
+        video, tmp_path / "r.parquet", [Track(0, own, box_px=BOX)], frames=own,
+        options=options(every=5, start_s=0.2, end_s=1.0),
+    )  # fmt: skip
+    assert run("view", video, result).exit_code == 0
+    browser.open(tmp_path / "r.html")
+    said = {}
+    for frame in (3, 5, 7, 24, 28):
+        browser.evaluate(f"player.go({frame})")
+        settle(browser, frame)
+        where = browser.evaluate("document.getElementById('where').textContent")
+        seen = browser.evaluate("document.querySelector('.now').textContent") != "not seen"
+        said[frame] = where.split(", ")[2:], seen
+    assert said[3] == (["not analysed"], False) and said[28] == (["not analysed"], False)
+    assert said[5] == ([], True)
+    assert said[7] == (["scores of frame 5"], True)
+    assert said[24] == (["scores of frame 20"], True)
 
 
 def test_the_cursor_runs_along_and_a_click_on_a_curve_jumps(browser, plain):
