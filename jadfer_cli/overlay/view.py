@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -133,8 +133,15 @@ def write_view(
 def _copy_target(copy: Path | None) -> Iterator[Path]:
     """Yield where to write the copy; one that will be embedded is temporary."""
     if copy is not None:
-        with atomic_write(copy) as part:
-            yield part
+        is_new = not copy.parent.exists()
+        try:
+            with atomic_write(copy) as part:
+                yield part
+        except BaseException:
+            if is_new:
+                with suppress(OSError):
+                    copy.parent.rmdir()
+            raise
     else:
         with TemporaryDirectory(prefix="jadfer-") as folder:
             yield Path(folder) / "copy.mp4"

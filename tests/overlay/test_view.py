@@ -221,6 +221,19 @@ def test_the_copy_never_replaces_the_video_itself(uneven, tmp_path):
     assert clip.read_bytes() == video.read_bytes()
 
 
+def test_an_interrupted_conversion_leaves_nothing(uneven, tmp_path, monkeypatch):
+    video, result = uneven
+
+    def interrupted(info, part, progress):
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(view, "write_copy", interrupted)
+    for more in ((), ("--embed",)):
+        found = run("view", video, result, "-o", tmp_path / "p.html", "--convert", *more)
+        assert found.exit_code == 130 and not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_a_video_too_large_to_embed_is_refused_before_anything_is_written(
     uneven, tmp_path, monkeypatch
