@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from jadfer_cli.errors import OutputError
 from jadfer_cli.faces.detect import CENTERFACE, load_detector
+from jadfer_cli.geometry import iou
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.overlay.regions import Regions
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
@@ -35,6 +36,9 @@ Bools = npt.NDArray[np.bool_]
 MIN_COVERED = 0.75
 # At most this share of the source's fine detail may be left; see `detail_left`.
 MAX_DETAIL_LEFT = 0.35
+# A face found with less confidence counts only if it is found again nearby, as for the tracker of
+# `jadfer annotate`: folds of cloth are taken for a face in single frames.
+_SURE_SCORE, _AGAIN_WITHIN_S, _AGAIN_IOU = 0.7, 0.35, 0.3
 # The check ends after so many frames with a visible face, because the video is refused anyway.
 MAX_FRAMES = 25
 # Faces are searched for at the full size of `jadfer annotate` this often, which also finds small
@@ -129,6 +133,7 @@ class _FrameCheck:
         self._cover = cover
         self._full, self._small = load_detector(full, threads), load_detector(small, threads)
         self._next_full_s = -np.inf
+        self._unsure: list[tuple[float, Floats]] = []  # time and box
 
     def uncovered_boxes(
         self, index: int, time_s: float, source: ImageArray, written: ImageArray
@@ -153,13 +158,24 @@ class _FrameCheck:
         detector = self._small
         if time_s >= self._next_full_s:
             detector, self._next_full_s = self._full, time_s + _FULL_SEARCH_EVERY_S
+        unsure: list[Floats] = []
         for faces in detector.detect_all([source, written]):
-            found += [
-                box
-                for box in faces.boxes_px.astype(np.float64)
-                if covered_share(box, regions, (width, height)) < MIN_COVERED
-            ]
-        return found
+            for box, score in zip(faces.boxes_px.astype(np.float64), faces.scores, strict=True):
+                if covered_share(box, regions, (width, height)) < MIN_COVERED:
+                    (found if score >= _SURE_SCORE else unsure).append(box)
+        return found + self._found_again(unsure, time_s)
+
+    def _found_again(self, boxes: list[Floats], time_s: float) -> list[Floats]:
+        """Return those of this frame's doubtful faces that an earlier frame showed, too."""
+        earlier = [old for t, old in self._unsure if t >= time_s - _AGAIN_WITHIN_S]
+        again = [
+            box
+            for box in boxes
+            if earlier and iou(box[None], np.array(earlier)).max() >= _AGAIN_IOU
+        ]
+        kept = [(t, old) for t, old in self._unsure if t >= time_s - _AGAIN_WITHIN_S]
+        self._unsure = kept + [(time_s, box) for box in boxes]
+        return again
 
 
 def covered_share(box_px: Floats, regions_px: Floats, size_px: tuple[int, int]) -> float:

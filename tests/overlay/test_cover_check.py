@@ -11,8 +11,11 @@ from overlay.test_render import images, of_video, run
 
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.options import FaceOptions
+from jadfer_cli.overlay import cover_check
 from jadfer_cli.overlay.cover_check import covered_share, detail_left
 from jadfer_cli.overlay.painter import blur
+from jadfer_cli.overlay.regions import Regions
+from jadfer_cli.records import Faces
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +158,34 @@ def test_the_covered_share_of_a_box_counts_overlaps_once():
     assert covered_share(box, regions, size) == pytest.approx(0.5 + 0.05)
     assert covered_share(box, np.empty((0, 4)), size) == 0
     assert covered_share(np.array([-9.0, -9, -1, -1]), regions, size) == 1  # not in the picture
+
+
+def test_a_doubtful_face_of_a_single_frame_is_no_face(monkeypatch):
+    """A fold of cloth with a score of 0.55 in one frame; a real face is found again, or sure."""
+    empty = Regions(np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0, np.int64))
+    cover = cover_check.Cover(empty, empty, np.zeros(20, bool))
+    picture = np.zeros((100, 100, 3), np.uint8)
+
+    def frames_with_faces(scores):
+        seen = iter(scores)
+
+        class Detector:
+            def detect_all(self, images):
+                score = next(seen)
+                n = int(score > 0)
+                box = np.tile(np.array([[20, 20, 60, 60]], np.float32), (n, 1))
+                marks = np.zeros((n, 5, 2), np.float32)
+                return [Faces(box, np.full(n, score, np.float32), marks)] * len(images)
+
+        monkeypatch.setattr(cover_check, "load_detector", lambda *_: Detector())
+        check = cover_check._FrameCheck(cover)
+        return [
+            index
+            for index in range(len(scores))
+            if check.uncovered_boxes(index, index / 25, picture, picture)
+        ]
+
+    assert frames_with_faces([0.55, 0, 0, 0, 0]) == []
+    assert frames_with_faces([0, 0.55, 0, 0.55, 0.55]) == [3, 4]
+    assert frames_with_faces([0.55, *[0] * 10, 0.55]) == []  # 0.44 s later
+    assert frames_with_faces([0, 0.9, 0]) == [1]
