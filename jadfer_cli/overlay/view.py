@@ -35,7 +35,7 @@ from jadfer_cli.video.timeline import probe
 
 ENDINGS = (".html",)
 # Browsers hold an embedded video in memory, several times while they open the page.
-MAX_EMBEDDED_BYTES = 100 << 20
+MAX_EMBEDDED_BYTES = 100_000_000
 _CHUNK_BYTES = 3 << 18  # base64 turns three bytes into four letters
 _SCRIPTS = ("curves.js", "player.js", "main.js")
 _MARKER = re.compile(r"\{\{(\w+)\}\}")
