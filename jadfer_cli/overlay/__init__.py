@@ -1,4 +1,5 @@
-"""Draws a result over its video, or blurs the faces that the result found.
+"""A result on its video: drawn again, with the faces blurred, or as a page beside its curves.
 
-Faces are detected here only to check a blurred video.
+Faces are detected here only to check a blurred video. The folder `page` holds what `view` puts
+into its page.
 """
