@@ -100,7 +100,7 @@ class Checkpoint:
         """
         kind = networks.load(self.architecture)
         try:
-            return kind.config(**self.stored_config)
+            return kind.config(**{**kind.earlier, **self.stored_config})
         except (TypeError, ValueError) as error:
             raise ModelError(
                 f"The config stored in {self.entry.path} does not fit the architecture "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import math
 from collections.abc import Mapping
@@ -14,7 +13,6 @@ import torch
 
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, OutputError, TrainingError
-from jadfer_cli.training import recipes
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import flat
@@ -97,7 +95,7 @@ def saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
         raise TrainingError(
             f"{file} cannot be read ({type(error).__name__}).", "Give another --out."
         ) from error
-    if _stored_identity(saved.get("options")) != identity(options):
+    if saved.get("options") != identity(options):
         raise OptionError(
             f"{file} belongs to a run with other options.",
             "Give another --out, or resume it with the same options as before.",
@@ -109,23 +107,6 @@ def identity(options: TrainOptions) -> dict[str, Any]:
     """The options that a resumed run must share; the length of a trapezoid may change."""
     length = 1 if options.schedule == "trapezoid" else options.epochs
     return flat(options) | {"workers": 0, "epochs": length}
-
-
-def _stored_identity(stored: Any) -> Any:
-    """The identity in a saved state; jadfer up to 0.4 stored the repr of its options."""
-    if not isinstance(stored, str):
-        return stored
-
-    def value(node: ast.expr) -> Any:
-        if isinstance(node, ast.Call):  # a nested dataclass
-            return {str(keyword.arg): value(keyword.value) for keyword in node.keywords}
-        return ast.literal_eval(node)
-
-    try:
-        found: dict[str, Any] = value(ast.parse(stored, mode="eval").body)
-    except (SyntaxError, ValueError):
-        return None
-    return {"recipe": recipes.DEFAULT, **found}
 
 
 def write_tensors(state: Mapping[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks that score expressions, one file each, and what they share (`base`, `stems`).
+"""Networks that score expressions, one file each, and `attention`, `base` and `stems` of them all.
 
 A network is known by the name of its file. The functions here find it by that name; importing
 this package does not import PyTorch. No weights are read or written here.
@@ -18,7 +18,7 @@ from jadfer_cli.errors import ModelError
 if TYPE_CHECKING:
     from jadfer_cli.expression.networks.base import NetworkKind
 
-_SHARED = ("base", "stems")
+_SHARED = ("attention", "base", "stems")
 _FACTS = ("title", "source", "citation")
 
 

@@ -42,9 +42,9 @@ class Plain(Network):
             nn.Dropout(config.dropout), nn.Linear(self.stem.channels, config.n_classes)
         )
 
-    def forward(self, crops: torch.Tensor) -> Output:
-        """Scores crops, float (B, 3, S, S), RGB in [0, 1]; no auxiliary tensors."""
-        pooled = self.features(crops).mean((2, 3))  # (B, C)
+    def score(self, fine: torch.Tensor) -> Output:
+        """Scores faces by the stem's fine map; no auxiliary tensors."""
+        pooled = self.stem.coarse(fine).mean((2, 3))  # (B, C)
         return Output(self.head(pooled))
 
 
