@@ -3,31 +3,39 @@
 From Python:
 
     >>> import jadfer_cli
-    >>> rows = jadfer_cli.annotate("clip.mp4")               # a pandas.DataFrame
-    >>> for piece in jadfer_cli.iter_annotate("long.mp4"):   # the same rows in bounded memory
-    ...     ...
+    >>> rows = jadfer_cli.annotate("clip.mp4", fps=5)   # a pandas.DataFrame
+    >>> rows[["time_s", "expression"]].values.tolist()
+    [[0.0, 'happiness'], [0.2, 'happiness']]
+    >>> for piece in jadfer_cli.iter_annotate("clip.mp4"):   # the rows in bounded memory
+    ...     columns = list(piece)
 
 For several videos, or for pictures that are in memory, load the networks once:
 
     >>> annotator = jadfer_cli.Annotator()
     >>> rows = annotator.annotate("clip.mp4")
-    >>> rows = annotator.annotate_frames(frames_rgb, fps=25)  # uint8 (n, height, width, 3)
-    >>> rows = annotator.annotate_image(image_rgb)            # uint8 (height, width, 3)
+    >>> import numpy as np
+    >>> frames_rgb = np.zeros((3, 120, 160, 3), np.uint8)     # n, height, width, RGB
+    >>> rows = annotator.annotate_frames(frames_rgb, fps=25)
+    >>> rows["face_detected"].tolist()
+    [False, False, False]
+    >>> rows = annotator.annotate_image(frames_rgb[0])
 
 What `jadfer annotate` wrote is read with its metadata:
 
+    >>> metadata = annotator.annotate_to("clip.mp4", "clip.parquet")
     >>> rows = jadfer_cli.read("clip.parquet")
-    >>> rows.attrs["jadfer"]["counts"]
+    >>> rows.attrs["jadfer"]["counts"]["frames_analysed"]
+    8
 
-Options are dataclasses (`AnnotateOptions` holds all of them); everything that jadfer raises on
-purpose is a `JadferError`, whose subclasses `jadfer_cli.errors` lists.
+Options are keywords, or dataclasses (`AnnotateOptions` holds all of them); everything that jadfer
+raises on purpose is a `JadferError`, whose subclasses `jadfer_cli.errors` lists.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Unpack
 
 from jadfer_cli._version import __version__
 from jadfer_cli.errors import (
@@ -47,8 +55,11 @@ from jadfer_cli.options import (
     FaceOptions,
     IfExists,
     ModelOptions,
+    OptionKeywords,
     OverlayOptions,
     VideoOptions,
+    combined,
+    takes_options,
 )
 
 if TYPE_CHECKING:
@@ -56,6 +67,7 @@ if TYPE_CHECKING:
 
     from jadfer_cli.pipeline.annotator import Annotator
     from jadfer_cli.pipeline.progress import Progress
+    from jadfer_cli.pipeline.tables import Pieces
 
 # ONNX Runtime reports usage to its maker unless this is set before it is imported. Recordings of
 # faces and hospital machines are no place for that; users who want it can set the variable to 0.
@@ -72,8 +84,10 @@ __all__ = [
     "ModelError",
     "ModelOptions",
     "OptionError",
+    "OptionKeywords",
     "OutputError",
     "OverlayOptions",
+    "Pieces",
     "Progress",
     "ResultError",
     "SplitMissing",
@@ -89,24 +103,32 @@ __all__ = [
 # Imported on first use: they load torch, the detector and pandas, and `jadfer --help` is quick.
 _LAZY = {
     "Annotator": "jadfer_cli.pipeline.annotator",
+    "Pieces": "jadfer_cli.pipeline.tables",
     "Progress": "jadfer_cli.pipeline.progress",
 }
 
 
+@takes_options
 def annotate(
     path: str | os.PathLike[str],
     options: AnnotateOptions | None = None,
     *,
     progress: Callable[[Progress], object] | None = None,
+    **keywords: Unpack[OptionKeywords],
 ) -> pd.DataFrame:
     """Annotates one video in memory.
 
     Loads the networks each time; an `Annotator` keeps them.
 
+        >>> rows = jadfer_cli.annotate("clip.mp4", start_s=0.1, max_faces=1)
+        >>> rows["frame"].tolist()
+        [3, 4, 5, 6, 7]
+
     Args:
         path: The video.
         options: All options; the defaults are those of the command line.
         progress: Called with a `Progress` several times per second.
+        **keywords: Single options, instead of those in `options`: `fps=5`, `max_faces=1`.
 
     Returns:
         The rows that the command line would write, one per frame and face. With the option
@@ -117,20 +139,32 @@ def annotate(
     """
     from jadfer_cli.pipeline.annotator import Annotator
 
-    return Annotator(options).annotate(path, progress=progress or (lambda now: None))
+    annotator = Annotator(combined(options, keywords))
+    return annotator.annotate(path, progress=progress or (lambda now: None))
 
 
+@takes_options
 def iter_annotate(
-    path: str | os.PathLike[str], options: AnnotateOptions | None = None
-) -> Iterator[pd.DataFrame]:
+    path: str | os.PathLike[str],
+    options: AnnotateOptions | None = None,
+    **keywords: Unpack[OptionKeywords],
+) -> Pieces:
     """Annotates one video piece by piece, in bounded memory, for long videos.
+
+        >>> pieces = jadfer_cli.iter_annotate("clip.mp4")
+        >>> sum(len(rows) for rows in pieces)
+        8
+        >>> pieces.metadata["counts"]["faces"]
+        8
 
     Args:
         path: The video.
         options: All options except `faces.max_faces`, which needs the whole video first.
+        **keywords: Single options, instead of those in `options`.
 
-    Yields:
-        Consecutive rows, in order; together they are what `annotate` returns, without metadata.
+    Returns:
+        An iterator of consecutive rows, in order; together they are what `annotate` returns. After
+        the last, its `metadata` holds the metadata.
 
     Raises:
         JadferError: As for `annotate`; OptionError with `max_faces`.
@@ -138,8 +172,9 @@ def iter_annotate(
     from jadfer_cli.pipeline.annotator import Annotator
     from jadfer_cli.pipeline.tables import refuse_max_faces
 
-    refuse_max_faces(options or AnnotateOptions())
-    yield from Annotator(options).iter_annotate(path)
+    options = combined(options, keywords)
+    refuse_max_faces(options)
+    return Annotator(options).iter_annotate(path)
 
 
 def read(path: str | os.PathLike[str]) -> pd.DataFrame:

@@ -20,7 +20,7 @@ _NO_MEMORY = (
 
 
 def explain(
-    error: BaseException, report: str = "run the command again with --debug"
+    error: BaseException, report: str = "run the command again with `debug`"
 ) -> JadferError:
     """Turns any exception into an error with a message and a hint.
 
@@ -36,12 +36,12 @@ def explain(
     if "torch" in sys.modules and gpu_memory_exhausted(error):
         return JadferError(
             "The GPU's memory is exhausted.",
-            "Try a smaller --batch-size, fewer --jobs, or --device cpu.",
+            "Try a smaller `batch_size`, fewer `jobs`, or `device` cpu.",
         )
     if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return JadferError(
             "The machine ran out of memory.",
-            "Try a smaller --batch-size or fewer --jobs; in training also --workers 0.",
+            "Try a smaller `batch_size` or fewer `jobs`; in training also `workers` 0.",
         )
     if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
         try:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypedDict, TypeVar
 
 from jadfer_cli.errors import OptionError
 
+# what --detector takes; those built in are named as in the table of jadfer_cli/faces/detect.py
+DETECTORS = "auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx file"
 DEVICES = "auto, cpu, cuda or cuda:N"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ENGINES = ("auto", "torch", "onnxruntime")
@@ -45,17 +52,17 @@ class VideoOptions:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise OptionError(f"--every must be at least 1, not {self.every}.")
+            raise OptionError(f"`every` must be at least 1, not {self.every}.")
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
-            raise OptionError(f"--fps must be a positive number, not {self.fps}.")
+            raise OptionError(f"`fps` must be a positive number, not {self.fps}.")
         if self.fps is not None and self.every != 1:
-            raise OptionError("--every and --fps exclude each other; give one of them.")
-        for name, value in (("--start", self.start_s), ("--end", self.end_s)):
+            raise OptionError("`every` and `fps` exclude each other; give one of them.")
+        for name, value in (("`start_s`", self.start_s), ("`end_s`", self.end_s)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise OptionError(f"{name} must be zero or more seconds, not {value}.")
         if self.end_s is not None and self.end_s <= (self.start_s or 0.0):
             raise OptionError(
-                f"--end ({self.end_s} s) must be later than --start ({self.start_s or 0.0} s)."
+                f"`end_s` ({self.end_s} s) must be later than `start_s` ({self.start_s or 0.0} s)."
             )
 
 
@@ -82,26 +89,28 @@ class FaceOptions:
     def __post_init__(self) -> None:
         if not 96 <= self.detection_size <= 4096:
             raise OptionError(
-                f"--detection-size must be between 96 and 4096 px, not {self.detection_size}."
+                f"`detection_size` must be between 96 and 4096 px, not {self.detection_size}."
             )
         if not 0 < self.detection_threshold < 1:
             raise OptionError(
-                f"--detection-threshold must be between 0 and 1, not {self.detection_threshold}."
+                f"`detection_threshold` must be between 0 and 1, not {self.detection_threshold}."
             )
         if self.redetect_s is not None and not (
             math.isfinite(self.redetect_s) and self.redetect_s >= 0
         ):
-            raise OptionError(f"--redetect must be zero or more seconds, not {self.redetect_s}.")
+            raise OptionError(f"`redetect_s` must be zero or more seconds, not {self.redetect_s}.")
         if not (math.isfinite(self.min_face_px) and self.min_face_px >= 0):
-            raise OptionError(f"--min-face must be zero or more px, not {self.min_face_px}.")
+            raise OptionError(f"`min_face_px` must be zero or more px, not {self.min_face_px}.")
         if self.max_faces is not None and self.max_faces < 1:
-            raise OptionError(f"--max-faces must be at least 1, not {self.max_faces}.")
+            raise OptionError(f"`max_faces` must be at least 1, not {self.max_faces}.")
         if self.tracker not in TRACKERS:
             raise OptionError(
-                f"--tracker must be one of {', '.join(TRACKERS)}, not {self.tracker}."
+                f"`tracker` must be one of {', '.join(TRACKERS)}, not {self.tracker}."
             )
         if not (math.isfinite(self.track_gap_s) and self.track_gap_s >= 0):
-            raise OptionError(f"--track-gap must be zero or more seconds, not {self.track_gap_s}.")
+            raise OptionError(
+                f"`track_gap_s` must be zero or more seconds, not {self.track_gap_s}."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,17 +133,17 @@ class ModelOptions:
         if self.device not in ("auto", "cpu", "cuda") and not (
             self.device.startswith("cuda:") and index.isdigit()
         ):
-            raise OptionError(f"--device must be {DEVICES}, not {self.device}.")
+            raise OptionError(f"`device` must be {DEVICES}, not {self.device}.")
         if self.precision not in PRECISIONS:
             raise OptionError(
-                f"--precision must be one of {', '.join(PRECISIONS)}, not {self.precision}."
+                f"`precision` must be one of {', '.join(PRECISIONS)}, not {self.precision}."
             )
         if self.engine not in ENGINES:
-            raise OptionError(f"--engine must be one of {', '.join(ENGINES)}, not {self.engine}.")
+            raise OptionError(f"`engine` must be one of {', '.join(ENGINES)}, not {self.engine}.")
         if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"--batch-size must be at least 1, not {self.batch_size}.")
+            raise OptionError(f"`batch_size` must be at least 1, not {self.batch_size}.")
         if self.threads is not None and self.threads < 1:
-            raise OptionError(f"--threads must be at least 1, not {self.threads}.")
+            raise OptionError(f"`threads` must be at least 1, not {self.threads}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +155,12 @@ class AnnotateOptions:
         faces: How faces are found, tracked and filtered.
         model: Which network scores them, and where it runs.
         landmarks: Also return the five landmarks (written to a separate file).
-        relative_paths: Write the file name of the video, not the path as given, into the rows.
+        relative_paths: Name videos in the rows by their path below the folder given, like
+            day1/P01.mp4, not by the path as given. A single video has its file name.
+        file_names: Name videos in the rows by their file name.
+
+    Raises:
+        OptionError: Both ways to name videos are chosen.
     """
 
     video: VideoOptions = VideoOptions()
@@ -154,6 +168,94 @@ class AnnotateOptions:
     model: ModelOptions = ModelOptions()
     landmarks: bool = False
     relative_paths: bool = False
+    file_names: bool = False
+
+    def __post_init__(self) -> None:
+        if self.relative_paths and self.file_names:
+            raise OptionError("`relative_paths` and `file_names` exclude each other.")
+
+
+class OptionKeywords(TypedDict, total=False):
+    """The options of annotation as keywords; the dataclasses above describe them."""
+
+    every: int
+    fps: float | None
+    start_s: float | None
+    end_s: float | None
+    detector: str
+    detection_size: int
+    detection_threshold: float
+    redetect_s: float | None
+    min_face_px: float
+    max_faces: int | None
+    tracker: str
+    track_gap_s: float
+    model: str
+    device: str
+    precision: str
+    batch_size: int | None
+    threads: int | None
+    engine: str
+    landmarks: bool
+    relative_paths: bool
+    file_names: bool
+
+
+def combined(options: AnnotateOptions | None, keywords: Mapping[str, Any]) -> AnnotateOptions:
+    """Returns options with some of them replaced by keywords.
+
+    Args:
+        options: All options; None for the defaults.
+        keywords: Options by the names of `OptionKeywords`.
+
+    Raises:
+        OptionError: A keyword is no option, or its value is out of range.
+    """
+    options = options or AnnotateOptions()
+    known = OptionKeywords.__annotations__
+    for name in keywords:
+        if name not in known:
+            near = difflib.get_close_matches(name, [*known, *(k.split("_")[0] for k in known)], 1)
+            meant = [k for k in known if near and k.startswith(near[0])]
+            raise OptionError(
+                f"There is no option {name}.",
+                f"Did you mean {meant[0]}?" if meant else f"Options are {', '.join(known)}.",
+            )
+    changed: dict[str, Any] = {}
+    for group in ("video", "faces", "model"):
+        names = {field.name for field in dataclasses.fields(getattr(options, group))}
+        values = {name: value for name, value in keywords.items() if name in names}
+        if values:
+            changed[group] = dataclasses.replace(getattr(options, group), **values)
+    own = ("landmarks", "relative_paths", "file_names")
+    changed |= {name: keywords[name] for name in own if name in keywords}
+    return dataclasses.replace(options, **changed)
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def takes_options(function: _F) -> _F:
+    """Shows the options among the keywords of a function, for help and completion.
+
+    Args:
+        function: It takes `**keywords` that go to `combined`.
+    """
+    defaults = AnnotateOptions()
+    values: dict[str, Any] = {}
+    for part in (defaults, defaults.video, defaults.faces, defaults.model):
+        values |= {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=values[name], annotation=kind
+        )
+        for name, kind in OptionKeywords.__annotations__.items()
+    ]
+    shown = signature.replace(parameters=[*own, *options])
+    function.__signature__ = shown  # type: ignore[attr-defined]
+    return function
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,8 +275,8 @@ class OverlayOptions:
 
     def __post_init__(self) -> None:
         if self.labels < 0:
-            raise OptionError(f"--labels must be zero or more, not {self.labels}.")
+            raise OptionError(f"`labels` must be zero or more, not {self.labels}.")
         if not 0 <= self.crf <= 51:
-            raise OptionError(f"--crf must be 0 (lossless) to 51 (worst), not {self.crf}.")
+            raise OptionError(f"`crf` must be 0 (lossless) to 51 (worst), not {self.crf}.")
         if not (self.blur or self.boxes):
-            raise OptionError("--no-boxes without --blur draws nothing.", "Add --blur.")
+            raise OptionError("`boxes=False` without `blur` draws nothing.", "Add `blur`.")

@@ -70,7 +70,7 @@ def settle(options: ModelOptions) -> Runtime:
     if precision == "fp16" and not on_cuda:
         raise DeviceError(
             "fp16 needs a CUDA device, but this run uses the CPU.",
-            "Use --precision fp32 (the default on a CPU) or bf16.",
+            "Use `precision` fp32 (the default on a CPU) or bf16.",
         )
     engine = _engine(options, wanted, precision)
     name = f"CPU, {threads} threads"
@@ -108,8 +108,8 @@ def _engine(options: ModelOptions, device: str, precision: str) -> str:
     suits_onnx = device == "cpu" and precision == "fp32"
     if options.engine == "onnxruntime" and not suits_onnx:
         raise DeviceError(
-            f"--engine onnxruntime supports only fp32 on the CPU, not {precision} on {device}.",
-            "Use --engine auto or torch.",
+            f"`engine` onnxruntime supports only fp32 on the CPU, not {precision} on {device}.",
+            "Use `engine` auto or torch.",
         )
     if options.engine == "auto":
         return "onnxruntime" if suits_onnx else "torch"
@@ -190,7 +190,7 @@ class BatchLimiter:
             raise DeviceError(
                 f"The GPU's memory is too small for even one of the {self._what}.",
                 f"{self._smaller}Free GPU memory (nvidia-smi lists what uses it), start fewer "
-                "--jobs, or use --device cpu.",
+                "`jobs`, or use `device` cpu.",
             )
         self.size = tried // 2
         if torch.cuda.is_available():
@@ -224,14 +224,14 @@ def _cuda(wanted: str) -> str:
     if count:
         raise DeviceError(
             f"The device cuda:{index} does not exist; this machine has {count} CUDA device(s).",
-            f"Use --device cuda:0 to cuda:{count - 1}, or --device auto.",
+            f"Use `device` cuda:0 to cuda:{count - 1}, or `device` auto.",
         )
     import torch
 
     build = "this PyTorch is a CPU build" if torch.version.cuda is None else "no GPU is visible"
     raise DeviceError(
         f"CUDA is not available: {build}.",
-        "Use --device cpu, or run `jadfer doctor` to see what is missing.",
+        "Use `device` cpu, or run `jadfer doctor` to see what is missing.",
     )
 
 

@@ -20,6 +20,7 @@ from jadfer_cli.analysis.provenance import compare_settings
 from jadfer_cli.geometry import paired_iou
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
+from jadfer_cli.text import count_text
 
 MIN_IOU = 0.5
 TIME_TOLERANCE_S = 1e-6  # times of the same container are equal up to rounding
@@ -112,7 +113,7 @@ class Comparison:
         if self.max_time_s > TIME_TOLERANCE_S:
             texts.append(f"times (up to {self.max_time_s:.6f} s)")
         if self.statuses:
-            texts.append(f"frame status ({self.statuses:,} frames)")
+            texts.append(f"frame status ({count_text(self.statuses, 'frame')})")
         if self.faces_only_a or self.faces_only_b:
             texts.append(
                 f"faces found ({self.faces_only_a:,} only in A, {self.faces_only_b:,} only in B)"
@@ -122,7 +123,7 @@ class Comparison:
         if self.max_box_px > BOX_TOLERANCE_PX:
             texts.append(f"boxes (up to {self.max_box_px:.1f} px)")
         if self.usable:
-            texts.append(f"usable ({self.usable:,} faces)")
+            texts.append(f"usable ({count_text(self.usable, 'face')})")
         if self.max_p > self.tolerance:
             texts.append(f"probabilities (up to {self.max_p:.2g}, mean {self.mean_p:.2g})")
         return tuple(texts)

@@ -91,12 +91,13 @@ class Rule:
     def __post_init__(self) -> None:
         if not 0 < self.off <= self.on <= 1:
             raise OptionError(
-                f"--on {self.on:g} --off {self.off:g}: 0 < off <= on <= 1 must hold.",
-                "An event begins at --on or above and ends below --off.",
+                f"An event cannot begin at {self.on:g} and end below {self.off:g}.",
+                "Both are probabilities above 0, at most 1, and the second must not exceed the "
+                "first: see `on` and `off`.",
             )
         for name, value in (
-            ("--min-duration", self.min_duration_s),
-            ("--merge-gap", self.merge_gap_s),
+            ("`min_duration_s`", self.min_duration_s),
+            ("`merge_gap_s`", self.merge_gap_s),
         ):
             if not 0 <= value < np.inf:
                 raise OptionError(f"{name} takes seconds, 0 or more, not {value:g}.")

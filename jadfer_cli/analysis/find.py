@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import glob
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
-from jadfer_cli.results.load import COLLECTED, SUFFIX, Result, load
+from jadfer_cli.results.load import SUFFIX, Result, load
+from jadfer_cli.results.members import is_collected, members
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import result_of_parts
 
@@ -65,9 +67,12 @@ class FoundResults:
 
 
 def find_results(
-    inputs: Sequence[str], *, recursive: bool = False, strict: bool = True
+    inputs: Sequence[str], *, recursive: bool = False, strict: bool = True, datasets: bool = True
 ) -> FoundResults:
     """Finds results and opens them.
+
+    A dataset of `jadfer collect` stands for the results in it. But where there are also results
+    in files of their own, as in the collected folder, the datasets found there are skipped.
 
     Args:
         inputs: Files, folders and patterns. In folders and patterns, files that are not results
@@ -75,13 +80,15 @@ def find_results(
             *.parquet to landmarks and tables as well, so these are skipped among several files.
         recursive: Include subfolders.
         strict: Every folder and pattern must hold a result. If False, one result in all is
-            enough, and a dataset of `jadfer collect` among several files is skipped.
+            enough.
+        datasets: Open datasets of `jadfer collect`. If False, they are skipped.
 
     Raises:
         ResultError: A named file is missing, damaged or not a result; or nothing was found.
     """
     results: dict[str, Result] = {}
     skipped: dict[str, SkippedFile] = {}
+    collected: dict[str, tuple[Path, bool]] = {}  # datasets, and whether the user named them
     alone = len(inputs) == 1
     for text in inputs:
         is_named = not (os.path.isdir(text) or _is_pattern(text))
@@ -94,17 +101,53 @@ def find_results(
                 opened = _open(path)
                 if isinstance(opened, Result):
                     results[key] = opened
-                elif is_named and (alone or not _is_by_product(opened, strict)):
+                elif opened.reason is SkipReason.COLLECTED and datasets:
+                    collected.setdefault(key, (path, is_named))
+                elif is_named and (alone or not _is_by_product(opened)):
                     raise opened.error
                 else:
                     skipped[key] = opened
-            n_results += key in results
+            n_results += key in results or key in collected
         if strict and not is_named and not n_results:
             raise _nothing_found([text], list(skipped.values()), recursive)
+    _add_datasets(results, skipped, collected)
     if not results:
         raise _nothing_found(inputs, list(skipped.values()), recursive)
     root = os.path.commonpath([os.path.abspath(_root(text)) for text in inputs])
     return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root))
+
+
+def _add_datasets(
+    results: dict[str, Result],
+    skipped: dict[str, SkippedFile],
+    collected: dict[str, tuple[Path, bool]],
+) -> None:
+    """Adds the results in datasets; of copies of one result, only the first counts."""
+    only_datasets = not results
+    known = {_identity(result) for result in results.values()}
+    for key, (path, is_named) in collected.items():
+        if not (only_datasets or is_named):
+            skipped[key] = SkippedFile(path, SkipReason.COLLECTED, _beside_results(path))
+            continue
+        for member in members(path):
+            if _identity(member) not in known:
+                results[os.path.abspath(member.path)] = member
+        known |= {_identity(result) for result in results.values()}
+
+
+def _identity(result: Result) -> tuple[object, ...]:
+    """What a result shares with its copies only: video, settings' outcome and time of its run."""
+    created, sha256 = result.metadata.get("created"), result.metadata["video"].get("sha256")
+    return (
+        created,
+        sha256,
+        result.n_rows,
+        json.dumps(result.metadata.get("options"), sort_keys=True),
+    )
+
+
+def _beside_results(path: Path) -> ResultError:
+    return ResultError(f"{path} is a dataset of jadfer collect beside results.")
 
 
 def is_result(path: Path) -> bool:
@@ -116,12 +159,6 @@ def is_result(path: Path) -> bool:
     except ResultError:
         return False
     return True
-
-
-def is_collected(path: Path) -> bool:
-    """Whether a file is a dataset of many results, made by `jadfer collect`."""
-    metadata = _attrs(path).get("jadfer")
-    return isinstance(metadata, dict) and COLLECTED in metadata
 
 
 def is_landmarks(path: Path) -> bool:
@@ -163,11 +200,9 @@ def _open(path: Path) -> Result | SkippedFile:
         return SkippedFile(path, reason, error)
 
 
-def _is_by_product(file: SkippedFile, strict: bool) -> bool:
+def _is_by_product(file: SkippedFile) -> bool:
     """Return whether jadfer wrote it next to results, where a shell's *.parquet matches it."""
-    if file.reason is SkipReason.COLLECTED:
-        return not strict
-    return TABLE_KEY in _attrs(file.path)
+    return file.reason is SkipReason.COLLECTED or TABLE_KEY in _attrs(file.path)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -188,7 +223,7 @@ def _attrs(path: Path) -> dict[str, Any]:
 
 def _root(text: str) -> str:
     """The folder that holds all results of an input."""
-    if os.path.isdir(text):
+    if os.path.isdir(text) or is_collected(Path(text)):
         return text
     fixed = Path(text)
     while _is_pattern(str(fixed)):
@@ -202,7 +237,7 @@ def _nothing_found(
     hint = None
     folders = [Path(text) for text in inputs if os.path.isdir(text)]
     if not recursive and any(is_result(p) for f in folders for p in _candidates(str(f), True)):
-        hint = "Subfolders hold some: add --recursive."
+        hint = "Subfolders hold some: add `recursive`."
     elif skipped:
         hint = f"Skipped {skipped[0].path}: {skipped[0].reason.value}."
     return ResultError(f"{', '.join(inputs)}: no result of jadfer annotate found.", hint)

@@ -11,6 +11,7 @@ from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
 from jadfer_cli.expression import networks
 from jadfer_cli.results.load import Result
+from jadfer_cli.text import count_text
 
 Metadata = Mapping[str, Any]
 
@@ -24,7 +25,7 @@ _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 _TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
-         "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths",
+         "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
          "--redetect", "--start", "--end")  # fmt: skip
 # for results whose metadata do not describe their network or detector
 _FIRST_ARCHITECTURE = "jadfer"
@@ -257,8 +258,9 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
     by_video = [c["faces_usable"] / c["faces"] for c in counts if c["faces"]]
     many = f" ({_by_video(by_video)})" if len(by_video) > 1 else ""
     yield (
-        f"{_share(usable, faces)} of {faces:,} faces{many} were usable by the program's rule on "
-        f"size, sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
+        f"{_share(usable, faces)} of {count_text(faces, 'face')}{many} "
+        f"{'was' if faces == 1 else 'were'} usable by the program's rule on size, "
+        f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
         "score and position in the image."
         if faces
         else "there was nothing to score."

@@ -10,6 +10,7 @@ from jadfer_cli.analysis.face_table import Annotated, read_faces
 from jadfer_cli.analysis.provenance import changed_options
 from jadfer_cli.analysis.summary import Summary, summaries
 from jadfer_cli.results.load import Result
+from jadfer_cli.text import count_text
 
 _MIN_USABLE = 0.5  # of the time with a face; below, a warning
 _MIN_WITH_FACE = 0.1  # of the analysed frames; below, a warning
@@ -129,9 +130,11 @@ def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> lis
         name = metadata["model"]["name"]
         warnings.append(f"The model {name} is a preview; do not publish its scores.")
     if not whole.frames:
-        warnings.append(f"No face was found in any of {n_frames:,} frames.")
+        warnings.append(f"No face was found in any of {count_text(n_frames, 'frame')}.")
     elif whole.frames < _MIN_WITH_FACE * n_frames:
-        warnings.append(f"A face was found in only {whole.frames:,} of {n_frames:,} frames.")
+        warnings.append(
+            f"A face was found in only {whole.frames:,} of {count_text(n_frames, 'frame')}."
+        )
     if whole.usable_share is not None and whole.usable_share < _MIN_USABLE:
         warnings.append(f"Only {whole.usable_share:.0%} of the time with a face is usable.")
     if counts["frames_corrupt"] and not any("corrupt" in text for text in warnings):
@@ -144,7 +147,7 @@ def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> lis
             f"{counts['frames_repeated']:,} of {n_frames:,} frames repeat the previous picture."
         )
     if counts.get("tracks_left_out"):
-        warnings.append(f"--max-faces left out {counts['tracks_left_out']} tracks.")
+        warnings.append(f"`max_faces` left out {count_text(counts['tracks_left_out'], 'track')}.")
     if video["variable_frame_rate"]:
         low, high = 1000 * video["frame_gap_min_s"], 1000 * video["frame_gap_max_s"]
         warnings.append(

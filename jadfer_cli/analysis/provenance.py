@@ -9,6 +9,7 @@ from typing import Any
 
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.revision import row_revision
 from jadfer_cli.results.settings import differing, fingerprint, option_name, setting_label
 
 _SHA256_DIGITS = 12  # enough to tell files apart
@@ -65,6 +66,11 @@ def detector_text(metadata: Mapping[str, Any]) -> str:
     return f"{metadata['detector']['name']} ({short_sha256(metadata['detector']['sha256'])})"
 
 
+def revision_text(metadata: Mapping[str, Any]) -> str:
+    """Return the revision of the rows, and the version of jadfer that made them."""
+    return f"{row_revision(metadata)} (jadfer {metadata.get('jadfer_version', 'unknown')})"
+
+
 def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
     """Return the settings that are not the same in all results.
 
@@ -75,7 +81,7 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
         For each such setting ("model", "--every", ...) its value in each result, in words and in
         the order of the results.
     """
-    texts = {"model": model_text, "detector": detector_text}
+    texts = {"model": model_text, "detector": detector_text, "revision": revision_text}
     found = {}
     for name, values in differing([fingerprint(r.metadata) for r in results]).items():
         if name in texts:
@@ -87,8 +93,9 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
 
 
 def differing_settings(results: Sequence[Result]) -> list[str]:
-    """Return the names of settings, except model and detector, that differ between results."""
-    names = [name for name in compare_settings(results) if name not in ("model", "detector")]
+    """Return the names of settings that differ, except the networks and the revision."""
+    apart = ("model", "detector", "revision")
+    names = [name for name in compare_settings(results) if name not in apart]
     return ["the schema" if name == "schema" else name for name in names]
 
 
@@ -113,6 +120,12 @@ def mixed(results: Sequence[Result]) -> list[str]:
         if len(counts) > 1:
             listed = "; ".join(f"{value}: {n}" for value, n in counts.items())
             warnings.append(f"The results have different {what} ({listed}).")
+    if len({row_revision(result.metadata) for result in results}) > 1:
+        counts = Counter(str(result.metadata.get("jadfer_version")) for result in results)
+        listed = "; ".join(f"{version}: {n}" for version, n in sorted(counts.items()))
+        warnings.append(
+            f"The results were made by versions of jadfer whose rows differ ({listed})."
+        )
     if names := differing_settings(results):
         warnings.append(f"The results were made with different settings: {', '.join(names)}.")
     return warnings

@@ -93,7 +93,7 @@ class LocalBatch(Supervisor[ProcessHandle]):
                 self._give_up(
                     worker, "crash",
                     f"The worker died while annotating this video ({worker.how_it_ended()}).",
-                    "A library crashed or memory ran out. Convert the video, or try fewer --jobs.",
+                    "A library crashed or memory ran out. Convert the video, or try fewer `jobs`.",
                 )  # fmt: skip
             return False
         silent_s = time.monotonic() - worker.last_message_s

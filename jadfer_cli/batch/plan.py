@@ -16,10 +16,17 @@ SUFFIX = ".parquet"
 
 @dataclass(frozen=True)
 class Task:
-    """One video and its result."""
+    """One video and its result.
+
+    Attributes:
+        video: Its path.
+        target: The result file.
+        name: What the rows call the video; None for the name that the options give it.
+    """
 
     video: str
     target: Path
+    name: str | None = None
 
 
 def is_folder(out: str) -> bool:
@@ -43,8 +50,8 @@ def settle(sources: Sequence[Source], out: str, *, many: bool) -> list[Task]:
         return [Task(sources[0].path, Path(out))]
     if Path(out).suffix == SUFFIX and not Path(out).is_dir():
         raise OptionError(
-            f"-o {out} names one file, but there may be several inputs.",
-            f"Name a folder: -o {Path(out).with_suffix('')}/",
+            f"`out` {out} names one file, but there may be several inputs.",
+            f"Name a folder: `out` {Path(out).with_suffix('')}/",
         )
     tasks = [Task(s.path, Path(out) / s.below.with_suffix(SUFFIX)) for s in sources]
     _refuse_collisions(tasks)
@@ -81,9 +88,9 @@ class Shard:
         k, sep, n = text.partition("/")
         if not (sep and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
             raise OptionError(
-                f"--shard {text} is not K/N with K from 1 to N.",
-                "For example --shard 1/8 in the first of eight jobs. Slurm: "
-                "--shard $((SLURM_ARRAY_TASK_ID))/$SLURM_ARRAY_TASK_COUNT with --array=1-8.",
+                f"`shard` {text} is not K/N with K from 1 to N.",
+                "For example `shard` 1/8 in the first of eight jobs. Slurm: "
+                "`shard` $((SLURM_ARRAY_TASK_ID))/$SLURM_ARRAY_TASK_COUNT with --array=1-8.",
             )
         return cls(int(k), int(n))
 

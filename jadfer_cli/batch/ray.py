@@ -150,9 +150,9 @@ class RayBatch(Supervisor[_ActorHandle]):
         _require_ray()
         if self.options.model.device.startswith("cuda:"):
             raise OptionError(
-                f"--device {self.options.model.device} cannot be combined with --ray, because "
+                f"`device` {self.options.model.device} cannot be combined with `ray`, because "
                 "Ray assigns the GPUs.",
-                "Use --device cuda or auto.",
+                "Use `device` cuda or auto.",
             )
         with _cluster(self.address, self.jobs):
             import ray
@@ -171,7 +171,7 @@ class RayBatch(Supervisor[_ActorHandle]):
             except ray.exceptions.RayError as error:
                 raise JadferError(
                     f"The Ray cluster was lost: {_first_line(error)}",
-                    "Run the command again with --skip-existing.",
+                    "Run the command again with `if_exists='skip'`.",
                 ) from error
 
     def _start_worker(self, number: int) -> _ActorHandle:
@@ -216,7 +216,7 @@ class RayBatch(Supervisor[_ActorHandle]):
             self._give_up(
                 worker, "crash",
                 "The worker died while annotating this video, and again when Ray retried.",
-                "A library crashed or memory ran out. Convert the video, or try fewer --jobs.",
+                "A library crashed or memory ran out. Convert the video, or try fewer `jobs`.",
             )  # fmt: skip
             return False
         if worker.load_error is not None:
@@ -263,7 +263,7 @@ def slots_of(model: ModelOptions, nodes: Sequence[dict[str, float]], wanted: int
     if n < 1:
         raise OptionError(
             f"The Ray cluster has no room for an actor with {cpus} CPUs.",
-            "Use fewer --threads, or add machines to the cluster.",
+            "Use fewer `threads`, or add machines to the cluster.",
         )
     return Slots(min(n, wanted or n), cpus, gpus, threads)
 
@@ -273,7 +273,7 @@ def _require_ray() -> None:
     try:
         import ray  # noqa: F401
     except ImportError as error:
-        raise OptionError(f"--ray needs Ray, which cannot be loaded: {error}.", _HINT) from error
+        raise OptionError(f"`ray` needs Ray, which cannot be loaded: {error}.", _HINT) from error
 
 
 @contextlib.contextmanager
@@ -306,7 +306,7 @@ def _cluster(address: str | None, jobs: int) -> Iterator[None]:
             if address is None:
                 raise JadferError(
                     f"No Ray cluster could be started here: {_first_line(error)}",
-                    "Leave out --ray; --jobs alone uses this machine as well.",
+                    "Leave out `ray`; `jobs` alone uses this machine as well.",
                 ) from error
             raise OptionError(
                 f"There is no Ray cluster at {address}: {_first_line(error)}",

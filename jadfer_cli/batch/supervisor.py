@@ -15,7 +15,9 @@ from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
 from jadfer_cli.batch.outcome import Outcome, Reporter
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError, OutputError
+from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
+from jadfer_cli.text import count_text
 
 TICK_S = 0.25
 LOAD_S = 300.0  # limit for a worker to load the networks
@@ -190,7 +192,7 @@ class Supervisor(ABC, Generic[W]):
         self._load_failures += 1
         why = worker.load_error or JadferError(
             f"A worker died while loading the networks ({worker.how_it_ended()}).",
-            "Try fewer --jobs; `jadfer doctor` finds faults of the installation.",
+            "Try fewer `jobs`; `jadfer doctor` finds faults of the installation.",
         )
         many = self._load_failures >= _MAX_LOAD_FAILURES
         if not self._any_loaded or (many and len(self.workers) == 1):
@@ -237,7 +239,7 @@ class Supervisor(ABC, Generic[W]):
         elif kind == "warning":
             self._note(fields["message"], "warning")
         elif kind == "note":
-            self.report.note(fields["text"], kind="hint")
+            self.report.note(worded(fields["text"]), kind="hint")
         elif kind == "received":
             worker.received = True
         elif kind == "progress":
@@ -264,7 +266,7 @@ class Supervisor(ABC, Generic[W]):
         """Shows a message once, however many workers send it."""
         if text not in self._noted:
             self._noted.add(text)
-            self.report.note(text, kind=kind)
+            self.report.note(worded(text), kind=kind)
 
     def _stalled(self, worker: W) -> bool:
         """Gives up on a worker without progress for too long; returns whether it did."""
@@ -272,7 +274,7 @@ class Supervisor(ABC, Generic[W]):
             return False
         self._give_up(
             worker, "hang", f"There was no progress for {self.stall_s:.0f} s.",
-            "The decoder hangs, or the machine is very slow: see --stall.",
+            "The decoder hangs, or the machine is very slow: see `stall`.",
         )  # fmt: skip
         return True
 
@@ -297,6 +299,9 @@ class Supervisor(ABC, Generic[W]):
 
     def _failed(self, task: Task, error: dict[str, Any]) -> None:
         """Records a failure, in the list too, and stops the batch if nothing can be written."""
+        error = error | {
+            name: worded(error[name]) for name in ("message", "hint") if error.get(name)
+        }
         self.outcome.failed.append((task, error))
         self.report.ended(task, "failed", error)
         try:
@@ -313,9 +318,11 @@ class Supervisor(ABC, Generic[W]):
         left = [*self._waiting, *self._busy]
         why = why_nothing_can_be_written(left)
         if why is not None:
-            again = "" if self.if_exists == IfExists.OVERWRITE else " with --skip-existing"
+            again = "" if self.if_exists == IfExists.OVERWRITE else " with `if_exists='skip'`"
             self.outcome.stopped = OutputError(
-                f"{why.message} So the batch was stopped; {len(left)} videos were not tried.",
+                f"{why.message} So the batch was stopped; "
+                f"{count_text(len(left), 'video')} "
+                f"{'was' if len(left) == 1 else 'were'} not tried.",
                 f"{why.hint or ''} Then run the command again{again}.".strip(),
             )
             self.outcome.untried += left

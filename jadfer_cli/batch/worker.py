@@ -9,7 +9,7 @@ It reports to its parent through a pipe, in messages (kind, fields):
     warning      message                about the machine, not the video
     note         text                   what the user should know about this video
     done         counts, wall_s, warnings
-    skipped                             a result with the same settings exists
+    skipped      why                    a result with the same settings exists
     busy                                another run is writing the result, or has just written it
     failed       error
 
@@ -146,10 +146,12 @@ def _annotate(annotator: Annotator, task: Task, if_exists: IfExists, listener: L
         listener.send(("note", {"text": text}))
 
     metadata = annotator.annotate_to(
-        task.video, task.target, if_exists=if_exists, progress=progress, note=note
+        task.video, task.target, name=task.name, if_exists=if_exists, progress=progress, note=note
     )
     if metadata is None:
-        return "skipped", {}
+        from jadfer_cli.results.settings import kept_text
+
+        return "skipped", {"why": kept_text(task.target)}
     for text in annotator.networks.memory_warnings():
         listener.send(("warning", {"message": text}))
     return "done", {name: metadata[name] for name in ("counts", "wall_s", "warnings")}
@@ -157,7 +159,7 @@ def _annotate(annotator: Annotator, task: Task, if_exists: IfExists, listener: L
 
 def error_fields(error: Exception) -> dict[str, Any]:
     """Describes an error as it goes through the pipe and into failures.jsonl."""
-    explained = explain(error, "annotate the video alone with --debug")
+    explained = explain(error, "annotate the video alone with `debug`")
     stage = next((name for kind, name in _STAGES if isinstance(explained, kind)), "annotate")
     return {"stage": stage, "message": explained.message, "hint": explained.hint}
 

@@ -8,7 +8,7 @@ import typer
 
 from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL, out_option
 from jadfer_cli.common import parse_seconds
-from jadfer_cli.options import ENGINES, PRECISIONS, TRACKERS
+from jadfer_cli.options import DETECTORS, ENGINES, PRECISIONS, TRACKERS
 
 _FRAMES, _FACES, _BATCH = "Which frames", "Which faces", "Many videos"
 
@@ -66,7 +66,7 @@ EndOption = Annotated[
 
 DetectorOption = Annotated[
     str,
-    _option(_FACES, "auto, centerface, the name of an InsightFace pack, or an SCRFD .onnx file."),
+    _option(_FACES, f"{DETECTORS}."),
 ]
 DetectionSizeOption = Annotated[
     int,
@@ -128,9 +128,13 @@ RelativePathsOption = Annotated[
     bool,
     _option(
         OUTPUT_PANEL,
-        "Write the file name of the video into the rows, not its path.",
+        "Name videos in the rows by their path below INPUT, like day1/P01.mp4.",
         "--relative-paths",
     ),
+]
+FileNamesOption = Annotated[
+    bool,
+    _option(OUTPUT_PANEL, "Name videos in the rows by their file name.", "--file-names"),
 ]
 LogJsonOption = Annotated[
     bool, _option(OUTPUT_PANEL, "Report progress as JSON lines on stderr.", "--log-json")

@@ -8,11 +8,13 @@ import pkgutil
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from jadfer_cli._version import __version__
 from jadfer_cli.cli import commands
+from jadfer_cli.cli.console import print_line, printable_usage_errors
 
 
 def command_names() -> tuple[str, ...]:
@@ -35,7 +37,17 @@ def load(name: str) -> Any:
         single.command(name, help=module.HELP, no_args_is_help=show_help)(getattr(module, name))
         command = get_command(single)
     command.name, command.rich_help_panel = name, module.PANEL
+    for one in (command, *getattr(command, "commands", {}).values()):
+        _describe_defaults(one)
     return command
+
+
+def _describe_defaults(command: Any) -> None:
+    """Moves defaults in words into the help text: typer prints them as [default: (words)]."""
+    for option in command.params:
+        if isinstance(words := getattr(option, "show_default", None), str):
+            option.help = f"{option.help} [dim]{escape(f'[default: {words}]')}[/]"
+            option.show_default = False
 
 
 class _Commands(TyperGroup):
@@ -49,6 +61,16 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name, or None."""
         return load(cmd_name) if cmd_name in self.commands else None
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """Parses the options before the command's name."""
+        with printable_usage_errors():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parses the command's options, and runs it."""
+        with printable_usage_errors():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names in the order of the help page: by panel, then by name."""
@@ -70,7 +92,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"jadfer {__version__}")
+        print_line(f"jadfer {__version__}")
         raise typer.Exit
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from pathlib import PurePath
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,12 +16,15 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli.console import write_json_line
 from jadfer_cli.cli.progress import result_line
 from jadfer_cli.cli.tables import table, title
 from jadfer_cli.common import clock
+from jadfer_cli.results.paths import display_names
 
 _LINE_EVERY_S = 30.0
 _SHOWN_FAILURES = 20
+_NAME_WIDTH = 32
 
 
 class Quiet(AbstractContextManager["Quiet"]):
@@ -115,7 +116,7 @@ class Lines(Quiet):
         if what == "done":
             self.console.print(f"{escape(place)} {escape(result_line(task.target, fields))}")
         elif what != "failed":
-            self.console.print(f"{escape(place)} {escape(str(task.target))}: {_WHY[what]}")
+            self.console.print(f"{escape(place)} {escape(str(task.target))}: {_why(what, fields)}")
 
     def tick(self) -> None:
         """Prints the total, at most twice per minute."""
@@ -137,6 +138,7 @@ class Bars(Lines):
             TextColumn("{task.description}"), BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"), console=console, transient=True,
         )  # fmt: skip
+        self._names = display_names((task.video for task in tasks), _NAME_WIDTH)
         self._all = self._bars.add_task("all", total=1.0, count="")
         self._bar_of: dict[int, Any] = {}  # by worker
         self._started: set[int] = set()  # workers that have had a video
@@ -149,8 +151,7 @@ class Bars(Lines):
         if task is not None:
             self._started.add(number)
         waiting = "idle" if number in self._started else "loading"
-        name = waiting if task is None else PurePath(task.video).name
-        name = name if len(name) <= 32 else "…" + name[-31:]
+        name = waiting if task is None else self._names[task.video]
         total = 0 if task is None else total
         count = f"{done}/{total} frames  {faces} faces" if total else ""
         self._bars.update(
@@ -184,8 +185,7 @@ class JsonLines(Quiet):
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), **fields}
-        self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.console.file.flush()
+        write_json_line(line, self.console.file)
 
     def note(self, text: str, *, kind: str) -> None:
         """Event `hint` or `warning`."""
@@ -197,10 +197,9 @@ class JsonLines(Quiet):
         self._event(what, video=task.video, result=str(task.target), **fields)
 
 
-_WHY = {
-    "skipped": "kept: made with the same settings",
-    "elsewhere": "made by another run",
-}
+def _why(what: str, fields: dict[str, Any]) -> str:
+    """Why a video was not annotated."""
+    return escape(f"kept: {fields['why']}") if what == "skipped" else "made by another run"
 
 
 def reporter(console: Console, tasks: Sequence[Task], *, quiet: bool, log_json: bool) -> Quiet:

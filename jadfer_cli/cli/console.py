@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console as _RichConsole
+from rich.console import ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 from jadfer_cli.explain import explain
+from jadfer_cli.flags import worded
+from jadfer_cli.text import json_text, one_line, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTHING_LEFT = "No incomplete file was left behind; run the command again."
+
+
+class Console(_RichConsole):
+    """A console on which no name, label or message can control the terminal.
+
+    Everything that rich draws passes through `render`: text, tables, progress bars. Only the
+    control codes of rich itself stay.
+    """
+
+    def print(self, *objects: Any, **settings: Any) -> None:
+        """Prints objects; a str is one line of markup, whatever a file name in it contains."""
+        super().print(*(one_line(o) if isinstance(o, str) else o for o in objects), **settings)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Draws an object, with control characters in its text shown as escapes."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
 
 
 def stdout_console() -> Console:
@@ -55,7 +81,7 @@ def errors_as_exit_codes(
         raise
     except JadferError as error:
         if debug:
-            traceback.print_exc()
+            _print_traceback()
         say(error)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt as error:
@@ -69,7 +95,7 @@ def errors_as_exit_codes(
     except Exception as error:
         explained = explain(error)
         if debug:
-            raise
+            _print_traceback()
         hint = f"{explained.hint or ''} {_notes(error)}".strip()
         say(JadferError(explained.message, hint or None))
         raise typer.Exit(1) from None
@@ -80,22 +106,61 @@ def _notes(error: BaseException) -> str:
     return " ".join(getattr(error, "__notes__", []))
 
 
+@contextlib.contextmanager
+def printable_usage_errors() -> Iterator[None]:
+    """Makes the messages of typer's usage errors printable, which repeat what a user typed."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = one_line(message)  # type: ignore[attr-defined]
+        raise
+
+
+def _print_traceback() -> None:
+    print(printable(traceback.format_exc()), end="", file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """Prints a value as indented JSON on stdout."""
+    print(json_text(value, indent=2))
+
+
+def write_json_line(value: dict[str, Any], file: IO[str]) -> None:
+    """Writes a value as one line of JSON."""
+    file.write(json_text(value) + "\n")
+    file.flush()
+
+
+def print_csv(table: pd.DataFrame) -> None:
+    """Prints a table as CSV on stdout."""
+    from jadfer_cli.analysis.tabular import spreadsheet_table
+
+    print(printable(spreadsheet_table(table).to_csv(index=False)), end="")
+
+
+def print_line(text: object) -> None:
+    """Prints a line on stdout for programs, such as a path: never wrapped, without colour."""
+    print(one_line(str(text)))
+
+
 def _say_json(error: JadferError) -> None:
-    line = {"event": "error", "message": error.message, "hint": error.hint}
-    print(json.dumps(line, ensure_ascii=False), file=sys.stderr, flush=True)
+    hint = error.hint and worded(error.hint)
+    line = {"event": "error", "message": worded(error.message), "hint": hint}
+    write_json_line(line, sys.stderr)
 
 
 def say_error(error: JadferError) -> None:
     """Prints an error and its hint on stderr."""
     console = stderr_console()
-    console.print(Text.assemble(("Error: ", "bold red"), error.message))
+    console.print(Text.assemble(("Error: ", "bold red"), one_line(worded(error.message))))
     if error.hint:
-        console.print(Text.assemble(("Hint:  ", "bold"), error.hint))
+        console.print(Text.assemble(("Hint:  ", "bold"), one_line(worded(error.hint))))
 
 
 def warning_text(text: str) -> Text:
     """A warning as it is printed, on stdout beside tables as on stderr."""
-    return Text.assemble(("Warning: ", "bold yellow"), text)
+    return Text.assemble(("Warning: ", "bold yellow"), one_line(worded(text)))
 
 
 def print_warning(text: str) -> None:
@@ -105,4 +170,4 @@ def print_warning(text: str) -> None:
 
 def print_note(text: str) -> None:
     """Prints a sentence on stderr as it is, without markup."""
-    stderr_console().print(Text(text))
+    stderr_console().print(Text(one_line(text)))

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from jadfer_cli.results.load import Result
 
 _NEGLIGIBLE_SHARE = 0.005  # would be printed as 0%
-
-
-def count_text(n: int, noun: str) -> str:
-    """A number with its noun: "1 row", "2,300 rows"."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def share_text(share: float | None) -> str:
@@ -40,9 +31,3 @@ def names_text(names: Sequence[str], most: int = 3) -> str:
     """Names as a list: "a, b, c and 7 more"."""
     listed = ", ".join(names[:most])
     return listed if len(names) <= most else f"{listed} and {len(names) - most:,} more"
-
-
-def short_name(result: Result, results: Sequence[Result]) -> str:
-    """The result's name, or its path if another result has the same name."""
-    same = sum(other.name == result.name for other in results)
-    return result.name if same == 1 else str(result.path)

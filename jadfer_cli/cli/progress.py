@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path, PurePath
 from types import TracebackType
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jadfer_cli.cli.console import write_json_line
 from jadfer_cli.common import clock
 
 # Plain lines are at least this far apart, so that the log of a night stays readable.
@@ -174,8 +174,7 @@ class JsonLines(_Silent):
 
     def _event(self, event: str, **fields: Any) -> None:
         line = {"event": event, "time": round(time.time(), 3), "video": self.video, **fields}
-        self.console.file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        self.console.file.flush()
+        write_json_line(line, self.console.file)
 
     def stage(self, text: str) -> None:
         """Event `stage`."""

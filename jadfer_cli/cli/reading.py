@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from jadfer_cli.cli.console import stderr_console
+from jadfer_cli.cli.console import print_note, stderr_console
 
 if TYPE_CHECKING:
     from jadfer_cli.results.load import Result
@@ -27,8 +27,7 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     found = find_results(inputs, recursive=recursive)
     for file in found.skipped:
         if file.reason is SkipReason.DAMAGED:
-            text = f"Warning: Skipped {file.path}: {file.reason.value}."
-            stderr_console().print(text, markup=False)
+            print_note(f"Warning: Skipped {file.path}: {file.reason.value}.")
     return list(found.results)
 
 
@@ -57,4 +56,4 @@ def tracked(items: Iterable[T], what: str, *, total: int | None, quiet: bool) ->
 def wrote(out: Path, text: str, *, quiet: bool) -> None:
     """Report on stderr what was written."""
     if not quiet:
-        stderr_console().print(f"{out}: {text}", markup=False)
+        print_note(f"{out}: {text}")

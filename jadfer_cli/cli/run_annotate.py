@@ -14,13 +14,14 @@ from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress
 from jadfer_cli.cli.console import stderr_console
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.cli.progress import Reporter, result_line
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
+from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.stopping import raise_if_stopped
+from jadfer_cli.text import count_text
 
 
 @dataclass
@@ -128,6 +129,7 @@ def annotate_one(
     from jadfer_cli.pipeline.file import check_output
     from jadfer_cli.pipeline.progress import Progress
     from jadfer_cli.pipeline.source import open_video
+    from jadfer_cli.results.settings import kept_text
 
     # refuse what can be refused before the networks load
     check_output(target, options, if_exists)
@@ -137,14 +139,10 @@ def annotate_one(
     from jadfer_cli.pipeline.annotator import Annotator
 
     annotator = Annotator(options)
-    if if_exists == IfExists.SKIP and target.exists():  # kept, or refused by an error
-        annotator.annotate_to(source, target, if_exists=if_exists)
-        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
-        return
     for warning in annotator.networks.warnings:
-        report.note(warning, kind="warning")
+        report.note(worded(warning), kind="warning")
     if annotator.networks.hint:
-        report.note(annotator.networks.hint, kind="hint")
+        report.note(worded(annotator.networks.hint), kind="hint")
     report.stage("annotating")
 
     def progress(now: Progress) -> None:
@@ -152,17 +150,17 @@ def annotate_one(
         report.frames(now.stage, now.frames, now.frames_total, now.faces)
 
     def note(text: str) -> None:
-        report.note(text, kind="hint")
+        report.note(worded(text), kind="hint")
 
     metadata = annotator.annotate_to(
         source, target, if_exists=if_exists, progress=progress, note=note
     )
-    if metadata is None:  # another run has written it meanwhile
-        report.note(f"{target} is kept: it was made with the same settings.", kind="hint")
+    if metadata is None:
+        report.note(f"{target} is kept: {kept_text(target)}.", kind="hint")
         return
     for warning in metadata["warnings"]:
         if warning not in annotator.networks.warnings:
-            report.note(warning, kind="warning")
+            report.note(worded(warning), kind="warning")
     report.done(result_line(target, metadata), metadata)
 
 

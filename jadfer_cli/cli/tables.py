@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jadfer_cli.cli.console import stdout_console
+from jadfer_cli.text import one_line, shortened
 
 # Nothing is wrapped in a pipe, so that grep and logs see complete lines.
 PIPE_WIDTH = 4000
@@ -29,15 +30,28 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
         box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(head), header_style="bold"
     )
     for i in range(len(lines[0]) if lines else len(head)):
-        result.add_column(head[i] if head else "", overflow="fold")
+        result.add_column(_text(head[i]) if head else "", overflow="fold")
     for line in lines:
         result.add_row(*line)
     return result
 
 
 def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Sequence[int]) -> Table:
-    """As `table`, but the columns numbered in `right` are right-aligned and never wrapped."""
-    result = table(head, rows)
+    """As `table`, but the columns numbered in `right` are right-aligned and never wrapped.
+
+    Names in the first column are not wrapped either: long ones are shortened in the middle, if
+    they stay different.
+    """
+    lines = [list(row) for row in rows]
+    if 0 not in right and all(isinstance(row[0], str) for row in lines[:-1]):
+        names = {row[0] for row in lines if isinstance(row[0], str)}
+        short = {name: shortened(one_line(name), max(room() // 4, 16)) for name in names}
+        if len(set(short.values())) == len(names):
+            for row in lines:
+                row[0] = short[row[0]] if isinstance(row[0], str) else row[0]
+    result = table(head, lines)
+    if 0 not in right and result.columns:
+        result.columns[0].no_wrap = True
     for i in right:
         result.columns[i].justify, result.columns[i].no_wrap = "right", True
     return result
@@ -45,7 +59,7 @@ def figures(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, right: Seque
 
 def title(text: str) -> Text:
     """A heading."""
-    return Text(text, style="bold cyan")
+    return Text(one_line(text), style="bold cyan")
 
 
 def room() -> int:
@@ -84,4 +98,5 @@ def flat(facts: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 def _text(cell: Cell) -> Text:
     if isinstance(cell, Text):
         return cell
-    return Text(cell) if isinstance(cell, str) else Text(cell[0], style=cell[1])
+    text, style = (cell, "") if isinstance(cell, str) else cell
+    return Text(one_line(text), style=style)  # here already, so that the widths are right

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL
+from jadfer_cli.options import DETECTORS
 from jadfer_cli.training import recipes
 
 DATA_PANEL, TRAINING_PANEL = "Data", "Training"
@@ -32,7 +33,7 @@ def _output(help_text: str, *flags: str, **more: Any) -> Any:
 
 
 # Data of both commands
-_DETECTOR = "Finds the landmarks that faces are aligned by: auto, centerface, an InsightFace pack, "
+_DETECTOR = f"Finds the landmarks that faces are aligned by: {DETECTORS}."
 Dataset = Annotated[
     str | None,
     _data("ferplus, rafdb, affectnet7, affectnet8, folder or csv.", show_default=False),
@@ -60,7 +61,7 @@ Classes = Annotated[
         show_default=False,
     ),
 ]
-Detector = Annotated[str | None, _data(f"{_DETECTOR}or an SCRFD .onnx file.", show_default="auto")]
+Detector = Annotated[str | None, _data(_DETECTOR, show_default="auto")]
 Cache = Annotated[
     Path | None,
     _data("Folder that caches landmarks; by default in your cache folder.", show_default=False),
@@ -99,7 +100,7 @@ Plots = Annotated[
 Detectors = Annotated[
     list[str] | None,
     _data(
-        f"{_DETECTOR}or an SCRFD .onnx file. May be repeated: training picks one at random for "
+        f"{_DETECTOR} May be repeated: training picks one at random for "
         "each image, validation uses the first.",
         "--detector",
         show_default="auto",

@@ -157,7 +157,7 @@ def _find_weights(wanted: str) -> _Weights:
         raise ModelError(
             f"The InsightFace pack {wanted} is not installed in {packs_folder()}, or its folder "
             "contains no detector.",
-            f"Run `jadfer models fetch {wanted}`, or use `--detector centerface`.",
+            f"Run `jadfer models fetch {wanted}`, or use `detector` centerface.",
         )
     path = Path(wanted).expanduser()
     if path.suffix.lower() != ".onnx" and not path.exists():

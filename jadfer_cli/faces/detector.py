@@ -85,7 +85,7 @@ class Detector:
         self.info = info
         self.prefers_batches, self.device = prefers_batches, device
         self.batch_limiter = BatchLimiter(
-            MAX_BATCH, "pictures", "Choose a smaller --detection-size. "
+            MAX_BATCH, "pictures", "Choose a smaller `detection_size`. "
         )
         self._network = network
         self._options = options

@@ -141,7 +141,7 @@ def fetch_pack(
                 f"The zip from {source} is not the known {pack.name}: sha256 is {digest}, "
                 f"expected {expected}.",
                 "Try again: the download may be damaged. If you trust this source, accept its "
-                f"file with --sha256 {digest}",
+                f"file with `sha256` {digest}",
             )
         unpacked = work / "unpacked"
         unpack(zip_path, unpacked, pack, source, progress)

@@ -188,7 +188,7 @@ def _check_same_video(video: Path, result: Result) -> None:
             f"{result.path} belongs to another video ({recorded.get('path', 'unknown')}), not to "
             f"{video}.",
             "Name the video that was annotated. If the file was only remuxed and shows the same "
-            "frames, add --force.",
+            "frames, add `force`.",
         )
 
 
@@ -197,12 +197,12 @@ def _check_no_faces_omitted(result: Result) -> None:
     faces = result.metadata.get("options", {}).get("faces", {})
     causes = []
     if result.metadata.get("counts", {}).get("tracks_left_out"):
-        causes.append(f"--max-faces {faces.get('max_faces')}")
+        causes.append(f"`max_faces` {faces.get('max_faces')}")
     if (faces.get("min_face_px") or 0) > FaceOptions().min_face_px:
-        causes.append(f"--min-face {faces['min_face_px']:g}")
+        causes.append(f"`min_face_px` {faces['min_face_px']:g}")
     if causes:
         names = " and ".join(cause.split()[0] for cause in causes)
         raise ResultError(
             f"{result.path} omits faces ({', '.join(causes)}), so they would not be blurred.",
-            f"Annotate again without {names}, or add --force.",
+            f"Annotate again without {names}, or add `force`.",
         )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,19 @@ from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.track import preload
-from jadfer_cli.options import AnnotateOptions, IfExists, VideoOptions
+from jadfer_cli.options import (
+    AnnotateOptions,
+    IfExists,
+    OptionKeywords,
+    VideoOptions,
+    combined,
+    takes_options,
+)
 from jadfer_cli.pipeline.file import OnNote, annotate_to_file
 from jadfer_cli.pipeline.networks import Networks
 from jadfer_cli.pipeline.progress import OnProgress, ignore
 from jadfer_cli.pipeline.source import Source, open_arrays, open_video
-from jadfer_cli.pipeline.tables import annotate_to_table, iterate_tables
+from jadfer_cli.pipeline.tables import Pieces, annotate_to_table, refuse_max_faces
 from jadfer_cli.records import ImageArray, VideoInfo
 from jadfer_cli.runtime import keep_freed_memory, settle
 
@@ -33,30 +40,39 @@ _REDETECT_S = 0.3
 class Annotator:
     """Annotates videos, images and frames; loads the networks once, when it is made.
 
-        >>> annotator = jadfer_cli.Annotator()
-        >>> rows = annotator.annotate("a.mp4")
-        >>> more = annotator.annotate("b.mp4")  # loads nothing again
+        >>> annotator = jadfer_cli.Annotator(fps=5, detector="centerface")
+        >>> rows = annotator.annotate("clip.mp4")
+        >>> more = annotator.annotate("other.mp4")  # loads nothing again
+        >>> rows["time_s"].tolist()
+        [0.0, 0.2]
 
     One annotator annotates one video at a time.
 
     Args:
         options: All options; the defaults are those of the command line.
+        **keywords: Single options, instead of those in `options`: `fps=5`, `max_faces=1`.
         in_torch: True to hold, search and crop frames with PyTorch; None does so on CUDA only.
             True on a CPU is for tests of what a GPU would do.
 
     Attributes:
-        options: As given.
+        options: All options.
         networks: The loaded networks.
 
     Raises:
+        OptionError: A keyword is no option, or its value is out of range.
         DeviceError: The device or precision is not available here.
         ModelError: Weights or detector are missing or damaged.
     """
 
+    @takes_options
     def __init__(
-        self, options: AnnotateOptions | None = None, *, in_torch: bool | None = None
+        self,
+        options: AnnotateOptions | None = None,
+        *,
+        in_torch: bool | None = None,
+        **keywords: Unpack[OptionKeywords],
     ) -> None:
-        self.options = options or AnnotateOptions()
+        self.options = combined(options, keywords)
         self.networks = _load(self.options, in_torch)
 
     @property
@@ -83,21 +99,22 @@ class Annotator:
         """
         return annotate_to_table(open_video(path, self.options), self.networks, progress)
 
-    def iter_annotate(self, path: str | os.PathLike[str]) -> Iterator[pd.DataFrame]:
+    def iter_annotate(self, path: str | os.PathLike[str]) -> Pieces:
         """Annotates one video piece by piece, in bounded memory.
 
         Args:
             path: The video.
 
-        Yields:
-            Consecutive rows, in order; together they are what `annotate` returns, without
-            metadata.
+        Returns:
+            An iterator of consecutive rows, in order; together they are what `annotate` returns.
+            After the last, its `metadata` holds the metadata.
 
         Raises:
             VideoError: The video cannot be read, or no frame is selected.
             OptionError: The option `max_faces` is set: it needs the whole video first.
         """
-        yield from iterate_tables(open_video(path, self.options), self.networks)
+        refuse_max_faces(self.options)
+        return Pieces(open_video(path, self.options), self.networks)
 
     def annotate_frames(
         self,
@@ -156,6 +173,7 @@ class Annotator:
         video: str | os.PathLike[str] | VideoInfo | Source,
         out: str | os.PathLike[str],
         *,
+        name: str | None = None,
         if_exists: IfExists = IfExists.REFUSE,
         progress: OnProgress = ignore,
         note: OnNote = ignore,
@@ -167,12 +185,15 @@ class Annotator:
         Args:
             video: Its path.
             out: The Parquet file; it appears only if everything succeeded.
+            name: The value of the column `video`; None for the one that the options give.
             if_exists: What to do if the result exists.
             progress: Called with a `Progress` several times per second.
             note: Called with one sentence about what happens to an earlier run's work.
 
         Returns:
-            The metadata written; None if an existing result with the same settings was kept.
+            The metadata written; None if an existing result was kept. With `IfExists.SKIP` a
+            result is kept if the same settings made it, and made again if an older version did,
+            whose rows differ.
 
         Raises:
             VideoError: The video cannot be read.
@@ -181,8 +202,8 @@ class Annotator:
             OutputError: It cannot be written, or the existing result has other settings.
         """
         return annotate_to_file(
-            self.networks, video, Path(out), if_exists=if_exists, on_progress=progress,
-            on_note=note,
+            self.networks, video, Path(out), name=name, if_exists=if_exists,
+            on_progress=progress, on_note=note,
         )  # fmt: skip
 
 

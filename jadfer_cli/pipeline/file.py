@@ -47,6 +47,7 @@ def annotate_to_file(
     video: str | os.PathLike[str] | VideoInfo | Source,
     out: Path,
     *,
+    name: str | None = None,
     if_exists: IfExists = IfExists.REFUSE,
     on_progress: OnProgress = ignore,
     on_note: OnNote = ignore,
@@ -60,12 +61,14 @@ def annotate_to_file(
         networks: Detector and expression network.
         video: Its path, the result of `probe`, or an opened source.
         out: The Parquet file; it appears only if everything succeeded.
+        name: The value of the column `video`; None for the one that the options give.
         if_exists: What to do if the result exists.
         on_progress: Called several times per second.
         on_note: Called with one sentence about what happens to an earlier run's work.
 
     Returns:
-        The metadata written; None if an existing result with the same settings was kept.
+        The metadata written; None if an existing result was kept: the same settings made it, and
+        its rows are of this revision.
 
     Raises:
         VideoError: The video cannot be read.
@@ -75,14 +78,13 @@ def annotate_to_file(
     """
     if_exists = IfExists(if_exists)
     _check_request(video, out)
-    if if_exists == IfExists.SKIP and out.exists():
-        path = video.info.path if isinstance(video, Source) else _path_of(video)
-        settings.keep(out, path, networks.metadata())
+    skips = if_exists == IfExists.SKIP and out.exists()
+    if skips and _keep(out, video, networks, on_note):
         return None
-    source = video if isinstance(video, Source) else open_video(video, networks.options)
+    source = video if isinstance(video, Source) else open_video(video, networks.options, name)
     with ResultSink(
         out, source.name, networks.labels, landmarks=networks.options.landmarks,
-        overwrite=if_exists == IfExists.OVERWRITE,
+        overwrite=skips or if_exists == IfExists.OVERWRITE,
         key=settings.key(networks.metadata(), source.info.path),
     ) as sink:  # fmt: skip
         state = _resume(source, networks, sink, on_progress, on_note)
@@ -110,6 +112,20 @@ def _check_request(video: str | os.PathLike[str] | VideoInfo | Source, out: Path
         raise OptionError("Frames in memory cannot go to a file.", "Use annotate_frames.")
 
 
+def _keep(
+    out: Path,
+    video: str | os.PathLike[str] | VideoInfo | Source,
+    networks: Networks,
+    on_note: OnNote,
+) -> bool:
+    """Returns whether an existing result is kept; says why not if it is outdated."""
+    path = video.info.path if isinstance(video, Source) else _path_of(video)
+    outdated = settings.keep(out, path, networks.metadata())
+    if outdated is not None:
+        on_note(f"{out} is annotated again: {outdated}.")
+    return outdated is None
+
+
 def _resume(
     source: Source, networks: Networks, sink: ResultSink, on_progress: OnProgress, on_note: OnNote
 ) -> RunState:
@@ -117,7 +133,7 @@ def _resume(
     if sink.discarded:
         on_note(
             f"An unfinished run for {sink.out} is discarded, because these have changed since: "
-            f"{', '.join(sink.discarded)}."
+            f"{'; '.join(sink.discarded)}."
         )
     state = resume(source, sink.stored(), networks.options.faces, on_progress)
     if state is None:

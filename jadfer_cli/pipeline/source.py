@@ -89,18 +89,23 @@ class ArraySource(Source):
         return opened()
 
 
-def open_video(video: str | os.PathLike[str] | VideoInfo, options: AnnotateOptions) -> Source:
+def open_video(
+    video: str | os.PathLike[str] | VideoInfo, options: AnnotateOptions, name: str | None = None
+) -> Source:
     """Reads the timeline of a video and selects the frames to analyse.
 
     Args:
         video: Its path, or the result of `probe`.
-        options: Which frames to select, and which name the rows get.
+        options: Which frames to select, and how the rows name the video.
+        name: The value of the column `video`; None for the one that the options give.
 
     Raises:
         VideoError: The video cannot be read, or no frame is selected.
     """
     info = video if isinstance(video, VideoInfo) else probe(os.fspath(video))
-    name = Path(info.path).name if options.relative_paths else info.path
+    if name is None:
+        bare = options.relative_paths or options.file_names
+        name = Path(info.path).name if bare else info.path
     return Source(info, select(info, options.video), printable(name))
 
 

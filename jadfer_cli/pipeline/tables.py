@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from typing import Any, Self
 
 import pandas as pd
 import pyarrow as pa
@@ -69,28 +70,50 @@ def annotate_to_table(
     return rows
 
 
-def iterate_tables(source: Source, networks: Networks) -> Generator[pd.DataFrame, None, None]:
-    """Annotates one video in bounded memory.
+class Pieces(Iterator[pd.DataFrame]):
+    """The rows of one video, piece by piece in order, in bounded memory.
 
     Args:
         source: The video.
         networks: Detector and expression network.
 
-    Yields:
-        Consecutive rows, in order, without metadata.
+    Attributes:
+        metadata: What `annotate` gives in `.attrs["jadfer"]`; None until the last piece is read,
+            because it counts what was found.
 
     Raises:
         OptionError: `max_faces` is set.
     """
-    refuse_max_faces(networks.options)
-    output = TableOutput(source, networks)
-    with closing(annotate_video(source, networks, output, RunState())) as tables:
-        for table in tables:
-            yield _to_pandas([table])
+
+    def __init__(self, source: Source, networks: Networks) -> None:
+        refuse_max_faces(networks.options)
+        self.metadata: dict[str, Any] | None = None
+        self._rows = self._read(source, networks)
+
+    def _read(self, source: Source, networks: Networks) -> Generator[pd.DataFrame, None, None]:
+        state, output = RunState(), TableOutput(source, networks)
+        with VideoHash(source.info.path) as video_hash:
+            with closing(annotate_video(source, networks, output, state)) as tables:
+                for table in tables:
+                    yield _to_pandas([table])
+            sha256 = video_hash.wait()
+        self.metadata = result_metadata(
+            networks, source, state, sha256=sha256, hash_warning=video_hash.warning
+        )
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> pd.DataFrame:
+        return next(self._rows)
+
+    def close(self) -> None:
+        """Ends reading early; frees the video and the threads."""
+        self._rows.close()
 
 
 def refuse_max_faces(options: AnnotateOptions) -> None:
-    """Checks options for `iterate_tables`, before the networks are loaded.
+    """Checks options for `Pieces`, before the networks are loaded.
 
     Raises:
         OptionError: `max_faces` is set.

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import BY_NAME
+from jadfer_cli.results.collected import COLLECTED
 from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.schema import probability_columns
 
 SUFFIX = ".parquet"
-COLLECTED = "collected"  # metadata entry that marks a dataset of many videos
 _REQUIRED_COLUMNS = (
     "video",
     "frame",
@@ -34,19 +34,23 @@ _REQUIRED_COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One result file.
+    """One result: a file, or a part of a dataset of `jadfer collect`.
 
     Attributes:
-        path: The Parquet file.
+        path: The Parquet file; in a dataset, where it would be if the dataset were a folder.
         metadata: What is stored under "jadfer".
         columns: The names of its columns.
         n_rows: The number of its rows.
+        dataset: The file of the dataset; None for a file of its own.
+        video: In a dataset, the value of the column `video` in its rows.
     """
 
     path: Path
     metadata: dict[str, Any]
     columns: tuple[str, ...]
     n_rows: int
+    dataset: Path | None = None
+    video: str | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -78,14 +82,14 @@ class Result:
             label = name if name in self.labels else BY_NAME.get(word, word)
             if label not in self.labels:
                 raise OptionError(
-                    f"--expression {name}: {self.path} has no such label.", self._label_hint(word)
+                    f"`expression` {name}: {self.path} has no such label.", self._label_hint(word)
                 )
             chosen.add(label)
         return tuple(label for label in self.labels if label in chosen)
 
     def _label_hint(self, name: str) -> str:
         if "," in name:
-            return "Repeat the option to give several: --expression happy --expression sad."
+            return "Repeat the option to give several: `expression` happy `expression` sad."
         near = difflib.get_close_matches(name, [*self.labels, *BY_NAME], 1)
         label = BY_NAME.get(near[0], near[0]) if near else None
         first = f"Did you mean {label}? " if label in self.labels else ""
@@ -101,9 +105,17 @@ class Result:
             ResultError: The file is damaged or missing.
         """
         try:
+            if self.dataset is not None:
+                return self._rows_in(self.dataset, list(columns or self.columns))
             rows = pd.read_parquet(self.path, columns=None if columns is None else list(columns))
         except (OSError, ValueError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(self.path, error) from error
+        return rows
+
+    def _rows_in(self, dataset: Path, columns: list[str]) -> pd.DataFrame:
+        rows = pd.read_parquet(dataset, columns=columns, filters=[("video", "==", self.video)])
+        if "video" in rows:
+            rows["video"] = rows["video"].cat.remove_unused_categories()
         return rows
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from jadfer_cli._version import __version__
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.records import DetectorInfo, VideoInfo
+from jadfer_cli.results.revision import RESULTS_REVISION
 from jadfer_cli.results.schema import SCHEMA_VERSION
 from jadfer_cli.runtime import Runtime
 
@@ -92,6 +93,7 @@ def run_metadata(
     """
     return {
         "schema_version": SCHEMA_VERSION,
+        "results_revision": RESULTS_REVISION,
         "jadfer_version": __version__,
         "labels": list(labels),
         "model": model,

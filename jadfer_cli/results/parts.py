@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.results.lock import LOCK_NAME, ResultLock
 from jadfer_cli.results.paths import parts_folder
-from jadfer_cli.results.settings import changed
+from jadfer_cli.results.settings import changed, then_and_now
 from jadfer_cli.results.unfinished import (
     FIRST_PART,
     PUBLISHING_MARK,
@@ -109,7 +109,7 @@ class Parts:
         folder: Where the parts are stored. Other temporary files of the result belong here, too.
         n: Number of parts read back or added so far.
         end_s: Time of the frame after them, seconds; 0 before the first.
-        discarded: Names of the settings for which existing parts were discarded.
+        discarded: The settings for which existing parts were discarded, with both values.
 
     Raises:
         BusyError: Another run holds the lock.
@@ -136,7 +136,9 @@ class Parts:
         if ours is not None and ours == theirs:
             return
         if ours and theirs and self._has_parts():
-            self.discarded = changed(ours, theirs)
+            self.discarded = [
+                then_and_now(name, theirs.get(name), ours[name]) for name in changed(ours, theirs)
+            ]
         clear(self.folder)
         if ours is not None:
             self._write_file(_KEY_NAME, json.dumps(ours))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -39,11 +40,57 @@ def is_sidecar(path: Path) -> bool:
     return isinstance(content, dict) and "jadfer" in content
 
 
+def display_names(
+    paths: Iterable[str | os.PathLike[str]], width: int | None = None
+) -> dict[str, str]:
+    """Return the shortest names that tell files apart: P01, or day1/P01 if day2/P01 is there too.
+
+    Args:
+        paths: Files, e.g. all results of a table.
+        width: Longer names are abbreviated in the middle where they stay different.
+
+    Returns:
+        The name of each path, by the path as given. Without extension, unless two differ in
+        nothing else. The same number of folders for all, as far as they lie that deep.
+    """
+    absolute = {os.fspath(path): os.path.abspath(path) for path in paths}
+    folders = [os.path.dirname(path) for path in absolute.values()]
+    try:
+        common = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # on several drives
+        return {path: path for path in absolute}
+    full = {path: Path(os.path.relpath(at, common)) for path, at in absolute.items()}
+    bare = {path: name.with_suffix("") for path, name in full.items()}
+    shared = Counter({absolute[path]: name for path, name in bare.items()}.values())
+    named = {path: full[path] if shared[name] > 1 else name for path, name in bare.items()}
+    different = len(set(absolute.values()))
+    deepest = max((len(name.parts) for name in named.values()), default=0)
+    for depth in range(1, deepest + 1):
+        short = {path: "/".join(name.parts[-depth:]) for path, name in named.items()}
+        if len(set(short.values())) == different:
+            break
+    else:
+        return {path: path for path in absolute}
+    if width is not None:
+        cut = {path: _abbreviated(name, width) for path, name in short.items()}
+        again = Counter({absolute[path]: name for path, name in cut.items()}.values())
+        short = {path: name if again[cut[path]] > 1 else cut[path] for path, name in short.items()}
+    return short
+
+
+def _abbreviated(name: str, width: int) -> str:
+    if len(name) <= width:
+        return name
+    tail = width // 2
+    return f"{name[: width - tail - 1]}…{name[-tail:]}"
+
+
 def below_inputs(path: Path, inputs: Sequence[str]) -> Path:
     """Return a result's path relative to the folder the user named, or else its bare name."""
     absolute = Path(os.path.abspath(path))
     for text in inputs:
         folder = os.path.abspath(text)
-        if os.path.isdir(folder) and absolute.is_relative_to(folder):
+        # a result in a dataset lies "below" the dataset's file
+        if absolute != Path(folder) and absolute.is_relative_to(folder):
             return absolute.relative_to(folder)
     return Path(path.name)

@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jadfer_cli._version import __version__
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.revision import RESULTS_REVISION, changes_since, row_revision
 from jadfer_cli.results.unfinished import remove_leftovers
 
 # These decide where and in what batches scores are computed, which changes rounding only.
 _MACHINE_OPTIONS = ("device", "threads", "batch_size", "engine")
 # Recorded outside "options" as what was really used, e.g. the sha256 of the model.
 _RESOLVED_OPTIONS = ("model", "detector", "precision", "redetect_s")
-_NOT_OPTIONS = ("schema", "model", "detector")
+_NOT_OPTIONS = ("schema", "revision", "model", "detector")
 _VIDEO = "the video itself"
+_VERSIONS = "the versions of jadfer and its libraries"
+_NETWORKS = ("model", "detector")  # compared by their sha256
+_SHA256_DIGITS = 12  # enough to tell files apart
 
 
 def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,17 +32,21 @@ def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         Values by name, without nesting. Options have the names of the command line without the
-        dashes; "schema", "model" and "detector" are added, the latter two as sha256.
+        dashes; "schema", "revision", "model" and "detector" are added, the latter two as sha256.
     """
     options = metadata["options"]
+    # until 0.5.0 the option that is now called file_names was called relative_paths
+    is_old = "file_names" not in options
     settings = {
         "schema": metadata["schema_version"],
+        "revision": row_revision(metadata),
         "model": metadata["model"]["sha256"],
         "detector": metadata["detector"]["sha256"],
         "precision": metadata["precision"],
-        "redetect": metadata.get("redetect_s"),
+        **({"redetect": metadata["redetect_s"]} if "redetect_s" in metadata else {}),
         "landmarks": options["landmarks"],
-        "relative-paths": options["relative_paths"],
+        "relative-paths": not is_old and options["relative_paths"],
+        "file-names": options["relative_paths" if is_old else "file_names"],
     }
     for group in ("video", "faces", "model"):
         settings |= {
@@ -87,14 +96,53 @@ def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
         wanted: Metadata of the run, as `pipeline.networks.Networks.metadata` gives it.
 
     Returns:
-        What differs: names of settings, and "the video itself". Empty if nothing does.
+        What differs, with both values: "fps (then none, now 5)", "the video itself". The revision
+        is not among them; of an older one, neither are settings that did not exist then. Empty if
+        nothing differs.
 
     Raises:
         OutputError: The result cannot be read.
     """
     metadata = read_metadata(path)
-    names = changed(fingerprint(wanted), fingerprint(metadata))
-    return names if _is_same_file(video, metadata["video"]) else [_VIDEO, *names]
+    current, earlier = fingerprint(wanted), fingerprint(metadata)
+    names = [name for name in changed(current, earlier) if name != "revision"]
+    if earlier["revision"] < current["revision"]:
+        names = [name for name in names if name in earlier]
+    words = [
+        f"{name} (then {_network_text(metadata, name)}, now {_network_text(wanted, name)})"
+        if name in _NETWORKS
+        else then_and_now(name, earlier.get(name), current[name])
+        for name in names
+    ]
+    return words if _is_same_file(video, metadata["video"]) else [_VIDEO, *words]
+
+
+def then_and_now(name: str, then: Any, now: Any) -> str:
+    """Return how a setting has changed: "fps (then none, now 5)".
+
+    Args:
+        name: Of the setting, as in `fingerprint` or `key`.
+        then: Its earlier value. Of nested values only the entries that differ are named.
+        now: Its current value.
+    """
+    if name == _VIDEO:
+        return name
+    if isinstance(then, Mapping) and isinstance(now, Mapping):
+        parts = [f"{each} {_text(old)}, now {_text(new)}"
+                 for each, (old, new) in differing([then, now]).items()]  # fmt: skip
+        return f"{name} ({'; '.join(parts)})"
+    return f"{name} (then {_text(then)}, now {_text(now)})"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else "none" if value is None else str(value)
+
+
+def _network_text(metadata: Mapping[str, Any], which: str) -> str:
+    network = metadata[which]
+    return f"{network.get('name', 'unnamed')}, SHA-256 {str(network['sha256'])[:_SHA256_DIGITS]}"
 
 
 def _is_same_file(video: str, recorded: Mapping[str, Any]) -> bool:
@@ -106,21 +154,45 @@ def _is_same_file(video: str, recorded: Mapping[str, Any]) -> bool:
         return False
 
 
-def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> None:
-    """Keep a result for --skip-existing, and remove what a killed run left beside it.
+def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> str | None:
+    """Decide about a result for --skip-existing; if it is kept, remove what a killed run left.
 
     Args: as for `differences`.
 
+    Returns:
+        None if it is kept. Otherwise why it must be made again: its rows are of an older revision.
+
     Raises:
-        OutputError: The result was made with other settings, or cannot be read.
+        OutputError: The result was made with other settings, by a version whose rows this one
+            does not know, or cannot be read.
     """
-    names = differences(path, video, wanted)
-    if names:
+    metadata = read_metadata(path)
+    revision, version = row_revision(metadata), metadata.get("jadfer_version", "of unknown version")
+    if revision > RESULTS_REVISION:
         raise OutputError(
-            f"{path} was made with other settings: {', '.join(names)}.",
-            "--overwrite replaces it; another -o keeps it.",
+            f"{path} was made by jadfer {version}, whose rows are newer (revision {revision}) "
+            f"than those of this version (revision {RESULTS_REVISION}).",
+            "Update jadfer; `if_exists='overwrite'` replaces the result, another `out` keeps it.",
         )
+    if found := differences(path, video, wanted):
+        raise OutputError(
+            f"{path} was made with other settings: {'; '.join(found)}.",
+            "`if_exists='overwrite'` replaces it; another `out` keeps it.",
+        )
+    if revision < RESULTS_REVISION:
+        return f"made by jadfer {version}, whose rows differ: {changes_since(revision)}"
     remove_leftovers(path, parts=True)
+    return None
+
+
+def kept_text(path: Path) -> str:
+    """Return why a result was kept, and which version made it unless it was this one.
+
+    Raises:
+        OutputError: The result cannot be read.
+    """
+    version = read_metadata(path).get("jadfer_version")
+    return "same settings" + ("" if version == __version__ else f", made by jadfer {version}")
 
 
 def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
@@ -145,7 +217,7 @@ def key(metadata: Mapping[str, Any], video: str) -> dict[str, Any]:
         raise VideoError(f"{video} can no longer be read: {error.strerror}.") from error
     return {
         _VIDEO: f"{file.st_size} bytes, changed at {file.st_mtime_ns} ns",
-        "the versions of jadfer and its libraries": metadata["versions"],
+        _VERSIONS: metadata["versions"],
         **fingerprint(metadata),
     }
 
@@ -162,6 +234,6 @@ def read_metadata(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"{path} exists and is not a readable result of jadfer.",
-            "Remove it, or add --overwrite.",
+            "Remove it, or add `if_exists='overwrite'`.",
         ) from error
     return metadata

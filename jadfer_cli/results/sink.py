@@ -44,7 +44,7 @@ class ResultSink:
             parts nor leaves any.
 
     Attributes:
-        discarded: Names of the settings for which parts of an earlier run were discarded.
+        discarded: The settings for which parts of an earlier run were discarded, both values.
 
     Raises:
         OptionError: A file exists and `overwrite` is off.

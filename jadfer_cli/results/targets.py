@@ -26,12 +26,12 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
         with explain_os_errors(path):
             if path.exists() and not path.is_file():
                 raise OutputError(
-                    f"{path} exists and is not a regular file.", "Choose another file with -o."
+                    f"{path} exists and is not a regular file.", "Choose another file with `out`."
                 )
             if path.suffix == ".json" and path.exists() and not is_sidecar(path):
                 raise OutputError(
                     f"{path} exists and was not written by jadfer, so it is not replaced.",
-                    "The sidecar of the result would have this name; choose another -o.",
+                    "The sidecar of the result would have this name; choose another `out`.",
                 )
     replaceable = paths[1:] if was_publishing(paths[0]) else []
     for path in paths:
@@ -40,7 +40,7 @@ def refuse_existing(paths: Sequence[Path], *, overwrite: bool) -> None:
             if exists and not overwrite and path not in replaceable:
                 raise OptionError(
                     f"{path} exists already.",
-                    "Add --overwrite to replace it, or choose another -o.",
+                    "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
                 )
 
 
@@ -57,5 +57,5 @@ def make_folders(folder: Path) -> list[Path]:
             path.mkdir(exist_ok=True)
             made.append(path)
         if not folder.is_dir():
-            raise OutputError(f"{folder} is not a folder.", "Choose another one with -o.")
+            raise OutputError(f"{folder} is not a folder.", "Choose another one with `out`.")
     return made

@@ -13,6 +13,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.faces import detect
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
+from jadfer_cli.text import count_text
 from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
@@ -53,10 +54,12 @@ def parse_classes(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         name, sep, expression = pair.rpartition("=")
         if not sep or not name or not expression:
-            raise OptionError(f"--class {pair} is not NAME=EXPRESSION.", "E.g. --class 1=surprise")
+            raise OptionError(
+                f"`classes` {pair} is not NAME=EXPRESSION.", "E.g. `classes` 1=surprise"
+            )
         if expression not in LABELS:
             raise OptionError(
-                f"--class {pair}: {expression} is not an expression.",
+                f"`classes` {pair}: {expression} is not an expression.",
                 f"Expressions: {', '.join(LABELS)}.",
             )
         result[name] = expression
@@ -111,7 +114,7 @@ class AlignedData:
             TrainingError: The data set is missing or unreadable.
         """
         faces = self.read(split)
-        self.report.say(f"{faces.name}: {len(faces):,} images")
+        self.report.say(f"{faces.name}: {count_text(len(faces), 'image')}")
         for note in faces.notes:
             self.report.say(f"{faces.name}: {note}")
         cache = self.options.cache or default_cache()
@@ -123,8 +126,8 @@ class AlignedData:
                 found.append(find_landmarks(faces, detector.detect, info.sha256, cache, progress))
             missing = int(np.isnan(found[-1][:, 0, 0]).sum())
             self.report.say(
-                f"{faces.name}: {info.name} found no face in {missing:,} images, "
-                "which are used uncropped"
+                f"{faces.name}: {info.name} found no face in {count_text(missing, 'image')}, "
+                "used uncropped"
             )
         return dataclasses.replace(faces, landmarks_px=np.stack(found, 1))
 

@@ -59,16 +59,16 @@ def load(
         SplitMissing: The data set has no such split.
         OptionError: An unknown data set or split, or an option of another data set.
     """
-    for name, value, allowed in (("--dataset", dataset, DATASETS), ("--split", split, SPLITS)):
+    for name, value, allowed in (("`dataset`", dataset, DATASETS), ("`split`", split, SPLITS)):
         if value not in allowed:
             raise OptionError(f"{name} must be one of {', '.join(allowed)}, not {value}.")
     if votes is not None and dataset != "ferplus":
-        raise OptionError("--votes belongs to --dataset ferplus.")
+        raise OptionError("`votes` belongs to `dataset` ferplus.")
     if classes and dataset not in ("folder", "csv"):
-        raise OptionError("--class belongs to --dataset folder or csv.")
+        raise OptionError("`classes` belongs to `dataset` folder or csv.")
     if not data.exists():
         raise TrainingError(
-            f"There is no folder or file {data}.", "Give the path of the data set with --data."
+            f"There is no folder or file {data}.", "Give the path of the data set with `data`."
         )
     if dataset == "ferplus":
         return ferplus.load(data, split, votes)

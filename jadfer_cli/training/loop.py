@@ -76,7 +76,7 @@ def check_enough(labelled: FaceSet, batch_size: int) -> None:
     if n < batch_size:
         raise OptionError(
             f"{labelled.name} has {n} images, fewer than one batch of {batch_size}; give a smaller "
-            "--batch-size."
+            "`batch_size`."
         )
 
 

@@ -16,6 +16,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.runtime import Runtime
+from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate, charts
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
@@ -74,7 +75,7 @@ def measure(
     faces = data.load(split)
     main = protocol or faces.main_protocol
     if main not in faces.protocols:
-        raise OptionError(f"--protocol must be one of {', '.join(faces.protocols)}, not {main}.")
+        raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     if refit_temperature:
         temperature, fitted_on = _refitted(network, data, runtime)
@@ -108,12 +109,12 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
     which, classes = valid.protocols[valid.main_protocol]
     if len(classes) < calibrate.MIN_IMAGES:
         raise OptionError(
-            f"--refit-temperature needs {calibrate.MIN_IMAGES} labelled validation images; "
+            f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "
             f"{valid.name} has {len(classes)}."
         )
     logits = _logits(network, valid, runtime, data.report)
     temperature = calibrate.fit_temperature(logits[which], classes)
-    return temperature, f"{valid.name}, {valid.main_protocol}, {len(classes):,} images"
+    return temperature, f"{valid.name}, {valid.main_protocol}, {count_text(len(classes), 'image')}"
 
 
 def _logits(

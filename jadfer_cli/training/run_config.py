@@ -63,7 +63,7 @@ def assemble(
         table, _, name = key.rpartition(".")
         target = config.setdefault(table, {}) if table else config
         if not isinstance(target, dict):
-            raise OptionError(f"--set {key}: {table} is not a table of the config.")
+            raise OptionError(f"`set` {key}: {table} is not a table of the config.")
         target[name] = value
     if isinstance(config.get("teacher"), str):  # config files up to jadfer 0.3 name one
         config["teacher"] = [config["teacher"]]
@@ -79,7 +79,7 @@ def _setting(text: str) -> tuple[str, Any]:
     """Splits a.b=value into ("a.b", value); the value as in TOML, or a bare word."""
     key, sep, value = text.partition("=")
     if not sep or not key or not value:
-        raise OptionError(f"--set {text} is not KEY=VALUE.", "E.g. --set augmentation.blur=0.1")
+        raise OptionError(f"`set` {text} is not KEY=VALUE.", "E.g. `set` augmentation.blur=0.1")
     try:
         return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:

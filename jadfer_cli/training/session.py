@@ -15,6 +15,7 @@ from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
+from jadfer_cli.text import count_text
 from jadfer_cli.training import run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
@@ -156,8 +157,8 @@ class Session:
         n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
         if n_valid < _FEW_IMAGES:
             self.report.warn(
-                f"{valid_set.name} has only {n_valid} images, which choose the best epoch and fit "
-                "the temperature."
+                f"{valid_set.name} has only {count_text(n_valid, 'image')} to choose the best "
+                "epoch and fit the temperature."
             )
         for faces in (train_set, valid_set):
             marks: Any = faces.landmarks_px
@@ -165,10 +166,11 @@ class Session:
             if missing > _MANY_MISSING:
                 self.report.warn(
                     f"{faces.name}: no face was found in {missing:.0%} of the images; check them, "
-                    "or try another --detector."
+                    "or try another `detector`."
                 )
         self.report.say(
-            f"{self.out}: recipe {self.options.recipe}, {self.options.epochs} epochs on "
+            f"{self.out}: recipe {self.options.recipe}, "
+            f"{count_text(self.options.epochs, 'epoch')} on "
             f"{self.runtime.device_name}, {self.options.precision}, start {self.start.name}"
         )
         if self.start.stem:
@@ -216,7 +218,7 @@ def prepare(
     inputs = run_config.inputs_of(config)
     if "dataset" not in inputs or "data" not in inputs:
         raise OptionError(
-            "--dataset and --data are needed.",
+            "`dataset` and `data` are needed.",
             "E.g. jadfer train --dataset folder --data faces/ --start default --out runs/mine",
         )
     architecture = run_config.recipe_of(config).architecture

@@ -93,12 +93,12 @@ def saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
         saved: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the unpickler raise
         raise TrainingError(
-            f"{file} cannot be read ({type(error).__name__}).", "Give another --out."
+            f"{file} cannot be read ({type(error).__name__}).", "Give another `out`."
         ) from error
     if saved.get("options") != identity(options):
         raise OptionError(
             f"{file} belongs to a run with other options.",
-            "Give another --out, or resume it with the same options as before.",
+            "Give another `out`, or resume it with the same options as before.",
         )
     return saved
 

@@ -164,7 +164,7 @@ class Trainer:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingError(
                 f"The loss is {loss} and its gradient {norm} in epoch {state.epoch + 1}.",
-                "Give a lower --lr, and another --out; the last saved state is intact.",
+                "Give a lower `lr`, and another `out`; the last saved state is intact.",
             )
         self.optimiser.step()
         self.schedule.step()
@@ -206,7 +206,7 @@ class Trainer:
             raise OptionError(
                 f"{out / STATE} belongs to a run with other images, labels, teacher, "
                 "alignment or start weights.",
-                "Give another --out, or resume it with the same data as before.",
+                "Give another `out`, or resume it with the same data as before.",
             )
         for name, part in self._parts().items():
             part.load_state_dict(saved[name])

@@ -238,7 +238,7 @@ def select(info: VideoInfo, options: VideoOptions) -> Int64Array:
     indices = np.flatnonzero(inside).astype(np.int64)
     if not len(indices):
         length_s = float(info.time_s[-1] + info.duration_s[-1])
-        requested = f"--start {start_s:g}" + (f" --end {end_s:g}" if np.isfinite(end_s) else "")
+        requested = f"`start_s` {start_s:g}" + (f" `end_s` {end_s:g}" if np.isfinite(end_s) else "")
         raise VideoError(
             f"{info.path} has no frame within {requested}: it is {length_s:.3f} s long.",
             "Choose times inside the video; its first frame is at 0 s.",

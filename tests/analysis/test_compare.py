@@ -8,6 +8,7 @@ from made import Made, Track, options, sure
 
 from jadfer_cli.analysis import compare as comparing
 from jadfer_cli.analysis.compare import compare
+from jadfer_cli.analysis.provenance import mixed
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
@@ -125,3 +126,20 @@ def test_matching_finds_the_known_permutation(tmp_path, monkeypatch, chunk_frame
     moved = {f"{i} -> {order[i]}": 5 for i in range(20) if order[i] != i}
     assert found.ids == moved and found.faces == 100
     assert found.max_box_px == pytest.approx(2, abs=1e-3)
+
+
+def test_versions_whose_rows_differ_are_named(tmp_path):
+    def made(name, version, revision):
+        metadata = {"jadfer_version": version, "results_revision": revision}
+        return opened(tmp_path / name, Track(0, [0]), metadata=metadata)
+
+    old, new = made("old.parquet", "0.3.0", 3), made("new.parquet", "0.5.0", 4)
+    (setting,) = compare(old, new).settings
+    assert (setting.name, setting.a, setting.b) == (
+        "revision",
+        "3 (jadfer 0.3.0)",
+        "4 (jadfer 0.5.0)",
+    )
+    warning = "The results were made by versions of jadfer whose rows differ (0.3.0: 1; 0.5.0: 2)."
+    assert mixed([old, new, new]) == [warning]
+    assert mixed([made("0.4.1.parquet", "0.4.1", 4), new]) == []

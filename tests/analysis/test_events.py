@@ -117,7 +117,7 @@ def test_neutral_is_found_on_request_and_unknown_labels_are_errors(tmp_path):
      {"merge_gap_s": -0.1}, {"min_duration_s": float("inf")}],
 )  # fmt: skip
 def test_a_rule_out_of_range_is_refused(wrong):
-    with pytest.raises(OptionError, match=r"--(on|off|min-duration|merge-gap)"):
+    with pytest.raises(OptionError, match=r"`(on|off|min_duration_s|merge_gap_s)`"):
         Rule(**wrong)
 
 

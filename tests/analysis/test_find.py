@@ -83,7 +83,7 @@ def test_landmarks_and_tables_are_skipped_among_several_files(folder):
         (["a.parquet", "broken.parquet"], "not a readable Parquet"),
         (["empty"], "empty: no result of jadfer annotate found."),
         (["a.parquet", "empty"], "empty: no result of jadfer annotate found."),
-        (["top"], "Subfolders hold some: add --recursive."),
+        (["top"], "Subfolders hold some: add `recursive`."),
         (["nothing*.parquet"], r"nothing*.parquet: no result of jadfer annotate found."),
         (["for*.parquet"], "Skipped foreign.parquet: not a result of jadfer annotate."),
         (["a.landmarks.parquet", "a.landmarks.parquet"], "no result of jadfer annotate found"),

@@ -112,7 +112,7 @@ def test_only_the_longest_of_many_tracks_are_drawn(tmp_path):
     tracks = [Track(i, list(range(0, 5 + i))) for i in range(45)]
     chart = timelines.chart(load(Made(tracks, n_frames=60).write(tmp_path / "a.parquet")))
     assert [t.track_id for t in chart.tracks] == list(range(5, 45)) and chart.n_tracks == 45
-    assert chart.notes == ("40 of 45 tracks, those seen longest; --track shows others.",)
+    assert chart.notes == ("40 of 45 tracks, those seen longest.",)
 
 
 # Machado et al. 2009, full protanopia, deuteranopia, tritanopia
@@ -240,7 +240,10 @@ def test_a_folder_of_plots_mirrors_the_results(tmp_path):
     [
         (["-o", "x.gif"], "Known are .png"),
         (["-o", "x.png", "--smooth", "0"], "--smooth must be"),
-        (["-o", "x.png", "--track", "9"], "There is no track 9. Hint:  Tracks found: 0."),
+        (
+            ["-o", "x.png", "--track", "9"],
+            "a.parquet has no track 9. Hint:  Found: 0, e.g. --track 0.",
+        ),
         (["-o", "x.png", "--expression", "smile"], "--expression smile: "),
         (["-o", "existing.png"], "already exists. Hint:  Add --overwrite"),
     ],
@@ -270,3 +273,91 @@ def test_plot_in_a_process_of_its_own(jadfer, tmp_path):
     found = jadfer("plot", path, "-o", tmp_path / "a.png")
     assert found.returncode == 0 and found.stderr.endswith("a.png: 1 track\n"), found.stderr
     assert (tmp_path / "a.png").stat().st_size > 10_000 and not found.stdout
+
+
+def test_smoothed_curves_have_no_steps_and_stay_within_their_runs(uneven):
+    """A point per frame at its middle, joined by straight lines; runs begin and end at their own
+    times, with NaN outside."""
+    (track,) = timelines.chart(uneven, smooth_s=0.1).tracks
+    drawn = curves.curve(track, None, stacked=False)
+    assert drawn.x_s[:6].tolist() == pytest.approx([0.1, 0.1, 0.12, 0.22, 0.32, 0.34])
+    assert np.isnan(drawn.y[0]).all() and drawn.y[1].tolist() == drawn.y[2].tolist()
+    assert drawn.frame[:7].tolist() == [-1, -1, 2, 3, 4, -1, -1]
+    assert np.isfinite(drawn.y[5]).all() and np.isnan(drawn.y[6]).all()
+    assert (np.diff(drawn.x_s) >= 0).all()
+
+
+def test_the_legend_shows_what_appears(tmp_path):
+    from jadfer_cli.analysis.plots.figure import draw
+
+    p = np.tile(sure("happiness", 0.98), (6, 1))
+    p[:, LABELS.index("fear")] = 0.0
+    all_usable = load(Made([Track(0, list(range(6)), p)], n_frames=6).write(tmp_path / "a.parquet"))
+    part = [Track(0, list(range(3)), "sadness", usable=[True, False, True])]
+    partly = load(Made(part, n_frames=6).write(tmp_path / "b.parquet"))
+
+    def legend(result, **how):
+        figure = draw(timelines.chart(result, **how), stacked=True)
+        return [text.get_text() for text in figure.legends[0].get_texts()]
+
+    assert legend(all_usable) == ["happiness"]
+    assert legend(partly, expressions=["sad"]) == ["sadness", "not usable", "track not seen"]
+    figure = draw(timelines.chart(partly), stacked=False)
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["0", "0.5", "1"]
+    labels = ("$x$", "_hidden")
+    odd = Made([Track(0, [0, 1], "$x$", p=0.6)], n_frames=2, labels=labels)
+    assert legend(load(odd.write(tmp_path / "c.parquet"))) == ["$x$", " _hidden"]
+
+
+def test_a_yellow_line_has_a_darker_one_behind_it(tmp_path):
+    from jadfer_cli.analysis.plots.colours import needs_casing
+    from jadfer_cli.analysis.plots.figure import draw
+
+    assert [label for label, colour in COLOURS.items() if needs_casing(colour)] == ["surprise"]
+    made = Made([Track(0, [0, 1], wandering(2))], n_frames=2).write(tmp_path / "a.parquet")
+    lines = draw(timelines.chart(load(made)), stacked=False).axes[0].lines
+    assert [bool(line.get_path_effects()) for line in lines] == [
+        label == "surprise" for label in LABELS
+    ]
+
+
+def test_title_and_size(tmp_path, uneven):
+    for size, pixels in (("89x90", (700, 708)), ("183X120", (1440, 944))):
+        found = run("plot", uneven.path, "-o", tmp_path / "p.png", "--overwrite", "--size", size,
+                    "--title", "a $b$ \x1b[2J")  # fmt: skip
+        assert found.exit_code == 0, found.stderr
+        width, height = struct.unpack(">II", (tmp_path / "p.png").read_bytes()[16:24])
+        assert abs(width - pixels[0]) <= 2 and abs(height - pixels[1]) <= 2
+    for size in ("big", "10x10", "89", "1x2x3", "nanx90"):
+        found = run("plot", uneven.path, "-o", tmp_path / "q.png", "--size", size)
+        assert found.exit_code == 2 and "--size takes width x height in mm" in found.stderr
+    found = run("plot", uneven.path, "-o", tmp_path / "q.png", "--size", "89x40")
+    assert found.exit_code == 2 and "needs a height of at least" in found.stderr
+
+
+@pytest.mark.slow
+def test_a_page_has_a_title_contents_and_one_legend(tmp_path):
+    for name, shows in (("a", "happiness"), ("b", "sadness")):
+        Made([Track(0, [0, 1], shows, p=0.99)], n_frames=2, video=f"<{name}>.mp4").write(
+            tmp_path / f"{name}.parquet"
+        )
+    out = tmp_path / "page.html"
+    assert run("plot", tmp_path, "-o", out, "--title", "A & B").exit_code == 0
+    text = out.read_text(encoding="utf-8")
+    assert "<title>A &amp; B</title>" in text and "<h1>A &amp; B</h1>" in text
+    assert re.findall(r'<li><a href="(#figure\d)">(.+?)</a>', text) == [
+        ("#figure0", "&lt;a&gt;.mp4"), ("#figure1", "&lt;b&gt;.mp4")]  # fmt: skip
+    assert re.findall(r'data-name="(\w+)"', text) == ["happiness", "sadness"]
+    assert text.count('id="legend"') == 1 and text.count('"showlegend":false') >= 2
+    body = text.split("</head>", 1)[1]
+    assert body.index("Drag over") < body.index('id="legend"') < body.index("<h2")
+    assert len(set(re.findall(r'"margin":(\{.*?\})', body))) == 1  # hence of equal width
+
+
+def test_svg_figures_of_hostile_names_are_valid_xml(tmp_path):
+    import xml.etree.ElementTree as etree
+
+    made = Made([Track(0, [0, 1], "fear")], n_frames=2, video="a\x1b[2J\x00--><b>&.mp4")
+    path = made.write(tmp_path / "a.parquet")
+    assert run("plot", path, "-o", tmp_path / "a.svg").exit_code == 0
+    etree.parse(tmp_path / "a.svg")

@@ -32,6 +32,6 @@ def test_bad_targets_are_refused_early(tmp_path):
         with pytest.raises(OutputError, match="is a result of jadfer annotate"):
             tabular.check_target(path, overwrite=True, endings=endings)
     (tmp_path / "t.csv").touch()
-    with pytest.raises(OptionError, match="--overwrite"):
+    with pytest.raises(OptionError, match="overwrite"):
         tabular.check_target(tmp_path / "t.csv", overwrite=False, endings=endings)
     tabular.check_target(tmp_path / "t.csv", overwrite=True, endings=endings)

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jadfer_cli.batch.inputs import expand
+from jadfer_cli.batch.names import named
 from jadfer_cli.batch.plan import Shard, Task, settle, shard
 from jadfer_cli.errors import OptionError
+from jadfer_cli.options import AnnotateOptions
 
 
 @pytest.fixture
@@ -131,3 +133,25 @@ def test_videos_of_unknown_length_are_spread_too():
 def test_shards_that_make_no_sense(text):
     with pytest.raises(OptionError, match="K/N"):
         Shard.of(text)
+
+
+def names(options, *inputs):
+    """What the rows call the videos of a batch."""
+    sources = expand(inputs, recursive=True, nul=False)
+    tasks = named(settle(sources, "out/", many=True), sources, options)
+    return [task.name for task in tasks]
+
+
+def test_the_rows_name_videos_by_path_below_the_folder_or_by_file_name(tree):
+    (tree / "clips/day 1/b.mp4").write_bytes(b"x")
+    given, relative = AnnotateOptions(), AnnotateOptions(relative_paths=True)
+    assert names(given, "clips")[1:3] == ["clips/b.mp4", "clips/day 1/b.mp4"]
+    below = ["b.mp4", "day 1/b.mp4", "day 1/c.mkv", "day 1/deep/d.mp4"]
+    assert names(relative, "clips")[1:] == below
+    assert names(relative, "clips/day 1/c.mkv") == ["c.mkv"]
+    bare = AnnotateOptions(file_names=True)
+    assert names(bare, "clips/day 1") == ["b.mp4", "c.mkv", "d.mp4"]
+    with pytest.raises(OptionError, match=r"clips/b\.mp4 and clips/day 1/b\.mp4 .* called b\.mp4"):
+        names(bare, "clips")
+    with pytest.raises(OptionError, match="exclude each other"):
+        AnnotateOptions(relative_paths=True, file_names=True)

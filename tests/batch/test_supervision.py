@@ -211,7 +211,7 @@ def test_a_full_disk_ends_the_batch_early(batch, tmp_path, monkeypatch):
     assert stems(outcome.untried) == ["ok3", "ok4", "ok5"] and not outcome.done
     assert "3 videos were not tried" in outcome.stopped.message
     assert "disk is full" in outcome.stopped.hint
-    assert "--skip-existing" in outcome.stopped.hint
+    assert "if_exists='skip'" in outcome.stopped.hint
 
 
 def test_the_closing_table_says_what_was_not_tried_and_not_listed():

@@ -94,7 +94,7 @@ def test_show_puts_warnings_first(invoke, tmp_path):
         "A face was found in only 1 of 100 frames.",
         "2 of 100 frames are corrupt; see the column frame_status.",
         "3 of 100 frames repeat the previous picture.",
-        "--max-faces left out 1 tracks.",
+        "--max-faces left out 1 track.",
     ]
     assert "Options      --relative-paths" in lines
 
@@ -240,7 +240,7 @@ def test_diff_of_folders(invoke, results, tmp_path):
         (["summary", "two.parquet", "--transitions", "s.xls"], 2, "is unknown"),
         (["methods", "two.parquet", "-o", "m.csv"], 2, "Known are .md, .txt, .bib"),
         (["methods", "cut.parquet"], 1, "is not a readable Parquet file"),
-        (["diff", "two.parquet", "."], 2, "is a folder and"),
+        (["diff", "two.parquet", "."], 2, "holds several results, but"),
         (["diff", "two.parquet", "two.parquet", "--tolerance", "-1"], 2, "between 0 and 1"),
         (["diff", "two.parquet", "missing.parquet"], 1, "There is no file"),
     ],

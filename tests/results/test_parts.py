@@ -193,7 +193,7 @@ def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path
     with ResultSink(
         out, "v", LABELS, landmarks=False, overwrite=False, key=KEY | {"redetect": 0.0}
     ) as sink:
-        assert sink.discarded == ["redetect"]
+        assert sink.discarded == ["redetect (then 0.3, now 0)"]
         assert list(sink.stored()) == []
     assert names(tmp_path) == []
     (tmp_path / ".c.parquet.parts").mkdir()

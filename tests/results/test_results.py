@@ -212,7 +212,7 @@ def test_an_error_while_annotating_leaves_nothing(tmp_path):
 def test_results_are_replaced_only_on_request_and_foreign_json_never(tmp_path):
     out = written(tmp_path, [annotated(0, [0])])
     before = out.read_bytes()
-    with pytest.raises(OptionError, match=r"exists already.*--overwrite"):
+    with pytest.raises(OptionError, match=r"exists already.*overwrite"):
         ResultSink(out, "v", LABELS, landmarks=False, overwrite=False)
     assert out.read_bytes() == before
     with ResultSink(out, "v", LABELS, landmarks=False, overwrite=True) as sink:

@@ -24,6 +24,7 @@ def test_settings_have_the_names_of_their_options():
     assert not {"device", "threads", "batch-size", "engine", "redetect_s"} & set(found)
     labels = [settings.setting_label(name) for name in ("schema", "model", "every")]
     assert labels == ["schema", "model", "--every"]
+    assert found["file-names"] is found["relative-paths"] is False and found["revision"]
 
 
 def test_the_machine_decides_no_setting():
@@ -50,7 +51,7 @@ def test_a_result_is_kept_only_where_a_run_would_write_the_same(tmp_path):
     Made(n_frames=2, metadata={"video": known}).write(out)
     settings.keep(out, str(video), metadata())
     small = AnnotateOptions(faces=FaceOptions(min_face_px=99.0))
-    with pytest.raises(OutputError, match=r"other settings: min-face\..*--overwrite"):
+    with pytest.raises(OutputError, match=r"min-face \(then 16, now 99\)\..*overwrite"):
         settings.keep(out, str(video), metadata(options=small))
     video.write_bytes(b"FRAMES")
     assert settings.differences(out, str(video), metadata()) == ["the video itself"]
@@ -72,5 +73,53 @@ def test_the_key_of_a_run_changes_with_the_video_but_not_with_its_name(tmp_path)
 
 def test_what_is_no_result_has_no_settings(tmp_path):
     (tmp_path / "a.parquet").write_text("text")
-    with pytest.raises(OutputError, match=r"not a readable result.*--overwrite"):
+    with pytest.raises(OutputError, match=r"not a readable result.*overwrite"):
         settings.read_metadata(tmp_path / "a.parquet")
+
+
+def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_path):
+    video, out = tmp_path / "clip.mp4", tmp_path / "clip.parquet"
+    video.write_bytes(b"frames")
+    known = {"bytes": 6, "sha256": file_sha256(video), "path": str(video)}
+
+    def keep(version, **more):
+        """As a version without revisions wrote it, which had no option file_names."""
+        recorded = metadata(metadata={"jadfer_version": version, "video": known, **more})
+        del recorded["options"]["file_names"], recorded["results_revision"]
+        made = Made(n_frames=2)
+        made.described = lambda frames: recorded
+        made.write(out, overwrite=True)
+        return settings.keep(out, str(video), metadata())
+
+    assert keep("0.5.0") is None
+    assert keep("0.4.1") is None
+    assert settings.kept_text(out) == "same settings, made by jadfer 0.4.1"
+    why = keep("0.3.0")
+    assert why.startswith("made by jadfer 0.3.0, whose rows differ: ") and "smaller squares" in why
+    with pytest.raises(OutputError, match=r"model \(then jadfer-compact, SHA-256 9{12}, now j"):
+        keep("0.3.0", model=metadata()["model"] | {"sha256": "9" * 64})
+    newer = metadata(metadata={"results_revision": 99, "jadfer_version": "9.0", "video": known})
+    Made(n_frames=2, metadata=newer).write(out, overwrite=True)
+    with pytest.raises(OutputError, match=r"jadfer 9\.0, whose rows are newer.*Update jadfer"):
+        settings.keep(out, str(video), metadata())
+
+
+def test_a_result_of_this_version_is_kept_without_naming_it(tmp_path):
+    out = Made(n_frames=2).write(tmp_path / "clip.parquet")
+    assert settings.kept_text(out) == "same settings"
+
+
+def test_until_0_5_0_relative_paths_meant_file_names():
+    old = metadata(options=AnnotateOptions(relative_paths=True))
+    del old["options"]["file_names"]
+    now = metadata(options=AnnotateOptions(file_names=True))
+    assert settings.fingerprint(old) == settings.fingerprint(now)
+
+
+def test_changes_are_told_with_both_values():
+    told = settings.then_and_now
+    assert told("fps", None, 5.0) == "fps (then none, now 5)"
+    assert told("landmarks", False, True) == "landmarks (then off, now on)"
+    assert told("the video itself", "8 bytes", "9 bytes") == "the video itself"
+    versions = {"torch": "2.4", "av": "14"}, {"torch": "2.5", "av": "14"}
+    assert told("versions", *versions) == "versions (torch 2.4, now 2.5)"

@@ -88,9 +88,9 @@ def test_select_by_fps_never_selects_more_than_requested(gaps: list[float], fps:
 
 
 def test_the_error_for_an_empty_range_states_the_length() -> None:
-    with pytest.raises(VideoError, match=r"clip\.mp4 has no frame within --start 9.*2\.000 s long"):
+    with pytest.raises(VideoError, match=r"clip\.mp4 has no frame within `start_s` 9.*2\.000 s"):
         select(info(TENTHS), VideoOptions(start_s=9))
-    with pytest.raises(VideoError, match=r"--start 0\.51 --end 0\.59"):
+    with pytest.raises(VideoError, match=r"`start_s` 0\.51 `end_s` 0\.59"):
         select(info(TENTHS), VideoOptions(start_s=0.51, end_s=0.59))
 
 

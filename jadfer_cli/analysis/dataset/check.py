@@ -13,10 +13,11 @@ from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.provenance import compare_settings
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
+from jadfer_cli.text import count_text
 
 _MAX_NAMES = 3  # files listed in a message
 # checked on their own, or without effect on the values in the rows
-_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths")
+_NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths", "--file-names")
 _ANNOTATE_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
 _ONE_MODEL = "Scores of different models cannot be compared; collect the results of each alone."
 
@@ -51,7 +52,21 @@ class Dataset:
     mixed: bool
 
 
-def check_dataset(found: FoundResults, *, mixed: bool = False, relative: bool = False) -> Dataset:
+class MixedModels(ResultError):
+    """The results are of several models."""
+
+
+class DuplicateVideos(ResultError):
+    """Several results are of the same video."""
+
+
+def check_dataset(
+    found: FoundResults,
+    *,
+    mixed: bool = False,
+    relative: bool = False,
+    allow_duplicates: bool = False,
+) -> Dataset:
     """Check that results fit together, and name each video in the dataset.
 
     Args:
@@ -59,21 +74,23 @@ def check_dataset(found: FoundResults, *, mixed: bool = False, relative: bool = 
         mixed: Accept results of several models.
         relative: Name each video after the path of its result below the inputs' folder, like
             "day1/clip.mp4". By default this is done only where two videos have the same name.
+        allow_duplicates: Accept several results of the same video, by its sha256.
 
     Raises:
-        ResultError: The schema differs; or the model or the columns do, without `mixed`; or two
-            results are of the same video.
+        ResultError: The schema differs, or the columns do, without `mixed`.
+        MixedModels: The model differs, without `mixed`.
+        DuplicateVideos: Two results are of the same video, without `allow_duplicates`.
     """
     results = found.results
     models = [model_name(result) for result in results]
     schemas = [result.metadata["schema_version"] for result in results]
     _require_same(results, "schema", schemas, _ANNOTATE_AGAIN)
     if not mixed:
-        _require_same(results, "model", models, f"{_ONE_MODEL} --mixed accepts them all.")
+        _require_same(results, "model", models, _ONE_MODEL, MixedModels)
         columns = _extra_columns([result.columns for result in results])
         _require_same(results, "columns", columns, _ANNOTATE_AGAIN)
     videos = _videos(results)
-    warnings = _warnings(results, models) + _check_duplicates(results, videos)
+    warnings = _warnings(results, models) + _check_duplicates(results, allow_duplicates)
     names = [_name_from_path(found, r, video) for r, video in zip(results, videos, strict=True)]
     if not relative:
         counts = Counter(videos)
@@ -117,10 +134,16 @@ def _difference(what: str, groups: Mapping[str, Sequence[str]]) -> str:
     return f"{what} differs: {'; '.join(parts)}."
 
 
-def _require_same(results: Sequence[Result], what: str, values: Sequence[Any], hint: str) -> None:
+def _require_same(
+    results: Sequence[Result],
+    what: str,
+    values: Sequence[Any],
+    hint: str,
+    error: type[ResultError] = ResultError,
+) -> None:
     groups = _paths_by_value(results, values)
     if len(groups) > 1:
-        raise ResultError(f"The results do not fit together: {_difference(what, groups)}", hint)
+        raise error(f"The results do not fit together: {_difference(what, groups)}", hint)
 
 
 def _extra_columns(columns: Sequence[Sequence[str]]) -> list[str]:
@@ -163,28 +186,25 @@ def _videos(results: Sequence[Result]) -> list[str]:
     return found
 
 
-def _check_duplicates(results: Sequence[Result], videos: Sequence[str]) -> list[str]:
-    """Refuse results of the same video and name; warn about copies under other names.
+def _check_duplicates(results: Sequence[Result], allowed: bool) -> list[str]:
+    """Name the results of the same video, by its sha256: in warnings if allowed, or in an error.
 
     Raises:
-        ResultError: Two results have the same video, by name and sha256.
+        DuplicateVideos: There are some, and they are not allowed.
     """
     hashes = [result.metadata["video"].get("sha256") for result in results]
-    known = [(r, (h, v)) for r, h, v in zip(results, hashes, videos, strict=True) if h]
-    hashed = [result for result, _ in known]
-    for paths in _paths_by_value(hashed, [key for _, key in known]).values():
-        if len(paths) > 1:
-            raise ResultError(
-                f"{len(paths)} results are of the same video: {_listed(paths)}.",
-                "Its rows would count several times; leave out all but one.",
-            )
-    groups = _paths_by_value(hashed, [sha256 for _, (sha256, _) in known]).values()
-    return [
-        f"The same video (by its sha256) has {len(paths)} results under different names: "
-        f"{_listed(paths)}."
-        for paths in groups
-        if len(paths) > 1
-    ]
+    hashed = [(result, sha256) for result, sha256 in zip(results, hashes, strict=True) if sha256]
+    groups = _paths_by_value([r for r, _ in hashed], [h for _, h in hashed]).values()
+    same = [paths for paths in groups if len(paths) > 1]
+    if same and not allowed:
+        listed = "; ".join(_listed(paths) for paths in same[:_MAX_NAMES])
+        more = f"; and {len(same) - _MAX_NAMES:,} more"
+        raise DuplicateVideos(
+            f"{count_text(len(same), 'video')}, by sha256, {'has' if len(same) == 1 else 'have'} "
+            f"several results: {listed}{more if len(same) > _MAX_NAMES else ''}.",
+            "Their rows would count several times; leave out all but one of each.",
+        )
+    return [f"The same video (by its sha256) has several results: {_listed(p)}." for p in same]
 
 
 def _name_from_path(found: FoundResults, result: Result, video: str) -> str:
@@ -199,5 +219,5 @@ def _check_unique_names(results: Sequence[Result], names: Sequence[str]) -> None
         if len(paths) > 1:
             raise ResultError(
                 f"{_listed(paths)} would both be called {name} in the column video.",
-                "Rename one of the files, or name all videos by path with --relative.",
+                "Rename one of the files, or name all videos by path with `relative`.",
             )

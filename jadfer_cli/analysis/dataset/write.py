@@ -13,15 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.analysis.dataset.check import Dataset, Source, model_name
-from jadfer_cli.analysis.find import is_collected, is_result
+from jadfer_cli.analysis.dataset.tree import file_names
+from jadfer_cli.analysis.find import is_result
 from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.results.load import COLLECTED, SUFFIX, Result
+from jadfer_cli.results.collected import COLLECTED, PER_VIDEO, flat, source_entry
+from jadfer_cli.results.load import SUFFIX, Result
+from jadfer_cli.results.members import is_collected
 from jadfer_cli.results.parquet import ATTRS_KEY
 
 _ROWS_PER_GROUP = 50_000  # as in single results: about 5 MB in memory
 _PANDAS_KEY = b"pandas"
-_PER_VIDEO_METADATA = ("video", "counts", "warnings", "created", "wall_s", "frames_per_s")
 _MODEL_COLUMN = "model"
 Progress = Callable[[Sequence[Source]], Iterable[Source]]
 
@@ -50,11 +52,12 @@ def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
     if exists and not is_dataset:
         what = "a result of jadfer annotate" if is_result(out) else "not a dataset"
         raise OutputError(
-            f"{out} exists and is {what}, so it is not replaced.", "Choose another name with -o."
+            f"{out} exists and is {what}, so it is not replaced.", "Choose another name with `out`."
         )
     if exists and not overwrite:
         raise OptionError(
-            f"{out} already exists.", "Add --overwrite to replace it, or choose another -o."
+            f"{out} already exists.",
+            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
         )
 
 
@@ -90,23 +93,36 @@ def write_file(dataset: Dataset, out: Path, progress: Progress = iter) -> int:
     return n_rows
 
 
-def write_folder(dataset: Dataset, out: Path, progress: Progress = iter) -> int:
+def write_folder(
+    dataset: Dataset, out: Path, progress: Progress = iter, *, hive: Sequence[str] = ()
+) -> int:
     """Write a folder with one Parquet file per video, atomically.
 
-    All files have the same columns, so the folder reads as one table. Arguments, return value
-    and errors are those of `write_file`.
+    All files have the same columns, so the folder reads as one table. The folders of the results
+    are kept. Other arguments, return value and errors are those of `write_file`.
+
+    Args:
+        dataset: The results.
+        out: The folder; check it with `check_out`.
+        progress: Yields the sources one by one, and may show progress.
+        hive: A name for each level of folders: with "day", the folder day1 becomes "day=day1",
+            which readers of Parquet turn into a column.
+
+    Raises:
+        OptionError: A result does not lie in as many folders as `hive` names.
     """
+    names = file_names([source.relative_path for source in dataset.sources], hive)
     temporary = _temporary_folder(out)
     new, old = temporary / "new", temporary / "old"
-    header, width = _Header(dataset), len(str(len(dataset.sources)))
+    header = _Header(dataset)
     n_rows = 0
     try:
         with explain_os_errors(out):
             _undo(out)
             new.mkdir(parents=True)
-            for i, source in enumerate(progress(dataset.sources), 1):
-                # numbered, so that names from several folders are unique and sort in order
-                name = f"{i:0{width}}-{Path(source.relative_path).stem}{SUFFIX}"
+            for source in progress(dataset.sources):
+                name = names[source.relative_path]
+                (new / name).parent.mkdir(parents=True, exist_ok=True)
                 schema = header.schema([source])
                 with pq.ParquetWriter(new / name, schema, compression="zstd") as writer:
                     for table in _tables(source, schema):
@@ -164,7 +180,7 @@ class _Header:
 
     def schema(self, sources: Sequence[Source]) -> pa.Schema:
         """The schema, including metadata, of a file that holds these sources."""
-        stored = {"sources": [_source_metadata(source, self._differs) for source in sources]}
+        stored = {"sources": [_entry(source, self._differs) for source in sources]}
         attrs = json.dumps({"jadfer": self._shared | stored}, ensure_ascii=False).encode()
         return self._columns.with_metadata({**self._columns.metadata, ATTRS_KEY: attrs})
 
@@ -236,15 +252,13 @@ def _write_group(writer: pq.ParquetWriter, tables: Sequence[pa.Table]) -> None:
 
 def _shared(metadata: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     """The metadata that all results share, nested, and the names of the rest."""
-    flat = [
-        dict(_flat({k: v for k, v in m.items() if k not in _PER_VIDEO_METADATA})) for m in metadata
-    ]
-    names = dict.fromkeys(name for each in flat for name in each)
+    every = [dict(flat({k: v for k, v in m.items() if k not in PER_VIDEO})) for m in metadata]
+    names = dict.fromkeys(name for each in every for name in each)
     shared: dict[str, Any] = {}
     differs = []
     for name in names:
-        values = [each.get(name) for each in flat]
-        if any(value != values[0] for value in values):
+        values = [each.get(name) for each in every]
+        if any(name not in each for each in every) or any(value != values[0] for value in values):
             differs.append(".".join(name))
             continue
         parent = shared
@@ -254,27 +268,7 @@ def _shared(metadata: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], list[st
     return shared, differs
 
 
-def _flat(nested: dict[str, Any], parents: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any]]:
-    for key, value in nested.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, (*parents, key))
-        else:
-            yield (*parents, key), value
-
-
-def _source_metadata(source: Source, differs: Sequence[str]) -> dict[str, Any]:
+def _entry(source: Source, differs: Sequence[str]) -> dict[str, Any]:
     """What the metadata of a dataset say about one source."""
-    metadata = source.result.metadata
-    flat = {".".join(name): value for name, value in _flat(metadata)}
-    return {
-        "result": source.relative_path,
-        "video": source.video,
-        "path": metadata["video"]["path"],
-        "sha256": metadata["video"].get("sha256"),
-        "rows": source.result.n_rows,
-        "counts": metadata["counts"],
-        "duration_s": metadata["video"]["duration_s"],
-        "created": metadata["created"],
-        "warnings": metadata["warnings"],
-        "settings": {name: flat.get(name) for name in differs},
-    }
+    named = {"result": source.relative_path, "video": source.video, "rows": source.result.n_rows}
+    return named | source_entry(source.result.metadata, differs)

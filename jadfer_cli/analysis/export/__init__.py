@@ -36,7 +36,7 @@ def exporter_named(name: str) -> Exporter:
     """
     if name.lower() not in EXPORTERS:
         raise OptionError(
-            f"--format must be one of {', '.join(EXPORTERS)}, not {name}.", f"{format_help()}."
+            f"`format` must be one of {', '.join(EXPORTERS)}, not {name}.", f"{format_help()}."
         )
     return EXPORTERS[name.lower()]
 
@@ -49,15 +49,15 @@ def exporter_for(out: Path) -> Exporter:
     """
     if is_folder(out):
         raise OptionError(
-            f"-o {out} is a folder, so the format of its files is unknown.",
-            f"Add --format and one of {', '.join(EXPORTERS)}.",
+            f"`out` {out} is a folder, so the format of its files is unknown.",
+            f"Add `format` and one of {', '.join(EXPORTERS)}.",
         )
     by_suffix = _by_suffix()
     if out.suffix not in by_suffix:
         others = [name for name, each in EXPORTERS.items() if not each.chosen_by_suffix]
         raise OptionError(
-            f"-o {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
-            f"Known are {', '.join(by_suffix)}; other formats by --format {' or '.join(others)}.",
+            f"`out` {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
+            f"Known are {', '.join(by_suffix)}; other formats by `format` {' or '.join(others)}.",
         )
     return by_suffix[out.suffix]
 

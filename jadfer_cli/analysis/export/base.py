@@ -28,6 +28,7 @@ class Exporter:
         file_name: The name, in a folder, of the file for a result of the given name; by default
             that name and the first suffix.
         sidecars: The files that are written beside a file.
+        note: What a user should know about the names of the files written, or None.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Exporter:
     in_player: bool = False
     file_name: Callable[[str], str] | None = None
     sidecars: Callable[[Path], tuple[Path, ...]] = lambda _: ()
+    note: Callable[[Sequence[Path]], str | None] = lambda _: None
 
     def file_name_for(self, result: str) -> str:
         """Return the name, in a folder, of the file for a result of this name."""

@@ -46,6 +46,22 @@ def file_name(result: str) -> str:
     return stem.removesuffix(_SUFFIX) + _SUFFIX + ".tsv"
 
 
+def naming_note(files: Sequence[Path]) -> str | None:
+    """Return what to do about files whose names are not BIDS names; None if all are."""
+    others = [f for f in files if not re.fullmatch(r"sub-[0-9A-Za-z+]+_.*task-.+", f.name)]
+    if not others:
+        return None
+    return (
+        f"{others[0].name} is not a BIDS name{_more(len(others) - 1)}: it needs a subject and a "
+        "task. Name results like sub-01_task-talk_beh.parquet, or files like "
+        "sub-01_task-talk_events.tsv."
+    )
+
+
+def _more(n: int) -> str:
+    return f", and {n:,} more are not" if n > 1 else ", and one more is not" if n else ""
+
+
 def sidecar(out: Path) -> Path:
     """Return the path of the JSON file of an events file."""
     return out.with_suffix(".json")
@@ -155,5 +171,6 @@ EXPORTERS = (
         chosen_by_suffix=False,  # .tsv is a plain table
         file_name=file_name,
         sidecars=lambda out: (sidecar(out),),
+        note=naming_note,
     ),
 )

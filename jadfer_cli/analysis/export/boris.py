@@ -6,7 +6,6 @@ and stop. BORIS itself cannot open it: it reads observations only from projects 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.export.tiers import subject_name
 from jadfer_cli.analysis.tabular import write_table
+from jadfer_cli.results.paths import display_names
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet
@@ -39,13 +39,11 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
     """
     import pandas as pd
 
-    names = Counter(events.result.name for events in event_sets)
+    # analyses group by observation id, so two results must not share one
+    names = display_names(events.result.path for events in event_sets)
     rows = []
     for events in event_sets:
-        # analyses group by observation id, so two results must not share one
-        is_unique = names[events.result.name] == 1
-        path = events.result.path.with_suffix("")
-        rows += _rows(events, events.result.name if is_unique else str(path))
+        rows += _rows(events, names[str(events.result.path)])
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), out)
 
 

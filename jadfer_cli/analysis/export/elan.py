@@ -15,6 +15,7 @@ from jadfer_cli._version import __version__
 from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.export.tiers import tiers
 from jadfer_cli.common import atomic_write
+from jadfer_cli.text import xml_safe
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet
@@ -57,8 +58,9 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
     eaf.properties += [(f"jadfer:{key}", _text(value)) for key, value in events.settings().items()]
     with atomic_write(out) as part:
         # pympi's own function would rename a file that an interrupted run left under this name
-        tree = etree.ElementTree(to_adocument(eaf))
-        tree.write(part, encoding="UTF-8", xml_declaration=True)
+        root = to_adocument(eaf)
+        _make_valid(root)
+        etree.ElementTree(root).write(part, encoding="UTF-8", xml_declaration=True)
 
 
 def _add_vocabulary(eaf: Any, labels: Sequence[str]) -> None:
@@ -101,6 +103,14 @@ def _sort_time_slots(eaf: Any) -> None:
     for aligned, *_ in eaf.tiers.values():
         for key, (start, end, *rest) in aligned.items():
             aligned[key] = (new[start], new[end], *rest)
+
+
+def _make_valid(root: etree.Element) -> None:
+    """Escape the characters of names and labels that XML does not allow."""
+    for element in root.iter():
+        element.text = element.text and xml_safe(element.text)
+        for key, value in element.attrib.items():
+            element.set(key, xml_safe(str(value)))
 
 
 def _text(value: object) -> str:

@@ -33,9 +33,9 @@ def output_paths(
     if not is_folder(out):
         if len(results) > 1 and not exporter.many_results:
             raise OptionError(
-                f"{len(results)} results cannot go into {out}: a file of --format {exporter.name} "
+                f"{len(results)} results cannot go into {out}: a file of `format` {exporter.name} "
                 "is about one video.",
-                f"Name a folder: -o {out.stem}/ --format {exporter.name}",
+                f"Name a folder: `out` {out.stem}/ `format` {exporter.name}",
             )
         return {out: list(results)}
     paths: dict[Path, list[Result]] = {}
@@ -60,9 +60,9 @@ def check_output(out: Path, exporter: Exporter, *, overwrite: bool) -> None:
     """
     if not out.name.endswith(exporter.suffixes):
         raise OptionError(
-            f"-o {out}: names of {exporter.title} files (--format {exporter.name}) end in "
+            f"`out` {out}: names of {exporter.title} files (`format` {exporter.name}) end in "
             f"{' or '.join(exporter.suffixes)}.",
-            f"E.g. -o {exporter.file_name_for(out.stem)}",
+            f"E.g. `out` {exporter.file_name_for(out.stem)}",
         )
     for path in (out, *exporter.sidecars(out)):
         check_target(path, overwrite=overwrite, endings=(path.suffix,))

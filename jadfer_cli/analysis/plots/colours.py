@@ -19,6 +19,9 @@ COLOURS = {
 }
 # for labels that are not in COLOURS, in order
 FURTHER = ("#CC79A7", "#332288", "#999933", "#000000", "#44AA99", "#AA4499", "#DDCC77", "#661100")
+# Behind a line in a colour that white paper hides; a darker yellow would look like the green to
+# people with a red-green deficiency.
+CASING, _MIN_CONTRAST = "#5C5300", 2.0
 UNUSABLE, ABSENT = "#8C8C8C", "#E9E9E9"
 
 
@@ -29,3 +32,12 @@ def colours_of(labels: Sequence[str]) -> dict[str, str]:
         label: COLOURS.get(label) or FURTHER[unknown.index(label) % len(FURTHER)]
         for label in labels
     }
+
+
+def needs_casing(colour: str) -> bool:
+    """Whether a line of this colour, #rrggbb, needs a darker one behind it on white paper."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    # relative luminance and contrast as WCAG 2.2 defines them
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return 1.05 / (luminance + 0.05) < _MIN_CONTRAST

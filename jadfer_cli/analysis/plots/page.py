@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
 from jadfer_cli._version import __version__
 from jadfer_cli.analysis.frame_times import Floats
-from jadfer_cli.analysis.plots.colours import ABSENT, UNUSABLE, colours_of
+from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, colours_of, needs_casing
 from jadfer_cli.analysis.plots.thinning import (
     Curve,
     bin_width_s,
@@ -21,6 +23,7 @@ from jadfer_cli.analysis.plots.thinning import (
 )
 from jadfer_cli.analysis.plots.timelines import Chart, Timeline, track_title, uses_clock
 from jadfer_cli.common import atomic_write, clock
+from jadfer_cli.text import one_line
 
 ENDINGS = (".html",)
 # What a browser draws without delay, for all tracks of a figure together, which is more than the
@@ -39,46 +42,100 @@ _HEAD = """<!doctype html>
 <style>
 body {{ font: 15px/1.45 system-ui, sans-serif; margin: 1.5em auto; max-width: 1300px;
   padding: 0 1em; color: #222; background: #fff }}
-h1 {{ font-size: 1.25em; margin: 1.2em 0 0.1em }} p {{ margin: 0.2em 0; color: #555 }}
+h1 {{ font-size: 1.5em; margin: 0 0 0.3em }} h2 {{ font-size: 1.2em; margin: 1.6em 0 0.1em }}
+p {{ margin: 0.2em 0; color: #555 }} ol {{ columns: 22em; margin: 0.5em 0; color: #555 }}
+#legend {{ position: sticky; top: 0; z-index: 2; background: #fffffff0; padding: 0.5em 0 }}
+#legend button, #legend span {{ font: inherit; border: 0; background: none; margin-right: 1em;
+  padding: 0.1em; color: inherit; white-space: nowrap }}
+#legend button {{ cursor: pointer }} #legend [aria-pressed=false] {{ opacity: 0.35 }}
+i {{ display: inline-block; width: 1.5em; height: 0.85em; margin-right: 0.35em }}
 </style>
 <script>{plotly}</script></head><body>
+<h1>{title}</h1>
+<p>Drag over an interval to zoom in, double-click to zoom out. Point at a curve to read its values.
+Click a name below to hide it in all figures.</p>
 """
-_FOOT = (
-    "<p>Drag over an interval to zoom in, double-click to zoom out; click a name in the legend to "
-    "hide it. Made by jadfer plot {version}.</p></body></html>\n"
-)
+_FOOT = """<p>Made by jadfer plot {version}.</p>
+<script>
+for (const button of document.querySelectorAll("#legend button")) button.onclick = () => {{
+  const shown = button.getAttribute("aria-pressed") !== "true";
+  button.setAttribute("aria-pressed", shown);
+  for (const plot of document.querySelectorAll(".plotly-graph-div")) {{
+    const own = [...plot.data.keys()].filter(
+      i => plot.data[i].legendgroup === button.dataset.name);
+    if (own.length) Plotly.restyle(plot, {{visible: shown}}, own);
+  }}
+}};
+</script></body></html>
+"""
 
 
-def write(charts: Iterable[Chart], out: Path, *, stacked: bool) -> None:
+def write(charts: Iterable[Chart], out: Path, *, stacked: bool, title: str | None = None) -> None:
     """Write one self-contained page with one figure per chart, atomically.
+
+    The page begins with a title, how to use it, a list of its figures, and one legend for all.
 
     Args:
         charts: What the figures show, in order.
         out: The .html file.
         stacked: Stack the probabilities rather than draw one line for each.
+        title: The heading of the page; by default the video of a single figure, or their number.
 
     Raises:
         OutputError: The file cannot be written.
     """
     from plotly.offline import get_plotlyjs
 
-    with atomic_write(out) as part, part.open("w", encoding="utf-8") as file:
-        file.write(_HEAD.format(policy=_POLICY, title=escape(out.stem), plotly=get_plotlyjs()))
-        for chart in charts:
-            bins = _MAX_BINS["stacked" if stacked else "lines"]
-            bin_s = bin_width_s(chart.tracks, bins, _MAX_FRAMES)
-            notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
-            file.write(f"<h1>{escape(chart.title)}</h1>\n")
-            file.writelines(f"<p>{escape(note)}</p>\n" for note in notes if note)
-            file.write(
-                figure(chart, bin_s, stacked=stacked).to_html(
-                    full_html=False, include_plotlyjs=False, include_mathjax=False,
-                    # the logo is a link
-                    config={"displaylogo": False, "responsive": True,
-                            "modeBarButtons": _BUTTONS},
-                )
-            )  # fmt: skip
-        file.write(_FOOT.format(version=__version__))
+    legend: dict[str, str] = {}
+    names: list[str] = []
+    # the charts are drawn one by one, and what stands above them is known when all are drawn
+    with atomic_write(out) as part, TemporaryFile("w+", encoding="utf-8") as body:
+        for i, chart in enumerate(charts):
+            names.append(chart.title)
+            legend |= _swatches(chart)
+            body.write(f'<h2 id="figure{i}">{escape(chart.title)}</h2>\n')
+            _write_figure(body, chart, stacked=stacked)
+        heading = one_line(title or (names[0] if len(names) == 1 else f"{len(names)} videos"))
+        with part.open("w", encoding="utf-8") as file:
+            file.write(_HEAD.format(policy=_POLICY, title=escape(heading), plotly=get_plotlyjs()))
+            if len(names) > 1:
+                links = (f'<li><a href="#figure{i}">{escape(name)}</a></li>\n'
+                         for i, name in enumerate(names))  # fmt: skip
+                file.write(f"<ol>\n{''.join(links)}</ol>\n")
+            file.write(f'<div id="legend">{"".join(legend.values())}</div>\n')
+            body.seek(0)
+            shutil.copyfileobj(body, file)
+            file.write(_FOOT.format(version=__version__))
+
+
+def _write_figure(body: IO[str], chart: Chart, *, stacked: bool) -> None:
+    bin_s = bin_width_s(chart.tracks, _MAX_BINS["stacked" if stacked else "lines"], _MAX_FRAMES)
+    notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
+    body.writelines(f"<p>{escape(note)}</p>\n" for note in notes if note)
+    body.write(
+        figure(chart, bin_s, stacked=stacked).to_html(
+            full_html=False, include_plotlyjs=False, include_mathjax=False,
+            # the logo is a link
+            config={"displaylogo": False, "responsive": True, "modeBarButtons": _BUTTONS},
+        )
+    )  # fmt: skip
+
+
+def _swatches(chart: Chart) -> dict[str, str]:
+    """The legend's entries for what a chart shows, by name."""
+    colours = colours_of(chart.labels)
+    found = {
+        label: f'<button aria-pressed="true" data-name="{escape(label)}">'
+        f'<i style="background:{colours[label]}"></i>{escape(one_line(label))}</button>'
+        for label in chart.shown
+    }
+    if chart.has_unusable:
+        hatching = f"repeating-linear-gradient(135deg,#fff 0 4px,{UNUSABLE} 4px 5px)"
+        found["not usable"] = f'<span><i style="background:{hatching}"></i>not usable</span>'
+    if chart.has_absent:
+        name = "track not seen" if chart.tracks else "no face"
+        found[name] = f'<span><i style="background:{ABSENT}"></i>{name}</span>'
+    return found
 
 
 def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
@@ -86,7 +143,7 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
     from plotly.subplots import make_subplots
 
     n = max(len(chart.tracks), 1)
-    height_px = 130 + n * (250 if n == 1 else 150)
+    height_px = 100 + n * (250 if n == 1 else 150)
     plot = make_subplots(
         rows=n, cols=1, shared_xaxes=True, vertical_spacing=min(0.28 / n, 30 / height_px),
         y_title="probability",
@@ -94,11 +151,11 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
             "no such track" if chart.n_tracks else "no face was found"],
     )  # fmt: skip
     for row, track in enumerate(chart.tracks, 1):
-        for trace in _traces(chart, track, bin_s, stacked=stacked, first=row == 1):
+        for trace in _traces(chart, track, bin_s, stacked=stacked):
             plot.add_trace(trace, row=row, col=1)
     if not chart.tracks:
         full = np.array([[chart.begin_s, chart.end_s]])
-        plot.add_trace(_band(chart, full, "no face", ABSENT, show=True), row=1, col=1)
+        plot.add_trace(_band(chart, full, "no face", ABSENT), row=1, col=1)
     for panel_title in plot.layout.annotations[:n]:  # on the left, as in figures for papers
         panel_title.update(x=0, xanchor="left", font_size=13)
     plot.update_yaxes(range=[0, 1], tickvals=[0, 0.5, 1], fixedrange=True, zeroline=False)
@@ -114,36 +171,41 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
                        else "time (s)", row=n, col=1)  # fmt: skip
     plot.update_layout(
         height=height_px, hovermode="x", template="plotly_white", font_size=13,
-        margin={"l": 65, "r": 10, "t": 30, "b": 60}, legend_traceorder="normal",
+        margin={"l": 65, "r": 10, "t": 30, "b": 60}, showlegend=False,
     )  # fmt: skip
     return plot
 
 
-def _traces(
-    chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool, first: bool
-) -> list[Any]:
-    """The traces of one track; the legend shows those of the first track."""
+def _traces(chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool) -> list[Any]:
+    """The traces of one track."""
     import plotly.graph_objects as go
 
     drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
-    x, gap = _times(chart, drawn.x_s), drawn.frame < 0
-    traces = [_band(chart, track.absent_s, "track not seen", ABSENT, show=first)]
+    x, shape = _times(chart, drawn.x_s), "linear" if track.smooth else "hv"
+    traces = [_band(chart, track.absent_s, "track not seen", ABSENT)]
     for k, label in enumerate(chart.labels):
         y = drawn.y[:, k]
-        if stacked:  # plotly cannot stack NaN, so the stack falls to 0 at the end of a run
-            y = np.where(gap, 0.0, y)
+        if stacked:  # plotly cannot stack NaN, so the stack is 0 between runs
+            y = np.nan_to_num(y)
         style: dict[str, Any] = (
-            {"stackgroup": "p", "line": {"width": 0, "shape": "hv"}, "fillcolor": colours[label]}
+            {"stackgroup": "p", "line": {"width": 0, "shape": shape}, "fillcolor": colours[label]}
             if stacked
-            else {"line": {"width": 1.6, "shape": "hv", "color": colours[label]}}
+            else {"line": {"width": 1.6, "shape": shape, "color": colours[label]}}
         )
+        if not stacked and needs_casing(colours[label]):
+            traces.append(
+                go.Scatter(
+                    x=x, y=y.astype(np.float32), mode="lines", hoverinfo="skip",
+                    legendgroup=label, line={"width": 3, "shape": shape, "color": CASING},
+                )
+            )  # fmt: skip
         traces.append(
             go.Scatter(
                 x=x, y=y.astype(np.float32), name=escape(label), mode="lines", hoverinfo="skip",
-                legendgroup=label, showlegend=first, connectgaps=False, **style,
+                legendgroup=label, connectgaps=False, **style,
             )
         )  # fmt: skip
-    hatching = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)", show=first)
+    hatching = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)")
     hatching.fillpattern = {
         "shape": "/", "fgcolor": UNUSABLE, "bgcolor": "rgba(255,255,255,0.6)", "size": 7,
         "solidity": 0.25,
@@ -168,19 +230,16 @@ def _hover(chart: Chart, drawn: Curve, x: Floats) -> Any:
     )  # fmt: skip
 
 
-def _band(chart: Chart, spans_s: Floats, name: str, colour: str, *, show: bool) -> Any:
+def _band(chart: Chart, spans_s: Floats, name: str, colour: str) -> Any:
     """Intervals of time over the full height, as one filled outline with gaps."""
     import plotly.graph_objects as go
 
     spans_s = joined_spans(spans_s, _MIN_GAP * (chart.end_s - chart.begin_s))
     corners = np.column_stack([spans_s[:, [0, 0, 1, 1, 0]], np.full(len(spans_s), np.nan)])
     heights = np.tile([0.0, 1.0, 1.0, 0.0, 0.0, np.nan], len(spans_s))
-    if not len(spans_s):  # the legend still needs the name
-        corners, heights = np.array([[np.nan]]), np.array([np.nan])
     return go.Scatter(
         x=_times(chart, corners.ravel()), y=heights, fill="toself", fillcolor=colour,
-        mode="lines", line={"width": 0}, hoverinfo="skip", name=name, legendgroup=name,
-        showlegend=show, legendrank=2000,
+        mode="lines", line={"width": 0}, hoverinfo="skip", name=name,
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ class Curve:
     """The steps of a track as they are drawn: the value is y[i] from x[i] to x[i + 1].
 
     A run ends with a copy of its last values at its end, and with a row of NaN that separates it
-    from the next run.
+    from the next run. Smoothed curves are drawn without steps: a value is that at the middle of its
+    frame, and a run also begins with a row of NaN.
 
     Attributes:
         x_s: float64 (m,), times.
@@ -70,6 +71,13 @@ def curve(timeline: Timeline, bin_s: float | None, *, stacked: bool) -> Curve:
             else:
                 kept = extremes(p, bins)
                 start, p, frame = start[kept], p[kept], frame[kept]
+        if timeline.smooth:
+            middle = np.append(start[1:], end_s) / 2 + start / 2
+            xs += [[start[0], start[0]], middle, [end_s, end_s]]
+            ys += [np.full((1, p.shape[1]), np.nan), p[:1], p, p[-1:]]
+            ys += [np.full((1, p.shape[1]), np.nan)]
+            frames += [[-1, -1], frame, [-1, -1]]
+            continue
         xs += [start, [end_s, end_s]]
         ys += [p, p[-1:], np.full((1, p.shape[1]), np.nan)]
         frames += [frame, [-1, -1]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +18,10 @@ from jadfer_cli.analysis.frame_times import (
 )
 from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
+from jadfer_cli.text import count_text, one_line
 
 MAX_TRACKS = 40  # in one plot; of more, those seen longest
+_MIN_VISIBLE = 0.02  # lower probabilities are thinner than a line
 _MAX_SECONDS = 180  # longer times are written as m:ss
 
 
@@ -38,6 +39,7 @@ class Timeline:
         runs: The runs of consecutive frames, as slices of the arrays.
         unusable_s: float64 (m, 2), begin and end of the intervals in which it is not usable.
         absent_s: float64 (m, 2), begin and end of the intervals in which it is not seen.
+        smooth: Whether the probabilities are moving means, drawn without steps.
     """
 
     track_id: int
@@ -49,6 +51,7 @@ class Timeline:
     runs: tuple[slice, ...]
     unusable_s: Floats
     absent_s: Floats
+    smooth: bool = False
 
     @property
     def seen_s(self) -> float:
@@ -67,7 +70,7 @@ class Chart:
     """Everything that one plot shows.
 
     Attributes:
-        title: The name of the video.
+        title: The name of the result.
         subtitle: The model, and how much of the video has usable faces.
         labels: The K labels of the probabilities.
         tracks: The tracks to draw, sorted by ID.
@@ -86,12 +89,32 @@ class Chart:
     end_s: float
     notes: tuple[str, ...] = ()
 
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The labels that are visible in the plot; the others stay below 2 % everywhere."""
+        peaks = [t.probabilities.max(axis=0, initial=0.0) for t in self.tracks]
+        highest = np.max(peaks, axis=0) if peaks else np.zeros(len(self.labels))
+        return tuple(
+            label for label, p in zip(self.labels, highest, strict=True) if p >= _MIN_VISIBLE
+        )
+
+    @property
+    def has_unusable(self) -> bool:
+        """Whether a drawn track is not usable at some time."""
+        return any(len(track.unusable_s) for track in self.tracks)
+
+    @property
+    def has_absent(self) -> bool:
+        """Whether a drawn track is not seen at some time, or there is none."""
+        return not self.tracks or any(len(track.absent_s) for track in self.tracks)
+
 
 def chart(
     result: Result,
     *,
     tracks: Sequence[int] = (),
     expressions: Sequence[str] = (),
+    title: str | None = None,
     smooth_s: float | None = None,
 ) -> Chart:
     """Read a result and prepare its plot.
@@ -100,6 +123,7 @@ def chart(
         result: Its rows are read here.
         tracks: IDs of the tracks to draw; all by default. IDs that the result lacks are ignored.
         expressions: Labels, or synonyms of them, to draw; all by default.
+        title: The heading; the result's name by default.
         smooth_s: Width of a moving mean in seconds.
 
     Raises:
@@ -114,16 +138,14 @@ def chart(
     drawn = [t for t in found if t.track_id in tracks or not tracks]
     notes = []
     if len(drawn) > MAX_TRACKS:
-        notes.append(
-            f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest; --track shows others."
-        )
+        notes.append(f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest.")
         longest = sorted(drawn, key=lambda t: -t.seen_s)[:MAX_TRACKS]
         drawn = sorted(longest, key=lambda t: t.track_id)
     if smooth_s is not None:
         drawn = [smoothed(t, smooth_s) for t in drawn]
         notes.append(f"Moving mean over {smooth_s:g} s, separate for usable and unusable frames.")
     return Chart(
-        title=Path(str(result.metadata.get("video", {}).get("path") or result.name)).name,
+        title=one_line(title or result.name),
         subtitle=_subtitle(result, rows, spans, found),
         labels=labels,
         tracks=tuple(drawn),
@@ -141,9 +163,9 @@ def _subtitle(
     n = len(spans)
     seen = int(rows.loc[rows["face_detected"], "frame"].nunique())
     parts = [
-        str(result.metadata.get("model", {}).get("name", "unknown model")),
-        f"faces in {seen:,} of {n:,} frames" + (f" ({seen / n:.0%})" if n else ""),
-        f"{len(found)} track" + "s" * (len(found) != 1),
+        one_line(str(result.metadata.get("model", {}).get("name", "unknown model"))),
+        f"faces in {seen:,} of {count_text(n, 'frame')}" + (f" ({seen / n:.0%})" if n else ""),
+        count_text(len(found), "track"),
     ]
     faces = int(rows["face_detected"].sum())
     if faces:
@@ -216,7 +238,7 @@ def smoothed(timeline: Timeline, window_s: float) -> Timeline:
             sums = np.cumsum(weight[at, None] * timeline.probabilities[at], axis=0)
             sums = np.vstack([np.zeros((1, p.shape[1])), sums])  # (n + 1, K)
             p[at] = (sums[high] - sums[low]) / (weights[high] - weights[low])[:, None]
-    return replace(timeline, probabilities=p)
+    return replace(timeline, probabilities=p, smooth=True)
 
 
 def track_title(track: Timeline) -> str:

@@ -75,6 +75,7 @@ def annotate(
     ray: of.RayOption = False,
     ray_address: of.RayAddressOption = None,
     relative_paths: of.RelativePathsOption = False,
+    file_names: of.FileNamesOption = False,
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     log_json: of.LogJsonOption = False,
@@ -93,10 +94,10 @@ def annotate(
                 model=model, device=device, precision=precision, batch_size=batch_size,
                 threads=threads, engine=engine,
             ),
-            landmarks=landmarks, relative_paths=relative_paths,
+            landmarks=landmarks, relative_paths=relative_paths, file_names=file_names,
         )  # fmt: skip
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
-        tasks, is_batch = _plan(inputs, out, shard, recursive=recursive, null=null)
+        tasks, is_batch = _plan(inputs, out, shard, options, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
         batch = (jobs, stall, on_ray, ray_address) if is_batch or on_ray else None
         _start(tasks, out, options, if_exists, batch, dry_run, quiet, log_json)
@@ -150,16 +151,24 @@ def _if_exists(*, overwrite: bool, skip_existing: bool) -> IfExists:
 
 
 def _plan(
-    inputs: list[str], out: str, shard: str | None, *, recursive: bool, null: bool
+    inputs: list[str],
+    out: str,
+    shard: str | None,
+    options: AnnotateOptions,
+    *,
+    recursive: bool,
+    null: bool,
 ) -> tuple[list[Task], bool]:
     """The videos with their results, and whether they are a batch rather than one video.
 
     Raises:
-        OptionError: The inputs name no video, or -o or --shard does not fit them.
+        OptionError: The inputs name no video, two videos would have one name, or -o or
+            --shard does not fit them.
     """
     from jadfer_cli.batch import plan
     from jadfer_cli.batch.durations import measure_durations
     from jadfer_cli.batch.inputs import expand, names_one
+    from jadfer_cli.batch.names import named
     from jadfer_cli.cli.run_annotate import check_target
 
     part = None if shard is None else plan.Shard.of(shard)
@@ -167,7 +176,7 @@ def _plan(
     several = not names_one(inputs)
     if not several:
         check_target(out)
-    tasks = plan.settle(sources, out, many=several)
+    tasks = named(plan.settle(sources, out, many=several), sources, options)
     if part is not None:
         durations_s = measure_durations([task.video for task in tasks])
         tasks = plan.shard(tasks, part, durations_s.__getitem__)

@@ -13,27 +13,37 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note
-from jadfer_cli.cli.formatting import count_text, names_text
-from jadfer_cli.errors import OptionError
+from jadfer_cli.cli.formatting import names_text
+from jadfer_cli.errors import OptionError, ResultError
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.find import SkippedFile
+    from collections.abc import Iterator, Sequence
+
+    from jadfer_cli.analysis.dataset.check import Dataset, Source
+    from jadfer_cli.analysis.find import FoundResults, SkippedFile
 
 PANEL = RESULTS_PANEL
 HELP = """Collect the results of many videos into one dataset.
 
-The dataset is one Parquet file, or a folder with one file per video that pandas, polars, DuckDB \
-and R read as one table. Memory does not grow with the number of results.
+The dataset is one Parquet file, or a folder with one file per video, in the subfolders of the \
+results. pandas, polars, DuckDB and R read either as one table; show, summary, events, plot, \
+methods and diff read it as if it were the results. Memory does not grow with their number.
 
-Results of different models are refused, unless --mixed is given. Other differing settings, and \
-skipped Parquet files, are reported. If two videos have the same name, the column video holds the \
-path of the result below the input folder instead, like day1/clip.mp4.
+Results of different models are refused, unless --mixed is given, and several results of one \
+video, unless --allow-duplicates is given. Other differing settings, and skipped Parquet files, \
+are reported. If two videos have the same name, the column video holds the path of the result \
+below the input folder instead, like day1/clip.mp4.
 
 Examples:
 
   jadfer collect results/ -o all.parquet
 
   jadfer collect results/ -o dataset/ --relative
+
+  jadfer collect results/ -o dataset/ --hive day
+
+  jadfer summary all.parquet -o summary.csv
 
   jadfer collect a.parquet b.parquet -o both.parquet --overwrite
 
@@ -60,6 +70,19 @@ _MixedOption = Annotated[
     bool,
     typer.Option("--mixed", help="Accept several models; the column model tells them apart."),
 ]
+_DuplicatesOption = Annotated[
+    bool,
+    typer.Option("--allow-duplicates", help="Accept several results of the same video (sha256)."),
+]
+_HiveOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="In a folder: name a level of subfolders, so that day1/ becomes NAME=day1/, which "
+        "readers take for a column; repeat it for deeper levels.",
+        show_default=False,
+    ),
+]
 
 
 def collect(
@@ -68,6 +91,8 @@ def collect(
     recursive: _RecursiveOption = True,
     relative: _RelativeOption = False,
     mixed: _MixedOption = False,
+    allow_duplicates: _DuplicatesOption = False,
+    hive: _HiveOption = None,
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     debug: shared.DebugOption = False,
@@ -75,7 +100,6 @@ def collect(
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
-        from jadfer_cli.analysis.dataset.check import check_dataset
         from jadfer_cli.analysis.find import SkipReason, find_results
 
         target, folder = Path(out), datasets.is_folder(out)
@@ -85,21 +109,44 @@ def collect(
                 "Name a .parquet file, or a folder with / at its end. For CSV: "
                 "pandas.read_parquet(...).to_csv(...).",
             )
+        if hive and not folder:
+            raise OptionError(
+                f"--hive makes folders, but -o {out} is a file.", "Name a folder with / at its end."
+            )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
-        found = find_results(inputs, recursive=recursive, strict=False)
+        found = find_results(inputs, recursive=recursive, strict=False, datasets=False)
         n_warnings = _report_skipped(found.skipped, quiet=quiet)
-        dataset = check_dataset(found, mixed=mixed, relative=relative)
+        dataset = _checked(found, mixed=mixed, relative=relative, allow_duplicates=allow_duplicates)
         for warning in dataset.warnings:
             print_note(f"Warning: {warning}")
         n_warnings += len(dataset.warnings)
-        write = datasets.write_folder if folder else datasets.write_file
-        n_rows = write(dataset, target, lambda s: reading.each(s, "collecting", quiet=quiet))
+
+        def progress(sources: Sequence[Source]) -> Iterator[Source]:
+            return reading.each(sources, "collecting", quiet=quiet)
+
+        if folder:
+            n_rows = datasets.write_folder(dataset, target, progress, hive=hive or ())
+        else:
+            n_rows = datasets.write_file(dataset, target, progress)
         written = f"{count_text(len(dataset.sources), 'video')}, {count_text(n_rows, 'row')}"
         if n_warnings:
             written += f"; {count_text(n_warnings, 'warning')}"
         reading.wrote(target, written, quiet=quiet)
         if any(file.reason is SkipReason.DAMAGED for file in found.skipped):
             raise typer.Exit(1)
+
+
+def _checked(found: FoundResults, **settings: bool) -> Dataset:
+    """Checks the results, and names the option that accepts what would be refused."""
+    from jadfer_cli.analysis.dataset.check import DuplicateVideos, MixedModels, check_dataset
+
+    try:
+        return check_dataset(found, **settings)
+    except MixedModels as error:
+        raise ResultError(error.message, f"{error.hint} --mixed accepts them all.") from None
+    except DuplicateVideos as error:
+        hint = f"{error.hint} --allow-duplicates keeps them all."
+        raise ResultError(error.message, hint) from None
 
 
 def _report_skipped(skipped: tuple[SkippedFile, ...], *, quiet: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,9 +13,10 @@ from rich.text import Text
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes
+from jadfer_cli.cli.console import errors_as_exit_codes, print_json
 from jadfer_cli.cli.tables import Cell, show, table
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import JadferError, OptionError, ResultError
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.compare import Comparison
@@ -76,15 +76,28 @@ def diff(
     with errors_as_exit_codes(debug=debug):
         if not (math.isfinite(tolerance) and 0 <= tolerance <= 1):
             raise OptionError(f"--tolerance must lie between 0 and 1, not {tolerance}.")
-        folders = [Path(path).is_dir() for path in (a, b)]
+        folders = [_holds_results(path) for path in (a, b)]
         if folders[0] != folders[1]:
-            raise OptionError(
-                f"{a if folders[0] else b} is a folder and {b if folders[0] else a} is not.",
-                "Name two results, or two folders.",
-            )
+            raise _unlike(*((a, b) if folders[0] else (b, a)))
         compare = _folders if folders[0] else _files
         if not compare(a, b, tolerance, as_json, quiet):
             raise typer.Exit(1)
+
+
+def _holds_results(path: str) -> bool:
+    """Whether it is a folder, or a dataset of `jadfer collect`."""
+    from jadfer_cli.results.members import is_collected
+
+    return Path(path).is_dir() or is_collected(Path(path))
+
+
+def _unlike(folder: str, other: str) -> JadferError:
+    if not Path(other).exists():
+        return ResultError(f"There is no folder {other} to compare {folder} with.")
+    return OptionError(
+        f"{folder} holds several results, but {other} is a file of one.",
+        "Name two results, two folders, or two datasets of `jadfer collect`.",
+    )
 
 
 def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool:
@@ -93,7 +106,7 @@ def _files(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool
 
     found = compare(load(a), load(b), tolerance)
     if as_json:
-        typer.echo(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+        print_json(_facts(found))
     else:
         lines: list[Any] = [_answer(found)]
         if not quiet:
@@ -138,16 +151,16 @@ def _figures(found: Comparison) -> list[list[Cell]]:
     ]
     lines += [
         ["times", f"differ by up to {found.max_time_s:.6f} s"],
-        ["frame status", f"differs in {found.statuses:,} frames"],
-        ["track IDs", f"differ for {found.other_ids:,} faces"],
+        ["frame status", f"differs in {count_text(found.statuses, 'frame')}"],
+        ["track IDs", f"differ for {count_text(found.other_ids, 'face')}"],
     ]
     if ids:
         lines.append(["", "A -> B (faces): " + ", ".join(ids[:_MAX_IDS]) + more])
     lines += [
         ["boxes", f"differ by up to {found.max_box_px:.3f} px"],
-        ["usable", f"differs for {found.usable:,} faces"],
+        ["usable", f"differs for {count_text(found.usable, 'face')}"],
         ["probabilities", f"differ by up to {found.max_p:.2g}{worst}; mean {found.mean_p:.2g}"],
-        ["top expression", f"differs for {found.expressions:,} faces"],
+        ["top expression", f"differs for {count_text(found.expressions, 'face')}"],
     ]
     return lines
 
@@ -182,10 +195,11 @@ def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bo
             lines.append([name, (f"only {side}", "red"), f"{b if side == 'A' else a} has none"])
     agreeing = sum(bool(found["agree"]) for found in facts)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        print_json(facts)
     else:
         all_agree = agreeing == len(names)
-        answer = f"agree within {tolerance:g}: all {len(names)} pairs"
+        pairs = ("all " if len(names) > 1 else "") + count_text(len(names), "pair")
+        answer = f"agree within {tolerance:g}: {pairs}"
         if not all_agree:
             answer = f"differ: {len(names) - agreeing} of {len(names)} do not agree"
         head = Text(f"The results {answer}.", style="bold green" if all_agree else "bold red")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -14,9 +13,9 @@ from rich.text import Text
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import INSTALLATION_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
-from jadfer_cli.cli.formatting import count_text
+from jadfer_cli.cli.console import errors_as_exit_codes, print_json, stderr_console
 from jadfer_cli.cli.tables import Cell, show, table, title
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.installation.findings import Finding
@@ -51,7 +50,7 @@ def doctor(as_json: shared.JsonOption = False, debug: shared.DebugOption = False
         n_problems = sum(finding.status == PROBLEM for finding in findings)
         if as_json:
             report = {"ok": not n_problems, "findings": [asdict(f) for f in findings]}
-            typer.echo(json.dumps(report, indent=2, ensure_ascii=False))
+            print_json(report)
         else:
             _print(findings)
         if n_problems:

@@ -17,7 +17,8 @@ from jadfer_cli.cli.options import (
     QuietOption,
     ThreadsOption,
 )
-from jadfer_cli.cli.tables import show, table, title
+from jadfer_cli.cli.tables import figures, show, table, title
+from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError
@@ -114,8 +115,13 @@ def _report(found: dict[str, Any]) -> list[Any]:
     ]
     before = [f"{f['ece_before_temperature']:.3f}" for f in by_protocol.values()]
     labels, recall = found["labels"], found["recall"]
+    marks = letters(labels)
     confusion = [
-        [label, *map(str, counts), f"{recall[label]:.1%}" if label in recall else "-"]
+        [
+            f"{marks[label]} {label}",
+            *map(str, counts),
+            f"{recall[label]:.1%}" if label in recall else "-",
+        ]
         for label, counts in zip(labels, found["confusion"], strict=True)
     ]
     among: list[Any] = []
@@ -140,7 +146,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
         ),
         *among,
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),
-        table(["", *(label[:5] for label in labels), "recall"], confusion),
+        figures(["", *marks.values(), "recall"], confusion, right=range(1, len(labels) + 2)),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,11 +14,12 @@ from jadfer_cli.analysis import export
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, print_note, stdout_console
-from jadfer_cli.cli.formatting import count_text, short_name
+from jadfer_cli.cli.console import errors_as_exit_codes, print_csv, print_note, stdout_console
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
+from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet, Rule
@@ -145,8 +145,8 @@ def _write(
         exporter.write(found, path)
         reading.wrote(path, _counted(found), quiet=quiet)
         written += found
-    note = late_starts(written) if exporter.in_player else None
-    if note and not quiet:
+    notes = [exporter.note(list(paths)), late_starts(written) if exporter.in_player else None]
+    for note in filter(None, () if quiet else notes):
         print_note(f"Note: {note}")
 
 
@@ -182,12 +182,12 @@ def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
     from jadfer_cli.analysis.events import joined
 
     if stdout_console().is_terminal:
-        results = [each.result for each in found]
+        names = display_names(each.result.path for each in found)
         for each in found:
             body = _table(each) if len(each.events) else Text("no event")
-            show(title(short_name(each.result, results)), body)
+            show(title(names[str(each.result.path)]), body)
     else:
-        joined(found).to_csv(sys.stdout, index=False)
+        print_csv(joined(found))
     if not quiet:
         print_note(_counted(found).capitalize())
 

@@ -11,8 +11,8 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning, stdout_console
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.common import atomic_write
+from jadfer_cli.text import count_text
 
 PANEL = RESULTS_PANEL
 HELP = """Write the paragraph for a methods section, and BibTeX, from the metadata of results.

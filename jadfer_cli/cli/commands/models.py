@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,13 @@ from rich.text import Text
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import INSTALLATION_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console, stdout_console
+from jadfer_cli.cli.console import (
+    errors_as_exit_codes,
+    print_json,
+    print_line,
+    stderr_console,
+    stdout_console,
+)
 from jadfer_cli.cli.tables import Cell, flat, show, table, title
 from jadfer_cli.errors import ModelError, OptionError
 
@@ -159,7 +164,7 @@ def list_models(as_json: shared.JsonOption = False, debug: shared.DebugOption = 
 
         weights, detectors = networks.weights(), networks.detectors()
         if as_json:
-            _print_json(
+            print_json(
                 {
                     "weights": [_plain(item) for item in weights],
                     "detectors": [_plain(item) for item in detectors],
@@ -185,7 +190,7 @@ def info(
 
         facts = networks.describe(networks.find(name))
         if as_json:
-            _print_json(facts)
+            print_json(facts)
             return
         show(table((), [((key, "bold"), value) for key, value in flat(facts)]))
 
@@ -234,7 +239,7 @@ def fetch(
         folder, console = packs_folder() / pack, stderr_console()
         if not overwrite and is_installed(pack):
             console.print(Text(f"{pack} is already installed; --overwrite fetches it again."))
-            typer.echo(folder)
+            print_line(folder)
             return
         url = fetching.source_of(wanted, source)
         if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - _HEX_DIGITS):
@@ -249,7 +254,7 @@ def fetch(
             compared = "as expected" if fetched.expected else "no hash to compare it with"
             text = f"{pack} is installed; the sha256 of its zip is {fetched.sha256} ({compared})."
             console.print(Text(text))
-        typer.echo(fetched.folder)
+        print_line(fetched.folder)
 
 
 @app.command("path", help=_PATH_HELP)
@@ -260,7 +265,7 @@ def path(name: _OptionalNameArgument = None, debug: shared.DebugOption = False) 
         from jadfer_cli.installation import models as networks
 
         if name is None:
-            typer.echo(weights_dir())
+            print_line(weights_dir())
             return
         item = networks.find(name)
         if item.path is None and item.kind == networks.PACK:
@@ -271,7 +276,7 @@ def path(name: _OptionalNameArgument = None, debug: shared.DebugOption = False) 
             raise ModelError(
                 f"The file of {name} is missing.", "Run `jadfer models verify` for how to fix it."
             )
-        typer.echo(item.path)
+        print_line(item.path)
 
 
 def _accept(pack: str, url: str, *, yes: bool) -> None:
@@ -332,7 +337,3 @@ def _plain(item: Any) -> dict[str, Any]:
     return {
         key: str(value) if isinstance(value, Path) else value for key, value in vars(item).items()
     }
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -12,9 +12,9 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note, print_warning
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.options import OverlayOptions
+from jadfer_cli.text import count_text
 
 PANEL = RESULTS_PANEL
 HELP = """Draw a result over its video: boxes, track IDs and the top expressions as bars.

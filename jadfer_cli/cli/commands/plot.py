@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,8 +13,9 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
-from jadfer_cli.cli.formatting import count_text
 from jadfer_cli.errors import OptionError
+from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.plots.timelines import Chart
@@ -36,6 +38,8 @@ Examples:
   jadfer plot clip.parquet -o clip.html --kind lines
 
   jadfer plot clip.parquet -o smile.pdf --track 0 --expression happiness --kind lines --smooth 0.5
+
+  jadfer plot clip.parquet -o column.pdf --size 89x60 --title "Participant 1"
 
   jadfer plot results/ -r -o figures/ --format svg
 
@@ -66,6 +70,18 @@ _SmoothOption = Annotated[
         metavar="SECONDS", help="Draw the moving mean over this time.", show_default=False
     ),
 ]
+_TitleOption = Annotated[
+    str | None,
+    typer.Option(help="Heading.", show_default="the name of each video"),
+]
+_SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Size of figures in mm, such as 89x60.",
+        show_default="183 wide, as high as the tracks need",
+    ),
+]
 _FormatOption = Annotated[
     Literal["png", "svg", "pdf", "html"],
     typer.Option(
@@ -82,6 +98,8 @@ def plot(
     track: _TrackOption = None,
     expression: _ExpressionOption = None,
     smooth: _SmoothOption = None,
+    title: _TitleOption = None,
+    size: _SizeOption = None,
     format_name: _FormatOption = "png",
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
@@ -96,6 +114,7 @@ def plot(
 
         if smooth is not None and not 0 < smooth < 86400:
             raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
+        size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
         for place in dict.fromkeys(places):
@@ -108,25 +127,44 @@ def plot(
                 expression or []
             )  # refuses unknown names before anything is drawn
 
+        names = display_names(result.path for result in results)
+
         def draw(result: Result) -> Chart:
             return timelines.chart(
-                result, tracks=track or [], expressions=expression or [], smooth_s=smooth
-            )
+                result, tracks=track or [], expressions=expression or [], smooth_s=smooth,
+                title=(None if out.suffix in pages.ENDINGS else title) or names[str(result.path)],
+            )  # fmt: skip
 
         stacked = kind == "stacked"
         if out.suffix in pages.ENDINGS and not out.is_dir():
             charts = (draw(result) for result in reading.each(results, "drawing", quiet=quiet))
-            pages.write(charts, out, stacked=stacked)
+            pages.write(charts, out, stacked=stacked, title=title)
             reading.wrote(out, count_text(len(results), "figure"), quiet=quiet)
             return
         pairs = list(zip(results, places, strict=True))
         for result, place in reading.each(pairs, "drawing", quiet=quiet):
             chart = draw(result)
             if place.suffix in pages.ENDINGS:
-                pages.write([chart], place, stacked=stacked)
+                pages.write([chart], place, stacked=stacked, title=title)
             else:
-                figures.write(chart, place, stacked=stacked)
+                figures.write(chart, place, stacked=stacked, size_mm=size_mm)
             reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
+
+
+def _size_mm(text: str) -> tuple[float, float]:
+    """Width and height in mm, from text such as 89x60.
+
+    Raises:
+        OptionError: The text is not a size.
+    """
+    with contextlib.suppress(ValueError):
+        width, height = (float(part) for part in text.lower().split("x"))
+        if 40 <= width <= 1000 and 40 <= height <= 3000:
+            return width, height
+    raise OptionError(
+        f"--size takes width x height in mm, from 40x40 to 1000x3000, not {text}.",
+        "E.g. --size 89x60 for one column of a journal.",
+    )
 
 
 def _places(
@@ -171,5 +209,12 @@ def _check_tracks(results: Sequence[Result], tracks: Sequence[int]) -> None:
         ids |= set(result.rows(["track_id"])["track_id"].dropna().astype(int))
     missing = [str(track) for track in tracks if track not in ids]
     if missing:
-        known = ", ".join(map(str, sorted(ids)[:20])) or "none"
-        raise OptionError(f"There is no track {', '.join(missing)}.", f"Tracks found: {known}.")
+        which = str(results[0].path) if len(results) == 1 else f"None of {len(results)} results"
+        verb = "has no" if len(results) == 1 else "has a"
+        known = ", ".join(map(str, sorted(ids)[:20]))
+        raise OptionError(
+            f"{which} {verb} track {' or '.join(missing)}.",
+            f"Found: {known}, e.g. --track {min(ids)}. `jadfer show` lists them."
+            if ids
+            else "No face was found, so there is no track to draw.",
+        )

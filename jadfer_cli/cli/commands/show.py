@@ -6,30 +6,28 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from rich.text import Text
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading, tables
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, warning_text
+from jadfer_cli.cli.console import errors_as_exit_codes, print_json, warning_text
 from jadfer_cli.cli.formatting import (
-    count_text,
     names_text,
     ratio_text,
     share_text,
     shares_text,
-    short_name,
 )
 from jadfer_cli.cli.tables import Cell, figures, table, title
 from jadfer_cli.cli.timeline import timeline
 from jadfer_cli.common import atomic_write, short_time
+from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from jadfer_cli.analysis.overview import Overview
-    from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL
 HELP = """Inspect results: warnings, video, model, coverage, tracks, expressions, a timeline.
@@ -84,17 +82,18 @@ def show(
             for result in results:
                 tables.show(*_details(overview(result)))
             return
+        names = display_names(result.path for result in results)
         facts, rows, lines = [], [], []
         for result in reading.each(results, "reading", quiet=quiet):
             found = overview(result)
             facts.append(found.facts())
             rows.append(found.row())
-            lines.append(_Line(found, results))
+            lines.append(_Line(found, names[str(result.path)]))
         if out is not None:
             _write(facts, rows, out)
             reading.wrote(out, count_text(len(rows), "result"), quiet=quiet)
         if as_json:
-            typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+            print_json(facts)
         elif out is None:
             tables.show(*map(warning_text, mixed(results)), *_table(lines))
 
@@ -133,7 +132,7 @@ def _details(found: Overview) -> list[Any]:
         head = ("track", "seen", "seconds", "usable", "expressions (of usable time)")
         parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3))]
     if len(tracks) < len(found.tracks):
-        parts.append(Text(f"... and {len(found.tracks) - len(tracks)} more tracks."))
+        parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
     return [*parts, *([Text("")] if lines else []), *lines, Text("")]
 
@@ -173,8 +172,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
 class _Line:
     """What the table needs of one result, without its rows, which would fill the memory."""
 
-    def __init__(self, found: Overview, results: Sequence[Result]) -> None:
-        self.name = short_name(found.result, results)
+    def __init__(self, found: Overview, name: str) -> None:
+        self.name = name
         self.duration_s: float = found.result.metadata["video"]["duration_s"]
         self.n_frames = len(found.annotated.frame_start_s)
         self.whole = found.whole

@@ -12,10 +12,12 @@ from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
-from jadfer_cli.cli.formatting import count_text, share_text, shares_text, short_name
+from jadfer_cli.cli.formatting import share_text, shares_text
 from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
+from jadfer_cli.results.paths import display_names
+from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +118,7 @@ def summary(
 
 def _table(items: Sequence[Summary], results: Sequence[Result], by: str) -> Any:
     """The most important columns, as many as fit a terminal."""
-    names = {str(result.path): short_name(result, results) for result in results}
+    names = display_names(result.path for result in results)
     pooled = by == "video"
     most = 2 if room() < _WIDE else 3
     rows = [

@@ -128,7 +128,8 @@ def _run(
         progress = Progress(on_epoch=shown.epoch, on_step=shown.step, stop=stop)
         network = session.train(train_set, valid_set, progress)
     path, metrics = session.finish(network, train_set, valid_set)
-    _report(path, metrics, valid_set.name)
+    if not quiet:
+        _report(path, metrics, valid_set.name)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from torch import nn
 
 from jadfer_cli.expression.networks.stems import STEMS
 
+OWN = "own"  # the stem of a network that brings a backbone of its own
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of RGB in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -42,14 +43,14 @@ class NetworkConfig:
 
     n_classes: int = 8  # K
     crop_px: int = 112  # S
-    stem: str = "mobilefacenet"  # a key of STEMS
+    stem: str = "mobilefacenet"  # a key of STEMS, or OWN
 
     def __post_init__(self) -> None:
-        if self.stem not in STEMS:
-            raise ValueError(f"stem must be one of {tuple(STEMS)}, got {self.stem!r}")
+        if self.stem not in (*STEMS, OWN):
+            raise ValueError(f"stem must be one of {(*STEMS, OWN)}, got {self.stem!r}")
         if self.n_classes < 1:
             raise ValueError(f"n_classes must be at least 1, got {self.n_classes}")
-        reduction = STEMS[self.stem].reduction
+        reduction = 1 if self.stem == OWN else STEMS[self.stem].reduction
         if self.crop_px < 32 or self.crop_px % reduction:
             raise ValueError(
                 f"crop_px must be a multiple of {reduction}, such as 96 or 112, and at least 32, "
@@ -64,6 +65,9 @@ class NetworkConfig:
 
 class Network(nn.Module):
     """A stem behind the normalisation of the crops; subclasses add the rest.
+
+    With the stem OWN, the subclass assigns any module to `self.stem`. It is trained at the
+    learning rate of stems, and frozen only as far as it has a method `early`, as STEMS have.
 
     Args:
         config: Sizes and switches.
@@ -82,7 +86,8 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.stem = STEMS[config.stem]()
+        if config.stem != OWN:
+            self.stem = STEMS[config.stem]()
         # not saved: they are constants or in the config
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -112,8 +117,15 @@ class Network(nn.Module):
 
         Returns:
             The frozen modules; their batch statistics must not change either.
+
+        Raises:
+            ValueError: The stem is the network's own and has no blocks.
         """
-        frozen = self.stem.early(n_blocks)
+        if self.config.stem == OWN and not hasattr(self.stem, "early"):
+            if n_blocks:
+                raise ValueError(f"{type(self).__name__} has no blocks to freeze, got {n_blocks}")
+            return []
+        frozen: list[nn.Module] = self.stem.early(n_blocks)
         for module in frozen:
             module.requires_grad_(False)
         return frozen

@@ -77,7 +77,7 @@ def expression_of(name: str, classes: Mapping[str, str], where: str) -> str:
     if found not in LABELS:
         raise TrainingError(
             f"{where}: the class {name!r} is none of the eight expressions ({', '.join(LABELS)}).",
-            f"Map it with --class {name}=EXPRESSION, or remove its images.",
+            f"Map it with `classes` {name}=EXPRESSION, or remove its images.",
         )
     return found
 

@@ -131,6 +131,6 @@ def load(name: str) -> Recipe:
         OptionError: There is no such recipe.
     """
     if name not in names():
-        raise OptionError(f"--recipe must be one of {', '.join(names())}, not {name}.")
+        raise OptionError(f"`recipe` must be one of {', '.join(names())}, not {name}.")
     recipe: Recipe = importlib.import_module(f"{__name__}.{name}").RECIPE
     return recipe

@@ -1,0 +1,50 @@
+"""How the command line spells the options that messages of the library name.
+
+Below `cli`, a message names an option as Python does, in backticks: "`fps` must be a positive
+number". `worded` turns that into "--fps must be a positive number" for a terminal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+from jadfer_cli.options import (
+    AnnotateOptions,
+    FaceOptions,
+    ModelOptions,
+    OverlayOptions,
+    VideoOptions,
+)
+
+# What does not follow the rule of `flag`.
+_SPELLED = {
+    "out": "-o",
+    "classes": "--class",
+    "boxes=False": "--no-boxes",
+    "if_exists='overwrite'": "--overwrite",
+    "if_exists='skip'": "--skip-existing",
+}
+# Arguments of functions, and options of commands, that are in none of the dataclasses.
+_MORE = frozenset(
+    "data dataset debug expression format jobs lr merge_gap_s min_duration_s mixed off on protocol "
+    "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
+    "sha256".split()
+)
+_GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
+NAMES = frozenset(
+    {field.name for group in _GROUPS for field in dataclasses.fields(group)}
+    - {"video", "faces"} | _MORE | _SPELLED.keys()
+)  # fmt: skip
+_QUOTED = re.compile(r"`([a-z0-9_]+(?:=[A-Za-z']+)?)`")
+
+
+def flag(name: str) -> str:
+    """Return an option as the command line spells it: "--start" for start_s, "-o" for out."""
+    plain = name.removesuffix("_s").removesuffix("_px").replace("_", "-")
+    return _SPELLED.get(name, f"--{plain}")
+
+
+def worded(text: str) -> str:
+    """Return a message with its options as the command line spells them."""
+    return _QUOTED.sub(lambda m: flag(m[1]) if m[1] in NAMES else m[0], text)

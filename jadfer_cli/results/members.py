@@ -1,0 +1,60 @@
+"""Opens the results inside a dataset of `jadfer collect`, one by one."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jadfer_cli.errors import ResultError
+from jadfer_cli.results.collected import COLLECTED, SOURCES, source_metadata
+from jadfer_cli.results.load import Result
+from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.schema import probability_columns
+
+_MODEL_COLUMN = "model"  # which a dataset of several models adds
+
+
+def is_collected(path: Path) -> bool:
+    """Whether a file is a dataset of many results, made by `jadfer collect`."""
+    try:
+        metadata = read_attrs(path).get("jadfer")
+    except (OSError, ValueError):
+        return False
+    return isinstance(metadata, dict) and COLLECTED in metadata
+
+
+def members(path: Path) -> list[Result]:
+    """Open the results in one file of a dataset; their rows are read later.
+
+    The path of each is the one that it had below the collected folder, as if the file were that
+    folder: all.parquet/day1/clip.parquet. A file of one result has its own path.
+
+    Raises:
+        ResultError: The file is damaged, or an earlier jadfer did not store all that is needed.
+    """
+    try:
+        schema, metadata = pq.read_schema(path), read_attrs(path)["jadfer"]
+        sources = metadata[SOURCES]
+        return [_member(path, schema, metadata, entry, alone=len(sources) == 1)
+                for entry in sources]  # fmt: skip
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ResultError(
+            f"{path} is a dataset of jadfer collect, but lacks metadata of its results.",
+            "An earlier jadfer made it, or it is damaged: collect the results again.",
+        ) from error
+
+
+def _member(
+    path: Path, schema: pa.Schema, metadata: dict[str, Any], entry: dict[str, Any], *, alone: bool
+) -> Result:
+    inside = PurePosixPath(entry["result"])
+    if inside.is_absolute() or ".." in inside.parts:  # outputs are written at such paths
+        raise ValueError(f"{inside} leads out of the dataset")
+    own = source_metadata(metadata, entry)
+    foreign = {*probability_columns(metadata["labels"])} - {*probability_columns(own["labels"])}
+    columns = [name for name in schema.names if name != _MODEL_COLUMN and name not in foreign]
+    shown_as = path if alone else path / inside
+    return Result(shown_as, own, tuple(columns), int(entry["rows"]), path, str(entry["video"]))

@@ -1,0 +1,47 @@
+"""The revision of the rows: raised whenever the same video and settings give other rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Raise it with every change that moves a row by more than the tolerance for another machine, and
+# say below what changed. `tests/pipeline/test_revision.py` fails if the rows of the demo change
+# without that. A change that an option or a model's SHA-256 tells apart needs no new revision.
+RESULTS_REVISION = 4
+
+# By revision: the first version of jadfer that wrote it, and how its rows differ from the last.
+CHANGES: dict[int, tuple[str, str]] = {
+    1: ("0.1.0", "the first rows"),
+    2: ("0.2.0", "whole frames are searched every 0.3 s, and faces followed in between"),
+    3: ("0.3.0", "new faces get their track IDs from left to right"),
+    4: (
+        "0.4.0",
+        "faces are followed in smaller squares, small frames are enlarged at most twofold",
+    ),
+    # 0.4.1 and 0.5.0: the rows of 0.4.0
+}
+
+
+def row_revision(metadata: Mapping[str, Any]) -> int:
+    """Return the revision of a result's rows; of results before 0.6.0 from their version."""
+    if "results_revision" in metadata:
+        return int(metadata["results_revision"])
+    made_by = _numbers(str(metadata.get("jadfer_version", "")))
+    written = [number for number, (since, _) in CHANGES.items() if _numbers(since) <= made_by]
+    return min(max(written, default=1), 4)  # a file without a revision is older than revision 5
+
+
+def changes_since(revision: int) -> str:
+    """Return how the rows of this version differ from those of an older revision, in words."""
+    return "; ".join(text for number, (_, text) in sorted(CHANGES.items()) if number > revision)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return "0.4.1" as (0, 4, 1); what is not a number ends it."""
+    found: list[int] = []
+    for part in version.split("."):
+        if not part.isdecimal():
+            break
+        found.append(int(part))
+    return tuple(found)
