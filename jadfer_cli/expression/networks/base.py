@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from jadfer_cli.expression import named_files
 from jadfer_cli.expression.networks.stems import STEMS
 
 OWN = "own"  # the stem of a network that brings a backbone of its own
@@ -60,7 +61,7 @@ class NetworkConfig:
     @property
     def architecture(self) -> str:
         """The network's name: that of the file which defines its config."""
-        return type(self).__module__.rpartition(".")[2]
+        return named_files.name_of(type(self).__module__)
 
 
 class Network(nn.Module):

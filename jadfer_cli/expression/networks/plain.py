@@ -1,6 +1,6 @@
 """A plain classifier: stem, average pooling, one linear layer; the baseline of other networks.
 
-Shapes: B crops of S x S px, C stem channels, K classes.
+Shapes: B crops of S x S px, C stem channels, K classes, a map of H x W.
 """
 
 from __future__ import annotations
@@ -43,9 +43,19 @@ class Plain(Network):
         )
 
     def score(self, fine: torch.Tensor) -> Output:
-        """Scores faces by the stem's fine map; no auxiliary tensors."""
-        pooled = self.stem.coarse(fine).mean((2, 3))  # (B, C)
-        return Output(self.head(pooled))
+        """Scores faces by the stem's fine map.
+
+        Returns:
+            Logits (B, K); in training also "cams" (B, K, H, W), the class activation maps (Zhou
+            et al. 2016, arXiv 1512.04150), whose mean over the cells is a logit without its bias.
+            Their gradient reaches the features, not the linear layer.
+        """
+        features = self.stem.coarse(fine)  # (B, C, H, W)
+        logits = self.head(features.mean((2, 3)))
+        if not self.training:
+            return Output(logits)
+        weight = self.head[-1].weight.detach()  # (K, C)
+        return Output(logits, {"cams": torch.einsum("bchw,kc->bkhw", features, weight)})
 
 
 NETWORK = NetworkKind(

@@ -106,6 +106,10 @@ class MobileFaceNetStem(nn.Module):
         """The entry and the first `n_blocks` residual blocks: which short trainings freeze."""
         return [self.conv1, self.dw_conv, *list(self.features)[:n_blocks]]
 
+    def end_at_fine(self) -> None:
+        """Removes what follows the fine map, for networks that do not use it."""
+        self.features, self.conv2 = self.features[: self._fine_blocks], nn.Sequential()
+
     def fine(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, 3, S, S) to (B, 128, S/8, S/8)."""
         y: torch.Tensor = self.features[: self._fine_blocks](self.dw_conv(self.conv1(x)))
@@ -168,6 +172,9 @@ class IR50Stem(nn.Module):
     def early(self, n_blocks: int) -> list[nn.Module]:
         """The entry and the first `n_blocks` residual units: which short trainings freeze."""
         return [self.input, *list(self.features)[:n_blocks]]
+
+    def end_at_fine(self) -> None:
+        """Nothing follows this stem's fine map."""
 
     def fine(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, 3, S, S) to (B, 256, S/8, S/8)."""

@@ -48,4 +48,24 @@ def loss(output: Output, batch: Batch, options: JadferOptions) -> torch.Tensor:
     return total
 
 
-RECIPE = Recipe(architecture="jadfer", loss=loss, options=JadferOptions)
+RECIPE = Recipe(
+    architecture="jadfer",
+    title="JADFER",
+    source="a reconstruction from the abstract, as its authors published neither code nor weights",
+    citation="""@article{Gao2024,
+  author  = {Gao, Yu and Ren, Weihong and Jiang, Weibo and Dong, Qian and Nie, Wei and Wu, Wenhao
+             and Liu, Honghai},
+  title   = {{JADFER}: Exploring Spatial-Contextual Interaction With Joint Attention Dropping for
+             Facial Expression Recognition},
+  journal = {IEEE Transactions on Affective Computing},
+  volume  = {16},
+  number  = {2},
+  pages   = {655--668},
+  year    = {2024},
+  doi     = {10.1109/TAFFC.2024.3454988}
+}""",
+    kind="reconstruction",
+    needs=(),
+    loss=loss,
+    options=JadferOptions,
+)
