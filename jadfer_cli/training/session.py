@@ -16,7 +16,7 @@ from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
-from jadfer_cli.training import run_config, run_folder
+from jadfer_cli.training import recipes, run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
@@ -110,6 +110,7 @@ class Session:
             **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
             "images": len(train_set.labelled()[0]),
             "best_epoch": max(record.epoch for record in self.history if record.best),
+            "method": recipes.facts(self.options.recipe),
             "options": as_table(self.options),
         }
         return run_folder.finish(network, valid_set, self.out, history, self.start.temperature)

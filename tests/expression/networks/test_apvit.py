@@ -70,7 +70,7 @@ def test_dropped_patches_get_no_gradient_and_kept_ones_do():
 def test_a_block_drops_the_tokens_that_the_class_token_attends_to_least():
     """Queries and keys are the tokens themselves, so the logits are known products."""
     config = ApvitConfig(width=2, heads=1, crop_px=32)
-    block = PoolingBlock(config, kept=0.5).eval()
+    block = PoolingBlock(config, kept=2).eval()
     block.norm_attention = torch.nn.Identity()
     eye, zero = torch.eye(2), torch.zeros(2, 2)
     block.query_key_value.weight.data = torch.cat([eye, eye, zero])
