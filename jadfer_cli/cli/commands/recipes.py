@@ -60,16 +60,18 @@ def recipes(
         if as_json:
             print_json(found)
             return
-        head = ["recipe", "kind", "parameters", "multiply-adds", "needs beside crops", "source"]
+        head = ["recipe", "kind", "parameters", "multiply-adds", "needs beside crops"]
         rows = [
             [
                 f["name"], f["kind"], f"{f['parameters'] / 1e6:.2f} M",
-                f"{f['multiply_adds'] / 1e6:.0f} M", ", ".join(f["needs"]) or "-", f["source"],
+                f"{f['multiply_adds'] / 1e6:.0f} M", ", ".join(f["needs"]) or "-",
             ]
             for f in found
         ]  # fmt: skip
         show(title("Recipes"), figures(head, rows, right=(2, 3)))
-        show(Text("Train one: jadfer train --recipe NAME. Describe one: jadfer recipes NAME."))
+        sources = [[(f["name"], "bold"), f"{f['title']}: {f['source']}"] for f in found]
+        show(title("\nSources"), table((), sources))
+        show(Text("\nTrain one: jadfer train --recipe NAME. Describe one: jadfer recipes NAME."))
 
 
 def _sized(name: str) -> dict[str, Any]:
