@@ -11,12 +11,14 @@ import numpy as np
 from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError
 from jadfer_cli.faces import detect
+from jadfer_cli.faces.landmarker import PRESENT, Landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.text import count_text
 from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.meshes import find_meshes
 from jadfer_cli.training.reporting import Reporter
 
 # lower than for video: every picture is known to show a face
@@ -34,6 +36,8 @@ class DataOptions:
         classes: NAME=EXPRESSION for each class name of the set's own.
         detectors: Names of the detectors; training crops are aligned by any of them.
         cache: Folder for landmarks; None for the user's cache folder.
+        landmarker: The model file of the face landmarker, for recipes that need it; None to find
+            it as `faces.landmarker.find_model` does.
     """
 
     dataset: str
@@ -42,6 +46,7 @@ class DataOptions:
     classes: tuple[str, ...] = ()
     detectors: tuple[str, ...] = ("auto",)
     cache: Path | None = None
+    landmarker: Path | None = None
 
 
 def parse_classes(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -82,7 +87,7 @@ class AlignedData:
     """
 
     def __init__(self, options: DataOptions, threads: int, report: Reporter) -> None:
-        self.options, self.report = options, report
+        self.options, self.threads, self.report = options, threads, report
         self.detectors = [
             detect.load_detector(
                 FaceOptions(detector=name, detection_threshold=DETECTION_THRESHOLD), threads
@@ -130,6 +135,21 @@ class AlignedData:
                 "used uncropped"
             )
         return dataclasses.replace(faces, landmarks_px=np.stack(found, 1))
+
+    def with_meshes(self, faces: FaceSet) -> FaceSet:
+        """Aligned faces with their meshes, read from the cache or found now.
+
+        Raises:
+            ModelError: The face landmarker's model file or LiteRT is missing.
+            TrainingError: A picture cannot be read.
+        """
+        landmarker = Landmarker(self.options.landmarker, self.threads)
+        cache = self.options.cache or default_cache()
+        with self.report.counting(f"face meshes of {faces.name}", len(faces)) as progress:
+            meshes = find_meshes(faces, landmarker, cache, progress)
+        missing = int((meshes.presence < PRESENT).sum())
+        self.report.say(f"{faces.name}: no face mesh in {count_text(missing, 'image')}")
+        return dataclasses.replace(faces, meshes=meshes)
 
 
 def default_cache() -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.errors import TrainingError
+from jadfer_cli.faces.landmarker import FaceMeshes
 from jadfer_cli.labels import LABELS
 from jadfer_cli.records import ImageArray
 
@@ -38,6 +39,7 @@ class FaceSet:
         landmarks_px: float32 (n, m, 5, 2), by m detectors, NaN if no face was found; None
             before alignment.
         notes: What the user should know about the set, such as files that were skipped.
+        meshes: Of the n faces, in pixels of each picture; None unless the recipe needs them.
     """
 
     name: str
@@ -48,6 +50,7 @@ class FaceSet:
     expressions: tuple[int, ...] = tuple(range(len(LABELS)))
     landmarks_px: npt.NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
+    meshes: FaceMeshes | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -103,6 +106,7 @@ class FaceSet:
             self.expressions,
             None if self.landmarks_px is None else self.landmarks_px[index],
             self.notes,
+            None if self.meshes is None else self.meshes.take(index),
         )
 
     def labelled(self) -> tuple[FaceSet, npt.NDArray[np.intp]]:

@@ -140,8 +140,8 @@ def _train_epoch(
     """The steps of one epoch that `state` has not finished; counts them there."""
     trainer.train_mode()
     clock = saved = time.monotonic()
-    for images, targets, indices in _plain_errors(loader):
-        loss, hits = trainer.step(images, targets, indices, state)
+    for images, targets, indices, placements in _plain_errors(loader):
+        loss, hits = trainer.step(images, targets, indices, state, placements)
         state.count(loss, hits, time.monotonic() - clock)
         clock = time.monotonic()
         calls.on_step(trainer.step_record(state))

@@ -88,7 +88,7 @@ def probe(
     maps: list[torch.Tensor] = []
     examples: list[torch.Tensor] = []
     done = 0
-    for crops, _, _ in DataLoader(Crops(faces, network.config.crop_px, None, 0), _BATCH):
+    for crops, *_ in DataLoader(Crops(faces, network.config.crop_px, None, 0), _BATCH):
         for name, scored, seen in _scores(network, crops, generator):
             logits.setdefault(name, []).append(scored)
             if name == "intact":

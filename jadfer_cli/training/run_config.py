@@ -21,7 +21,7 @@ from jadfer_cli.training.start import Start
 # the entries that are not part of TrainOptions, with their type in TOML
 INPUTS: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
-    "teacher": list,
+    "teacher": list, "landmarker": str,
 }  # fmt: skip
 Config = dict[str, Any]  # nested tables, as in TOML
 
@@ -103,7 +103,7 @@ def with_absolute_paths(inputs: Config) -> Config:
         return os.path.abspath(path) if path.suffix and path.is_file() else name
 
     found = dict(inputs)
-    for key in {"data", "votes"} & set(inputs):
+    for key in {"data", "votes", "landmarker"} & set(inputs):
         found[key] = os.path.abspath(inputs[key])
     for key in {"detectors", "teacher"} & set(inputs):
         found[key] = [absolute(name) for name in inputs[key]]
@@ -135,7 +135,7 @@ def options_of(config: Config, start: Start) -> TrainOptions:
 
 def data_of(inputs: Config, cache: Path | None) -> DataOptions:
     """Which data set, where, and how it is aligned."""
-    votes = inputs.get("votes")
+    votes, landmarker = inputs.get("votes"), inputs.get("landmarker")
     return DataOptions(
         inputs["dataset"],
         Path(inputs["data"]),
@@ -143,4 +143,5 @@ def data_of(inputs: Config, cache: Path | None) -> DataOptions:
         tuple(map(str, inputs.get("classes", ()))),
         tuple(map(str, inputs.get("detectors", ("auto",)))),
         cache,
+        None if landmarker is None else Path(landmarker),
     )

@@ -13,6 +13,7 @@ from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError, SplitMissing
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.faces import landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
@@ -67,6 +68,8 @@ class Session:
         valid_set = self.data.load("valid", first_only=True)
         train_set = self._without_repeats(self.data.load("train"), valid_set)
         check_enough(train_set.labelled()[0], self.options.batch_size)
+        if landmarker.MODEL in recipes.load(self.options.recipe).needs:
+            train_set = self.data.with_meshes(train_set.labelled()[0])
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
 
@@ -104,7 +107,9 @@ class Session:
         """
         inputs = self.inputs
         history = inputs | {
-            **{key: Path(inputs[key]).name for key in {"data", "votes"} & set(inputs)},
+            **{
+                key: Path(inputs[key]).name for key in {"data", "votes", "landmarker"} & set(inputs)
+            },
             "detectors": [Path(name).name for name in inputs.get("detectors", ("auto",))],
             "start": self.start.name,
             **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
@@ -228,5 +233,8 @@ def prepare(
     options = run_config.options_of(config, start)
     saved_run(out, options)
     check_writable(out / STATE)
-    data = AlignedData(run_config.data_of(inputs, cache), runtime.threads, report)
+    wanted = run_config.data_of(inputs, cache)
+    if landmarker.MODEL in recipes.load(options.recipe).needs:
+        landmarker.Landmarker(wanted.landmarker)  # before hours of alignment
+    data = AlignedData(wanted, runtime.threads, report)
     return Session(out, inputs, options, start, teachers, runtime, data, report)

@@ -58,11 +58,13 @@ class Trainer:
         self.frozen: list[torch.nn.Module] = []
         if options.frozen_blocks is not None:
             self.frozen = self.network.freeze(options.frozen_blocks)
+        statistics = self.recipe.statistics(train_set)
+        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
+        if self.recipe.prepare is not None:
+            self.recipe.prepare(self.network, self.statistics)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
         )
-        statistics = self.recipe.statistics(train_set)
-        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
         self.sampler = self.recipe.sampler(train_set.labelled()[1], options)
         self.steps_per_epoch = len(self.sampler) // options.batch_size
         groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
@@ -110,7 +112,12 @@ class Trainer:
             module.eval()
 
     def step(
-        self, images: torch.Tensor, targets: torch.Tensor, indices: torch.Tensor, state: State
+        self,
+        images: torch.Tensor,
+        targets: torch.Tensor,
+        indices: torch.Tensor,
+        state: State,
+        placements: torch.Tensor | None = None,
     ) -> tuple[float, int]:
         """Trains on one batch.
 
@@ -119,6 +126,7 @@ class Trainer:
             targets: (B, K), label distributions.
             indices: (B,), positions in the training set.
             state: Position of the run.
+            placements: (B, 2, 3), from pixels of the pictures to those of the crops.
 
         Returns:
             The loss, and the number of images whose top expression is right.
@@ -129,7 +137,10 @@ class Trainer:
         o, recipe = self.options, self.recipe
         pixels, targets = pixels_of(images, self.device), targets.to(self.device)
         smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
-        batch = Batch(smooth, indices, self.statistics, state.epoch, o.epochs)
+        batch = Batch(
+            smooth, indices, self.statistics, state.epoch, o.epochs,
+            placements=None if placements is None else placements.to(self.device),
+        )  # fmt: skip
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)

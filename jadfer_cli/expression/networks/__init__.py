@@ -1,4 +1,4 @@
-"""Networks that score expressions, one file each, and `attention`, `base` and `stems` of them all.
+"""Networks that score expressions, one file each, and files that several share.
 
 A network is known by the name of its file, with hyphens. The functions here find it by that name;
 importing this package does not import PyTorch. No weights are read or written here.
@@ -16,7 +16,7 @@ from jadfer_cli.expression import named_files
 if TYPE_CHECKING:
     from jadfer_cli.expression.networks.base import NetworkKind
 
-_SHARED = ("attention", "base", "stems")
+_SHARED = ("attention", "base", "stems", "ulc")
 _FACTS = ("title", "source", "citation")
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import torch
 
-    from jadfer_cli.expression.networks.base import Output
+    from jadfer_cli.expression.networks.base import Network, Output
     from jadfer_cli.training.crops import EpochSampler
     from jadfer_cli.training.faceset import FaceSet
     from jadfer_cli.training.options import TrainOptions
@@ -40,6 +40,7 @@ class Batch(NamedTuple):
         epoch: Finished epochs.
         epochs: Epochs of the whole training.
         second: Output for the second view of the same images, if the recipe has one.
+        placements: float (B, 2, 3), maps from pixels of each picture to those of its crop.
     """
 
     targets: torch.Tensor
@@ -48,6 +49,7 @@ class Batch(NamedTuple):
     epoch: int
     epochs: int
     second: Output | None = None
+    placements: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,12 @@ class Recipe:
         fine_tuning: The same, where training starts from a whole network.
         sampler: Chooses the images of each epoch, from their classes.
         statistics: Computed once from the labelled training images, for the loss.
+        prepare: Gives a new network what it takes from those statistics, such as a graph.
         optimiser: Makes the optimiser for the network's parameter groups.
         lr_factor: Learning rate at a step, as a fraction of its peak.
         relabel: Replaces the targets of a batch, without gradients, before the loss sees them;
-            validation and test images are never relabelled.
+            validation and test images are never relabelled. It may update buffers of the network
+            that the output holds, which are saved with the run.
         second_view: Makes a second view of the crops, float (B, 3, S, S) in [0, 1], for which
             the network is run a second time.
         published: Values of `TrainOptions` that the authors trained with. They are not defaults:
@@ -132,6 +136,7 @@ class Recipe:
     )
     sampler: Callable[[npt.NDArray[np.intp], TrainOptions], EpochSampler] = class_weighted
     statistics: Callable[[FaceSet], Mapping[str, torch.Tensor]] = class_counts
+    prepare: Callable[[Network, Mapping[str, torch.Tensor]], None] | None = None
     optimiser: Callable[[list[dict[str, Any]], TrainOptions], torch.optim.Optimizer] = chosen
     lr_factor: Callable[[TrainOptions, int, int], float] = scheduled
     relabel: Callable[[Output, Batch, Any], torch.Tensor] | None = None
