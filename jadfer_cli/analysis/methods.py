@@ -199,13 +199,22 @@ def _model(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
         if dataset in bibliography.DATASETS:
             name += f" ({cite(bibliography.entry(bibliography.DATASETS[dataset]))})"
         images = f", {training['images']:,} images" if training.get("images") else ""
-        yield f"It was trained on {name}{images}."
+        yield f"It was trained on {name}{images}{_method(training, network, cite)}."
     else:
         yield "What it was trained on is not recorded in the results."
     yield f"It gives a calibrated probability for each of {len(m['labels'])} labels ({labels})."
     yield _measured(metrics) or "Its accuracy is not recorded in the results."
     if model.get("preview"):
         yield "The model is a briefly trained preview; its scores are not meant for publication."
+
+
+def _method(training: Metadata, network: Metadata, cite: Callable[[str], str]) -> str:
+    """How the model was trained, unless the recipe is but the network's own."""
+    method = training.get("method") or {}
+    if not method or method["title"] == network["title"]:
+        return ""
+    citation = f"{cite(method['citation'])}; " if method["citation"] else ""
+    return f", by the method {method['title']} ({citation}{method['source']})"
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:

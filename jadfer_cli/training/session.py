@@ -115,6 +115,7 @@ class Session:
             **({"teacher": [t.entry.name for t in self.teachers]} if self.teachers else {}),
             "images": len(train_set.labelled()[0]),
             "best_epoch": max(record.epoch for record in self.history if record.best),
+            "method": recipes.facts(self.options.recipe),
             "options": as_table(self.options),
         }
         return run_folder.finish(network, valid_set, self.out, history, self.start.temperature)

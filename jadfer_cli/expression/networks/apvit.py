@@ -66,9 +66,14 @@ def _take(tokens: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
 
 
 class PoolingBlock(nn.Module):
-    """Pre-norm self-attention and MLP; between them, the least attended tokens are dropped."""
+    """Pre-norm self-attention and MLP; between them, the least attended tokens are dropped.
 
-    def __init__(self, config: ApvitConfig, kept: float) -> None:
+    Args:
+        config: Sizes.
+        kept: Number of tokens to keep beside the class token; None: all.
+    """
+
+    def __init__(self, config: ApvitConfig, kept: int | None) -> None:
         super().__init__()
         d, hidden = config.width, int(config.width * config.mlp_ratio)
         self.heads, self.kept = config.heads, kept
@@ -79,7 +84,7 @@ class PoolingBlock(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Maps tokens (B, N, D) to (B, n, D), n = 1 + int(kept (N - 1))."""
+        """Maps tokens (B, N, D) to (B, 1 + kept, D)."""
         b, n, d = x.shape
         h = self.heads
         together = self.query_key_value(self.norm_attention(x)).view(b, n, 3, h, d // h)
@@ -87,10 +92,9 @@ class PoolingBlock(nn.Module):
         logits = q @ k.transpose(-2, -1) / math.sqrt(d // h)  # (B, h, N, N)
         attended = (logits.softmax(-1) @ v).transpose(1, 2).reshape(b, n, d)
         x = x + self.out(attended)
-        count = max(int(self.kept * (n - 1)), 1)
-        if count < n - 1:
+        if self.kept is not None:
             weight = logits[:, :, 0, 1:].detach().sum(1)  # (B, N - 1), before the softmax
-            x = torch.cat([x[:, :1], _take(x[:, 1:], top(weight, count))], 1)
+            x = torch.cat([x[:, :1], _take(x[:, 1:], top(weight, self.kept))], 1)
         y: torch.Tensor = x + self.mlp(self.norm_mlp(x))
         return y
 
@@ -111,10 +115,13 @@ class Apvit(Network):
         self.project = nn.Conv2d(self.stem.fine_channels, d, 1)
         self.position = nn.Parameter(torch.empty(1, side * side, d))
         self.cls = nn.Parameter(torch.empty(1, 1, d))
-        self.blocks = nn.ModuleList(
-            PoolingBlock(config, 1.0 if i < config.depth // 2 else config.kept_tokens)
-            for i in range(config.depth)
-        )
+        self.kept = n = max(round(config.kept_patches * side * side), 1)
+        blocks = []
+        for i in range(config.depth):
+            pools = i >= config.depth // 2 and config.kept_tokens < 1
+            n = max(int(config.kept_tokens * n), 1) if pools else n
+            blocks.append(PoolingBlock(config, n if pools else None))
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(d, _EPSILON)
         self.head = nn.Linear(d, config.n_classes)
         for parameter in (self.position, self.cls):
@@ -129,10 +136,9 @@ class Apvit(Network):
         """Scores faces by the stem's fine map (B, C', H', W'); no auxiliary tensors."""
         patches = self.project(fine).flatten(2).transpose(1, 2)  # (B, H'W', D)
         tokens = patches + self.position
-        count = max(round(self.config.kept_patches * tokens.shape[1]), 1)
-        if count < tokens.shape[1]:
-            tokens = _take(tokens, top(patches.detach().abs().sum(2), count))
-        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        if self.config.kept_patches < 1:
+            tokens = _take(tokens, top(patches.detach().abs().sum(2), self.kept))
+        tokens = torch.cat([self.cls.expand(tokens.shape[0], -1, -1), tokens], 1)
         for block in self.blocks:
             tokens = block(tokens)
         return Output(self.head(self.norm(tokens[:, 0])))

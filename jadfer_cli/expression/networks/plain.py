@@ -38,9 +38,8 @@ class Plain(Network):
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__(config)
-        self.head = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(self.stem.channels, config.n_classes)
-        )
+        linear = nn.Linear(self.stem.channels, config.n_classes)
+        self.head = nn.Sequential(nn.Dropout(config.dropout), linear)
 
     def score(self, fine: torch.Tensor) -> Output:
         """Scores faces by the stem's fine map.
@@ -54,8 +53,9 @@ class Plain(Network):
         logits = self.head(features.mean((2, 3)))
         if not self.training:
             return Output(logits)
-        weight = self.head[-1].weight.detach()  # (K, C)
-        return Output(logits, {"cams": torch.einsum("bchw,kc->bkhw", features, weight)})
+        linear: nn.Linear = self.head[-1]  # type: ignore[assignment]
+        cams = torch.einsum("bchw,kc->bkhw", features, linear.weight.detach())
+        return Output(logits, {"cams": cams})
 
 
 NETWORK = NetworkKind(

@@ -108,7 +108,8 @@ class MobileFaceNetStem(nn.Module):
 
     def end_at_fine(self) -> None:
         """Removes what follows the fine map, for networks that do not use it."""
-        self.features, self.conv2 = self.features[: self._fine_blocks], nn.Sequential()
+        self.features = nn.Sequential(*list(self.features)[: self._fine_blocks])
+        self.conv2 = nn.Sequential()
 
     def fine(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, 3, S, S) to (B, 128, S/8, S/8)."""
