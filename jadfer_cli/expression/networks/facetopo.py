@@ -171,6 +171,7 @@ class Facetopo(Network):
 
     def __init__(self, config: FacetopoConfig) -> None:
         super().__init__(config)
+        self.stem.end_at_fine()
         n, d = config.landmarks, config.width
         self.positions = Positions(self.stem.fine_channels, config.hidden, n)
         self.links = nn.Parameter(torch.randn(n, n))
