@@ -157,7 +157,8 @@ class Positions(nn.Module):
             indexing="ij",
         )
         places = torch.stack([x, y], -1).flatten(0, 1).to(weights)  # (HW, 2)
-        return weights @ places
+        positions: torch.Tensor = weights @ places
+        return positions
 
 
 class Facetopo(Network):
