@@ -339,7 +339,7 @@ def test_options_survive_toml(tmp_path):
         ({"ema": 1.0}, "ema must be below 1"),
         ({"variety": "much"}, "variety must be one of cosine, centred, partition, none"),
         ({"variety_weight": -1.0}, "variety_weight must be at least 0"),
-        ({"recipe": "none"}, "--recipe must be one of .*jadfer"),
+        ({"recipe": "none"}, "`recipe` must be one of .*jadfer"),
         ({"optimiser": "lion"}, "optimiser must be one of adamw, sam"),
         ({"network": {"jad": "all"}}, "jad must be one of"),
         ({"frozen_blocks": -1}, "frozen_blocks must be zero or more"),
