@@ -214,7 +214,8 @@ class Landmarker:
         from jadfer_cli.faces import align
 
         crop_rgb = align.warp(image_rgb, matrix[None], _CROP_PX)
-        mesh, presence = _run(self._mesh, crop_rgb / np.float32(255))[:2]
+        pixels: FloatArray = crop_rgb.astype(np.float32) / np.float32(255)
+        mesh, presence = _run(self._mesh, pixels)[:2]
         points = mesh.reshape(N_POINTS, 3).astype(np.float64)
         turn = np.linalg.inv(matrix[:, :2])
         points[:, :2] = (points[:, :2] - matrix[:, 2]) @ turn.T

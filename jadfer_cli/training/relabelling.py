@@ -18,7 +18,6 @@ from torch.nn import functional
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.losses import soft_cross_entropy
 from jadfer_cli.expression.networks.base import Output
-from jadfer_cli.training.recipes import Batch
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def update_templates(
         decay: 0 takes the new mean alone; a class seen for the first time does so anyway.
     """
     classes = targets.argmax(1)
-    for c in classes.unique():
+    for c in sorted(set(classes.tolist())):
         mean = semantic[classes == c].mean(0).to(templates)
         seen = bool(templates[c].any())
         templates[c] = decay * templates[c] + (1 - decay) * mean if seen else mean
@@ -99,36 +98,43 @@ def opinions(semantic: torch.Tensor, templates: torch.Tensor, tau: float) -> tor
     return (cosines / tau).masked_fill(missing, float("-inf")).softmax(1)
 
 
-def relabel(output: Output, batch: Batch, options: CorrectionOptions) -> torch.Tensor:
+def relabelled(
+    output: Output, targets: torch.Tensor, progress: float, options: CorrectionOptions
+) -> torch.Tensor:
     """Targets (B, K) of a training batch: those of unsure faces mixed with the templates' opinion.
 
     Also moves the templates, which are a buffer of the network.
+
+    Args:
+        output: Of a network of `expression.networks.ulc`, in training.
+        targets: (B, K), label distributions.
+        progress: Finished epochs as a fraction of all.
+        options: When, and how much.
     """
     o, found = options, output.auxiliary
     templates, semantic = found["templates"], found["semantic"].float()
     confident = confident_faces(found["alpha"].float(), o.confident)
-    update_templates(templates, semantic[confident], batch.targets[confident], o.template_decay)
-    early = batch.epoch < o.relabel_from * batch.epochs
-    if early or o.relabel_rho == 0 or not templates.any():
-        return batch.targets
-    mixed = (1 - o.relabel_rho) * batch.targets + o.relabel_rho * opinions(
+    update_templates(templates, semantic[confident], targets[confident], o.template_decay)
+    if progress < o.relabel_from or o.relabel_rho == 0 or not templates.any():
+        return targets
+    mixed = (1 - o.relabel_rho) * targets + o.relabel_rho * opinions(
         semantic, templates, o.relabel_tau
     )
-    return torch.where(confident[:, None], batch.targets, mixed)
+    return torch.where(confident[:, None], targets, mixed)
 
 
 def correction_loss(
-    output: Output, batch: Batch, active: torch.Tensor, options: CorrectionOptions
+    output: Output, targets: torch.Tensor, active: torch.Tensor, options: CorrectionOptions
 ) -> torch.Tensor:
     """Soft cross-entropy + weighted rank loss + weighted loss of the graph branch.
 
     Args:
         output: Of a network of `expression.networks.ulc`, in training.
-        batch: Its batch, after `relabel`.
+        targets: (B, K), after `relabelled`.
         active: (B, N), which nodes are active in each face; NaN where that is not known.
         options: Weights.
     """
-    total = soft_cross_entropy(output.logits, batch.targets)
+    total = soft_cross_entropy(output.logits, targets)
     if options.rank_weight:
         alpha = output.auxiliary["alpha"].float()
         rank = rank_loss(alpha, options.confident, options.rank_margin)

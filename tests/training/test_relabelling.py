@@ -17,13 +17,13 @@ from jadfer_cli.training import loop, recipes
 from jadfer_cli.training.actions import UNITS, action_units, active_units, conditional
 from jadfer_cli.training.recipe_options import defaults
 from jadfer_cli.training.recipes import Batch, mtac, ulc_ag
+from jadfer_cli.training.recipes.ulc_ag import relabel
 from jadfer_cli.training.relabelling import (
     CorrectionOptions,
     confident_faces,
     correction_loss,
     opinions,
     rank_loss,
-    relabel,
     update_templates,
 )
 from jadfer_cli.training.start import Start
@@ -202,7 +202,7 @@ def test_unknown_units_cost_nothing():
     auxiliary = {"alpha": torch.rand(4), "activity": activity}
     output = Output(torch.zeros(4, 8), auxiliary)
     options = CorrectionOptions(rank_weight=0, activity_weight=1)
-    total = correction_loss(output, batch_of(torch.eye(8)[:4]), active, options)
+    total = correction_loss(output, torch.eye(8)[:4], active, options)
     known = torch.nn.functional.binary_cross_entropy_with_logits(
         activity[[0, 2, 3]], active[[0, 2, 3]]
     )

@@ -23,7 +23,6 @@ from jadfer_cli.expression.networks.base import Output
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training.recipes import Batch, Recipe
 from jadfer_cli.training.recipes import ulc_ag as base
-from jadfer_cli.training.relabelling import relabel
 
 # valence and arousal, -1 to 1
 CIRCUMPLEX = {
@@ -106,5 +105,5 @@ RECIPE = Recipe(
     options=MtacOptions,
     statistics=base.statistics,
     prepare=base.prepare,
-    relabel=relabel,
+    relabel=base.relabel,
 )

@@ -24,7 +24,7 @@ from jadfer_cli.expression.networks.base import Network, Output
 from jadfer_cli.expression.networks.ulc import Ulc
 from jadfer_cli.training.actions import active_units, conditional
 from jadfer_cli.training.recipes import Batch, Recipe
-from jadfer_cli.training.relabelling import CorrectionOptions, correction_loss, relabel
+from jadfer_cli.training.relabelling import CorrectionOptions, correction_loss, relabelled
 
 if TYPE_CHECKING:
     from jadfer_cli.training.faceset import FaceSet
@@ -62,10 +62,15 @@ def prepare(network: Network, statistics: Mapping[str, torch.Tensor]) -> None:
         ) from error
 
 
+def relabel(output: Output, batch: Batch, options: CorrectionOptions) -> torch.Tensor:
+    """Mixes the templates' opinion into the targets of unsure faces; moves the templates."""
+    return relabelled(output, batch.targets, batch.epoch / batch.epochs, options)
+
+
 def loss(output: Output, batch: Batch, options: CorrectionOptions) -> torch.Tensor:
     """Cross-entropy, rank loss, and action units."""
     active = batch.statistics["active"][batch.indices.to(output.logits.device)]
-    return correction_loss(output, batch, active, options)
+    return correction_loss(output, batch.targets, active, options)
 
 
 RECIPE = Recipe(

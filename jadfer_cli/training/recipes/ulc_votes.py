@@ -13,8 +13,8 @@ import torch
 from jadfer_cli.expression.networks.base import Output
 from jadfer_cli.training.actions import conditional
 from jadfer_cli.training.recipes import Batch, Recipe
-from jadfer_cli.training.recipes.ulc_ag import prepare
-from jadfer_cli.training.relabelling import CorrectionOptions, correction_loss, relabel
+from jadfer_cli.training.recipes.ulc_ag import prepare, relabel
+from jadfer_cli.training.relabelling import CorrectionOptions, correction_loss
 
 if TYPE_CHECKING:
     from jadfer_cli.training.faceset import FaceSet
@@ -29,7 +29,7 @@ def statistics(faces: FaceSet) -> dict[str, torch.Tensor]:
 def loss(output: Output, batch: Batch, options: CorrectionOptions) -> torch.Tensor:
     """Cross-entropy, rank loss, and the votes once more, in the graph branch."""
     votes = batch.statistics["votes"][batch.indices.to(output.logits.device)]
-    return correction_loss(output, batch, votes, options)
+    return correction_loss(output, batch.targets, votes, options)
 
 
 RECIPE = Recipe(
