@@ -214,7 +214,8 @@ def _method(training: Metadata, network: Metadata, cite: Callable[[str], str]) -
     if not method or method["title"] == network["title"]:
         return ""
     citation = f"{cite(method['citation'])}; " if method["citation"] else ""
-    return f", by the method {method['title']} ({citation}{method['source']})"
+    caution = "; its figures are not those of that paper" if citation else ""
+    return f" by the method {method['title']} ({citation}{method['source']}){caution}"
 
 
 def _measured(metrics: Mapping[str, Any]) -> str:

@@ -109,7 +109,11 @@ Detectors = Annotated[
 
 # Training
 RecipeName = Annotated[
-    str | None, _training(f"Training method: {', '.join(recipes.names())}.", recipes.DEFAULT)
+    str | None,
+    _training(
+        f"Training method: {', '.join(recipes.names())}. `jadfer recipes` describes them.",
+        recipes.DEFAULT,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,

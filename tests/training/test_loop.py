@@ -181,6 +181,18 @@ def test_sam_takes_the_gradient_at_the_shifted_weights():
     assert torch.allclose(network.weight.grad, torch.tensor([[6.6, 8.8]]))
 
 
+@pytest.mark.parametrize("norm", [torch.nn.BatchNorm1d(2), torch.nn.BatchNorm2d(2)])
+def test_the_second_pass_of_sam_leaves_running_statistics(norm):
+    batch = torch.rand(4, 2) if isinstance(norm, torch.nn.BatchNorm1d) else torch.rand(4, 2, 3, 3)
+    norm.train()(batch)
+    before = norm.running_mean.clone()
+    with optimisation.running_statistics_kept(norm):
+        norm(batch + 5)
+    assert torch.equal(norm.running_mean, before) and norm.momentum == 0.1
+    norm(batch + 5)
+    assert not torch.equal(norm.running_mean, before)
+
+
 def test_drop_path_drops_whole_faces_and_keeps_the_mean():
     torch.manual_seed(0)
     layer = DropPath(0.25)
@@ -327,7 +339,7 @@ def test_options_survive_toml(tmp_path):
         ({"ema": 1.0}, "ema must be below 1"),
         ({"variety": "much"}, "variety must be one of cosine, centred, partition, none"),
         ({"variety_weight": -1.0}, "variety_weight must be at least 0"),
-        ({"recipe": "none"}, "--recipe must be one of .*jadfer"),
+        ({"recipe": "none"}, "`recipe` must be one of .*jadfer"),
         ({"optimiser": "lion"}, "optimiser must be one of adamw, sam"),
         ({"network": {"jad": "all"}}, "jad must be one of"),
         ({"frozen_blocks": -1}, "frozen_blocks must be zero or more"),

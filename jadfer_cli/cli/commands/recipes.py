@@ -11,7 +11,7 @@ from rich.text import Text
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_json
-from jadfer_cli.cli.tables import figures, flat, show, table, title
+from jadfer_cli.cli.tables import Cell, figures, flat, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.training import recipes as methods
 
@@ -69,7 +69,9 @@ def recipes(
             for f in found
         ]  # fmt: skip
         show(title("Recipes"), figures(head, rows, right=(2, 3)))
-        sources = [[(f["name"], "bold"), f"{f['title']}: {f['source']}"] for f in found]
+        sources: list[list[Cell]] = [
+            [(f["name"], "bold"), f"{f['title']}: {f['source']}"] for f in found
+        ]
         show(title("\nSources"), table((), sources))
         show(Text("\nTrain one: jadfer train --recipe NAME. Describe one: jadfer recipes NAME."))
 

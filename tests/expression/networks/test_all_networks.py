@@ -18,12 +18,12 @@ SMALL = {
 }  # fmt: skip
 
 
-def small(name: str, **more):
+def small(name: str, *, seed: int = 0, **more):
     """A small network of random weights, with batch statistics as after training."""
     config = networks.load(name).config()
     known = {f.name for f in dataclasses.fields(config)}
     changed = {key: value for key, value in SMALL.items() if key in known} | more
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     network = networks.load(name).build(dataclasses.replace(config, **changed))
     norms = [m for m in network.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
