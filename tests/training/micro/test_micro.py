@@ -211,10 +211,3 @@ def test_measures_are_those_of_scikit_learn(seed, n):
     present = sorted(set(classes.tolist()))
     expected = recall_score(classes, guesses, labels=present, average="macro", zero_division=0)
     assert unweighted_recall(classes, guesses, 7) == pytest.approx(expected)
-
-
-def test_samplers_never_depend_on_the_frame_rate():
-    assert (
-        samplers.uniform(3)(clip_of(None, 200.0)).tolist()
-        == uniform(3)(clip_of(None, 500.0)).tolist()
-    )
