@@ -172,10 +172,10 @@ def _clip(line: Mapping[str, str], columns: Columns, folder: Path) -> MicroClip:
     emotion = line[columns.emotion].lower()
     if not subject or not emotion:
         raise ValueError("subject and emotion must not be empty")
-    times = ((frame - first) / fps for frame in (onset, apex, offset))
+    onset_s, apex_s, offset_s = ((frame - first) / fps for frame in (onset, apex, offset))
     if subject.isdigit():  # Excel drops leading zeros in some cells only
         subject = str(int(subject))
-    return MicroClip(path, subject, BY_NAME.get(emotion, emotion), *times, fps=fps)
+    return MicroClip(path, subject, BY_NAME.get(emotion, emotion), onset_s, apex_s, offset_s, fps)
 
 
 def _number(line: Mapping[str, str], column: str) -> float:
