@@ -66,7 +66,7 @@ class State:
 
 
 def fingerprint(train_set: FaceSet, valid_set: FaceSet, start: Start) -> str:
-    """A hash of what decides a run beside its options: images, labels, alignment, start."""
+    """A hash of what decides a run beside its options: images, labels, alignment, meshes, start."""
     digest = hashlib.sha256(start.name.encode())
     for tensor in (*start.whole.values(), *start.stem.values()):
         digest.update(tensor.detach().cpu().numpy().tobytes())
@@ -75,6 +75,9 @@ def fingerprint(train_set: FaceSet, valid_set: FaceSet, start: Start) -> str:
         digest.update(faces.targets.tobytes())
         if faces.landmarks_px is not None:
             digest.update(faces.landmarks_px.tobytes())
+        if faces.meshes is not None:
+            digest.update(faces.meshes.points_px.tobytes())
+            digest.update(faces.meshes.blendshapes.tobytes())
     return digest.hexdigest()[:16]
 
 

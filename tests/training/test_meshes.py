@@ -11,6 +11,8 @@ from jadfer_cli.faces.landmarker import FaceMeshes
 from jadfer_cli.training.augment import AugmentOptions
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.meshes import find_meshes
+from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import fingerprint
 
 
 class Counting:
@@ -82,6 +84,17 @@ def test_a_subset_keeps_its_own_meshes():
     assert faces.take([5, 0]).meshes.presence == pytest.approx([0.06, 0.01])
     labelled, _ = faces.labelled()
     assert len(labelled.meshes) == len(labelled)
+
+
+def test_a_run_with_other_meshes_is_another_run():
+    faces = aligned()
+    found = find_meshes(faces, Counting())
+    found.blendshapes[:] = 0.5
+    with_these = dataclasses.replace(faces, meshes=found)
+    keys = [fingerprint(with_these, faces, Start()), fingerprint(with_these, faces, Start())]
+    found.blendshapes[0, 0] = 0.6
+    keys.append(fingerprint(with_these, faces, Start()))
+    assert keys[0] == keys[1] != keys[2] and fingerprint(faces, faces, Start()) not in keys
 
 
 def test_a_crop_comes_with_its_map():
