@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import ROOT
 
 from jadfer_cli.expression import networks
 from jadfer_cli.training import recipes
@@ -71,6 +72,14 @@ def test_the_list_names_every_recipe_with_its_kind_and_size(invoke):
         assert f"{each['parameters'] / 1e6:.2f} M" in row
         words = " ".join(shown.split())
         assert f"{each['title']}: {each['source'][:20]}" in words
+
+
+def test_the_guide_names_every_recipe_with_its_kind():
+    guide = (ROOT / "examples" / "guides" / "training.md").read_text(encoding="utf-8")
+    table = guide.split("| recipe |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    named = {row[0].strip("`"): row[-1] for row in rows}
+    assert named == {name: recipes.facts(name)["kind"] for name in recipes.names()}
 
 
 def test_one_recipe_is_described_with_options_and_what_its_authors_used(invoke):
