@@ -12,10 +12,13 @@ as the mesh. The file is not bundled, and this module never accesses the network
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from jadfer_cli.common import owns_process
 from jadfer_cli.errors import ModelError
 from jadfer_cli.records import FloatArray, ImageArray
 
@@ -179,8 +183,9 @@ class Landmarker:
             self._mesh, self._shapes = (
                 Interpreter(model_content=graph, num_threads=threads) for graph in graphs
             )
-            for interpreter in (self._mesh, self._shapes):
-                interpreter.allocate_tensors()
+            with _native_stderr_hidden():
+                for interpreter in (self._mesh, self._shapes):
+                    interpreter.allocate_tensors()
         except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{self.path} is not a readable face landmarker model ({error}).",
@@ -233,6 +238,26 @@ class Landmarker:
         chosen = upright[None, _BLENDSHAPE_POINTS].astype(np.float32)  # (1, 146, 2)
         shapes: FloatArray = _run(self._shapes, chosen)[0].reshape(len(BLENDSHAPES))
         return shapes
+
+
+@contextlib.contextmanager
+def _native_stderr_hidden() -> Iterator[None]:
+    """Hides what native code prints, such as LiteRT's "INFO: Created ... delegate".
+
+    Only in a process of jadfer's own: all threads share the file descriptor.
+    """
+    if not owns_process():
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _run(interpreter: Any, value: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
