@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -41,7 +42,10 @@ def size_of(recipe: str) -> Size:
             multiply_adds = _multiply_adds(network, config)
     except (NotImplementedError, RuntimeError):  # its shapes depend on values
         network = kind.build(config)
-        multiply_adds = _multiply_adds(network, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch warns of GPUs that are not asked for
+            with torch.backends.mkldnn.flags(enabled=False):  # whose LSTM is not counted
+                multiply_adds = _multiply_adds(network, config)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return Size(parameters, multiply_adds, config.crop_px)
 

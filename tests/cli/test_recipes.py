@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import ROOT
 
 from jadfer_cli.expression import networks
 from jadfer_cli.training import recipes
@@ -47,12 +48,23 @@ def test_attention_is_counted_too():
     assert size_of("apvit").multiply_adds == layers + products
 
 
+def test_a_network_whose_shapes_depend_on_values_is_counted_with_its_lstms():
+    kind = networks.load("facetopo")
+    layers = counted_by_hooks(kind.build(kind.config()), 112)
+    # 36 landmarks through two LSTMs of 4 gates on 64 + 64 values
+    lstms = 2 * 36 * 4 * 64 * (64 + 64)
+    # mean positions over 196 cells, and 128 features of those cells at each landmark
+    more = lstms + 36 * 196 * 2 + 36 * 196 * 128
+    assert size_of("facetopo").multiply_adds == layers + more
+
+
 @pytest.mark.slow
 def test_the_list_names_every_recipe_with_its_kind_and_size(invoke):
     listed = json.loads(invoke("recipes", "--json").stdout)
     assert [each["name"] for each in listed] == recipes.names()
     shown = invoke("recipes").stdout
     assert all(len(line) <= 80 for line in shown.splitlines())
+    assert "\\n" not in shown and "\n\nSources\n" in shown
     for each in listed:
         assert each["parameters"] > 500_000 and each["multiply_adds"] > 1e8
         (row,) = [line for line in shown.splitlines() if line.startswith(f"{each['name']} ")
@@ -60,6 +72,14 @@ def test_the_list_names_every_recipe_with_its_kind_and_size(invoke):
         assert f"{each['parameters'] / 1e6:.2f} M" in row
         words = " ".join(shown.split())
         assert f"{each['title']}: {each['source'][:20]}" in words
+
+
+def test_the_guide_names_every_recipe_with_its_kind():
+    guide = (ROOT / "examples" / "guides" / "training.md").read_text(encoding="utf-8")
+    table = guide.split("| recipe |", 1)[1].split("\n\n", 1)[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    named = {row[0].strip("`"): row[-1] for row in rows}
+    assert named == {name: recipes.facts(name)["kind"] for name in recipes.names()}
 
 
 def test_one_recipe_is_described_with_options_and_what_its_authors_used(invoke):

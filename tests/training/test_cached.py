@@ -8,10 +8,11 @@ import torch
 from expression.networks.test_all_networks import small
 from training.test_all_recipes import small_options
 from training.test_ferplus import face_set
+from training.test_relabelling import with_meshes
 
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.faces import align
-from jadfer_cli.training import augment, cached, loop
+from jadfer_cli.training import augment, cached, loop, recipes
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.start import Start
@@ -144,6 +145,16 @@ def test_a_run_on_maps_resumes_and_leaves_the_front_of_the_stem(name, tmp_path, 
         inner = key.removeprefix("stem.")
         same = inner in start.stem and torch.equal(tensor, start.stem[inner])
         assert same == (key.startswith("stem.") and inner.startswith(early)), key
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_trains_on_maps(name, tmp_path, start):
+    options = small_options(name, batch_size=10, epochs=1)
+    faces = with_meshes(FACES.take(np.arange(20)))
+    trained, steps = run(options, tmp_path / "run", start, faces=faces)
+    assert len(steps) == 2 and np.isfinite(steps).all()
+    assert trained.config.architecture == recipes.facts(name)["architecture"]
 
 
 @pytest.mark.slow

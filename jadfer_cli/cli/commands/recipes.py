@@ -54,7 +54,7 @@ def recipes(
             citation = described.pop("citation")
             show(table((), [((key, "bold"), value) for key, value in flat(described)]))
             if citation:
-                show(Text(f"\n{citation}"))
+                show(Text(), Text(citation))
             return
         found = [_sized(each) for each in methods.names()]
         if as_json:
@@ -72,8 +72,11 @@ def recipes(
         sources: list[list[Cell]] = [
             [(f["name"], "bold"), f"{f['title']}: {f['source']}"] for f in found
         ]
-        show(title("\nSources"), table((), sources))
-        show(Text("\nTrain one: jadfer train --recipe NAME. Describe one: jadfer recipes NAME."))
+        show(Text(), title("Sources"), table((), sources))
+        show(
+            Text(),
+            Text("Train one: jadfer train --recipe NAME. Describe one: jadfer recipes NAME."),
+        )
 
 
 def _sized(name: str) -> dict[str, Any]:
