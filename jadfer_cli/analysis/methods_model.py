@@ -69,12 +69,13 @@ def _network(model: Mapping[str, Any], cite: Cite) -> str:
 def _lineage(model: Mapping[str, Any], metrics: Mapping[str, Any], cite: Cite) -> Iterable[str]:
     chain = lineage.ancestors(str(model["name"]), model.get("sha256"), metrics)
     first, *others = chain
+    method = _method(model, metrics, cite)
     if not first.dataset:
         yield "What it was trained on is not recorded in the results."
     elif others and others[0].part == "whole":
-        yield f"It was fine-tuned from {_named(others[0])} on {_data(first, cite)}."
+        yield f"It was fine-tuned from {_named(others[0])} on {_data(first, cite)}{method}."
     else:
-        yield f"It was trained on {_data(first, cite)}."
+        yield f"It was trained on {_data(first, cite)}{method}."
     for child, parent in zip(chain, others, strict=False):
         stem = "the stem of " if parent.part == "stem" else ""
         subject = "It" if child is first else child.name
@@ -84,6 +85,22 @@ def _lineage(model: Mapping[str, Any], metrics: Mapping[str, Any], cite: Cite) -
             yield f"{parent.name} was trained on {_data(parent, cite)}."
         else:
             yield f"What {parent.name} was trained on is not recorded."
+
+
+def _method(model: Mapping[str, Any], metrics: Mapping[str, Any], cite: Cite) -> str:
+    """How the model was trained, unless by its network's own method."""
+    training = metrics.get("training")
+    method = training.get("method") if isinstance(training, Mapping) else None
+    if not isinstance(method, Mapping) or not {"title", "source"} <= set(method):
+        return ""
+    network = model.get("network") or networks.facts(_FIRST_ARCHITECTURE)
+    if method["title"] == network["title"]:
+        return ""
+    citation, caution = "", ""
+    if method.get("citation"):
+        citation = f"{cite(method['citation'])}; "
+        caution = "; its figures are not those of that paper"
+    return f" by the method {method['title']} ({citation}{method['source']}){caution}"
 
 
 def _named(model: Ancestor) -> str:

@@ -118,7 +118,11 @@ Detectors = Annotated[
 
 # Training
 RecipeName = Annotated[
-    str | None, _training(f"Training method: {', '.join(recipes.names())}.", recipes.DEFAULT)
+    str | None,
+    _training(
+        f"Training method: {', '.join(recipes.names())}. `jadfer recipes` describes them.",
+        recipes.DEFAULT,
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
@@ -141,7 +145,8 @@ Stem = Annotated[str | None, _training("mobilefacenet or ir50.", "mobilefacenet"
 Epochs = Annotated[int | None, _training("Passes over the training images.", "30; fine-tuning: 10")]
 BatchSize = Annotated[int | None, _training("Faces per step.", "64")]
 Optimiser = Annotated[
-    str | None, _training("adamw, or sam: sharpness-aware, takes twice the time.", "adamw")
+    str | None,
+    _training("adamw; sam: sharpness-aware, takes twice the time; sgd; or adam.", "adamw"),
 ]
 LearningRate = Annotated[
     float | None, _training("Peak learning rate of the new modules.", "1e-3; fine-tuning: 2e-4")
@@ -149,12 +154,13 @@ LearningRate = Annotated[
 StemLearningRate = Annotated[
     float | None, _training("Peak learning rate of the stem.", "3e-4; fine-tuning: 5e-5")
 ]
-WeightDecay = Annotated[float | None, _training("Weight decay of AdamW.", "0.05")]
+WeightDecay = Annotated[float | None, _training("Weight decay.", "0.05")]
 Schedule = Annotated[
     str | None,
     _training(
-        "cosine; or trapezoid: constant, then falling over the last --cooldown epochs. A "
-        "trapezoid run can be resumed with more --epochs.",
+        "cosine; trapezoid: constant, then falling over the last --cooldown epochs; step: a tenth "
+        "every ten epochs; or exponential: 0.9 times every epoch. A trapezoid run can be resumed "
+        "with more --epochs.",
         "cosine",
     ),
 ]

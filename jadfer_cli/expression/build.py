@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 
 
 def config(architecture: str, stored: Mapping[str, Any]) -> NetworkConfig:
-    """The typed config of an architecture; imports PyTorch.
+    """The typed config of an architecture, with `earlier` values for absent fields.
+
+    Imports PyTorch.
 
     Raises:
         TypeError: A value is unknown or of the wrong type.
         ValueError: A value is out of range.
     """
-    kind = networks.load(architecture).config
-    return kind(**_typed(kind(), stored))
+    kind = networks.load(architecture)
+    return kind.config(**_typed(kind.config(), {**kind.earlier, **stored}))
 
 
 def network(config: NetworkConfig, state: Mapping[str, torch.Tensor]) -> Network:

@@ -103,7 +103,7 @@ def read(data: bytes) -> Header:
     labels = _labels(stored.get("labels"))
     config = _config(stored.get("config"), len(labels), len(tensors))
     architecture = stored.get("architecture", _FIRST_ARCHITECTURE)
-    if not isinstance(architecture, str) or not architecture.isidentifier():
+    if not isinstance(architecture, str) or not architecture.replace("-", "_").isidentifier():
         raise InvalidCheckpoint(f"its architecture is {_shown(architecture)}")
     metrics, terms = stored.get("metrics", {}), stored.get("terms", "")
     if not isinstance(metrics, dict) or not isinstance(terms, str):

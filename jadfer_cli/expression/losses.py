@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-VARIETY_KINDS = ("cosine", "partition", "none")
+VARIETY_KINDS = ("cosine", "centred", "partition", "none")
 
 
 def soft_cross_entropy(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -24,10 +24,12 @@ def variety_loss(maps: torch.Tensor, kind: str = "cosine", margin: float = 0.2) 
     The abstract of Gao et al. 2025 names a Variety loss and gives no formula.
 
     Args:
-        maps: (B, N, H, W), each in [0, 1].
+        maps: (B, N, H, W), not negative.
         kind: `cosine`: mean over path pairs of relu(cos(M_i, M_j) - margin), between 0 and
-            1 - margin; `partition`: log(1 + N / mean variance over the paths), Wen et al.
-            2021 (DAN, arXiv 2109.07270), Eq. 8; `none`: 0.
+            1 - margin; `centred`: the same after each path's mean map over the batch is
+            subtracted, so that paths cannot differ by what they show of every face; `partition`:
+            log(1 + N / mean variance over the paths), Wen et al. 2021 (DAN, arXiv 2109.07270),
+            Eq. 8; `none`: 0.
         margin: Cosine below which two maps count as different.
 
     Returns:
@@ -45,6 +47,8 @@ def variety_loss(maps: torch.Tensor, kind: str = "cosine", margin: float = 0.2) 
     if kind == "partition":
         variance = flat.var(1, unbiased=False).mean()
         return torch.log1p(n / (variance + 1e-6))
+    if kind == "centred":
+        flat = flat - flat.mean(0, keepdim=True)
     unit = nn.functional.normalize(flat, dim=-1)
     cosine = unit @ unit.transpose(1, 2)  # (B, N, N)
     pairs = torch.triu_indices(n, n, 1, device=maps.device)

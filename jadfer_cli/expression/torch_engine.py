@@ -69,9 +69,8 @@ def in_torch(
     if dtype is not None and (device.type == "cuda" if half_weights is None else half_weights):
         scorer.to(dtype)
         for layer in scorer.modules():
-            if isinstance(
-                layer, nn.BatchNorm2d
-            ):  # those left unfolded: variances may exceed float16
+            # those left unfolded: variances may exceed float16
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
                 layer.float()
         dtype = None
     scorer.to(device)

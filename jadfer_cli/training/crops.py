@@ -15,13 +15,13 @@ from jadfer_cli.training import augment
 from jadfer_cli.training.faceset import FaceSet
 
 
-class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
+class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, int, npt.NDArray[np.float32]]]):
     """Aligned crops of a face set, augmented if options are given.
 
     An item is requested by its index or, as `EpochSampler` does, by (draw, index), so that an
     image drawn twice in an epoch is augmented in two ways. An item is a crop uint8 (3, S, S),
-    RGB, its label distribution float (K,), and its index. A face without landmarks is the whole
-    picture, resized.
+    RGB, its label distribution float (K,), its index, and the map float (2, 3) from pixels of the
+    picture to those of the crop. A face without landmarks is the whole picture, resized.
 
     Args:
         faces: Labelled faces.
@@ -54,7 +54,9 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
         matrix: npt.NDArray[np.float32] = align.similarity(choice[None], self.size_px)[0]
         return matrix
 
-    def __getitem__(self, item: int | tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor, int]:
+    def __getitem__(
+        self, item: int | tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor, int, npt.NDArray[np.float32]]:
         draw, index = item if isinstance(item, tuple) else (0, item)
         image_rgb = self.faces.image_rgb(index)
         if self.options is None:
@@ -68,7 +70,7 @@ class Crops(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
             crop_rgb = align.warp(image_rgb, matrix[None], self.size_px)[0]
             crop_rgb = augment.degrade(crop_rgb, self.options, rng)
         crop = torch.from_numpy(crop_rgb).permute(2, 0, 1)
-        return crop, torch.from_numpy(self.faces.targets[index]), index
+        return crop, torch.from_numpy(self.faces.targets[index]), index, matrix
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -13,6 +13,7 @@ import numpy as np
 from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError, SplitMissing
 from jadfer_cli.faces import detect
+from jadfer_cli.faces.landmarker import PRESENT, Landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.text import count_text
@@ -20,6 +21,7 @@ from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.layouts import SPLITS
+from jadfer_cli.training.meshes import find_meshes
 from jadfer_cli.training.near_duplicates import LOWEST, SAME_PHOTOGRAPH
 from jadfer_cli.training.reporting import Reporter
 from jadfer_cli.training.twins import ONLY_EQUAL, Twins, find
@@ -41,6 +43,8 @@ class DataOptions:
         cache: Folder for landmarks and twins; None for the user's cache folder.
         twin_threshold: Correlation above which two pictures count as the same photograph;
             1 for equal pictures only.
+        landmarker: The model file of the face landmarker, for recipes that need it; None to find
+            it as `faces.landmarker.find_model` does.
     """
 
     dataset: str
@@ -50,6 +54,7 @@ class DataOptions:
     detectors: tuple[str, ...] = ("auto",)
     cache: Path | None = None
     twin_threshold: float = SAME_PHOTOGRAPH
+    landmarker: Path | None = None
 
     def __post_init__(self) -> None:
         if not LOWEST <= self.twin_threshold <= ONLY_EQUAL:
@@ -97,7 +102,7 @@ class AlignedData:
     """
 
     def __init__(self, options: DataOptions, threads: int, report: Reporter) -> None:
-        self.options, self.report = options, report
+        self.options, self.threads, self.report = options, threads, report
         self.detectors = [
             detect.load_detector(
                 FaceOptions(detector=name, detection_threshold=DETECTION_THRESHOLD), threads
@@ -165,6 +170,21 @@ class AlignedData:
             sets, self.options.twin_threshold, device=device,
             cache=self.options.cache or default_cache(), report=self.report,
         )  # fmt: skip
+
+    def with_meshes(self, faces: FaceSet) -> FaceSet:
+        """Aligned faces with their meshes, read from the cache or found now.
+
+        Raises:
+            ModelError: The face landmarker's model file or LiteRT is missing.
+            TrainingError: A picture cannot be read.
+        """
+        landmarker = Landmarker(self.options.landmarker, self.threads)
+        cache = self.options.cache or default_cache()
+        with self.report.counting(f"face meshes of {faces.name}", len(faces)) as progress:
+            meshes = find_meshes(faces, landmarker, cache, progress)
+        missing = int((meshes.presence < PRESENT).sum())
+        self.report.say(f"{faces.name}: no face mesh in {count_text(missing, 'image')}")
+        return dataclasses.replace(faces, meshes=meshes)
 
 
 def default_cache() -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.errors import TrainingError
+from jadfer_cli.faces.landmarker import FaceMeshes
 from jadfer_cli.labels import LABELS
 from jadfer_cli.records import ImageArray
 
@@ -46,6 +47,7 @@ class FaceSet:
         notes: What the user should know about the set, such as files that were skipped.
         votes: float32 (n, K + 1), raw numbers of votes: for each expression, and for none of
             them (unknown, not a face); None if the set has labels only.
+        meshes: Of the n faces, in pixels of each picture; None unless the recipe needs them.
     """
 
     name: str
@@ -57,6 +59,7 @@ class FaceSet:
     landmarks_px: npt.NDArray[np.float32] | None = None
     notes: tuple[str, ...] = ()
     votes: npt.NDArray[np.float32] | None = None
+    meshes: FaceMeshes | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,6 +130,7 @@ class FaceSet:
             None if self.landmarks_px is None else self.landmarks_px[index],
             self.notes,
             None if self.votes is None else self.votes[index],
+            None if self.meshes is None else self.meshes.take(index),
         )
 
     def labelled(self) -> tuple[FaceSet, npt.NDArray[np.intp]]:

@@ -24,7 +24,6 @@ from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
-from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     BEST,
@@ -108,6 +107,7 @@ def train(
     start: Start,
     device: str = "cpu",
     callbacks: Callbacks | None = None,
+    make: Callable[..., Trainer] = Trainer,
 ) -> Network:
     """Trains a network, and keeps the averaged weights that score best on validation.
 
@@ -122,6 +122,7 @@ def train(
         start: Weights to start from.
         device: "cpu" or "cuda:N".
         callbacks: Progress, stopping and evaluation.
+        make: Makes the trainer; `cached.train` gives one that computes on stored feature maps.
 
     Returns:
         The network with the best averaged weights, in eval mode.
@@ -137,10 +138,10 @@ def train(
     check_enough(train_set, options.batch_size)
     _one_opencv_thread()
     data = fingerprint(train_set, valid_set, start)
-    trainer = Trainer(options, start, torch.device(device), train_set, data)
+    trainer = make(options, start, torch.device(device), train_set, data)
     state = trainer.restore(out)
     calls.on_begin()
-    crops = Crops(train_set, options.network.crop_px, options.augmentation, options.seed)
+    crops = trainer.dataset(train_set)
     calls.on_resume([EpochRecord(**earlier) for earlier in state.history])
     while state.epoch < options.epochs:
         crops.epoch = trainer.sampler.epoch = state.epoch
@@ -164,8 +165,8 @@ def _train_epoch(
     """The steps of one epoch that `state` has not finished; counts them there."""
     trainer.train_mode()
     clock = saved = time.monotonic()
-    for images, targets, indices in _plain_errors(loader):
-        loss, hits = trainer.step(images, targets, indices, state)
+    for images, targets, indices, placements in _plain_errors(loader):
+        loss, hits = trainer.step(images, targets, indices, state, placements)
         state.count(loss, hits, time.monotonic() - clock)
         clock = time.monotonic()
         calls.on_step(trainer.step_record(state))
@@ -182,7 +183,7 @@ def _validate(
 ) -> State:
     """Ends an epoch: figures on validation, the best weights, and the saved state."""
     began = time.monotonic()
-    figures = calls.evaluate(logits_of(trainer.averaged, valid_set), valid_set)
+    figures = calls.evaluate(trainer.validation_logits(valid_set), valid_set)
     record = trainer.epoch_record(state, figures, time.monotonic() - began)
     if record.best:
         tensor_file.write(trainer.averaged.state_dict(), out / BEST)

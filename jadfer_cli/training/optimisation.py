@@ -18,9 +18,22 @@ def lr_factor(options: TrainOptions, steps_per_epoch: int, step: int) -> float:
     steps, warm = options.epochs * steps_per_epoch, options.warmup * steps_per_epoch
     if step < warm:
         return (step + 1) / (warm + 1)
+    if options.schedule == "step":
+        return float(0.1 ** (step // (10 * steps_per_epoch)))
+    if options.schedule == "exponential":
+        return float(0.9 ** (step // steps_per_epoch))
     if options.schedule == "trapezoid":
         return max(min(1.0, (steps - step) / max(options.cooldown * steps_per_epoch, 1)), 0.0)
     return 0.5 * (1 + math.cos(math.pi * min((step - warm) / max(steps - warm, 1), 1)))
+
+
+def optimiser_of(groups: list[dict[str, Any]], options: TrainOptions) -> torch.optim.Optimizer:
+    """The optimiser that the option names, on the network's parameter groups."""
+    if options.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9)
+    if options.optimiser == "adam":
+        return torch.optim.Adam(groups)
+    return torch.optim.AdamW(groups)  # sam, too: it changes the gradients only
 
 
 def moving_average(decay: float) -> Callable[..., None]:
@@ -57,7 +70,7 @@ def shifted(network: nn.Module, rho: float) -> Iterator[None]:
 @contextlib.contextmanager
 def running_statistics_kept(network: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch without updating its running statistics."""
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

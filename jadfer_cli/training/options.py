@@ -11,8 +11,8 @@ from jadfer_cli.expression.networks.base import NetworkConfig
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training.augment import AugmentOptions
 
-SCHEDULES = ("cosine", "trapezoid")
-OPTIMISERS = ("adamw", "sam")
+SCHEDULES = ("cosine", "trapezoid", "step", "exponential")
+OPTIMISERS = ("adamw", "sam", "sgd", "adam")
 TRAIN_PRECISIONS = ("fp32", "bf16")
 _CHOICES = {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "precision": TRAIN_PRECISIONS}
 _MINIMA = {
@@ -38,12 +38,15 @@ class TrainOptions:
     augmentation: AugmentOptions = field(default_factory=AugmentOptions)
     epochs: int = 30
     batch_size: int = 64
-    optimiser: str = "adamw"  # adamw; sam: AdamW on sharpness-aware gradients, at twice the time
+    # adamw; sam: AdamW on sharpness-aware gradients, at twice the time; sgd: momentum 0.9; adam
+    optimiser: str = "adamw"
     lr: float = 1e-3  # of the new modules, at its peak
     stem_lr: float = 3e-4
     weight_decay: float = 0.05
     sam_rho: float = 0.05  # radius of sam
-    schedule: str = "cosine"  # cosine; trapezoid: constant, then linear to 0 in `cooldown` epochs
+    # cosine; trapezoid: constant, then linear to 0 in `cooldown` epochs; step: x 0.1 every ten
+    # epochs; exponential: x 0.9 every epoch
+    schedule: str = "cosine"
     warmup: float = 1.0  # epochs
     cooldown: float = 4.0  # epochs; of trapezoid
     label_smoothing: float = 0.05

@@ -22,7 +22,7 @@ from jadfer_cli.training.start import Start
 # the entries that are not part of TrainOptions, with their type in TOML
 INPUTS: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
-    "teacher": list, "twin_threshold": float,
+    "teacher": list, "twin_threshold": float, "landmarker": str,
 }  # fmt: skip
 _KINDS = {list: "list", float: "number"}
 Config = dict[str, Any]  # nested tables, as in TOML
@@ -105,7 +105,7 @@ def with_absolute_paths(inputs: Config) -> Config:
         return os.path.abspath(path) if path.suffix and path.is_file() else name
 
     found = dict(inputs)
-    for key in {"data", "votes"} & set(inputs):
+    for key in {"data", "votes", "landmarker"} & set(inputs):
         found[key] = os.path.abspath(inputs[key])
     for key in {"detectors", "teacher"} & set(inputs):
         found[key] = [absolute(name) for name in inputs[key]]
@@ -137,7 +137,7 @@ def options_of(config: Config, start: Start) -> TrainOptions:
 
 def data_of(inputs: Config, cache: Path | None) -> DataOptions:
     """Which data set, where, and how it is aligned."""
-    votes = inputs.get("votes")
+    votes, landmarker = inputs.get("votes"), inputs.get("landmarker")
     return DataOptions(
         inputs["dataset"],
         Path(inputs["data"]),
@@ -146,4 +146,5 @@ def data_of(inputs: Config, cache: Path | None) -> DataOptions:
         tuple(map(str, inputs.get("detectors", ("auto",)))),
         cache,
         inputs.get("twin_threshold", SAME_PHOTOGRAPH),
+        None if landmarker is None else Path(landmarker),
     )

@@ -40,7 +40,7 @@ def logits_of(
     network.eval()
     device = next(network.parameters()).device
     parts = []
-    for crops, _, _ in DataLoader(Crops(faces, network.config.crop_px, None, 0), batch_size):
+    for crops, *_ in DataLoader(Crops(faces, network.config.crop_px, None, 0), batch_size):
         images = pixels_of(crops.flip(-1) if mirrored else crops, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             parts.append(network(images).logits.float().cpu())

@@ -16,10 +16,11 @@ from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.expression import lineage
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.faces import landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
-from jadfer_cli.training import calibrate, run_config, run_folder
+from jadfer_cli.training import calibrate, recipes, run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
@@ -85,6 +86,8 @@ class Session:
         """
         valid_set = self.data.load("valid", first_only=True)
         train_set = self.data.load("train").take(self.chosen.kept)
+        if landmarker.MODEL in recipes.load(self.options.recipe).needs:
+            train_set = self.data.with_meshes(train_set.labelled()[0])
         self._introduce(train_set, valid_set)
         return self._taught(train_set), valid_set
 
@@ -125,7 +128,9 @@ class Session:
         """
         inputs = self.inputs
         history = inputs | {
-            **{key: Path(inputs[key]).name for key in {"data", "votes"} & set(inputs)},
+            **{
+                key: Path(inputs[key]).name for key in {"data", "votes", "landmarker"} & set(inputs)
+            },
             "detectors": [Path(name).name for name in inputs.get("detectors", ("auto",))],
             "start": self.start.name,
             **({"start_model": self.start.origin} if self.start.origin else {}),
@@ -133,6 +138,7 @@ class Session:
             "images": len(train_set.labelled()[0]),
             "twins": self.chosen.facts,
             "best_epoch": max(record.epoch for record in self.history if record.best),
+            "method": recipes.facts(self.options.recipe),
             "options": as_table(self.options),
         }
         return run_folder.finish(network, valid_set, self.out, history, self.start)
@@ -261,7 +267,10 @@ def prepare(
     check_writable(out / STATE)
     if "batch_size" in config:  # always so in a resumed run, whose config holds it
         saved_run(out, options)
-    data = AlignedData(run_config.data_of(inputs, cache), runtime.threads, report)
+    wanted = run_config.data_of(inputs, cache)
+    if landmarker.MODEL in recipes.load(options.recipe).needs:
+        landmarker.Landmarker(wanted.landmarker)  # before hours of alignment
+    data = AlignedData(wanted, runtime.threads, report)
     chosen = _training_images(data, out, config.get("batch_size"), runtime.device, report)
     if "batch_size" not in config:
         fitting = fitting_batch_size(chosen.n_labelled, options.batch_size)

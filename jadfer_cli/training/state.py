@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import math
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.errors import OptionError, TrainingError
-from jadfer_cli.training import recipes, tensor_file
+from jadfer_cli.training import tensor_file
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import flat
@@ -65,7 +64,7 @@ class State:
 
 
 def fingerprint(train_set: FaceSet, valid_set: FaceSet, start: Start) -> str:
-    """A hash of what decides a run beside its options: images, labels, alignment, start."""
+    """A hash of what decides a run beside its options: images, labels, alignment, meshes, start."""
     digest = hashlib.sha256(start.name.encode())
     for tensor in (*start.whole.values(), *start.stem.values()):
         digest.update(tensor.detach().cpu().numpy().tobytes())
@@ -74,6 +73,9 @@ def fingerprint(train_set: FaceSet, valid_set: FaceSet, start: Start) -> str:
         digest.update(faces.targets.tobytes())
         if faces.landmarks_px is not None:
             digest.update(faces.landmarks_px.tobytes())
+        if faces.meshes is not None:
+            digest.update(faces.meshes.points_px.tobytes())
+            digest.update(faces.meshes.blendshapes.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -94,7 +96,7 @@ def saved_run(out: Path, options: TrainOptions) -> dict[str, Any] | None:
         raise TrainingError(f"{file} cannot be read ({error}).", DAMAGED_RUN) from error
     if not isinstance(saved, dict) or not {"run", "options", "network"} <= saved.keys():
         raise TrainingError(f"{file} holds no saved run of jadfer.", DAMAGED_RUN)
-    if _stored_identity(saved.get("options")) != identity(options):
+    if saved.get("options") != identity(options):
         raise OptionError(
             f"{file} belongs to a run with other options.",
             "Give another `out`, or resume it with the same options as before.",
@@ -106,20 +108,3 @@ def identity(options: TrainOptions) -> dict[str, Any]:
     """The options that a resumed run must share; the length of a trapezoid may change."""
     length = 1 if options.schedule == "trapezoid" else options.epochs
     return flat(options) | {"workers": 0, "epochs": length}
-
-
-def _stored_identity(stored: Any) -> Any:
-    """The identity in a saved state; jadfer up to 0.4 stored the repr of its options."""
-    if not isinstance(stored, str):
-        return stored
-
-    def value(node: ast.expr) -> Any:
-        if isinstance(node, ast.Call):  # a nested dataclass
-            return {str(keyword.arg): value(keyword.value) for keyword in node.keywords}
-        return ast.literal_eval(node)
-
-    try:
-        found: dict[str, Any] = value(ast.parse(stored, mode="eval").body)
-    except (SyntaxError, ValueError):
-        return None
-    return {"recipe": recipes.DEFAULT, **found}

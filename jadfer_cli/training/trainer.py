@@ -12,11 +12,12 @@ import torch
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression.networks.base import Network, Output
 from jadfer_cli.training import recipes, tensor_file
+from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.optimisation import moving_average, running_statistics_kept, shifted
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipes import Batch
-from jadfer_cli.training.scoring import pixels_of
+from jadfer_cli.training.scoring import logits_of, pixels_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     DAMAGED_RUN,
@@ -58,11 +59,13 @@ class Trainer:
         self.frozen: list[torch.nn.Module] = []
         if options.frozen_blocks is not None:
             self.frozen = self.network.freeze(options.frozen_blocks)
+        statistics = self.recipe.statistics(train_set)
+        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
+        if self.recipe.prepare is not None:
+            self.recipe.prepare(self.network, self.statistics)
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
         )
-        statistics = self.recipe.statistics(train_set)
-        self.statistics = {name: tensor.to(device) for name, tensor in statistics.items()}
         self.sampler = self.recipe.sampler(train_set.labelled()[1], options)
         self.steps_per_epoch = len(self.sampler) // options.batch_size
         groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
@@ -110,15 +113,21 @@ class Trainer:
             module.eval()
 
     def step(
-        self, images: torch.Tensor, targets: torch.Tensor, indices: torch.Tensor, state: State
+        self,
+        images: torch.Tensor,
+        targets: torch.Tensor,
+        indices: torch.Tensor,
+        state: State,
+        placements: torch.Tensor | None = None,
     ) -> tuple[float, int]:
         """Trains on one batch.
 
         Args:
-            images: uint8 (B, 3, S, S), RGB.
+            images: As `dataset` gives them; uint8 (B, 3, S, S), RGB.
             targets: (B, K), label distributions.
             indices: (B,), positions in the training set.
             state: Position of the run.
+            placements: (B, 2, 3), from pixels of the pictures to those of the crops.
 
         Returns:
             The loss, and the number of images whose top expression is right.
@@ -127,13 +136,16 @@ class Trainer:
             TrainingError: The loss or its gradient is not finite.
         """
         o, recipe = self.options, self.recipe
-        pixels, targets = pixels_of(images, self.device), targets.to(self.device)
+        faces, targets = self.prepared(images), targets.to(self.device)
         smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
-        batch = Batch(smooth, indices, self.statistics, state.epoch, o.epochs)
+        batch = Batch(
+            smooth, indices, self.statistics, state.epoch, o.epochs,
+            placements=None if placements is None else placements.to(self.device),
+        )  # fmt: skip
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)
-        output, second = self.outputs(pixels, seed)
+        output, second = self.outputs(faces, seed)
         if recipe.relabel is not None:
             with torch.no_grad():
                 relabelled = recipe.relabel(output, batch._replace(second=second), o.own)
@@ -143,18 +155,41 @@ class Trainer:
         if o.optimiser == "sam":
             with shifted(self.network, o.sam_rho), running_statistics_kept(self.network):
                 self.optimiser.zero_grad(set_to_none=True)
-                again, second = self.outputs(pixels, seed)
+                again, second = self.outputs(faces, seed)
                 recipe.loss(again, batch._replace(second=second), o.own).backward()  # type: ignore[no-untyped-call]
         self._update(loss.item(), state)
         return loss.item(), int((output.logits.argmax(1) == targets.argmax(1)).sum())
 
-    def outputs(self, pixels: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
-        """The network's output for the crops and, if the recipe has one, for the second view."""
+    def dataset(self, faces: FaceSet) -> Crops:
+        """The training images as the loop draws them."""
+        return Crops(
+            faces, self.options.network.crop_px, self.options.augmentation, self.options.seed
+        )
+
+    def prepared(self, images: torch.Tensor) -> torch.Tensor:
+        """A batch of the dataset on the device: crops, float (B, 3, S, S) in [0, 1]."""
+        return pixels_of(images, self.device)
+
+    def views(self, faces: torch.Tensor) -> list[torch.Tensor]:
+        """The prepared batch and, if the recipe has one, the second view of it."""
+        second = self.recipe.second_view
+        return [faces] if second is None else [faces, second(faces)]
+
+    def forward(self, view: torch.Tensor) -> Output:
+        """The network's output for one view."""
+        output: Output = self.network(view)
+        return output
+
+    def validation_logits(self, faces: FaceSet) -> torch.Tensor:
+        """Logits (n, K) of validation images by the averaged weights."""
+        return logits_of(self.averaged, faces)
+
+    def outputs(self, faces: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
+        """The network's output for a prepared batch and, if there is one, for its second view."""
         torch.manual_seed(seed)
-        view = None if self.recipe.second_view is None else self.recipe.second_view(pixels)
         bf16 = self.options.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            outputs = [self.network(each) for each in (pixels, view) if each is not None]
+            outputs = [self.forward(view) for view in self.views(faces)]
         first, *rest = [Output(each.logits.float(), each.auxiliary) for each in outputs]
         return first, rest[0] if rest else None
 

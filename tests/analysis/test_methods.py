@@ -183,6 +183,29 @@ def test_network_and_detector_are_named_as_the_metadata_say(tmp_path):
     assert "of the architecture ExNet (a test of this program). It was trained" in text
 
 
+def test_the_training_method_is_cited_if_it_is_not_the_networks_own(tmp_path):
+    network = {"title": "plain classifier", "source": "a baseline", "citation": ""}
+    method = {"name": "ex", "title": "ExMix", "source": "after public code", "citation": BIBTEX}
+
+    def text_of(name, method, network=network):
+        training = FIGURES["training"] | {"method": method}
+        made = model(network=network, metrics=FIGURES | {"training": training})
+        found = describe([opened(tmp_path, name, metadata={"model": made})])
+        return found.paragraphs[0], keys(found)
+
+    text, cited = text_of("a", method)
+    assert (
+        "27,698 images by the method ExMix (Dou and van Bee, 2031; after public code); its "
+        "figures are not those of that paper. It gives" in text
+    )
+    assert "Dou2031" in cited
+    text, _ = text_of("b", method | {"citation": ""})
+    assert "27,698 images by the method ExMix (after public code). It gives" in text
+    own = {"title": "ExMix", "source": "a network", "citation": BIBTEX}
+    text, cited = text_of("c", method, own)
+    assert "27,698 images. It gives" in text and cited.count("Dou2031") == 1
+
+
 def test_two_works_under_one_key_are_both_listed(tmp_path):
     network = {"title": "ExNet", "source": "a test", "citation": BIBTEX}
     other = BIBTEX.replace("A Title", "Another Title").replace("2031}", "2032}")

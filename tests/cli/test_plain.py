@@ -146,4 +146,6 @@ def test_no_other_module_names_it():
         for file in package.rglob("*.py")
         if '"plain"' in file.read_text("utf-8") or "import plain" in file.read_text("utf-8")
     }
+    # a recipe may train the network of another
+    naming = {name for name in naming if not name.startswith("training/recipes/")}
     assert naming <= own

@@ -84,7 +84,8 @@ def loss(output, batch, options):
     return soft_cross_entropy(output.logits, batch.targets) + options.consistency * apart
 
 RECIPE = Recipe(
-    architecture="made", loss=loss, options=MadeOptions, defaults={"label_smoothing": 0.0},
+    architecture="made", title="Made-up method", source="a test", kind="control",
+    needs=("a file",), loss=loss, options=MadeOptions, defaults={"label_smoothing": 0.0},
     fine_tuning={"epochs": 7}, sampler=sampler, relabel=relabel, second_view=second_view,
     statistics=statistics, optimiser=optimiser, lr_factor=lr_factor,
 )
@@ -125,6 +126,10 @@ def train(folder, **more):
 def test_a_new_file_is_enough_to_be_found(made):
     assert "made" in networks.names() and "made" in recipes.names()
     assert networks.facts("made") == {"title": "Made-up", "source": "a test", "citation": ""}
+    assert recipes.facts("made") == {
+        "name": "made", "architecture": "made", "title": "Made-up method", "source": "a test",
+        "citation": "", "kind": "control", "needs": ("a file",),
+    }  # fmt: skip
     assert any(file.name == "made.py" for file in networks.source_files())
     assert (defaults("made").label_smoothing, defaults("made").epochs) == (0.0, 30)
     assert defaults("made", fine_tuning=True).epochs == 7

@@ -98,7 +98,9 @@ def evaluate(
         from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
 
-        chosen = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+        chosen: dict[str, Any] = (
+            {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+        )
         report = ConsoleReporter(stderr_console(), quiet=quiet)
         found = measure(
             checkpoint,

@@ -1,31 +1,28 @@
-"""Networks that score expressions, one file each, and what they share (`base`, `stems`).
+"""Networks that score expressions, one file each, and files that several share.
 
-A network is known by the name of its file. The functions here find it by that name; importing
-this package does not import PyTorch. No weights are read or written here.
+A network is known by the name of its file, with hyphens. The functions here find it by that name;
+importing this package does not import PyTorch. No weights are read or written here.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib
-import importlib.util
-import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jadfer_cli.errors import ModelError
+from jadfer_cli.expression import named_files
 
 if TYPE_CHECKING:
     from jadfer_cli.expression.networks.base import NetworkKind
 
-_SHARED = ("base", "stems")
+_SHARED = ("attention", "base", "stems", "ulc")
 _FACTS = ("title", "source", "citation")
 
 
 def names() -> list[str]:
     """The architectures that a checkpoint may name."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name for name in found if name not in _SHARED)
+    return named_files.names(__path__, _SHARED)
 
 
 def load(name: str) -> NetworkKind:
@@ -35,7 +32,8 @@ def load(name: str) -> NetworkKind:
         ModelError: There is no such network.
     """
     _check(name)
-    kind: NetworkKind = importlib.import_module(f"{__name__}.{name}").NETWORK
+    module = importlib.import_module(named_files.module_of(__name__, name))
+    kind: NetworkKind = module.NETWORK
     return kind
 
 
@@ -52,16 +50,10 @@ def facts(name: str) -> dict[str, str]:
         ModelError: There is no such network.
     """
     _check(name)
-    spec = importlib.util.find_spec(f"{__name__}.{name}")
-    assert spec is not None and spec.origin is not None  # `names` has found the file
-    for node in ast.parse(Path(spec.origin).read_text("utf-8")).body:
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Call):
-            continue
-        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-        if ast.unparse(target) == "NETWORK":
-            values = {keyword.arg: keyword.value for keyword in node.value.keywords}
-            return {fact: ast.literal_eval(values[fact]) for fact in _FACTS}
-    raise ModelError(f"{spec.origin} has no NETWORK record: a bug in jadfer.")
+    try:
+        return named_files.literals(__name__, name, "NETWORK", _FACTS)
+    except ValueError as error:
+        raise ModelError(f"{error}: a bug in jadfer.") from error
 
 
 def source_files() -> list[Path]:

@@ -1,18 +1,20 @@
 """What every network has in common: its record, its config, and a stem that sees the crops.
 
-Shapes: B crops of S x S px, C stem channels, H x W stem map, K classes.
+Shapes: B crops of S x S px; the stem's fine map (B, C', H', W') and its last one (B, C, H, W);
+K classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from jadfer_cli.expression import named_files
 from jadfer_cli.expression.networks.stems import STEMS
 
 OWN = "own"  # the stem of a network that brings a backbone of its own
@@ -59,7 +61,7 @@ class NetworkConfig:
     @property
     def architecture(self) -> str:
         """The network's name: that of the file which defines its config."""
-        return type(self).__module__.rpartition(".")[2]
+        return named_files.name_of(type(self).__module__)
 
 
 class Network(nn.Module):
@@ -91,14 +93,25 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    def fine(self, crops: torch.Tensor) -> torch.Tensor:
+        """The stem's fine map (B, C', H', W') of crops (B, 3, S, S), RGB in [0, 1]."""
+        return self.stem.fine((crops - self.mean) / self.std)
+
     def features(self, crops: torch.Tensor) -> torch.Tensor:
-        """The stem's map (B, C, H, W) of crops (B, 3, S, S), RGB in [0, 1]."""
-        features: torch.Tensor = self.stem((crops - self.mean) / self.std)
-        return features
+        """The stem's last map (B, C, H, W) of crops (B, 3, S, S), RGB in [0, 1]."""
+        return self.stem.coarse(self.fine(crops))
+
+    def score(self, fine: torch.Tensor) -> Output:
+        """Scores faces by the stem's fine map (B, C', H', W').
+
+        All that follows the fine map is here, so that a training may keep the fine maps of a
+        stem that does not change.
+        """
+        raise NotImplementedError
 
     def forward(self, crops: torch.Tensor) -> Output:
         """Scores crops, float (B, 3, S, S), RGB in [0, 1]."""
-        raise NotImplementedError
+        return self.score(self.fine(crops))
 
     def freeze(self, n_blocks: int) -> list[nn.Module]:
         """Excludes the stem's entry and first `n_blocks` blocks from training.
@@ -153,6 +166,8 @@ class NetworkKind:
         build: A new network of a config, with random weights.
         tunable: Config fields that change neither shapes nor what the weights mean; a
             fine-tuning may change them.
+        earlier: Values of the fields that files do not name which were written before the
+            fields existed.
     """
 
     title: str
@@ -161,3 +176,4 @@ class NetworkKind:
     config: type[NetworkConfig]
     build: Callable[[Any], Network]
     tunable: tuple[str, ...] = ()
+    earlier: Mapping[str, Any] = field(default_factory=dict)

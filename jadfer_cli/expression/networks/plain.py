@@ -1,6 +1,6 @@
 """A plain classifier: stem, average pooling, one linear layer; the baseline of other networks.
 
-Shapes: B crops of S x S px, C stem channels, K classes.
+Shapes: B crops of S x S px, C stem channels, K classes, a map of H x W.
 """
 
 from __future__ import annotations
@@ -38,14 +38,24 @@ class Plain(Network):
 
     def __init__(self, config: PlainConfig) -> None:
         super().__init__(config)
-        self.head = nn.Sequential(
-            nn.Dropout(config.dropout), nn.Linear(self.stem.channels, config.n_classes)
-        )
+        linear = nn.Linear(self.stem.channels, config.n_classes)
+        self.head = nn.Sequential(nn.Dropout(config.dropout), linear)
 
-    def forward(self, crops: torch.Tensor) -> Output:
-        """Scores crops, float (B, 3, S, S), RGB in [0, 1]; no auxiliary tensors."""
-        pooled = self.features(crops).mean((2, 3))  # (B, C)
-        return Output(self.head(pooled))
+    def score(self, fine: torch.Tensor) -> Output:
+        """Scores faces by the stem's fine map.
+
+        Returns:
+            Logits (B, K); in training also "cams" (B, K, H, W), the class activation maps (Zhou
+            et al. 2016, arXiv 1512.04150), whose mean over the cells is a logit without its bias.
+            Their gradient reaches the features, not the linear layer.
+        """
+        features = self.stem.coarse(fine)  # (B, C, H, W)
+        logits = self.head(features.mean((2, 3)))
+        if not self.training:
+            return Output(logits)
+        linear: nn.Linear = self.head[-1]  # type: ignore[assignment]
+        cams = torch.einsum("bchw,kc->bkhw", features, linear.weight.detach())
+        return Output(logits, {"cams": cams})
 
 
 NETWORK = NetworkKind(

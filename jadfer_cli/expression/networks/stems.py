@@ -78,6 +78,9 @@ class MobileFaceNetStem(nn.Module):
 
     channels = 512
     reduction = 16  # crop side over map side
+    fine_channels = 128
+    fine_reduction = 8
+    _fine_blocks = 12  # residual blocks before the last halving
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,10 +106,24 @@ class MobileFaceNetStem(nn.Module):
         """The entry and the first `n_blocks` residual blocks: which short trainings freeze."""
         return [self.conv1, self.dw_conv, *list(self.features)[:n_blocks]]
 
+    def end_at_fine(self) -> None:
+        """Removes what follows the fine map, for networks that do not use it."""
+        self.features = nn.Sequential(*list(self.features)[: self._fine_blocks])
+        self.conv2 = nn.Sequential()
+
+    def fine(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (B, 3, S, S) to (B, 128, S/8, S/8)."""
+        y: torch.Tensor = self.features[: self._fine_blocks](self.dw_conv(self.conv1(x)))
+        return y
+
+    def coarse(self, fine: torch.Tensor) -> torch.Tensor:
+        """Maps (B, 128, S/8, S/8) to (B, 512, S/16, S/16)."""
+        y: torch.Tensor = self.conv2(self.features[self._fine_blocks :](fine))
+        return y
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, 3, S, S) to (B, 512, S/16, S/16)."""
-        y: torch.Tensor = self.conv2(self.features(self.dw_conv(self.conv1(x))))
-        return y
+        return self.coarse(self.fine(x))
 
 
 class _IRUnit(nn.Module):
@@ -137,8 +154,8 @@ class _IRUnit(nn.Module):
 class IR50Stem(nn.Module):
     """Stages 1 to 3 of IR-50: (B, 3, 112, 112) to (B, 256, 14, 14)."""
 
-    channels = 256
-    reduction = 8
+    channels = fine_channels = 256
+    reduction = fine_reduction = 8
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,10 +174,21 @@ class IR50Stem(nn.Module):
         """The entry and the first `n_blocks` residual units: which short trainings freeze."""
         return [self.input, *list(self.features)[:n_blocks]]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def end_at_fine(self) -> None:
+        """Nothing follows this stem's fine map."""
+
+    def fine(self, x: torch.Tensor) -> torch.Tensor:
         """Maps (B, 3, S, S) to (B, 256, S/8, S/8)."""
         y: torch.Tensor = self.features(self.input(x))
         return y
+
+    def coarse(self, fine: torch.Tensor) -> torch.Tensor:
+        """The same map: this stem's last is its finest."""
+        return fine
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps (B, 3, S, S) to (B, 256, S/8, S/8)."""
+        return self.fine(x)
 
 
 STEMS: dict[str, type[MobileFaceNetStem] | type[IR50Stem]] = {

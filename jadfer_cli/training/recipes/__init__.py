@@ -1,30 +1,33 @@
 """Training methods, one file each; `training.loop` runs them all.
 
-A recipe is known by the name of its file and chosen by `jadfer train --recipe NAME`. Importing
-this package does not import PyTorch.
+A recipe is known by the name of its file, with hyphens, and chosen by `jadfer train --recipe
+NAME`. Importing this package does not import PyTorch.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jadfer_cli.errors import OptionError
+from jadfer_cli.expression import named_files
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
 
-    from jadfer_cli.expression.networks.base import Output
+    from jadfer_cli.expression.networks.base import Network, Output
     from jadfer_cli.training.crops import EpochSampler
     from jadfer_cli.training.faceset import FaceSet
     from jadfer_cli.training.options import TrainOptions
 
 DEFAULT = "jadfer"
+KINDS = ("published", "reconstruction", "control")
+_FACTS = ("title", "source", "citation", "kind", "needs", "architecture")
 
 
 class Batch(NamedTuple):
@@ -37,6 +40,7 @@ class Batch(NamedTuple):
         epoch: Finished epochs.
         epochs: Epochs of the whole training.
         second: Output for the second view of the same images, if the recipe has one.
+        placements: float (B, 2, 3), maps from pixels of each picture to those of its crop.
     """
 
     targets: torch.Tensor
@@ -45,6 +49,7 @@ class Batch(NamedTuple):
     epoch: int
     epochs: int
     second: Output | None = None
+    placements: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,11 @@ def class_counts(faces: FaceSet) -> dict[str, torch.Tensor]:
     return {"class_counts": torch.from_numpy(counts)}
 
 
-def adamw(groups: list[dict[str, Any]], options: TrainOptions) -> torch.optim.Optimizer:
-    """AdamW on the network's parameter groups."""
-    import torch
+def chosen(groups: list[dict[str, Any]], options: TrainOptions) -> torch.optim.Optimizer:
+    """The optimiser that the option `optimiser` names."""
+    from jadfer_cli.training.optimisation import optimiser_of
 
-    return torch.optim.AdamW(groups)
+    return optimiser_of(groups, options)
 
 
 def scheduled(options: TrainOptions, steps_per_epoch: int, step: int) -> float:
@@ -87,8 +92,17 @@ def scheduled(options: TrainOptions, steps_per_epoch: int, step: int) -> float:
 class Recipe:
     """A training method, put together from small parts; the record `RECIPE` of its file.
 
+    The first six are literals there.
+
     Attributes:
         architecture: The network, a name of `expression.networks`.
+        title: What the literature calls the method.
+        source: Where this implementation comes from, as a phrase: "after the authors' public
+            code, at a smaller size".
+        citation: BibTeX; empty where there is nothing to cite.
+        kind: One of KINDS. `published`: code or all formulas are public and were followed;
+            `reconstruction`: parts had to be chosen; `control`: shows what another recipe adds.
+        needs: What it needs beside labelled crops, one phrase each, such as the name of a file.
         loss: Scalar loss of an output, its batch and the recipe's own options.
         options: Dataclass of the recipe's own options. In TOML they stand beside those of
             `TrainOptions`, so their names must differ from those.
@@ -96,16 +110,25 @@ class Recipe:
         fine_tuning: The same, where training starts from a whole network.
         sampler: Chooses the images of each epoch, from their classes.
         statistics: Computed once from the labelled training images, for the loss.
+        prepare: Gives a new network what it takes from those statistics, such as a graph.
         optimiser: Makes the optimiser for the network's parameter groups.
         lr_factor: Learning rate at a step, as a fraction of its peak.
         relabel: Replaces the targets of a batch, without gradients, before the loss sees them;
-            validation and test images are never relabelled.
+            validation and test images are never relabelled. It may update buffers of the network
+            that the output holds, which are saved with the run.
         second_view: Makes a second view of the crops, float (B, 3, S, S) in [0, 1], for which
             the network is run a second time.
+        published: Values of `TrainOptions` that the authors trained with. They are not defaults:
+            recipes are compared at equal ones.
     """
 
     architecture: str
     loss: Callable[[Output, Batch, Any], torch.Tensor]
+    title: str = ""
+    source: str = ""
+    citation: str = ""
+    kind: str = "reconstruction"
+    needs: tuple[str, ...] = ()
     options: type = NoOptions
     defaults: Mapping[str, Any] = field(default_factory=dict)
     fine_tuning: Mapping[str, Any] = field(
@@ -113,15 +136,21 @@ class Recipe:
     )
     sampler: Callable[[npt.NDArray[np.intp], TrainOptions], EpochSampler] = class_weighted
     statistics: Callable[[FaceSet], Mapping[str, torch.Tensor]] = class_counts
-    optimiser: Callable[[list[dict[str, Any]], TrainOptions], torch.optim.Optimizer] = adamw
+    prepare: Callable[[Network, Mapping[str, torch.Tensor]], None] | None = None
+    optimiser: Callable[[list[dict[str, Any]], TrainOptions], torch.optim.Optimizer] = chosen
     lr_factor: Callable[[TrainOptions, int, int], float] = scheduled
     relabel: Callable[[Output, Batch, Any], torch.Tensor] | None = None
     second_view: Callable[[torch.Tensor], torch.Tensor] | None = None
+    published: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
 
 
 def names() -> list[str]:
     """The recipes that `--recipe` takes."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return named_files.names(__path__)
 
 
 def load(name: str) -> Recipe:
@@ -130,7 +159,27 @@ def load(name: str) -> Recipe:
     Raises:
         OptionError: There is no such recipe.
     """
+    _check(name)
+    module = importlib.import_module(named_files.module_of(__name__, name))
+    recipe: Recipe = module.RECIPE
+    return recipe
+
+
+def facts(name: str) -> dict[str, Any]:
+    """What a list and a methods section need to know about a recipe, read without PyTorch.
+
+    Returns:
+        "name", and "title", "source", "citation", "kind", "needs" and "architecture" as in
+        `Recipe`.
+
+    Raises:
+        OptionError: There is no such recipe.
+    """
+    _check(name)
+    known = {f.name: f.default for f in dataclasses.fields(Recipe) if f.name in _FACTS[:-1]}
+    return {"name": name} | known | named_files.literals(__name__, name, "RECIPE", _FACTS)
+
+
+def _check(name: str) -> None:
     if name not in names():
         raise OptionError(f"`recipe` must be one of {', '.join(names())}, not {name}.")
-    recipe: Recipe = importlib.import_module(f"{__name__}.{name}").RECIPE
-    return recipe

@@ -14,4 +14,12 @@ def loss(output: Output, batch: Batch, options: NoOptions) -> torch.Tensor:
     return soft_cross_entropy(output.logits, batch.targets)
 
 
-RECIPE = Recipe(architecture="plain", loss=loss)
+RECIPE = Recipe(
+    architecture="plain",
+    title="plain classifier",
+    source="cross-entropy alone; the baseline of this program",
+    citation="",
+    kind="control",
+    needs=(),
+    loss=loss,
+)

@@ -9,13 +9,18 @@ from tolerances import HALF_MAX, HALF_MEAN, SAME_MACHINE
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
-from jadfer_cli.expression.networks.jadfer import (
-    BRANCHES,
+from jadfer_cli.expression.networks.attention import (
+    JAD_AMOUNTS,
     JAD_READINGS,
     Attention,
+    joint_attention_mask,
+)
+from jadfer_cli.expression.networks.jadfer import (
+    BRANCHES,
+    SPATIAL_TOKENS,
     Jadfer,
     JadferConfig,
-    joint_attention_mask,
+    Probe,
 )
 from jadfer_cli.expression.networks.stems import STEMS, MobileFaceNetStem, mobilefacenet_from_public
 from jadfer_cli.expression.predict import Predictor
@@ -79,10 +84,13 @@ def test_masks_leave_the_cls_key_and_never_a_whole_row(reading, seed, rho, n_cls
         assert (mask.sum(-1) == count).all()
 
 
+@pytest.mark.parametrize("amount", JAD_AMOUNTS)
 @pytest.mark.parametrize("reading", JAD_READINGS)
-def test_dropped_rows_still_sum_to_one_and_hold_no_nan(reading):
+def test_dropped_rows_still_sum_to_one_and_hold_no_nan(reading, amount):
     torch.manual_seed(0)
-    layer = Attention(JadferConfig(**SMALL, jad=reading, jad_p=1.0, jad_rho=1.0)).train()
+    layer = Attention(
+        JadferConfig(**SMALL, jad_p=1.0, jad_rho=1.0, jad_amount=amount), reading
+    ).train()
     logits = 100 * torch.randn(2, 4, 5, 10)
     weights = layer.drop(logits, n_cls=1).softmax(-1)
     assert torch.isfinite(weights).all()
@@ -96,31 +104,39 @@ def test_evaluation_and_rho_zero_are_the_identity():
         (JadferConfig(**SMALL, jad_p=1.0, jad_rho=0.0), True),
         (JadferConfig(**SMALL, jad_p=0.0, jad_rho=0.5), True),
     ):
-        layer = Attention(config).train(training)
+        layer = Attention(config, "heads").train(training)
         assert layer.drop(logits, n_cls=1) is logits
 
 
 def test_dropping_is_drawn_for_each_sample():
     torch.manual_seed(0)
-    layer = Attention(JadferConfig(**SMALL, jad_p=0.5, jad_rho=0.2)).train()
+    layer = Attention(JadferConfig(**SMALL, jad_p=0.5, jad_rho=0.2), "heads").train()
     logits = torch.randn(200, 4, 5, 10)
     dropped = torch.isinf(layer.drop(logits, n_cls=1)).flatten(1).any(1)
     assert 60 < int(dropped.sum()) < 140  # 100 expected, standard deviation 7
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("spatial", SPATIAL_TOKENS)
 @pytest.mark.parametrize("branches", BRANCHES)
-def test_every_parameter_gets_a_gradient(branches):
+def test_every_parameter_gets_a_gradient(branches, spatial):
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(branches=branches, crop_px=64)).train()
+    config = JadferConfig(branches=branches, spatial_tokens=spatial, drop_path=0, crop_px=64)
+    network = Jadfer(config).train()
     output = network(torch.rand(2, 3, 64, 64))
     assert output.logits.shape == (2, 8)
-    (output.logits.square().sum() + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
+    logits = [value for name, value in output.auxiliary.items() if name != "maps"]
+    assert len(logits) == (2 if branches == "both" else 0)
+    losses = [each.square().sum() for each in (output.logits, *logits)]
+    (sum(losses) + variety_loss(output.auxiliary["maps"], margin=-1)).backward()
     without = [
         n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
     ]
     # a bias on the keys shifts all logits of a softmax equally, which changes nothing
-    assert [n for n in without if "key_value.bias" not in n] == []
+    # SB alone looks at the stem's fine map only
+    unused = [f"stem.features.{i}." for i in (12, 13, 14)] + ["stem.conv2."]
+    unused = [*(unused if branches == "spatial" else []), "key_value.bias"]
+    assert [n for n in without if not any(part in n for part in unused)] == []
 
 
 @pytest.mark.slow
@@ -130,8 +146,9 @@ def test_shapes_and_size_are_those_of_the_design():
         features = network.stem(torch.rand(2, 3, 112, 112))
         output = network(torch.rand(2, 3, 112, 112))
     assert features.shape == (2, 512, 7, 7)
-    assert output.auxiliary["maps"].shape == (2, 4, 7, 7)
-    assert 0 <= output.auxiliary["maps"].min() and output.auxiliary["maps"].max() <= 1
+    maps = output.auxiliary["maps"]
+    assert maps.shape == (2, 4, 14, 14)
+    assert maps.min() >= 0 and torch.allclose(maps.mean((2, 3)), torch.ones(2, 4), atol=1e-4)
     assert sum(p.numel() for p in network.parameters()) < 5_000_000
     large = Jadfer(JadferConfig(stem="ir50")).eval()
     with torch.inference_mode():
@@ -152,11 +169,11 @@ def test_a_batch_of_two_is_two_batches_of_one():
 def test_spatial_projection_equals_its_definition():
     """F_i = proj_i(F * M_i), path by path, compared with the optimised form in the code."""
     torch.manual_seed(0)
-    network = Jadfer(JadferConfig(**SMALL)).eval()
-    branch = network.spatial
+    config = JadferConfig(**SMALL, spatial_tokens="cells", fine_maps=False)
+    branch = Jadfer(config).eval().spatial
     features = torch.rand(2, 512, 7, 7)
     with torch.inference_mode():
-        tokens, maps = branch(features)
+        tokens, maps = branch(features, Probe())
         weight = branch.project.weight.flatten(1).chunk(2)  # (D/N, C) per path
         paths = [
             torch.einsum("dc,bchw->bdhw", w, features * maps[:, i : i + 1])
@@ -166,10 +183,88 @@ def test_spatial_projection_equals_its_definition():
     assert torch.allclose(tokens, expected, atol=1e-5)
 
 
+def test_a_region_token_is_the_mean_feature_under_its_map():
+    """Path by path with plain loops: pool with the map's weights, normalise, project."""
+    torch.manual_seed(0)
+    branch = Jadfer(JadferConfig(**SMALL)).eval().spatial
+    features = torch.rand(2, 128, 14, 14)
+    with torch.inference_mode():
+        tokens, maps = branch(features, Probe())
+        position = branch.position[0].T.reshape(1, 32, 14, 14)
+        cells = branch.project(features) + position
+        for face in range(2):
+            for path in range(2):
+                weights = maps[face, path] / maps[face, path].sum()
+                pooled = (cells[face] * weights).sum((1, 2))
+                expected = branch.norm(pooled) @ branch.path[path] + branch.bias[0, path]
+                assert torch.allclose(tokens[face, path], expected, atol=1e-4)
+
+
+def test_centred_maps_forget_what_all_faces_share():
+    torch.manual_seed(0)
+    network = Jadfer(JadferConfig(**SMALL)).train()
+    shared = torch.rand(1, 128, 14, 14)
+    own = torch.rand(6, 128, 14, 14)
+    mean = network.spatial.maps(shared + 0.1 * own).mean(0)
+    assert mean.abs().max() < 1e-4
+    for _ in range(200):
+        network.spatial.maps(shared.expand(6, -1, -1, -1))
+    network.eval()  # a face like all others: every cell weighs the same
+    assert network.spatial.maps(shared).std() < 1e-2
+    # and the whole map follows what is special: uniform for the common face
+    assert network.spatial(shared, Probe())[1].sub(1).abs().max() < 0.05
+
+
+def test_masks_by_mass_drop_the_same_attention_whatever_the_reading():
+    torch.manual_seed(0)
+    weights = attention(3, b=400, h=2, n_q=4, n_k=50)
+    keys = {}
+    for reading in ("heads", "queries", "random"):
+        mask = joint_attention_mask(weights, reading, 0.3, amount="mass")
+        # a standard error of 0.006: 400 faces, each off by at most one key of up to 0.3
+        assert (weights * mask).sum(-1).mean().item() == pytest.approx(0.3, abs=0.02), reading
+        keys[reading] = mask.sum().item()
+    assert keys["queries"] < 0.7 * keys["random"]
+
+
+@pytest.mark.parametrize("spatial", SPATIAL_TOKENS)
+def test_probes_change_one_part_and_leave_the_network_as_it_was(spatial):
+    torch.manual_seed(0)
+    network = Jadfer(JadferConfig(**SMALL, spatial_tokens=spatial, fine_maps=True)).eval()
+    fine = torch.rand(4, 128, 14, 14)
+    with torch.inference_mode():
+        before = network.score(fine)
+        seen = []
+        for probe in (
+            Probe(maps=lambda m: m.mean((2, 3), keepdim=True).expand_as(m)),
+            Probe(blank=True),
+            Probe(context=torch.tensor([1, 2, 3, 0])),
+            Probe(jad="own"),
+            Probe(jad="random"),
+        ):
+            with network.probed(probe):
+                seen.append(network.score(fine).logits)
+        after = network.score(fine)
+    assert torch.equal(before.logits, after.logits)
+    for logits in seen:
+        assert (logits - before.logits).abs().max() > 1e-5
+    with torch.inference_mode(), network.probed(Probe(maps=lambda m: m)):
+        assert torch.equal(network.score(fine).logits, before.logits)
+
+
+def test_files_of_earlier_releases_build_the_earlier_network():
+    config = checkpoint.load().config
+    assert config.spatial_tokens == "cells" and not config.fine_maps and not config.centred_maps
+
+
 def test_stems_have_the_declared_channels_and_reduction():
     for name, stem in STEMS.items():
         with torch.inference_mode():
-            features = stem().eval()(torch.rand(1, 3, 64, 64))
+            network = stem().eval()
+            fine = network.fine(torch.rand(1, 3, 64, 64))
+            features = network.coarse(fine)
+        side = 64 // stem.fine_reduction
+        assert fine.shape == (1, stem.fine_channels, side, side), name
         side = 64 // stem.reduction
         assert features.shape == (1, stem.channels, side, side), name
 
@@ -191,6 +286,16 @@ def test_variety_is_zero_for_disjoint_maps_and_one_minus_margin_for_equal_ones()
     assert variety_loss(equal[:, :2], "partition").item() == pytest.approx(np.log1p(2e6), rel=1e-4)
     with pytest.raises(ValueError, match="kind"):
         variety_loss(equal, "other")
+
+
+def test_centred_variety_is_not_met_by_maps_that_differ_for_every_face_alike():
+    """Two paths with fixed places of their own, which move together: they look at the same."""
+    move = torch.rand(6, 1, 5, 5).expand(6, 2, 5, 5)
+    places = torch.zeros(1, 2, 5, 5)
+    places[0, 0, 0], places[0, 1, 4] = 50, 50
+    maps = places + move
+    assert variety_loss(maps, "cosine").item() == 0
+    assert variety_loss(maps, "centred").item() == pytest.approx(0.8, abs=1e-3)
 
 
 def test_soft_cross_entropy_against_torch_and_by_hand():
