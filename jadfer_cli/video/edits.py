@@ -15,7 +15,7 @@ from typing import BinaryIO
 from jadfer_cli.errors import VideoError
 
 _MAX_ENTRIES = 1000
-_MAX_BOXES = 500_000  # 20 hours of fragments of 1 s; some seconds to read
+_MAX_BOXES = 500_000  # 11 hours of fragments of 1 s with sound (12 boxes each)
 # Boxes in which FFmpeg looks for others, and so for edit lists, wherever the standard puts those.
 _CONTAINERS = frozenset(
     b"moov trak edts mdia minf stbl udta dinf tref mvex moof traf sinf".split()
@@ -75,7 +75,8 @@ def _edit_counts(file: BinaryIO, size: int) -> Iterator[int]:
             n_bytes = end - at
         if n_bytes < 8:
             continue
-        pending.append((at + n_bytes, end))
+        if at + n_bytes < end:
+            pending.append((at + n_bytes, end))
         if kind in _CONTAINERS:
             pending.append((body, min(at + n_bytes, end)))
         elif kind == b"elst":
