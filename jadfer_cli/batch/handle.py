@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from jadfer_cli.batch.outcome import IDLE
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError
+from jadfer_cli.results.paths import parts_folder
 
 GRACE_S = 10.0  # limit for all workers to clean up when a run is stopped
 
@@ -86,8 +87,6 @@ def end_all(workers: Sequence[WorkerHandle], grace_s: float = GRACE_S) -> None:
 
     Those that still run after `grace_s`, or when Ctrl-C is pressed again, are killed.
     """
-    from jadfer_cli.results.unfinished import remove_leftovers
-
     until_s = time.monotonic() + grace_s
     for worker in workers:
         try:
@@ -96,6 +95,8 @@ def end_all(workers: Sequence[WorkerHandle], grace_s: float = GRACE_S) -> None:
             until_s = 0.0
             worker.end(0)
     for worker in workers:
-        if worker.task is not None:
+        if worker.task is not None and parts_folder(worker.task.target).is_dir():
+            from jadfer_cli.results.unfinished import remove_leftovers
+
             with contextlib.suppress(OSError):  # the folder may have become read-only
                 remove_leftovers(worker.task.target)

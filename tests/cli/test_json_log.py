@@ -1,12 +1,15 @@
 """`--log-json`: every line has the documented fields, for one video as for many."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli import json_log
+from jadfer_cli.errors import JadferError
 
 GUIDE = Path(__file__).resolve().parents[2] / "examples" / "guides" / "many-videos.md"
 OPTIONAL = (type(None),)
@@ -77,3 +80,41 @@ def test_the_guide_names_every_event_and_field():
         assert [f for f in fields if f"`{f}`" not in row] == []
     assert all(f"`{name}`" in "\n".join(lines) for name in json_log.RUNNING)
     assert f"`log_version` is {json_log.LOG_VERSION}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("wrong", ["result exists", "no such model"])
+def test_a_wrong_command_prints_only_the_error(invoke, tmp_path, batch, wrong):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("a.mp4", "b.mp4")[: 1 + batch]:
+        (clips / name).write_bytes(bytes(99))
+    out = tmp_path / "out"
+    out.mkdir()
+    more = ["--model", "none"] if wrong == "no such model" else []
+    if wrong == "result exists":
+        (out / "a.parquet").touch()
+    source = clips if batch else clips / "a.mp4"
+    result = invoke("annotate", source, "-o", out, "--log-json", *more)
+    (event,) = map(json.loads, result.stderr.splitlines())
+    assert result.exit_code == event["exit_code"] == 2 and event["event"] == "error"
+
+
+def test_a_missing_video_is_a_failure_in_the_log(invoke, tmp_path):
+    folder = tmp_path / "folder.mp4"
+    folder.symlink_to(tmp_path / "nowhere.mp4")
+    result = invoke("annotate", folder, "-o", tmp_path / "a.parquet", "--log-json")
+    assert result.exit_code == 1
+    if len(result.stderr.splitlines()) > 1:
+        assert [event["event"] for event in checked(result.stderr)] == [
+            "start", "failure", "summary"
+        ]  # fmt: skip
+
+
+def test_a_run_that_is_given_up_after_some_videos_is_not_finished():
+    written, task = io.StringIO(), Task("a.mp4", Path("a.parquet"))
+    error = JadferError("No worker can load the networks.")
+    with pytest.raises(JadferError), json_log.JsonLog(written, [task, task]) as log:
+        log.ended(task, "done", {})
+        raise error
+    assert checked(written.getvalue())[-1]["status"] == "stopped"
