@@ -23,7 +23,8 @@ class ProcessHandle(WorkerHandle):
 
     The libraries print through C and C++, where nothing can be redirected one by one: decord and
     ONNX Runtime warn on stderr, InsightFace on stdout. So all output of the process goes into a
-    pipe. It would otherwise tear the bars, and break the lines of --log-json.
+    pipe. It would otherwise tear the bars, and break the lines of --log-json, as it still can on
+    Windows, where a pipe is no file descriptor.
 
     Args:
         number: From 1.
@@ -50,7 +51,7 @@ class ProcessHandle(WorkerHandle):
         self.pipe, theirs = context.Pipe()
         self._output: Connection | None = None
         writable: Connection | None = None
-        if capture and os.name != "nt":  # there, such a pipe is no file descriptor
+        if capture and os.name != "nt":
             self._output, writable = context.Pipe(duplex=False)
         self.printed: deque[str] = deque(maxlen=_KEPT_LINES)
         self._unfinished_line = b""

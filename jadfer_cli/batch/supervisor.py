@@ -257,7 +257,8 @@ class Supervisor(ABC, Generic[W]):
         """Records a failure, in the list too, and stops the batch if nothing can be written."""
         error = error | {
             name: worded(error[name], *_paths(task))
-            for name in ("message", "hint") if error.get(name)
+            for name in ("message", "hint")
+            if error.get(name)
         }
         self.outcome.failed.append((task, error))
         self.report.ended(task, "failed", error)

@@ -121,8 +121,7 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         if counts:
             self._frames += counts["frames_analysed"]
             self._faces += counts["faces"]
-        warnings = [
-            worded(text, task.video, task.target) for text in fields.get("warnings", [])]
+        warnings = [worded(text, task.video, task.target) for text in fields.get("warnings", [])]
         write_event(
             self._file, "result", **names, status=STATUSES[what], counts=counts,
             wall_s=fields.get("wall_s"), warnings=warnings,

@@ -17,9 +17,7 @@ from jadfer_cli.errors import VideoError
 _MAX_ENTRIES = 1000
 _MAX_BOXES = 500_000  # 11 hours of fragments of 1 s with sound (12 boxes each)
 # Boxes in which FFmpeg looks for others, and so for edit lists, wherever the standard puts those.
-_CONTAINERS = frozenset(
-    b"moov trak edts mdia minf stbl udta dinf tref mvex moof traf sinf".split()
-)
+_CONTAINERS = frozenset(b"moov trak edts mdia minf stbl udta dinf tref mvex moof traf sinf".split())
 
 
 _HINT = "Convert it, e.g. `ffmpeg -i INPUT -c:v libx264 OUTPUT.mp4`."
@@ -43,7 +41,8 @@ def refuse_long_edit_list(path: str) -> None:
         return
     except _TooManyBoxes as error:
         raise VideoError(
-            f"{path} has more than {_MAX_BOXES:,} boxes, so its edit lists cannot be checked.", _HINT
+            f"{path} has more than {_MAX_BOXES:,} boxes, so its edit lists cannot be checked.",
+            _HINT,
         ) from error
     if longest > _MAX_ENTRIES:
         raise VideoError(
