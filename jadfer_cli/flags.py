@@ -7,7 +7,9 @@ number". `worded` turns that into "--fps must be a positive number" for a termin
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+from pathlib import Path
 
 from jadfer_cli.options import (
     AnnotateOptions,
@@ -37,7 +39,8 @@ NAMES = frozenset(
     {field.name for group in _GROUPS for field in dataclasses.fields(group)}
     - {"video", "faces"} | _MORE | _SPELLED.keys()
 )  # fmt: skip
-_QUOTED = re.compile(r"`([a-z0-9_]+(?:=[A-Za-z']+)?)`")
+# A word of its own: `out`.mp4 is the name of a file.
+_QUOTED = re.compile(r"(?<![^\s(])`([a-z0-9_]+(?:=[A-Za-z']+)?)`(?=[.,:;)]*(?:\s|$))")
 
 
 def flag(name: str) -> str:
@@ -46,6 +49,17 @@ def flag(name: str) -> str:
     return _SPELLED.get(name, f"--{plain}")
 
 
-def worded(text: str) -> str:
-    """Return a message with its options as the command line spells them."""
+def worded(text: str, *names: str | os.PathLike[str]) -> str:
+    """Return a message with its options as the command line spells them.
+
+    Args:
+        text: The message.
+        names: Paths that the message may contain; they, and their last parts, stay as they are.
+    """
+    quoted = {part for name in names for part in (os.fspath(name), Path(name).name) if "`" in part}
+    if quoted:
+        longest_first = sorted(quoted, key=len, reverse=True)
+        pieces = re.split(f"({'|'.join(map(re.escape, longest_first))})", text)
+        pieces[::2] = map(worded, pieces[::2])
+        return "".join(pieces)
     return _QUOTED.sub(lambda m: flag(m[1]) if m[1] in NAMES else m[0], text)

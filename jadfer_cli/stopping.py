@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import threading
+from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
 
@@ -28,6 +31,23 @@ def install() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _on_signal)
+
+
+@contextlib.contextmanager
+def ignored_by_children() -> Iterator[None]:
+    """Lets processes that start meanwhile ignore Ctrl-C, which reaches all; their parent decides.
+
+    Without it, one that is still starting would print a traceback. The parent ignores Ctrl-C, too,
+    for these few milliseconds: a process inherits no other way to handle it.
+    """
+    if threading.current_thread() is not threading.main_thread():  # cannot change it
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
 
 
 def raise_if_stopped() -> None:

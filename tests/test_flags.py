@@ -81,3 +81,29 @@ def test_the_same_error_in_python_and_in_the_terminal(invoke, tmp_path, log_json
     assert caught.value.message == "`fps` must be a positive number, not -1."
     result = invoke("annotate", "x.mp4", "-o", tmp_path / "x.parquet", "--fps=-1", *log_json)
     assert result.exit_code == 2 and "--fps must be a positive number, not -1.0." in result.stderr
+
+
+def test_names_of_files_keep_their_backticks():
+    assert worded("/a/`out`.mp4 and /a/`out` do not exist; see `out`.") == (
+        "/a/`out`.mp4 and /a/`out` do not exist; see -o."
+    )
+    path = "clips/my `out` film.mp4"
+    for name in (path, Path(path).name):
+        assert worded(f"{name} exists (`out`).", path) == f"{name} exists (-o)."
+
+
+def test_words_of_messages_are_still_recognised():
+    quoted = re.compile(r"`([a-z0-9_]+(?:=[A-Za-z']+)?)`")
+    lost = [
+        text
+        for _, _, text in strings_below_cli()
+        if any(name in NAMES for name in quoted.findall(worded(text)))
+    ]
+    assert lost == []
+
+
+def test_an_error_names_a_file_with_backticks_as_it_is(invoke, tmp_path, monkeypatch):
+    for name in ("`out`.mp4", "my `out` film.mp4"):
+        monkeypatch.setattr("sys.argv", ["jadfer", "annotate", str(tmp_path / name)])
+        result = invoke("annotate", tmp_path / name, "-o", tmp_path / "x.parquet", width=500)
+        assert result.exit_code != 0 and f"{name} does not exist" in result.stderr

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 
 from jadfer_cli.batch.awake import AwakeClock
+from jadfer_cli.stopping import ignored_by_children
 
 _POLL_S = 0.25
 _START_LIMIT_S = 120.0  # for the process to start
@@ -49,7 +50,8 @@ class _MeasuringProcess:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        with ignored_by_children():
+            self._process.start()
         theirs.close()
         self._receive(_START_LIMIT_S)  # its first message says that it has started
 

@@ -11,8 +11,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from jadfer_cli.batch.handle import WorkerHandle
 from jadfer_cli.batch.plan import Task
-from jadfer_cli.batch.supervisor import WorkerHandle
+from jadfer_cli.stopping import ignored_by_children
 
 _KEPT_LINES = 20  # of what the libraries in a worker print
 
@@ -22,7 +23,8 @@ class ProcessHandle(WorkerHandle):
 
     The libraries print through C and C++, where nothing can be redirected one by one: decord and
     ONNX Runtime warn on stderr, InsightFace on stdout. So all output of the process goes into a
-    pipe. It would otherwise tear the bars, and break the lines of --log-json.
+    pipe. It would otherwise tear the bars, and break the lines of --log-json, as it still can on
+    Windows, where a pipe is no file descriptor.
 
     Args:
         number: From 1.
@@ -49,7 +51,7 @@ class ProcessHandle(WorkerHandle):
         self.pipe, theirs = context.Pipe()
         self._output: Connection | None = None
         writable: Connection | None = None
-        if capture and os.name != "nt":  # there, such a pipe is no file descriptor
+        if capture and os.name != "nt":
             self._output, writable = context.Pipe(duplex=False)
         self.printed: deque[str] = deque(maxlen=_KEPT_LINES)
         self._unfinished_line = b""
@@ -58,7 +60,8 @@ class ProcessHandle(WorkerHandle):
             args=(target, theirs, writable, arguments),
             name=f"jadfer-worker-{number}",
         )
-        self.process.start()
+        with ignored_by_children():
+            self.process.start()
         theirs.close()
         if writable is not None:
             writable.close()
@@ -130,14 +133,17 @@ class ProcessHandle(WorkerHandle):
         self.process.join()
 
     def end(self, grace_s: float) -> None:
-        """Closes the pipes, waits for the process, and kills it after `grace_s`, or on Ctrl-C."""
+        """Closes the pipes, waits for the process, and kills it after `grace_s`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C was pressed meanwhile.
+        """
         with contextlib.suppress(OSError):
             self.pipe.close()
         if self._output is not None:
             self._output.close()
             self._output = None
-        with contextlib.suppress(KeyboardInterrupt):  # the user does not want to wait any longer
-            self.process.join(grace_s)
+        self.process.join(grace_s)
         if self.process.is_alive():
             self.process.kill()
         self.process.join()

@@ -16,10 +16,11 @@ from typing import Any
 
 from jadfer_cli import stopping
 from jadfer_cli._version import __version__
+from jadfer_cli.batch.handle import WorkerHandle
 from jadfer_cli.batch.outcome import Outcome
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.ray_worker import RayWorker
-from jadfer_cli.batch.supervisor import TICK_S, Supervisor, WorkerHandle
+from jadfer_cli.batch.supervisor import TICK_S, Supervisor
 from jadfer_cli.batch.worker import Message
 from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.options import AnnotateOptions, ModelOptions
@@ -111,14 +112,9 @@ class _ActorHandle(WorkerHandle):
     def end(self, grace_s: float) -> None:
         import ray
 
-        from jadfer_cli.results.unfinished import remove_leftovers
-
         if self.task is not None and self.call is not None:
             ray.wait([self.call], timeout=grace_s)
         self.kill()
-        if self.task is not None:
-            with contextlib.suppress(OSError):
-                remove_leftovers(self.task.target)
 
 
 class RayBatch(Supervisor[_ActorHandle]):

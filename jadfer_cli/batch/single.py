@@ -6,11 +6,11 @@ decoder hangs.
 
 from __future__ import annotations
 
-import contextlib
 from multiprocessing import connection
 from typing import Any, Protocol
 
 from jadfer_cli.batch.awake import AwakeClock
+from jadfer_cli.batch.handle import GRACE_S, end_all
 from jadfer_cli.batch.outcome import Reporter, VideoProgress
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.batch.process import ProcessHandle
@@ -21,7 +21,6 @@ from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.flags import worded
 from jadfer_cli.options import AnnotateOptions, IfExists
 
-_GRACE_S = 10.0  # limit for the worker to clean up
 _LOADING = "loading the networks"
 
 
@@ -69,6 +68,7 @@ class SingleRun:
             1, work_single, (self.options, self.if_exists, task, self.debug),
             capture=not self.debug,
         )  # fmt: skip
+        worker.task = task  # until its last message: what is left of it then is removed
         clock, grace_s = AwakeClock(), 0.0  # nothing is left to clean up after its last message
         try:
             while not self._has_ended(worker, task):
@@ -76,12 +76,12 @@ class SingleRun:
                 connection.wait(worker.waitables(), TICK_S)
                 worker.pass_time(clock.step())
         except KeyboardInterrupt:
-            grace_s = _GRACE_S
+            grace_s = GRACE_S
             self.report.note(STOPPING, kind="hint")
             worker.terminate()
             raise
         finally:
-            worker.end(grace_s)
+            end_all([worker], grace_s)
 
     def check(self, task: Task) -> None:
         """Refuses at once what needs neither the networks nor FFmpeg.
@@ -114,7 +114,6 @@ class SingleRun:
             if self._handle(worker, task, kind, fields):
                 return True
         if not alive:
-            self._remove_leftovers(task)
             raise _error(
                 "crash",
                 f"A library crashed while {task.video} was annotated ({worker.how_it_ended()}).",
@@ -123,7 +122,6 @@ class SingleRun:
         limit_s = max(self.stall_s, LOAD_S) if self._loading else self.stall_s
         if worker.silent_s > limit_s:
             worker.kill()
-            self._remove_leftovers(task)
             raise _error(
                 "hang",
                 f"There was no progress on {task.video} for {limit_s:.0f} s.",
@@ -138,35 +136,31 @@ class SingleRun:
             self.report.stage(task, fields["text"])
         elif kind == "ready":
             worker.ready, self._loading, self._hint = True, False, fields["hint"]
-            self._warn(fields["warnings"])
+            self._warn(task, fields["warnings"])
         elif kind == "progress":
             if self._hint:
-                self.report.note(worded(self._hint), kind="hint")
+                self.report.note(worded(self._hint, task.video, task.target), kind="hint")
                 self._hint = None
             self.report.worker(1, task, VideoProgress(**fields))
         elif kind == "warning":
-            self._warn([fields["message"]])
+            self._warn(task, [fields["message"]])
         elif kind == "note":
-            self.report.note(worded(fields["text"]), kind="hint")
+            self.report.note(worded(fields["text"], task.video, task.target), kind="hint")
         elif kind == "failed":
+            worker.task = None
             raise _error(**fields["error"])
         elif kind in ("done", "skipped"):
-            self._warn(fields.get("warnings", []))
+            self._warn(task, fields.get("warnings", []))
+            worker.task = None
             self.report.ended(task, kind, fields)
             return True
         return False
 
-    def _warn(self, warnings: list[str]) -> None:
+    def _warn(self, task: Task, warnings: list[str]) -> None:
         for text in warnings:
             if text not in self._warned:
                 self._warned.add(text)
-                self.report.note(worded(text), kind="warning")
-
-    def _remove_leftovers(self, task: Task) -> None:
-        from jadfer_cli.results.unfinished import remove_leftovers
-
-        with contextlib.suppress(OSError):  # the folder may have become read-only
-            remove_leftovers(task.target)
+                self.report.note(worded(text, task.video, task.target), kind="warning")
 
 
 def _error(stage: str, message: str, hint: str | None, exit_code: int = 1) -> JadferError:

@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from jadfer_cli.batch.awake import AwakeClock
 from jadfer_cli.batch.failures import Failures, why_nothing_can_be_written
-from jadfer_cli.batch.outcome import IDLE, Outcome, Reporter, VideoProgress
+from jadfer_cli.batch.handle import WorkerHandle, end_all
+from jadfer_cli.batch.outcome import Outcome, Reporter, VideoProgress
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import JadferError, OutputError
 from jadfer_cli.flags import worded
@@ -22,71 +23,7 @@ from jadfer_cli.text import count_text
 TICK_S = 0.25
 STOPPING = "Stopping and cleaning up; press Ctrl-C again to stop at once."
 LOAD_S = 300.0  # limit for a worker to load the networks
-_GRACE_S = 10.0  # limit for a worker to clean up when the batch is stopped
 _MAX_LOAD_FAILURES = 3  # in a row, before the batch continues with fewer workers
-
-
-class WorkerHandle(ABC):
-    """A worker as its supervisor sees it: it annotates one video at a time.
-
-    Attributes:
-        number: From 1.
-        ready: True once the networks are loaded.
-        load_error: Why they could not be loaded.
-        task: The current video.
-        received: True once the worker has confirmed that it has the task.
-        progress: How far the current video is.
-        silent_s: Time since its last message, without the time for which it was stopped.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.ready = False
-        self.load_error: JadferError | None = None
-        self.task: Task | None = None
-        self.received = False
-        self.progress = IDLE
-        self.silent_s = 0.0
-
-    def give(self, task: Task) -> bool:
-        """Hands over a video; returns False if the worker died while it waited."""
-        if not self._send(task):
-            return False
-        self.task, self.received, self.progress = task, False, IDLE
-        self.silent_s = 0.0
-        return True
-
-    def pass_time(self, step_s: float) -> None:
-        """Adds to the time without a message, unless the worker cannot send any."""
-        if not self.is_suspended():
-            self.silent_s += step_s
-
-    def is_suspended(self) -> bool:
-        """Returns True if the worker's process is known to be stopped."""
-        return False
-
-    @abstractmethod
-    def _send(self, task: Task) -> bool: ...
-
-    @abstractmethod
-    def how_it_ended(self) -> str:
-        """Names the signal or exit code."""
-
-    @abstractmethod
-    def dismiss(self) -> None:
-        """Tells the worker that nothing is left to do; `end` follows."""
-
-    @abstractmethod
-    def terminate(self) -> None:
-        """Asks the worker to stop in the middle of a video and clean up."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """Ends the worker at once."""
-
-    @abstractmethod
-    def end(self, grace_s: float) -> None:
-        """Waits until the worker has ended, and kills it after `grace_s`."""
 
 
 W = TypeVar("W", bound=WorkerHandle)
@@ -156,8 +93,7 @@ class Supervisor(ABC, Generic[W]):
                 worker.terminate()
             raise
         finally:
-            for worker in self.workers:
-                worker.end(_GRACE_S)
+            end_all(self.workers)
         with contextlib.suppress(OutputError):
             self.failures.save()
         self.outcome.listed = self.failures.complete
@@ -258,7 +194,7 @@ class Supervisor(ABC, Generic[W]):
         elif kind == "warning":
             self._note(fields["message"], "warning")
         elif kind == "note":
-            self.report.note(worded(fields["text"]), kind="hint")
+            self.report.note(worded(fields["text"], *_paths(worker.task)), kind="hint")
         elif kind == "received":
             worker.received = True
         elif kind == "progress":
@@ -320,7 +256,9 @@ class Supervisor(ABC, Generic[W]):
     def _failed(self, task: Task, error: dict[str, Any]) -> None:
         """Records a failure, in the list too, and stops the batch if nothing can be written."""
         error = error | {
-            name: worded(error[name]) for name in ("message", "hint") if error.get(name)
+            name: worded(error[name], *_paths(task))
+            for name in ("message", "hint")
+            if error.get(name)
         }
         self.outcome.failed.append((task, error))
         self.report.ended(task, "failed", error)
@@ -348,3 +286,8 @@ class Supervisor(ABC, Generic[W]):
             self.outcome.untried += left
             self._waiting.clear()
             self._busy.clear()
+
+
+def _paths(task: Task | None) -> tuple[str | Path, ...]:
+    """The paths that a message about a video may contain."""
+    return () if task is None else (task.video, task.target)

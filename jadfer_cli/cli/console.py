@@ -162,17 +162,22 @@ def print_line(text: object) -> None:
     print(one_line(str(text)))
 
 
+def _shown(text: str) -> str:
+    """A message on one line, with options as flags; what the user typed stays as it is."""
+    return one_line(worded(text, *sys.argv))
+
+
 def say_error(error: JadferError) -> None:
     """Prints an error and its hint on stderr."""
     console = stderr_console()
-    console.print(Text.assemble(("Error: ", "bold red"), one_line(worded(error.message))))
+    console.print(Text.assemble(("Error: ", "bold red"), _shown(error.message)))
     if error.hint:
-        console.print(Text.assemble(("Hint:  ", "bold"), one_line(worded(error.hint))))
+        console.print(Text.assemble(("Hint:  ", "bold"), _shown(error.hint)))
 
 
 def warning_text(text: str) -> Text:
     """A warning as it is printed, on stdout beside tables as on stderr."""
-    return Text.assemble(("Warning: ", "bold yellow"), one_line(worded(text)))
+    return Text.assemble(("Warning: ", "bold yellow"), _shown(text))
 
 
 def print_warning(text: str) -> None:

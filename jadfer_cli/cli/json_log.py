@@ -56,8 +56,8 @@ def write_error(error: JadferError, exit_code: int) -> None:
     write_event(
         sys.stderr,
         "error",
-        message=worded(error.message),
-        hint=error.hint and worded(error.hint),
+        message=worded(error.message, *sys.argv),
+        hint=error.hint and worded(error.hint, *sys.argv),
         exit_code=exit_code,
     )
 
@@ -112,14 +112,16 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         names = {"video": task.video, "result": str(task.target)}
         if what == "failed":
             error = {name: fields.get(name) for name in ("stage", "message", "hint")}
-            error |= {name: worded(text) for name, text in error.items() if text}
+            error |= {
+                name: worded(text, task.video, task.target) for name, text in error.items() if text
+            }
             write_event(self._file, "failure", **names, **error)
             return
         counts = fields.get("counts")
         if counts:
             self._frames += counts["frames_analysed"]
             self._faces += counts["faces"]
-        warnings = [worded(text) for text in fields.get("warnings", [])]
+        warnings = [worded(text, task.video, task.target) for text in fields.get("warnings", [])]
         write_event(
             self._file, "result", **names, status=STATUSES[what], counts=counts,
             wall_s=fields.get("wall_s"), warnings=warnings,
@@ -155,7 +157,7 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         status = "stopped" if self.stopped else "finished"
         if isinstance(error, KeyboardInterrupt):
             status = "interrupted"
-        elif error is not None and not isinstance(error, typer.Exit) and not self._counts:
+        elif error is not None and not isinstance(error, typer.Exit):
             status = "stopped"
         counts, n = self._counts, self._estimate.n
         write_event(

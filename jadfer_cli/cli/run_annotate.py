@@ -140,11 +140,20 @@ def annotate_one(
     """
     from jadfer_cli.batch.single import SingleRun
 
-    with reporter(stderr_console(), task, quiet=quiet, log_json=log_json) as report:
-        run = SingleRun(options, stall_s=stall_s, if_exists=if_exists, report=report, debug=debug)
+    report = reporter(stderr_console(), task, quiet=quiet, log_json=log_json)
+    run = SingleRun(options, stall_s=stall_s, if_exists=if_exists, report=report, debug=debug)
+    problem = None  # of the video or the machine; a wrong command begins no log
+    try:
+        run.check(task)
+    except OptionError:
+        raise
+    except JadferError as error:
+        problem = error
+    check_networks(options)
+    with report:
         try:
-            run.check(task)
-            check_networks(options)
+            if problem is not None:
+                raise problem
             note_new_folder(task.target.parent, report)
             run.run(task)
         except JadferError as error:

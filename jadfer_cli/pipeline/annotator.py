@@ -162,7 +162,8 @@ class Annotator:
         Raises:
             OptionError: The array has another shape or type.
         """
-        source = open_arrays([image_rgb], [0.0], VideoOptions(), name)
+        options = VideoOptions(rotate=self.options.video.rotate)  # the others select frames
+        source = open_arrays([image_rgb], [0.0], options, name)
         return annotate_to_table(source, self.networks)
 
     def annotate_to(

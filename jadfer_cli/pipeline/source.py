@@ -66,7 +66,8 @@ class ArraySource(Source):
     """Frames held in memory; other attributes as of `Source`.
 
     Attributes:
-        images_rgb: uint8 (height, width, 3) each, all frames, not only those analysed.
+        images_rgb: uint8 (height, width, 3) each, all frames, not only those analysed; as they
+            were given, not yet rotated.
     """
 
     images_rgb: Sequence[ImageArray] = ()
@@ -82,7 +83,10 @@ class ArraySource(Source):
                     float(self.info.time_s[index]),
                     float(self.info.duration_s[index]),
                     OK,
-                    np.ascontiguousarray(self.images_rgb[index]),
+                    # NumPy rotates counterclockwise
+                    np.ascontiguousarray(
+                        np.rot90(self.images_rgb[index], -self.info.rotation_deg // 90)
+                    ),
                 )
                 for index in self.indices[begin:].tolist()
             )
@@ -124,7 +128,7 @@ def open_arrays(
         images_rgb: n frames, uint8 (height, width, 3), RGB, all of the same size.
         times_s: (n,), when each is shown, strictly ascending. In the rows the first becomes 0; it
             is kept as `start_offset_s` in the metadata.
-        options: Which frames to select.
+        options: Which frames to select, and by how much to rotate them.
         name: The value of the column `video`.
         last_s: How long the last frame is shown; None for the median of the others.
 
@@ -155,6 +159,7 @@ def open_arrays(
         nominal_fps=1 / last_s if last_s else 0.0,
         file_bytes=0,
     )
+    info = rotated(info, options.rotate)
     return ArraySource(info, select(info, options), printable(name), images_rgb)
 
 

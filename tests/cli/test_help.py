@@ -30,6 +30,14 @@ def test_every_command_and_option_has_help(path):
         assert f"  {' '.join(path)}" in command.help, "an example to run"
 
 
+@pytest.mark.parametrize("name", ["annotate", "overlay", "bench"])
+def test_commands_that_decode_videos_limit_the_time_or_say_that_they_do_not(name):
+    command = COMMANDS["jadfer", name]
+    limits = any("--stall" in parameter.opts for parameter in command.params)
+    assert limits == (name == "annotate")
+    assert limits or "Unlike `jadfer annotate --stall`, nothing limits" in command.help
+
+
 def test_the_help_page_lists_every_command_with_the_first_line_of_its_help(invoke):
     shown = " ".join(invoke("--help").stdout.replace("│", " ").split())
     for name in app.COMMANDS:

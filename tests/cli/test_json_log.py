@@ -1,12 +1,16 @@
 """`--log-json`: every line has the documented fields, for one video as for many."""
 
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli import json_log
+from jadfer_cli.errors import JadferError
 
 GUIDE = Path(__file__).resolve().parents[2] / "examples" / "guides" / "many-videos.md"
 OPTIONAL = (type(None),)
@@ -70,6 +74,10 @@ def test_each_line_of_a_single_run_and_of_a_batch(invoke, short_clip, tmp_path):
         assert by_kind["failure"][name] == failure[name]
 
 
+def test_the_guide_says_where_the_output_of_libraries_is_not_captured():
+    assert "On Windows, skip lines that" in GUIDE.read_text("utf-8")
+
+
 def test_the_guide_names_every_event_and_field():
     lines = GUIDE.read_text("utf-8").splitlines()
     for event, fields in json_log.EVENTS.items():
@@ -77,3 +85,37 @@ def test_the_guide_names_every_event_and_field():
         assert [f for f in fields if f"`{f}`" not in row] == []
     assert all(f"`{name}`" in "\n".join(lines) for name in json_log.RUNNING)
     assert f"`log_version` is {json_log.LOG_VERSION}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+@pytest.mark.parametrize("wrong", ["result exists", "no such model"])
+def test_a_wrong_command_prints_only_the_error(invoke, tmp_path, batch, wrong):
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for name in ("a.mp4", "b.mp4")[: 1 + batch]:
+        (clips / name).write_bytes(bytes(99))
+    out = tmp_path / "out"
+    out.mkdir()
+    more = ["--model", "none"] if wrong == "no such model" else []
+    if wrong == "result exists":
+        (out / "a.parquet").touch()
+    source = clips if batch else clips / "a.mp4"
+    result = invoke("annotate", source, "-o", out, "--log-json", *more)
+    (event,) = map(json.loads, result.stderr.splitlines())
+    assert result.exit_code == event["exit_code"] == 2 and event["event"] == "error"
+
+
+def test_a_video_that_cannot_be_opened_is_a_failure_in_the_log(invoke, tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    result = invoke("annotate", tmp_path / "pipe.mp4", "-o", tmp_path / "a.parquet", "--log-json")
+    assert result.exit_code == 1
+    assert [event["event"] for event in checked(result.stderr)] == ["start", "failure", "summary"]
+
+
+def test_a_run_that_is_given_up_after_some_videos_is_not_finished():
+    written, task = io.StringIO(), Task("a.mp4", Path("a.parquet"))
+    error = JadferError("No worker can load the networks.")
+    with pytest.raises(JadferError), json_log.JsonLog(written, [task, task]) as log:
+        log.ended(task, "skipped", {})
+        raise error
+    assert checked(written.getvalue())[-1]["status"] == "stopped"

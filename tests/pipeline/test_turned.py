@@ -7,8 +7,10 @@ import pytest
 from conftest import DEMO
 
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import VideoOptions
+from jadfer_cli.options import AnnotateOptions, VideoOptions
+from jadfer_cli.pipeline import annotator
 from jadfer_cli.pipeline.counts import Counts
+from jadfer_cli.pipeline.source import open_arrays
 
 
 def turned(path, quarter_turns):
@@ -63,3 +65,23 @@ def test_only_a_constant_roll_of_several_faces_counts():
 def test_other_rotations_are_refused():
     with pytest.raises(OptionError, match="0, 90, 180 or 270, not 45"):
         VideoOptions(rotate=45)
+
+
+def test_frames_in_memory_are_rotated_too():
+    image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    source = open_arrays([image], [0.0], VideoOptions(rotate=90), "frames")
+    assert source.size_px == (2, 4) and source.info.rotation_deg == 90
+    with source.read(1, 0) as frames:
+        (frame,) = frames
+    # what was at the lower left is displayed at the upper left
+    assert frame.image_rgb.shape == (4, 2, 3) and (frame.image_rgb[0, 0] == image[1, 0]).all()
+
+
+@pytest.mark.parametrize("rotate", [None, 90])
+def test_every_method_that_takes_arrays_rotates(monkeypatch, rotate):
+    monkeypatch.setattr(annotator, "annotate_to_table", lambda source, networks: source)
+    one = annotator.Annotator.__new__(annotator.Annotator)
+    one.options, one.networks = AnnotateOptions(video=VideoOptions(rotate=rotate)), None
+    image = np.zeros((2, 4, 3), np.uint8)
+    for source in (one.annotate_image(image), one.annotate_frames([image], fps=25)):
+        assert source.info.rotation_deg == (rotate or 0)

@@ -139,6 +139,26 @@ def test_an_endless_edit_list_is_refused_unread(tmp_path):
         probe(movie(300_000))
 
 
+@pytest.mark.parametrize("inside", [b"edts", b"mdia", b"udta", b"traf"])
+def test_an_edit_list_is_found_wherever_ffmpeg_finds_it(tmp_path, inside):
+    """Also behind 10,001 empty boxes, and in boxes where the standard has none."""
+    path = tmp_path / "hidden.mp4"
+    movie = boxes(b"moov", boxes(b"trak", boxes(inside, edit_list(2000))))
+    path.write_bytes(boxes(b"ftyp", b"isom") + boxes(b"free") * 10_001 + movie)
+    with pytest.raises(VideoError, match=r"2,000 entries"):
+        edits.refuse_long_edit_list(str(path))
+
+
+def test_a_file_with_too_many_boxes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(edits, "_MAX_BOXES", 100)
+    path = tmp_path / "many.mp4"
+    path.write_bytes(boxes(b"free") * 100)
+    edits.refuse_long_edit_list(str(path))
+    path.write_bytes(boxes(b"free") * 101)
+    with pytest.raises(VideoError, match="more than 100 boxes"):
+        edits.refuse_long_edit_list(str(path))
+
+
 def test_damaged_boxes_end_the_search(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, 4000, np.uint8).tobytes()
     for i, data in enumerate((noise, b"\0\0\0\x08moov" * 500, struct.pack(">I4sQ", 1, b"moov", 3))):

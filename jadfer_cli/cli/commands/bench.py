@@ -31,6 +31,9 @@ slows down both alike, so compare them by the ratio of their speeds.
 The upper bound is the speed if all cores were always busy. The pipeline efficiency is the part of \
 it that the complete run reaches.
 
+Unlike `jadfer annotate --stall`, nothing limits the time without progress. If a damaged video \
+makes the command hang, end it, with `kill` if Ctrl-C has no effect.
+
 Examples:
 
   jadfer bench

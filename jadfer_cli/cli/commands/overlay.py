@@ -34,6 +34,9 @@ watch the video before you share it.
 
 A result whose times are not those of the video is refused, with or without --blur.
 
+Unlike `jadfer annotate --stall`, nothing limits the time without progress. If a damaged video \
+makes the command hang, end it, with `kill` if Ctrl-C has no effect.
+
 Examples:
 
   jadfer overlay clip.mp4 clip.parquet -o clip-overlay.mp4
