@@ -27,8 +27,8 @@ _SPELLED = {
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "data dataset debug expression format jobs lr merge_gap_s min_duration_s mixed off on protocol "
-    "twin_threshold "
+    "columns data dataset debug decimal expression format jobs lr merge_gap_s min_duration_s mixed "
+    "off on protocol twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
     "sha256".split()
 )

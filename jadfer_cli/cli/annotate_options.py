@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL, out_option
+from jadfer_cli.cli.study import use_study
 from jadfer_cli.common import parse_seconds
 from jadfer_cli.options import DETECTORS, ENGINES, PRECISIONS, TRACKERS
 
@@ -37,6 +39,17 @@ InputsArgument = Annotated[
         metavar="INPUT...",
         help="Videos, folders, patterns, @LIST (a file of paths), - (paths on stdin).",
         show_default=False,
+    ),
+]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Study file (TOML) with options, as `jadfer init` writes it. Options given here win.",
+        show_default=False,
+        callback=use_study,
+        is_eager=True,
     ),
 ]
 NullOption = Annotated[
@@ -131,8 +144,19 @@ EngineOption = Annotated[
 OutOption = Annotated[
     str,
     out_option(
-        "Parquet file to write for one video, or a folder that mirrors the inputs.",
+        "File to write for one video (.parquet, or a further file in the format of another "
+        "ending), or a folder that mirrors the inputs.",
         metavar="FILE|FOLDER",
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Also write each result as csv, csv.gz, tsv, tsv.gz, xlsx, sav (SPSS) or dta (Stata), "
+        "beside the Parquet file.",
+        show_default="by the ending of -o",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 RelativePathsOption = Annotated[

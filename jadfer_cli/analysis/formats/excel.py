@@ -48,6 +48,29 @@ def write_xlsx(
         cell.data_type, cell.quotePrefix = "s", True  # neither a formula nor an error like #N/A
         return cell
 
+    def number_cell(value: float) -> Any:
+        if float(f"{value:.16g}") == value:
+            return value
+        # openpyxl writes 16 digits of a number, and a float64 may need 17
+        cell = WriteOnlyCell(sheet, value)
+        cell._value = repr(value)
+        return cell
+
+    try:
+        _fill(sheet, pieces, text_cell, number_cell)
+    except BaseException:
+        sheet.close()
+        raise
+    book.save(path)
+
+
+def _fill(
+    sheet: Any,
+    pieces: Iterable[pd.DataFrame],
+    text_cell: Callable[[str], Any],
+    number_cell: Callable[[float], Any],
+) -> None:
+    """Write titles and rows into a sheet."""
     n_rows = 1
     for i, piece in enumerate(pieces):
         if i == 0:
@@ -59,13 +82,20 @@ def write_xlsx(
                 "Excel can hold.",
                 "Write .csv, or annotate fewer frames with `fps`.",
             )
-        columns = [_cells(str(n), piece.iloc[:, k], text_cell) for k, n in enumerate(piece.columns)]
+        columns = [
+            _cells(str(name), piece.iloc[:, k], text_cell, number_cell)
+            for k, name in enumerate(piece.columns)
+        ]
         for row in zip(*columns, strict=True):
             sheet.append(row)
-    book.save(path)
 
 
-def _cells(name: str, column: pd.Series[Any], text_cell: Callable[[str], Any]) -> list[Any]:
+def _cells(
+    name: str,
+    column: pd.Series[Any],
+    text_cell: Callable[[str], Any],
+    number_cell: Callable[[float], Any],
+) -> list[Any]:
     """The cells of a column; None where the value is missing."""
     from pandas.api import types
 
@@ -80,7 +110,7 @@ def _cells(name: str, column: pd.Series[Any], text_cell: Callable[[str], Any]) -
         check_exact(name, column)
         values = [None if gone else int(v) for v, gone in zip(column, missing, strict=True)]
     elif types.is_float_dtype(kind):
-        values = _floats(name, column, missing)
+        values = [v if v is None else number_cell(v) for v in _floats(name, column, missing)]
     else:
         values = [
             None if gone else text_cell(v) if isinstance(v, str) else v
