@@ -22,7 +22,7 @@ Metadata = Mapping[str, Any]
 
 _MAX_REASONS = 3
 _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
-_TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
+TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
          "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
@@ -174,7 +174,7 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     # CenterFace has one file, named like the method
     file = "" if detector["name"].lower() == title.lower() else f"; {detector['name']}"
     name = f"{title} ({cite(citation)}{file})"
-    tracker = _TRACKER_NAMES.get(faces["tracker"], faces["tracker"])
+    tracker = TRACKER_NAMES.get(faces["tracker"], faces["tracker"])
     if faces["tracker"] in bibliography.TRACKERS:
         tracker += f" ({cite(bibliography.entry(bibliography.TRACKERS[faces['tracker']]))})"
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
