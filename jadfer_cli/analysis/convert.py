@@ -105,6 +105,8 @@ class Conversion:
 
     def _is_explained(self) -> bool:
         """Whether an earlier conversion of this result has written the same sidecar."""
+        if not self.path.exists():
+            return False
         try:
             found = json.loads(self.sidecar.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -53,6 +53,19 @@ def ending_of(path: Path) -> str:
     return double if double in FORMATS else path.suffix
 
 
+def ending_named(format_name: str) -> str:
+    """Return the suffix of a format that a user named: .csv.gz for csv.gz.
+
+    Raises:
+        OptionError: There is no such format.
+    """
+    ending = f".{format_name.removeprefix('.').lower()}"
+    if ending not in FORMATS:
+        known = ", ".join(each[1:] for each in FORMATS)
+        raise OptionError(f"`format` must be one of {known}, not {format_name}.")
+    return ending
+
+
 def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no cell or title is a formula; numbers stay numbers."""
     return with_texts(table, spreadsheet_safe)

@@ -87,8 +87,7 @@ def parquet_and_ending(out: str, format_name: str | None) -> tuple[str, str | No
     Raises:
         OptionError: --format is unknown, or does not fit -o.
     """
-    from jadfer_cli.analysis.tabular import FORMATS, ending_of
-    from jadfer_cli.cli.commands.convert import ending_named
+    from jadfer_cli.analysis.tabular import FORMATS, ending_named, ending_of
 
     wanted = None if format_name is None else ending_named(format_name)
     path = Path(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from typing import Any
 
@@ -14,10 +13,10 @@ from jadfer_cli.cli.options import MACHINE_PANEL
 from jadfer_cli.cli.study import option_name, study_options
 
 _WIDTH = 88
-_MARKUP = re.compile(r"\[dim\](.*?)\[/\]")
 # These decide the rows, so they are in effect; the others are comments.
 _IN_EFFECT = (FRAMES_PANEL, FACES_PANEL, MACHINE_PANEL)
 _KINDS = {int: "a whole number", float: "a number"}
+_EXAMPLES = {"inputs": "clips/", "out": "results/"}  # of what has no default
 _HEAD = f"""\
 # Study file of jadfer {__version__}, for: jadfer annotate --config FILE
 # Options typed on the command line win over this file. Lines that begin with # have no effect.
@@ -44,11 +43,13 @@ def study_text(command: Any) -> str:
 
 def _entry(parameter: Any, in_effect: bool) -> str:
     """The help of an option as a comment, then the option with its default."""
-    text = _MARKUP.sub(r"\1", parameter.help or "").replace("\\[", "[")
+    text = parameter.help or ""
+    if isinstance(words := getattr(parameter, "show_default", None), str):
+        text += f" Default: {words}."
     comment = textwrap.fill(text, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     name, default = option_name(parameter), parameter.default
-    if parameter.nargs == -1:
-        return f'{comment}\n# {name} = ["clips/"]\n'
+    if name in _EXAMPLES:
+        return f"{comment}\n# {tomli_w.dumps({name: _EXAMPLES[name]}).strip()}\n"
     if isinstance(default, bool | int | float | str):
         line = tomli_w.dumps({name: default}).strip()
         return f"{comment}\n{line if in_effect else '# ' + line}\n"

@@ -103,7 +103,7 @@ def _cells(
     missing = column.isna().tolist()
     kind = column.dtype
     if types.is_bool_dtype(kind):
-        values: list[Any] = [
+        values = [
             None if gone else bool(v) for v, gone in zip(column, missing, strict=True)
         ]
     elif types.is_integer_dtype(kind):

@@ -117,7 +117,7 @@ def _plan(
     """
     from jadfer_cli.analysis.convert import Conversion
     from jadfer_cli.analysis.find import find_results
-    from jadfer_cli.analysis.tabular import FORMATS, ending_of
+    from jadfer_cli.analysis.tabular import FORMATS, ending_named, ending_of
     from jadfer_cli.results.members import is_collected
 
     ending = None if format_name is None else ending_named(format_name)
@@ -154,19 +154,3 @@ def _plan(
             )
         found[target] = Conversion(path, target, tool, style)
     return list(found.values())
-
-
-def ending_named(format_name: str) -> str:
-    """Return the suffix that --format names.
-
-    Raises:
-        OptionError: There is no such format.
-    """
-    from jadfer_cli.analysis.tabular import FORMATS
-
-    ending = f".{format_name.removeprefix('.').lower()}"
-    if ending not in FORMATS:
-        raise OptionError(
-            f"--format must be one of {', '.join(e[1:] for e in FORMATS)}, not {format_name}."
-        )
-    return ending

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+
+import typer
+from typer.main import get_command
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import ANNOTATE_PANEL
+from jadfer_cli.cli.commands.annotate import annotate
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.reading import wrote
 from jadfer_cli.common import atomic_write, check_writable
@@ -38,7 +42,6 @@ def init(
 ) -> None:
     """Write a study file."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.cli.app import load
         from jadfer_cli.cli.study_file import study_text
 
         if out.suffix != ".toml":
@@ -51,5 +54,12 @@ def init(
         if out.exists() and not out.is_file():
             raise OutputError(f"{out} is not a file.", "Choose another -o.")
         with atomic_write(out) as part:
-            part.write_text(study_text(load("annotate")), encoding="utf-8")
+            part.write_text(study_text(annotate_command()), encoding="utf-8")
         wrote(out, f"edit it, then run: jadfer annotate --config {out}", quiet=quiet)
+
+
+def annotate_command() -> Any:
+    """Return `jadfer annotate` as typer builds it, with its parameters."""
+    alone = typer.Typer(add_completion=False)
+    alone.command("annotate")(annotate)
+    return get_command(alone)

@@ -117,13 +117,13 @@ def _of_results(inputs: list[str], *, recursive: bool, quiet: bool) -> tuple[Met
 def _of_study(path: Path) -> Methods:
     """The methods of a planned run; the study file is checked as `jadfer annotate` does."""
     from jadfer_cli.analysis.methods_planned import planned
-    from jadfer_cli.cli.app import load
     from jadfer_cli.cli.commands.annotate import options_of
+    from jadfer_cli.cli.commands.init import annotate_command
 
     # inputs and -o are required, but do not matter here
     arguments = ["--config", str(path), "-o", "results/", "clips/"]
     try:
-        given = load("annotate").make_context("annotate", arguments).params
+        given = annotate_command().make_context("annotate", arguments).params
     except typer.BadParameter as error:
         raise OptionError(str(error)) from None
     options = options_of(given)
