@@ -14,6 +14,7 @@ from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
 from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
 from jadfer_cli.analysis.wording import by_video, length, listed, ordinal, share, span
+from jadfer_cli.errors import ResultError
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
@@ -66,6 +67,13 @@ def describe(
         tables: Parquet files that `jadfer events` or `jadfer summary` wrote from results; others
             are ignored.
     """
+    imported = [result for result in results if "imported" in result.metadata]
+    if imported:
+        raise ResultError(
+            f"{imported[0].path} was imported from {imported[0].metadata['imported']['tool']}, so "
+            "jadfer cannot describe how it was made.",
+            "Describe and cite that tool; leave its results out here.",
+        )
     found = groups(results)
     works: dict[str, str] = {}  # BibTeX by key, in the order in which they are cited
     if len(found) == 1:

@@ -30,6 +30,7 @@ from jadfer_cli.analysis.face_table import (
     FaceTable,
     raw_episodes,
     read_faces,
+    require_expressions,
 )
 from jadfer_cli.analysis.frame_times import Floats, Ints
 from jadfer_cli.results.load import Result
@@ -173,6 +174,7 @@ def summarise(
     Raises:
         ResultError: The result is damaged.
     """
+    require_expressions(result)
     return summaries(read_faces(result), result, by=by, rule=rule, raw_changes=raw_changes)
 
 

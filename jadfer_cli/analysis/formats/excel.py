@@ -103,9 +103,7 @@ def _cells(
     missing = column.isna().tolist()
     kind = column.dtype
     if types.is_bool_dtype(kind):
-        values = [
-            None if gone else bool(v) for v, gone in zip(column, missing, strict=True)
-        ]
+        values = [None if gone else bool(v) for v, gone in zip(column, missing, strict=True)]
     elif types.is_integer_dtype(kind):
         check_exact(name, column)
         values = [None if gone else int(v) for v, gone in zip(column, missing, strict=True)]
