@@ -19,6 +19,7 @@ from jadfer_cli.expression import checkpoint, networks
 from jadfer_cli.faces.detect import CENTERFACE, DetectorKind, find_weights
 from jadfer_cli.faces.packs import installed_packs
 from jadfer_cli.options import AnnotateOptions, FaceOptions, VideoOptions
+from jadfer_cli.text import count_text
 
 Cite = Callable[[str], str]
 
@@ -90,7 +91,8 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
         f"than {faces.min_face_px:g} px will be ignored."
     )
     if faces.max_faces is not None:
-        yield f"Up to {faces.max_faces} tracks per video will be kept, those longest and largest."
+        kept = count_text(faces.max_faces, "track")
+        yield f"At most {kept} per video will be kept, those seen longest and largest."
 
 
 def _detector(wanted: str) -> tuple[DetectorKind, str, Path]:

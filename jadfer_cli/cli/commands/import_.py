@@ -18,7 +18,7 @@ PANEL = RESULTS_PANEL
 HELP = """Import a CSV file of py-feat or OpenFace, so that other commands can read it.
 
 The rows have jadfer's names, units and signs. What the other tool did not measure stays empty, \
-and the metadata name that tool. Nothing is invented: OpenFace does not score expressions, so events, \
+and the metadata name that tool. Nothing is invented: OpenFace scores no expressions, so events, \
 summary and plot refuse its results; show, diff and convert read them.
 
 Times come from --video, else from the file, else from --fps. py-feat does not store exact times.
