@@ -145,7 +145,7 @@ def require_expressions(result: Result) -> None:
         raise ResultError(
             f"{result.path} has no expressions, because {result.metadata['model']['name']} does "
             "not score any.",
-            "`jadfer show`, `diff` and `convert` read it. For expressions, annotate the video.",
+            "jadfer show, diff and convert read it. For expressions, annotate the video.",
         )
 
 

@@ -111,7 +111,7 @@ def _times(
         else:
             raise OptionError(
                 f"{path} does not say when its frames are shown.",
-                "Give the video with `video`, or its frame rate with `fps`.",
+                "Give the video, or its frame rate with `fps`.",
             )
         steps = np.diff(times) / np.maximum(np.diff(frames), 1)
         typical = float(np.median(steps)) if len(steps) else 1 / fps if fps else 0.0

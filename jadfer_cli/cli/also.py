@@ -6,7 +6,8 @@ file is made from it as soon as the run has ended, and again whenever it is miss
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +80,27 @@ class AlsoWrite:
                 wrote(out, count_text(n_rows, "row"), quiet=quiet)
         if failed:
             raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def converted(
+    also: AlsoWrite | None, tasks: Sequence[Task], *, quiet: bool, dry_run: bool
+) -> Iterator[None]:
+    """Check the further format before a run, and write it afterwards, also if some videos failed.
+
+    Raises:
+        JadferError, typer.Exit: As the methods of `AlsoWrite` do.
+    """
+    if also is None or dry_run:
+        yield
+        return
+    also.check(tasks)
+    try:
+        yield
+    except typer.Exit:  # some videos failed; the others have results
+        also.write(tasks, quiet=quiet)
+        raise
+    also.write(tasks, quiet=quiet)
 
 
 def parquet_and_ending(out: str, format_name: str | None) -> tuple[str, str | None]:

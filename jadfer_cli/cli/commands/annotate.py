@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from jadfer_cli.cli import annotate_options as of
 from jadfer_cli.cli import options as shared
-from jadfer_cli.cli.also import AlsoWrite, parquet_and_ending
+from jadfer_cli.cli.also import AlsoWrite, converted, parquet_and_ending
 from jadfer_cli.cli.commands import ANNOTATE_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
 from jadfer_cli.cli.study import read_study
@@ -118,16 +116,8 @@ def annotate(
         tasks, is_batch = _plan(inputs, out, shard, options, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
         batch = (jobs, on_ray, ray_address) if is_batch or on_ray else None
-        if also and not dry_run:
-            also.check(tasks)
-        try:
+        with converted(also, tasks, quiet=quiet or log_json, dry_run=dry_run):
             _start(tasks, out, options, if_exists, stall, batch, dry_run, quiet, log_json, debug)
-        except typer.Exit:  # some videos failed; the others have results
-            if also:
-                also.write(tasks, quiet=quiet or log_json)
-            raise
-        if also and not dry_run:
-            also.write(tasks, quiet=quiet or log_json)
 
 
 def options_of(given: Mapping[str, Any], config: Path | None = None) -> AnnotateOptions:
