@@ -97,7 +97,7 @@ def suffix_help() -> str:
         " ".join(suffix for each in chosen if each.many_results is many for suffix in each.suffixes)
         for many in (True, False)
     )
-    return f"One file for all results ({many}), a file for one result ({single}), or a folder."
+    return f"One file for all results ({many}); a file for one result ({single}); or a folder."
 
 
 EXPORTERS = discover()  # last, because the modules may import the functions above
