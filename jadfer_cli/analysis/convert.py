@@ -53,9 +53,8 @@ class Conversion:
     @property
     def has_sidecar(self) -> bool:
         """Whether the result itself has this sidecar, because `out` lies beside it."""
-        return (
-            self.tool is None and self.sidecar.resolve() == self.path.with_suffix(".json").resolve()
-        )
+        own = self.path.with_suffix(".json")
+        return self.tool is None and own.exists() and self.sidecar.resolve() == own.resolve()
 
     def check(self, *, overwrite: bool, endings: Sequence[str]) -> None:
         """Check early that the files may be written.
