@@ -161,6 +161,7 @@ class AnnotateOptions:
         relative_paths: Name videos in the rows by their path below the folder given, like
             day1/P01.mp4, not by the path as given. A single video has its file name.
         file_names: Name videos in the rows by their file name.
+        study: Content of the study file that gave options; recorded in the metadata, no more.
 
     Raises:
         OptionError: Both ways to name videos are chosen.
@@ -172,6 +173,7 @@ class AnnotateOptions:
     landmarks: bool = False
     relative_paths: bool = False
     file_names: bool = False
+    study: str | None = None
 
     def __post_init__(self) -> None:
         if self.relative_paths and self.file_names:
@@ -203,6 +205,7 @@ class OptionKeywords(TypedDict, total=False):
     landmarks: bool
     relative_paths: bool
     file_names: bool
+    study: str | None
 
 
 def combined(options: AnnotateOptions | None, keywords: Mapping[str, Any]) -> AnnotateOptions:
@@ -231,7 +234,7 @@ def combined(options: AnnotateOptions | None, keywords: Mapping[str, Any]) -> An
         values = {name: value for name, value in keywords.items() if name in names}
         if values:
             changed[group] = dataclasses.replace(getattr(options, group), **values)
-    own = ("landmarks", "relative_paths", "file_names")
+    own = ("landmarks", "relative_paths", "file_names", "study")
     changed |= {name: keywords[name] for name in own if name in keywords}
     return dataclasses.replace(options, **changed)
 

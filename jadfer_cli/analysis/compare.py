@@ -208,7 +208,9 @@ def _compare_faces(
         "mean_p": float(p.mean()) if p.size else 0.0,
         "worst_frame": None if worst is None else int(a["frame"].iloc[worst]),
         "worst_track": None if worst is None else int(ids_a[worst]),
-        "expressions": int((a["expression"].to_numpy() != b["expression"].to_numpy()).sum()),
+        "expressions": int(
+            (a["expression"].fillna("") != b["expression"].fillna("").to_numpy()).sum()
+        ),
     }
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
-from jadfer_cli.analysis.face_table import FaceTable, read_faces
+from jadfer_cli.analysis.face_table import FaceTable, read_faces, require_expressions
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
 
@@ -128,6 +128,7 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventS
         ResultError: The file of the result is damaged or missing.
     """
     expressions = select_expressions(names, result)
+    require_expressions(result)
     annotated = read_faces(result)
     end_s = float(result.metadata["video"].get("duration_s") or 0.0)
     if len(annotated.frame_end_s):

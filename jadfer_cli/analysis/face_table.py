@@ -22,6 +22,7 @@ from jadfer_cli.analysis.frame_times import (
     intact_rows,
     usable_rows,
 )
+from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -132,6 +133,20 @@ def read_faces(result: Result) -> Annotated:
                "expression"]  # fmt: skip
     rows = result.rows([*columns, *_angle_columns(), *result.probabilities])
     return as_faces(rows, result.labels, result.metadata)
+
+
+def require_expressions(result: Result) -> None:
+    """Check that a result has expressions; those imported from OpenFace have none.
+
+    Raises:
+        ResultError: It has none.
+    """
+    if not result.labels:
+        raise ResultError(
+            f"{result.path} has no expressions, because {result.metadata['model']['name']} does "
+            "not score any.",
+            "jadfer show, diff and convert read it. For expressions, annotate the video.",
+        )
 
 
 def _angle_columns() -> list[str]:

@@ -14,6 +14,7 @@ from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
 from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
 from jadfer_cli.analysis.wording import by_video, length, listed, ordinal, share, span
+from jadfer_cli.errors import ResultError
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
@@ -22,7 +23,7 @@ Metadata = Mapping[str, Any]
 
 _MAX_REASONS = 3
 _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
-_TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
+TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
          "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
@@ -66,6 +67,13 @@ def describe(
         tables: Parquet files that `jadfer events` or `jadfer summary` wrote from results; others
             are ignored.
     """
+    imported = [result for result in results if "imported" in result.metadata]
+    if imported:
+        raise ResultError(
+            f"{imported[0].path} was imported from {imported[0].metadata['imported']['tool']}, so "
+            "jadfer cannot describe how it was made.",
+            "Describe and cite that tool; leave its results out here.",
+        )
     found = groups(results)
     works: dict[str, str] = {}  # BibTeX by key, in the order in which they are cited
     if len(found) == 1:
@@ -174,7 +182,7 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     # CenterFace has one file, named like the method
     file = "" if detector["name"].lower() == title.lower() else f"; {detector['name']}"
     name = f"{title} ({cite(citation)}{file})"
-    tracker = _TRACKER_NAMES.get(faces["tracker"], faces["tracker"])
+    tracker = TRACKER_NAMES.get(faces["tracker"], faces["tracker"])
     if faces["tracker"] in bibliography.TRACKERS:
         tracker += f" ({cite(bibliography.entry(bibliography.TRACKERS[faces['tracker']]))})"
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"

@@ -18,13 +18,16 @@ _SHA256_DIGITS = 12  # enough to tell files apart
 def changed_options(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options that differ from the defaults of this version, e.g. {"--every": 5}.
 
-    The batch size is not among them: its default has changed, and it does not affect the rows.
+    Not among them: the batch size, whose default has changed and which does not affect the rows,
+    and the text of a study file.
     """
     defaults = _by_flag(dataclasses.asdict(AnnotateOptions()))
     return {
         flag: value
         for flag, value in _by_flag(metadata.get("options", {})).items()
-        if value is not None and value != defaults.get(flag) and flag != "--batch-size"
+        if value is not None
+        and value != defaults.get(flag)
+        and flag not in ("--batch-size", "--study")
     }
 
 

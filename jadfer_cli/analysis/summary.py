@@ -30,6 +30,7 @@ from jadfer_cli.analysis.face_table import (
     FaceTable,
     raw_episodes,
     read_faces,
+    require_expressions,
 )
 from jadfer_cli.analysis.frame_times import Floats, Ints
 from jadfer_cli.results.load import Result
@@ -173,6 +174,7 @@ def summarise(
     Raises:
         ResultError: The result is damaged.
     """
+    require_expressions(result)
     return summaries(read_faces(result), result, by=by, rule=rule, raw_changes=raw_changes)
 
 
@@ -223,6 +225,7 @@ def _presence(faces: FaceTable, annotated: Annotated) -> dict[str, Any]:
 def _measures(counted: FaceTable, n_labels: int) -> dict[str, Any]:
     """The fields of a Summary that are computed frame by frame from the faces that count."""
     w = counted.span_s
+    named = counted.expression >= 0  # none in results without expressions
     mean, sd = _weighted_mean_and_sd(counted.p, w)
     angles, angles_sd = _circular_mean_and_sd(counted.angles_deg, w)
     return {
@@ -231,13 +234,15 @@ def _measures(counted: FaceTable, n_labels: int) -> dict[str, Any]:
         "sd": sd,
         "angles_deg": angles,
         "angles_sd_deg": angles_sd,
-        "shown_s": np.bincount(counted.expression, w, n_labels).astype(np.float64),
+        "shown_s": np.bincount(counted.expression[named], w[named], n_labels).astype(np.float64),
     }
 
 
 def _changes(faces: FaceTable, n_labels: int, rule: Rule, raw_changes: bool) -> dict[str, Any]:
     """The fields of a Summary about episodes and transitions."""
     counted = faces.counted(all_faces=rule.all_faces)
+    if not n_labels:  # a result without expressions has no episodes
+        counted, raw_changes = counted.take(slice(0)), True
     found = raw_episodes(counted) if raw_changes else episodes_by_rule(counted, rule)
     steps = np.flatnonzero(found.follows)
     transitions = np.zeros((n_labels, n_labels), np.int64)

@@ -2,74 +2,106 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from jadfer_cli.analysis.formats import excel, statistics, text_table
+from jadfer_cli.analysis.formats.base import Meaning, TextStyle, office
+from jadfer_cli.analysis.formats.text_table import with_texts
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.paths import is_sidecar
-from jadfer_cli.text import encodable, one_line, spreadsheet_safe
+from jadfer_cli.text import encodable, spreadsheet_safe
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Writer = Callable[["Iterable[pd.DataFrame]", Path, TextStyle, Meaning], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format in which rows and tables can be written.
+
+    Attributes:
+        write: Writes the pieces of one table, in order, to a file.
+        package: What it needs of the extra [office]; None for nothing.
+    """
+
+    write: Writer
+    package: str | None = None
+
+
+# What rows can be converted to.
+FORMATS = {
+    ".csv": Format(text_table.write_csv),
+    ".csv.gz": Format(text_table.write_csv_gz),
+    ".tsv": Format(text_table.write_tsv),
+    ".tsv.gz": Format(text_table.write_tsv_gz),
+    excel.ENDING: Format(excel.write_xlsx, "openpyxl"),
+    statistics.SPSS: Format(statistics.write_sav, "pyreadstat"),
+    statistics.STATA: Format(statistics.write_dta, "pyreadstat"),
+}
+
+
+def ending_of(path: Path) -> str:
+    """Return the suffix that decides the format: .csv.gz for x.csv.gz, else the last one."""
+    double = "".join(path.suffixes[-2:])
+    return double if double in FORMATS else path.suffix
+
+
+def ending_named(format_name: str) -> str:
+    """Return the suffix of a format that a user named: .csv.gz for csv.gz.
+
+    Raises:
+        OptionError: There is no such format.
+    """
+    ending = f".{format_name.removeprefix('.').lower()}"
+    if ending not in FORMATS:
+        known = ", ".join(each[1:] for each in FORMATS)
+        raise OptionError(f"`format` must be one of {known}, not {format_name}.")
+    return ending
+
 
 def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no cell or title is a formula; numbers stay numbers."""
-    return _with_texts(table, spreadsheet_safe)
+    return with_texts(table, spreadsheet_safe)
 
 
-def _with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """The table with all its texts and column titles changed; equal texts are changed once."""
-    from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
-
-    cached = functools.cache(change)
-
-    def cell(value: Any) -> Any:
-        return cached(value) if isinstance(value, str) else value
-
-    result = table.copy(deep=False)
-    for i, kind in enumerate(table.dtypes):
-        if not (is_numeric_dtype(kind) or is_datetime64_any_dtype(kind)):
-            result.isetitem(i, table.iloc[:, i].astype(object).map(cell).array)
-    return result.set_axis([cell(name) for name in table.columns], axis=1)
+def _json(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
+    _whole(pieces).to_json(path, orient="records", indent=2, force_ascii=False)
 
 
-def _csv(table: pd.DataFrame, path: Path) -> None:
-    spreadsheet_table(table).to_csv(path, index=False)
+def _jsonl(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
+    _whole(pieces).to_json(path, orient="records", lines=True, force_ascii=False)
 
 
-def _tsv(table: pd.DataFrame, path: Path) -> None:
-    # many readers split at every tab and line break; n/a is what BIDS prescribes
-    lines = _with_texts(table, lambda text: spreadsheet_safe(one_line(text)))
-    lines.to_csv(path, index=False, sep="\t", na_rep="n/a")
-
-
-def _json(table: pd.DataFrame, path: Path) -> None:
-    table.to_json(path, orient="records", indent=2, force_ascii=False)
-
-
-def _jsonl(table: pd.DataFrame, path: Path) -> None:
-    table.to_json(path, orient="records", lines=True, force_ascii=False)
-
-
-def _parquet(table: pd.DataFrame, path: Path) -> None:
+def _parquet(
+    pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning
+) -> None:
     from jadfer_cli.analysis.find import TABLE_KEY
 
+    table = _whole(pieces)
     marked = table.copy(deep=False)
     marked.attrs = {**table.attrs, TABLE_KEY: True}  # lets `find_results` skip it
     marked.to_parquet(path, index=False)
 
 
-_WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
-    ".json": _json,
-    ".jsonl": _jsonl,
-    ".parquet": _parquet,
+def _whole(pieces: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    (table,) = pieces  # tables are written in one piece
+    return table
+
+
+_TABLES = {
+    ".csv": FORMATS[".csv"],
+    ".tsv": FORMATS[".tsv"],
+    ".json": Format(_json),
+    ".jsonl": Format(_jsonl),
+    ".parquet": Format(_parquet),
+    **FORMATS,
 }
 
 
@@ -95,6 +127,7 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
             f"`out` {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
             f"Known are {', '.join(endings)}.",
         )
+    check_package(out)
     check_writable(out)
     if is_result(out) or is_sidecar(out):
         raise OutputError(
@@ -108,20 +141,56 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
         )
 
 
-def write_table(table: pd.DataFrame, out: Path) -> None:
+def check_package(out: Path) -> None:
+    """Check early that the package which a format needs is installed.
+
+    Raises:
+        OutputError: It is not.
+    """
+    ending = ending_of(out)
+    if (found := FORMATS.get(ending)) and found.package:
+        office(found.package, ending)
+
+
+def write_table(
+    table: pd.DataFrame,
+    out: Path,
+    style: TextStyle = TextStyle(),  # noqa: B008 - frozen
+    meaning: Meaning = Meaning(),  # noqa: B008 - frozen
+) -> None:
     """Write a table atomically; call `check_target` before the work starts.
 
     Args:
         table: Its columns are written, its index is not.
         out: Ends in one of `table_endings()`.
+        style: Of .csv and .tsv.
+        meaning: Of its columns.
 
     Raises:
         OutputError: The file cannot be written.
     """
+    write_pieces([table], out, style, meaning)
+
+
+def write_pieces(
+    pieces: Iterable[pd.DataFrame], out: Path, style: TextStyle, meaning: Meaning
+) -> None:
+    """Write a table that comes in pieces, as `write_table` does.
+
+    Args:
+        pieces: At least one, with equal columns; only .csv, .tsv and .xlsx hold one at a time.
+        out: Ends in one of `FORMATS`; a table in one piece may also end otherwise.
+        style: Of .csv and .tsv.
+        meaning: Of the columns.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    encoded = (with_texts(piece, encodable) for piece in pieces)
     with atomic_write(out) as part:
-        _WRITERS[out.suffix](_with_texts(table, encodable), part)
+        _TABLES[ending_of(out)].write(encoded, part, style, meaning)
 
 
 def table_endings() -> tuple[str, ...]:
     """Return the suffixes that `write_table` accepts."""
-    return tuple(_WRITERS)
+    return tuple(_TABLES)

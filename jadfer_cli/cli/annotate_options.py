@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jadfer_cli.cli.options import MACHINE_PANEL, OUTPUT_PANEL, out_option
+from jadfer_cli.cli.study import use_study
 from jadfer_cli.common import parse_seconds
 from jadfer_cli.options import DETECTORS, ENGINES, PRECISIONS, TRACKERS
 
-_FRAMES, _FACES, _BATCH = "Which frames", "Which faces", "Many videos"
+FRAMES_PANEL, FACES_PANEL, _BATCH = "Which frames", "Which faces", "Many videos"
 
 
 def _seconds(text: str) -> float:
@@ -39,19 +41,30 @@ InputsArgument = Annotated[
         show_default=False,
     ),
 ]
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Study file (TOML) with options, as `jadfer init` writes it. Options given here win.",
+        show_default=False,
+        callback=use_study,
+        is_eager=True,
+    ),
+]
 NullOption = Annotated[
     bool,
     typer.Option("--null", "-0", help="Paths on stdin and in @LIST end with a NUL byte."),
 ]
 
-EveryOption = Annotated[int, _option(_FRAMES, "Analyse every Nth frame.")]
+EveryOption = Annotated[int, _option(FRAMES_PANEL, "Analyse every Nth frame.")]
 FpsOption = Annotated[
-    float | None, _option(_FRAMES, "Analyse at most this many frames per second.")
+    float | None, _option(FRAMES_PANEL, "Analyse at most this many frames per second.")
 ]
 StartOption = Annotated[
     float | None,
     _option(
-        _FRAMES,
+        FRAMES_PANEL,
         "Start at this time: seconds, mm:ss or hh:mm:ss.",
         parser=_seconds,
         metavar="<time>",
@@ -60,14 +73,17 @@ StartOption = Annotated[
 EndOption = Annotated[
     float | None,
     _option(
-        _FRAMES, "Stop before this time, in the same format.", parser=_seconds, metavar="<time>"
+        FRAMES_PANEL,
+        "Stop before this time, in the same format.",
+        parser=_seconds,
+        metavar="<time>",
     ),
 ]
 
 RotateOption = Annotated[
     int | None,
     _option(
-        _FRAMES,
+        FRAMES_PANEL,
         "Rotate the stored pictures clockwise by 0, 90, 180 or 270 degrees, whatever the file "
         "says; for videos that are upside down or lie on their side.",
         metavar="DEGREES",
@@ -77,39 +93,41 @@ RotateOption = Annotated[
 
 DetectorOption = Annotated[
     str,
-    _option(_FACES, f"{DETECTORS}."),
+    _option(FACES_PANEL, f"{DETECTORS}."),
 ]
 DetectionSizeOption = Annotated[
     int,
     _option(
-        _FACES,
+        FACES_PANEL,
         "Scale the longer side of each frame to this many px for detection. Larger values find "
         "smaller faces and take longer. Small frames are enlarged at most twofold.",
     ),
 ]
 DetectionThresholdOption = Annotated[
-    float, _option(_FACES, "Lowest score of a detection that counts as a face, 0 to 1.")
+    float, _option(FACES_PANEL, "Lowest score of a detection that counts as a face, 0 to 1.")
 ]
 RedetectOption = Annotated[
     float,
     _option(
-        _FACES,
+        FACES_PANEL,
         "Seconds between searches of the whole frame; in between, only the surroundings of known "
         "faces are searched. 0 searches every frame: slower on a CPU, but finds faces that come "
         "and go.",
     ),
 ]
-MinFaceOption = Annotated[float, _option(_FACES, "Ignore faces smaller than this, px.")]
+MinFaceOption = Annotated[float, _option(FACES_PANEL, "Ignore faces smaller than this, px.")]
 MaxFacesOption = Annotated[
-    int | None, _option(_FACES, "Keep the N tracks that are seen longest and largest.")
+    int | None, _option(FACES_PANEL, "Keep the N tracks that are seen longest and largest.")
 ]
-TrackerOption = Annotated[str, _option(_FACES, f"Tracking method: {', '.join(TRACKERS)}.")]
+TrackerOption = Annotated[str, _option(FACES_PANEL, f"Tracking method: {', '.join(TRACKERS)}.")]
 TrackGapOption = Annotated[
-    float, _option(_FACES, "Seconds for which a face may disappear and keep its track ID.")
+    float, _option(FACES_PANEL, "Seconds for which a face may disappear and keep its track ID.")
 ]
 LandmarksOption = Annotated[
     bool,
-    _option(_FACES, "Also write the five facial landmarks, to a separate file.", "--landmarks"),
+    _option(
+        FACES_PANEL, "Also write the five facial landmarks, to a separate file.", "--landmarks"
+    ),
 ]
 
 ModelOption = Annotated[
@@ -131,8 +149,19 @@ EngineOption = Annotated[
 OutOption = Annotated[
     str,
     out_option(
-        "Parquet file to write for one video, or a folder that mirrors the inputs.",
+        "File to write for one video (.parquet, or a further file in the format of another "
+        "ending), or a folder that mirrors the inputs.",
         metavar="FILE|FOLDER",
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Also write each result as csv, csv.gz, tsv, tsv.gz, xlsx, sav (SPSS) or dta (Stata), "
+        "beside the Parquet file.",
+        show_default="by the ending of -o",
+        rich_help_panel=OUTPUT_PANEL,
     ),
 ]
 RelativePathsOption = Annotated[

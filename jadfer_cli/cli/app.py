@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import keyword
 import pkgutil
 from typing import Annotated, Any
 
@@ -18,8 +19,10 @@ from jadfer_cli.cli.console import print_line, printable_usage_errors
 
 
 def command_names() -> tuple[str, ...]:
-    """The modules in `commands/`, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(commands.__path__)))
+    """The modules in `commands/`, sorted; import_ is the command `import`, a word of Python."""
+    return tuple(
+        sorted(module.name.removesuffix("_") for module in pkgutil.iter_modules(commands.__path__))
+    )
 
 
 COMMANDS = command_names()
@@ -28,13 +31,16 @@ COMMANDS = command_names()
 @functools.cache
 def load(name: str) -> Any:
     """Imports a command's module and builds its command (typer's own class, hence Any)."""
-    module = importlib.import_module(f"{commands.__name__}.{name}")
+    attribute = f"{name}_" if keyword.iskeyword(name) else name
+    module = importlib.import_module(f"{commands.__name__}.{attribute}")
     if hasattr(module, "app"):
         command: Any = get_command(module.app)
     else:
         single = typer.Typer(add_completion=False, rich_markup_mode="rich")
         show_help = not getattr(module, "RUNS_WITHOUT_ARGUMENTS", False)
-        single.command(name, help=module.HELP, no_args_is_help=show_help)(getattr(module, name))
+        single.command(name, help=module.HELP, no_args_is_help=show_help)(
+            getattr(module, attribute)
+        )
         command = get_command(single)
     command.name, command.rich_help_panel = name, module.PANEL
     for one in (command, *getattr(command, "commands", {}).values()):

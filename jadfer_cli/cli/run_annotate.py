@@ -194,7 +194,7 @@ def note_new_folder(folder: Path, report: Reporter) -> None:
 
 
 def check_target(out: str) -> None:
-    """Checks -o for a single video: a .parquet file, or clearly a folder.
+    """Checks -o for a single video: a .parquet file, or clearly a folder (see `also`).
 
     Raises:
         OptionError: It is neither.
@@ -202,7 +202,7 @@ def check_target(out: str) -> None:
     path = Path(out)
     if not (out.endswith(("/", "\\")) or path.is_dir() or path.suffix == plans.SUFFIX):
         raise OptionError(
-            f"-o {out} does not end in .parquet.",
-            "jadfer writes Parquet: name a .parquet file, or a folder with / at its end. "
-            "For CSV: pandas.read_parquet(...).to_csv(...).",
+            f"-o {out} does not end in .parquet or in the ending of another format.",
+            "Name a .parquet, .csv, .csv.gz, .tsv, .tsv.gz, .xlsx, .sav or .dta file, or a folder "
+            "with / at its end.",
         )

@@ -164,7 +164,7 @@ def _face_checks(
         p = rows[name].to_numpy(np.float64, na_value=np.nan)
         possible = (p >= -_P_TOLERANCE) & (p <= 1 + _P_TOLERANCE)
         yield has_face & ~possible, f"{name} is not a probability"
-    if "expression" in names:
+    if "expression" in names and labels:  # an imported result may have no labels
         known = rows["expression"].isin(list(labels)).to_numpy(bool)
         yield has_face & ~known, "expression is none of the model's labels"
     if "usable" in names:

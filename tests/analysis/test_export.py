@@ -305,6 +305,7 @@ def test_every_format_has_a_help_text_and_its_own_name():
     exporters = list(export.EXPORTERS.values())
     assert {e.name for e in exporters} == {
         "csv", "tsv", "json", "jsonl", "parquet", "eaf", "textgrid", "boris", "bids",
+        "csv.gz", "tsv.gz", "xlsx", "sav", "dta",
     }  # fmt: skip
     for each in exporters:
         assert each.help and each.title and each.name == each.name.lower()

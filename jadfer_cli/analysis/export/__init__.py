@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from jadfer_cli.analysis.export.base import Exporter
+from jadfer_cli.analysis.tabular import ending_of
 from jadfer_cli.errors import OptionError
 
 
@@ -53,13 +54,14 @@ def exporter_for(out: Path) -> Exporter:
             f"Add `format` and one of {', '.join(EXPORTERS)}.",
         )
     by_suffix = _by_suffix()
-    if out.suffix not in by_suffix:
+    ending = ending_of(out)
+    if ending not in by_suffix:
         others = [name for name, each in EXPORTERS.items() if not each.chosen_by_suffix]
         raise OptionError(
             f"`out` {out}: the suffix decides the format, and {out.suffix or 'none'} is unknown.",
             f"Known are {', '.join(by_suffix)}; other formats by `format` {' or '.join(others)}.",
         )
-    return by_suffix[out.suffix]
+    return by_suffix[ending]
 
 
 def _by_suffix() -> dict[str, Exporter]:
@@ -95,7 +97,7 @@ def suffix_help() -> str:
         " ".join(suffix for each in chosen if each.many_results is many for suffix in each.suffixes)
         for many in (True, False)
     )
-    return f"One file for all results ({many}), a file for one result ({single}), or a folder."
+    return f"One file for all results ({many}); a file for one result ({single}); or a folder."
 
 
 EXPORTERS = discover()  # last, because the modules may import the functions above

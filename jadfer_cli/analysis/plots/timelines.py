@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.analysis.face_table import require_expressions
 from jadfer_cli.analysis.frame_times import (
     Bools,
     Floats,
@@ -141,6 +142,7 @@ def chart(
         "track_id",
         "usable",
     ]
+    require_expressions(result)
     rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
     spans = frame_spans(rows, result.metadata)
     found = timelines(rows, spans, labels)

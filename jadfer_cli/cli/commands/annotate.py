@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jadfer_cli.cli import annotate_options as of
 from jadfer_cli.cli import options as shared
+from jadfer_cli.cli.also import AlsoWrite, converted, parquet_and_ending
 from jadfer_cli.cli.commands import ANNOTATE_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes
+from jadfer_cli.cli.study import read_study
+from jadfer_cli.cli.table_options import BomOption, DecimalOption, text_style
 from jadfer_cli.errors import OptionError
-from jadfer_cli.options import AnnotateOptions, FaceOptions, IfExists, ModelOptions, VideoOptions
+from jadfer_cli.options import (
+    AnnotateOptions,
+    FaceOptions,
+    IfExists,
+    ModelOptions,
+    OptionKeywords,
+    VideoOptions,
+    combined,
+)
 
 if TYPE_CHECKING:
     from jadfer_cli.batch.plan import Task
@@ -33,8 +46,15 @@ Examples:
 
   find clips -name '*.mp4' -print0 | jadfer annotate -0 - -o results/
 
+  jadfer annotate clip.mp4 -o clip.xlsx
+
+  jadfer annotate --config study.toml
+
 For several videos, -o is a folder that mirrors the tree of the inputs. A video that fails is \
 listed there in failures.jsonl, and the batch continues.
+
+With another ending or --format, the rows are also written as CSV, for Excel, SPSS or Stata. The \
+Parquet file is always there: all other commands read it.
 
 Then in Python:  pandas.read_parquet("clip.parquet")
 """
@@ -45,6 +65,7 @@ _V, _F, _M = VideoOptions(), FaceOptions(), ModelOptions()
 def annotate(
     inputs: of.InputsArgument,
     out: of.OutOption,
+    config: of.ConfigOption = None,
     recursive: shared.RecursiveOption = False,
     null: of.NullOption = False,
     every: of.EveryOption = _V.every,
@@ -76,31 +97,41 @@ def annotate(
     ray_address: of.RayAddressOption = None,
     relative_paths: of.RelativePathsOption = False,
     file_names: of.FileNamesOption = False,
+    format_name: of.FormatOption = None,
+    bom: BomOption = False,
+    decimal: DecimalOption = ".",
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     log_json: of.LogJsonOption = False,
     debug: shared.DebugOption = False,
 ) -> None:
     """Annotate videos."""
+    given = dict(locals())
     with errors_as_exit_codes(debug=debug, log_json=log_json):
-        options = AnnotateOptions(
-            video=VideoOptions(every=every, fps=fps, start_s=start, end_s=end, rotate=rotate),
-            faces=FaceOptions(
-                detector=detector, detection_size=detection_size, redetect_s=redetect,
-                detection_threshold=detection_threshold, min_face_px=min_face,
-                max_faces=max_faces, tracker=tracker, track_gap_s=track_gap,
-            ),
-            model=ModelOptions(
-                model=model, device=device, precision=precision, batch_size=batch_size,
-                threads=threads, engine=engine,
-            ),
-            landmarks=landmarks, relative_paths=relative_paths, file_names=file_names,
-        )  # fmt: skip
+        options = options_of(given, config)
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
+        out, ending = parquet_and_ending(out, format_name)
+        style = text_style(bom=bom, decimal=decimal)
+        also = None if ending is None else AlsoWrite(ending, style, if_exists)
         tasks, is_batch = _plan(inputs, out, shard, options, recursive=recursive, null=null)
         on_ray = ray or ray_address is not None
         batch = (jobs, on_ray, ray_address) if is_batch or on_ray else None
-        _start(tasks, out, options, if_exists, stall, batch, dry_run, quiet, log_json, debug)
+        with converted(also, tasks, quiet=quiet or log_json, dry_run=dry_run):
+            _start(tasks, out, options, if_exists, stall, batch, dry_run, quiet, log_json, debug)
+
+
+def options_of(given: Mapping[str, Any], config: Path | None = None) -> AnnotateOptions:
+    """Return the options of annotation from the parameters of the command.
+
+    Args:
+        given: By their names here, such as detection_size or start.
+        config: The study file, whose text is recorded.
+    """
+    names = {
+        name: name.removesuffix("_s").removesuffix("_px") for name in OptionKeywords.__annotations__
+    }
+    keywords = {name: given[own] for name, own in names.items() if own in given}
+    return combined(None, keywords | {"study": None if config is None else read_study(config)})
 
 
 def _start(

@@ -11,17 +11,21 @@ import typer
 
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
+from jadfer_cli.cli.also import parquet_and_ending
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note
 from jadfer_cli.cli.formatting import names_text
+from jadfer_cli.cli.table_options import BomOption, DecimalOption, text_style
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from jadfer_cli.analysis.convert import Conversion
     from jadfer_cli.analysis.dataset.check import Dataset, Source
     from jadfer_cli.analysis.find import FoundResults, SkippedFile
+    from jadfer_cli.analysis.formats.base import TextStyle
 
 PANEL = RESULTS_PANEL
 HELP = """Collect the results of many videos into one dataset.
@@ -43,6 +47,8 @@ Examples:
 
   jadfer collect results/ -o dataset/ --hive day
 
+  jadfer collect results/ -o all.csv.gz
+
   jadfer summary all.parquet -o summary.csv
 
   jadfer collect a.parquet b.parquet -o both.parquet --overwrite
@@ -54,7 +60,9 @@ _MAX_NAMED = 10  # skipped files listed by name
 _OutOption = Annotated[
     str,
     shared.out_option(
-        "A .parquet file for all rows, or a folder for one file per video.", metavar="FILE|FOLDER"
+        "A .parquet file for all rows, or a folder for one file per video. With .csv, .csv.gz, "
+        ".tsv, .tsv.gz, .xlsx, .sav or .dta, that file is written beside the .parquet file.",
+        metavar="FILE|FOLDER",
     ),
 ]
 _RecursiveOption = Annotated[
@@ -93,6 +101,8 @@ def collect(
     mixed: _MixedOption = False,
     allow_duplicates: _DuplicatesOption = False,
     hive: _HiveOption = None,
+    bom: BomOption = False,
+    decimal: DecimalOption = ".",
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     debug: shared.DebugOption = False,
@@ -102,18 +112,9 @@ def collect(
         from jadfer_cli.analysis.dataset import write as datasets
         from jadfer_cli.analysis.find import find_results
 
-        target, folder = Path(out), datasets.is_folder(out)
-        if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
-            raise OptionError(  # otherwise -o all.csv would make a folder of Parquet files
-                f"-o {out} does not end in .parquet.",
-                "Name a .parquet file, or a folder with / at its end. For CSV: "
-                "pandas.read_parquet(...).to_csv(...).",
-            )
-        if hive and not folder:
-            raise OptionError(
-                f"--hive makes folders, but -o {out} is a file.", "Name a folder with / at its end."
-            )
-        datasets.check_out(target, folder=folder, overwrite=overwrite)
+        style = text_style(bom=bom, decimal=decimal)
+        target, also = _targets(out, style, hive, overwrite=overwrite)
+        folder = datasets.is_folder(str(target))
         found = find_results(inputs, recursive=recursive, strict=False, datasets=False)
         n_warnings = _report_skipped(found.skipped, quiet=quiet)
         dataset = _checked(found, mixed=mixed, relative=relative, allow_duplicates=allow_duplicates)
@@ -132,8 +133,43 @@ def collect(
         if n_warnings:
             written += f"; {count_text(n_warnings, 'warning')}"
         reading.wrote(target, written, quiet=quiet)
+        if also:
+            reading.wrote(also.out, count_text(also.run(), "row"), quiet=quiet)
         if any(file.is_damaged for file in found.skipped):
             raise typer.Exit(1)
+
+
+def _targets(
+    out: str, style: TextStyle, hive: list[str] | None, *, overwrite: bool
+) -> tuple[Path, Conversion | None]:
+    """The dataset to write, and what it is converted to afterwards; both may be written.
+
+    Raises:
+        OptionError: -o or --hive does not fit, or a file exists.
+        OutputError: A file cannot be written.
+    """
+    from jadfer_cli.analysis.convert import Conversion
+    from jadfer_cli.analysis.dataset import write as datasets
+    from jadfer_cli.analysis.tabular import FORMATS
+
+    named, ending = parquet_and_ending(out, None)
+    target, folder = Path(named), datasets.is_folder(named)
+    if folder and target.suffix and not (out.endswith(("/", os.sep)) or target.is_dir()):
+        raise OptionError(  # otherwise -o all.doc would make a folder of Parquet files
+            f"-o {out} does not end in .parquet or in the ending of another format.",
+            f"Name a file that ends in .parquet, {', '.join(FORMATS)}, or a folder with / at its "
+            "end.",
+        )
+    if hive and not folder:
+        raise OptionError(
+            f"--hive makes folders, but -o {out} is a file.", "Name a folder with / at its end."
+        )
+    datasets.check_out(target, folder=folder, overwrite=overwrite)
+    if ending is None:
+        return target, None
+    also = Conversion(target, Path(out), style=style)
+    also.check(overwrite=overwrite, endings=(ending,))
+    return target, also
 
 
 def _checked(found: FoundResults, **settings: bool) -> Dataset:

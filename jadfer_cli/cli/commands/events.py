@@ -23,6 +23,7 @@ from jadfer_cli.cli.event_options import (
     event_option,
     warn_of_coarse_frames,
 )
+from jadfer_cli.cli.table_options import BomOption, DecimalOption, text_style
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
@@ -51,6 +52,8 @@ Examples:
   jadfer events clip.parquet
 
   jadfer events results/ -r -o smiles.csv --expression happy --on 0.8
+
+  jadfer events results/ -r -o smiles.xlsx
 
   jadfer events clip.parquet -o clip.eaf
 
@@ -97,6 +100,8 @@ def events(
     all_faces: _AllFacesOption = False,
     out: _OutOption = None,
     format_name: _FormatOption = None,
+    bom: BomOption = False,
+    decimal: DecimalOption = ".",
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     debug: shared.DebugOption = False,
@@ -106,7 +111,9 @@ def events(
         from jadfer_cli.analysis.event_rule import Rule
         from jadfer_cli.analysis.events import select_expressions
         from jadfer_cli.analysis.export.paths import check_output, output_paths
+        from jadfer_cli.analysis.export.tables import styled
 
+        style = text_style(bom=bom, decimal=decimal)
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
         exporter = None
         if format_name is not None:
@@ -125,7 +132,7 @@ def events(
         paths = output_paths(results, inputs, out, exporter)
         for path in paths:
             check_output(path, exporter, overwrite=overwrite)
-        _write(paths, exporter, rule, names, quiet=quiet)
+        _write(paths, styled(exporter, style), rule, names, quiet=quiet)
 
 
 def _write(

@@ -21,6 +21,7 @@ from jadfer_cli.cli.event_options import (
     warn_of_coarse_frames,
 )
 from jadfer_cli.cli.formatting import share_text, shares_text
+from jadfer_cli.cli.table_options import BomOption, DecimalOption, text_style
 from jadfer_cli.cli.tables import figures, room, show
 from jadfer_cli.common import short_time
 from jadfer_cli.errors import OptionError
@@ -67,13 +68,18 @@ Examples:
   jadfer summary day1/*.parquet --by video --all-faces -o videos.parquet
 
   jadfer summary results/ -r -o summary.csv --min-duration 0.5
+
+  jadfer summary results/ -r -o summary.sav
 """
 
 _WIDE = 100  # columns with room for three expressions, and for when a face appears
 
 _OutOption = Annotated[
     Path | None,
-    shared.out_option("Write all columns: .csv, .tsv, .json, .jsonl or .parquet."),
+    shared.out_option(
+        "Write all columns: .csv, .csv.gz, .tsv, .tsv.gz, .json, .jsonl, .parquet, .xlsx, .sav or "
+        ".dta."
+    ),
 ]
 _TransitionsOption = Annotated[
     Path | None,
@@ -112,6 +118,8 @@ def summary(
     raw_changes: _RawOption = False,
     out: _OutOption = None,
     transitions: _TransitionsOption = None,
+    bom: BomOption = False,
+    decimal: DecimalOption = ".",
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
     debug: shared.DebugOption = False,
@@ -126,6 +134,7 @@ def summary(
         if by not in summing.BY:
             raise OptionError(f"--by must be one of {', '.join(summing.BY)}, not {by}.")
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
+        style = text_style(bom=bom, decimal=decimal)
         targets = [path for path in (out, transitions) if path is not None]
         for path in targets:
             tabular.check_target(path, overwrite=overwrite, endings=tabular.table_endings())
@@ -141,11 +150,11 @@ def summary(
         if not (quiet or raw_changes):
             warn_of_coarse_frames(rule, [(names[item.result], item.frame_step_s) for item in items])
         if out is not None:
-            tabular.write_table(summing.table(items), out)
+            tabular.write_table(summing.table(items), out, style)
             reading.wrote(out, count_text(len(items), "row"), quiet=quiet)
         if transitions is not None:
             pairs = summing.transition_table(items)
-            tabular.write_table(pairs, transitions)
+            tabular.write_table(pairs, transitions, style)
             reading.wrote(transitions, count_text(len(pairs), "row"), quiet=quiet)
         if out is None:
             show(_table(items, names, by))

@@ -1,0 +1,185 @@
+"""Finished results in the formats of other programs, with a sidecar that explains the columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jadfer_cli.analysis.formats.base import Meaning, TextStyle
+from jadfer_cli.analysis.formats.other_tools import Tool
+from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
+from jadfer_cli.common import atomic_write
+from jadfer_cli.errors import OptionError, OutputError, ResultError
+from jadfer_cli.records import FRAME_STATUSES
+from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.load import SUFFIX, load
+from jadfer_cli.results.members import is_collected
+from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.paths import is_sidecar
+from jadfer_cli.results.schema import FACE_SOURCES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_ROWS_PER_PIECE = 50_000
+_DECIMALS = TextStyle()
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One file to convert.
+
+    Attributes:
+        path: A result, or a dataset of `jadfer collect`.
+        out: The file to write; its suffix decides the format.
+        tool: Write the columns of this tool; None for those of jadfer.
+        style: Of .csv and .tsv.
+    """
+
+    path: Path
+    out: Path
+    tool: Tool | None = None
+    style: TextStyle = _DECIMALS
+
+    @property
+    def sidecar(self) -> Path:
+        """The file that explains the columns: clip.json, or clip.pyfeat.json for other columns."""
+        stem = self.out.name.removesuffix(ending_of(self.out))
+        return self.out.with_name(f"{stem}.{self.tool.name}.json" if self.tool else f"{stem}.json")
+
+    @property
+    def has_sidecar(self) -> bool:
+        """Whether the result itself has this sidecar, because `out` lies beside it."""
+        own = self.path.with_suffix(".json")
+        return self.tool is None and own.exists() and self.sidecar.resolve() == own.resolve()
+
+    def check(self, *, overwrite: bool, endings: Sequence[str]) -> None:
+        """Check early that the files may be written.
+
+        Raises:
+            OptionError: The suffix is unknown, or a file exists.
+            OutputError: A file belongs to a result, or cannot be written.
+        """
+        check_target(self.out, overwrite=overwrite, endings=tuple(endings))
+        sidecar = self.sidecar
+        if self.has_sidecar or not sidecar.exists() or self._is_explained():
+            return
+        result = sidecar.with_suffix(SUFFIX)
+        if not is_sidecar(sidecar) or (result.exists() and result.resolve() != self.path.resolve()):
+            raise OutputError(
+                f"{sidecar} exists and does not explain {self.out}, so it is not replaced.",
+                "Choose another name with `out`.",
+            )
+        if not overwrite:
+            raise OptionError(
+                f"{sidecar} already exists.",
+                "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
+            )
+
+    def run(self) -> int:
+        """Write the file and its sidecar; return the number of rows.
+
+        Raises:
+            ResultError: The result is damaged.
+            OutputError: A file cannot be written.
+        """
+        metadata = _metadata(self.path)
+        labels = list(metadata["labels"])
+        descriptions = self._descriptions(labels)
+        if not self.has_sidecar:
+            self._write_sidecar(metadata, descriptions)
+        n_rows = 0
+
+        def pieces() -> Iterator[pd.DataFrame]:
+            nonlocal n_rows
+            for rows in _pieces(self.path):
+                n_rows += len(rows)
+                yield self.tool.rows(rows, labels) if self.tool else rows
+
+        write_pieces(pieces(), self.out, self.style, _meaning(metadata, descriptions))
+        return n_rows
+
+    def _is_explained(self) -> bool:
+        """Whether an earlier conversion of this result has written the same sidecar."""
+        if not self.path.exists():
+            return False
+        try:
+            found = json.loads(self.sidecar.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        metadata = _metadata(self.path)
+        return bool(found == {"jadfer": metadata, **self._descriptions(metadata["labels"])})
+
+    def _descriptions(self, labels: Sequence[str]) -> dict[str, dict[str, str]]:
+        if self.tool:
+            return {name: {"Description": text} for name, text in self.tool.descriptions.items()}
+        return column_descriptions(labels)
+
+    def _write_sidecar(
+        self, metadata: Mapping[str, Any], descriptions: Mapping[str, dict[str, str]]
+    ) -> None:
+        """Write what the sidecar of a result holds, before the file that needs it."""
+        text = json.dumps({"jadfer": metadata, **descriptions}, indent=2, ensure_ascii=False)
+        with atomic_write(self.sidecar) as part:
+            part.write_text(text + "\n", encoding="utf-8")
+
+
+def beside(result: Path, ending: str) -> Path:
+    """Return the file of another format beside a result: clip.csv.gz beside clip.parquet."""
+    return result.with_name(result.name.removesuffix(SUFFIX) + ending)
+
+
+def is_current(result: Path, converted: Path) -> bool:
+    """Whether a file of another format exists and is not older than its result."""
+    try:
+        return converted.stat().st_mtime_ns >= result.stat().st_mtime_ns
+    except OSError:
+        return False
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    if is_collected(path):
+        found: dict[str, Any] = read_attrs(path)["jadfer"]
+        return found
+    return load(path).metadata
+
+
+def _pieces(path: Path) -> Iterator[pd.DataFrame]:
+    """The rows: of a result in one checked piece, of a dataset piece by piece."""
+    if not is_collected(path):
+        yield load(path).rows()
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            pandas = file.schema_arrow.metadata
+            batches = file.iter_batches(_ROWS_PER_PIECE)
+            empty = True
+            for batch in batches:
+                empty = False
+                table = pa.Table.from_batches([batch])
+                yield table.replace_schema_metadata(pandas).to_pandas()
+            if empty:
+                yield file.schema_arrow.empty_table().to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise ResultError(
+            f"{path} cannot be read to its end: {error}.", "Collect the results again."
+        ) from error
+
+
+def _meaning(metadata: Mapping[str, Any], descriptions: Mapping[str, Mapping[str, str]]) -> Meaning:
+    texts = {
+        name: text["Description"] + (f", {text['Units']}" if "Units" in text else "")
+        for name, text in descriptions.items()
+    }
+    categories = {
+        "expression": tuple(metadata["labels"]),
+        "frame_status": FRAME_STATUSES,
+        "face_source": FACE_SOURCES,
+    }
+    return Meaning(texts, categories, f"jadfer {metadata['jadfer_version']}")
