@@ -37,7 +37,7 @@ _MORE = frozenset(
 _GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
 NAMES = frozenset(
     {field.name for group in _GROUPS for field in dataclasses.fields(group)}
-    - {"video", "faces"} | _MORE | _SPELLED.keys()
+    - {"video", "faces", "study"} | _MORE | _SPELLED.keys()
 )  # fmt: skip
 # A word of its own: `out`.mp4 is the name of a file.
 _QUOTED = re.compile(r"(?<![^\s(])`([a-z0-9_]+(?:=[A-Za-z']+)?)`(?=[.,:;)]*(?:\s|$))")

@@ -63,9 +63,9 @@ def concatenated(paths):
 
 def test_another_ending_is_no_folder(three, collect, tmp_path):
     folder, _ = three
-    stderr = collect(folder, "-o", tmp_path / "all.csv", code=2)
-    assert "does not end in .parquet" in stderr and "to_csv" in stderr
-    assert not (tmp_path / "all.csv").exists()
+    stderr = collect(folder, "-o", tmp_path / "all.ods", code=2)
+    assert "does not end in .parquet" in stderr
+    assert not (tmp_path / "all.ods").exists()
     assert "3 videos" in collect(folder, "-o", f"{tmp_path / 'study.1'}/")
     assert "3 videos" in collect(folder, "-o", tmp_path / "study.1", "--overwrite")
 

@@ -253,7 +253,7 @@ def test_no_output_named(invoke, short_clip):
     check(invoke("annotate", short_clip), 2, "--out")
 
 
-@pytest.mark.parametrize("name", ["c.csv", "c", "c.parquet.gz"])
+@pytest.mark.parametrize("name", ["c.ods", "c", "c.parquet.gz"])
 def test_output_of_another_format(invoke, tmp_path, short_clip, name):
     check(invoke("annotate", short_clip, "-o", tmp_path / name), 2, "does not end in .parquet")
 

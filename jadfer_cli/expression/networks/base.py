@@ -69,6 +69,7 @@ class Network(nn.Module):
 
     With the stem OWN, the subclass assigns any module to `self.stem`. It is trained at the
     learning rate of stems, and frozen only as far as it has a method `early`, as STEMS have.
+    It has no fine map: `fine` gives the normalised crops.
 
     Args:
         config: Sizes and switches.
@@ -95,11 +96,14 @@ class Network(nn.Module):
 
     def fine(self, crops: torch.Tensor) -> torch.Tensor:
         """The stem's fine map (B, C', H', W') of crops (B, 3, S, S), RGB in [0, 1]."""
-        return self.stem.fine((crops - self.mean) / self.std)
+        normalised = (crops - self.mean) / self.std
+        return normalised if self.config.stem == OWN else self.stem.fine(normalised)
 
     def features(self, crops: torch.Tensor) -> torch.Tensor:
         """The stem's last map (B, C, H, W) of crops (B, 3, S, S), RGB in [0, 1]."""
-        return self.stem.coarse(self.fine(crops))
+        after_fine = self.stem if self.config.stem == OWN else self.stem.coarse
+        features: torch.Tensor = after_fine(self.fine(crops))
+        return features
 
     def score(self, fine: torch.Tensor) -> Output:
         """Scores faces by the stem's fine map (B, C', H', W').
