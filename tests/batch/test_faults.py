@@ -78,7 +78,7 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
         "e gone before.mp4": "read", "f cut.mp4": "read",
     }  # fmt: skip
     assert "signal 11" in found["b crash.mp4"]["message"]
-    assert "no progress for 4 s" in found["h hang.mp4"]["message"]
+    assert "no progress for 8 s" in found["h hang.mp4"]["message"]
     assert "cut short" in found["f cut.mp4"]["message"]
     assert "does not exist" in found["e gone before.mp4"]["message"]
     for name, failure in found.items():
