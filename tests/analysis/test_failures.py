@@ -59,15 +59,29 @@ def test_inputs_decide_which_failures_matter(batch):
     assert find_results([str(batch / "day1" / "P01.parquet")]).failures == ()
 
 
-@pytest.mark.parametrize("command", ["show", "summary", "events"])
+@pytest.mark.parametrize("command", ["show", "summary", "events", "methods", "collect"])
 def test_commands_name_them(invoke, batch, command):
-    found = invoke(command, batch, "-r", width=400)
+    # the made videos are all alike
+    out = ["-o", batch.parent / "all.parquet", "--allow-duplicates"] if command == "collect" else []
+    found = invoke(command, batch, "-r", *out, width=400)
     assert found.exit_code == 0
     assert (
         "Warning: 4 videos given, 2 annotated, 2 failed: clips/day1/P02.mp4 (The file is "
         "truncated); clips/day2/P03.mp4 (No video stream)." in found.stderr
     )
     assert "given" not in invoke(command, batch / "day1" / "P01.parquet").stderr
+
+
+def test_methods_counts_videos_with_the_same_reason_together(invoke, batch):
+    (batch / "failures.jsonl").write_text(
+        "".join(
+            line(f"P0{n}.mp4", batch / f"P0{n}.parquet", message) + "\n"
+            for n, message in enumerate(["P00.mp4 is empty.", "P01.mp4 is empty.", "No video."])
+        )
+    )
+    text = " ".join(invoke("methods", batch, "-r", width=400).stdout.split())
+    assert "Of 5 videos, 2 were annotated; 3 could not be, and are not part of these" in text
+    assert "Reasons: it is empty (2 videos); No video (1 video)." in text
 
 
 def test_a_folder_without_any_result_names_one(invoke, batch):

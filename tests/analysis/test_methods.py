@@ -276,7 +276,7 @@ def test_the_shipped_model_has_one_accuracy_whatever_a_result_says(tmp_path):
     assert "(this split was measured nine times while the weights were developed)" in texts[0]
     readme = (pathlib.Path(checkpoint.weights_dir()).parent / "README.md").read_text("utf-8")
     card = shipped.path.with_name(shipped.card).read_text("utf-8")
-    assert "88.6 % of the FER+ test photographs" in readme and "88.6 | 75.5" in card
+    assert "88.6 % of the 3,152 FER+ test photographs" in readme and "88.6 | 75.5" in card
     recall = checkpoint.load().metrics["ferplus test majority"]["recall"]
     assert f"{100 * recall['fear']:.0f} % of fear" in readme
 
@@ -285,8 +285,8 @@ def test_failed_videos_are_counted(tmp_path):
     failures = [Failure("c.mp4", "The file is cut off."), Failure("d.mp4", "The file is cut off.")]
     *_, last = describe([opened(tmp_path)], failures).paragraphs
     assert last == (
-        "Of 3 videos, 1 was annotated; 2 could not be, and are not part of these figures (2: The "
-        "file is cut off)."
+        "Of 3 videos, 1 was annotated; 2 could not be, and are not part of these figures. "
+        "Reasons: The file is cut off (2 videos)."
     )
 
 

@@ -70,7 +70,7 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
         shutil.copy(short_clip, clips / f"{name}.mp4")
     (clips / "f cut.mp4").write_bytes(short_clip.read_bytes()[:3000])
     env = broken_environment(tmp_path / "site") | {"JADFER_TEST_MARK": str(tmp_path)}
-    result = jadfer("annotate", clips, "-o", out, "--stall", "4", env=env)
+    result = jadfer("annotate", clips, "-o", out, "--stall", "8", env=env)
     assert result.returncode == 1, result.stderr
     found = {os.path.basename(f["video"]): f for f in failures(out)}
     assert {name: f["stage"] for name, f in found.items()} == {
@@ -78,7 +78,7 @@ def test_many_faults_in_one_batch(jadfer, short_clip, tmp_path):
         "e gone before.mp4": "read", "f cut.mp4": "read",
     }  # fmt: skip
     assert "signal 11" in found["b crash.mp4"]["message"]
-    assert "no progress for 4 s" in found["h hang.mp4"]["message"]
+    assert "no progress for 8 s" in found["h hang.mp4"]["message"]
     assert "cut short" in found["f cut.mp4"]["message"]
     assert "does not exist" in found["e gone before.mp4"]["message"]
     for name, failure in found.items():

@@ -165,9 +165,9 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             (
                 "Faces",
                 f"{count_text(whole.tracks, 'track')}, {short_time(whole.face_s)}, "
-                f"of which {short_time(whole.usable_s)} usable: "
+                f"{short_time(whole.usable_s)} usable: "
                 f"{share_text(whole.usable_share)} of face time, "
-                f"{share_text(whole.usable_share_of_video)} of the video",
+                f"{share_text(whole.usable_share_of_video)} of video",
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
