@@ -38,6 +38,20 @@ def test_the_vote_share_recovers_temperature_and_bias():
     assert calibrate.fit_vote_share(logits, doubtful) == found
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e4])
+def test_every_fit_can_be_loaded(tmp_path, scale):
+    logits, faces = voted(300)
+    found = calibrate.fit_vote_share(logits * scale, faces.votes)
+    network = checkpoint.load().build()
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, network, scores={VOTE_SHARE: found})
+    assert checkpoint.load(str(path)).scores[VOTE_SHARE].temperature == found.temperature
+    path.unlink()
+    with pytest.raises(ModelError, match=r"was not written: .*temperature"):
+        checkpoint.save(path, network, scores={VOTE_SHARE: Calibration(26.0)})
+    assert not path.exists()
+
+
 def test_biases_of_expressions_without_votes_stay_finite():
     logits, faces = voted(300)
     votes = faces.votes.copy()

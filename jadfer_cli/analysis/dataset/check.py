@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from jadfer_cli.analysis.find import FoundResults
-from jadfer_cli.analysis.provenance import compare_settings
+from jadfer_cli.analysis.provenance import compare_settings, model_sha256
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
@@ -109,8 +109,7 @@ def check_dataset(
 
 def model_name(result: Result) -> str:
     """Return the model of a result as the dataset's column `model` has it."""
-    model = result.metadata["model"]
-    return f"{model['name']} {model['sha256'][:8]}"
+    return f"{result.metadata['model']['name']} {model_sha256(result.metadata)[:8]}"
 
 
 def _paths_by_value(results: Sequence[Result], values: Sequence[Any]) -> dict[str, list[str]]:
