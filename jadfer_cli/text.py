@@ -65,6 +65,18 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: It is not JSON, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def without_subject(message: str, path: str) -> str:
     """Return what a message says about a file, to stand after the file's name.
 

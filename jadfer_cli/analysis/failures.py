@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jadfer_cli.text import parsed_json
 
 FAILURES = "failures.jsonl"
 
@@ -69,7 +70,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in texts:
         try:
-            line = json.loads(text)
+            line = parsed_json(text)
         except ValueError:
             continue
         if isinstance(line, dict) and {"video", "result"} <= line.keys():

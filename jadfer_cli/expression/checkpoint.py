@@ -343,6 +343,8 @@ def save(
         except SafetensorError as error:  # raised when the disk is full
             raise OutputError(f"{path} cannot be written ({error}).") from error
         except (header.InvalidCheckpoint, header.DamagedCheckpoint) as error:
-            raise ModelError(f"{path} was not written: it could not be loaded ({error}).") from error
+            raise ModelError(
+                f"{path} was not written: it could not be loaded ({error})."
+            ) from error
         part.chmod(0o644)  # safetensors makes it private; an installation serves all users
     return file_sha256(path)
