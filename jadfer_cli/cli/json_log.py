@@ -155,7 +155,7 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         status = "stopped" if self.stopped else "finished"
         if isinstance(error, KeyboardInterrupt):
             status = "interrupted"
-        elif error is not None and not isinstance(error, typer.Exit) and not self._counts:
+        elif error is not None and not isinstance(error, typer.Exit):
             status = "stopped"
         counts, n = self._counts, self._estimate.n
         write_event(

@@ -34,7 +34,8 @@ def members(path: Path) -> list[Result]:
     folder: all.parquet/day1/clip.parquet. A file of one result has its own path.
 
     Raises:
-        ResultError: The file is damaged or was changed, or an earlier jadfer did not store all that is needed.
+        ResultError: The file is damaged or was changed, or an earlier jadfer did not store all
+            that is needed.
     """
     try:
         schema, metadata = pq.read_schema(path), read_attrs(path)["jadfer"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jadfer_cli.analysis.failures import stored
 from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.provenance import compare_settings, model_sha256
 from jadfer_cli.errors import ResultError
@@ -45,11 +46,13 @@ class Dataset:
         sources: In the order of their rows.
         warnings: How the results differ, one sentence each.
         mixed: Whether they are from several models.
+        failures: Videos of the same batches that failed, as `analysis.failures.stored` gives them.
     """
 
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
     mixed: bool
+    failures: tuple[dict[str, str], ...] = ()
 
 
 class MixedModels(ResultError):
@@ -104,7 +107,8 @@ def check_dataset(
     _check_unique_names(results, names)
     paths = [found.relative_path(result).as_posix() for result in results]
     sources = map(Source, results, paths, names)
-    return Dataset(tuple(sources), tuple(warnings), len(set(models)) > 1)
+    failures = tuple(stored(found.failures, found.root))
+    return Dataset(tuple(sources), tuple(warnings), len(set(models)) > 1, failures)
 
 
 def model_name(result: Result) -> str:
