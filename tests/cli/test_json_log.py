@@ -1,12 +1,15 @@
 """`--log-json`: every line has the documented fields, for one video as for many."""
 
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli import json_log
+from jadfer_cli.errors import OutputError
 
 GUIDE = Path(__file__).resolve().parents[2] / "examples" / "guides" / "many-videos.md"
 OPTIONAL = (type(None),)
@@ -77,3 +80,14 @@ def test_the_guide_names_every_event_and_field():
         assert [f for f in fields if f"`{f}`" not in row] == []
     assert all(f"`{name}`" in "\n".join(lines) for name in json_log.RUNNING)
     assert f"`log_version` is {json_log.LOG_VERSION}" in "\n".join(lines)
+
+
+@pytest.mark.parametrize("ended", ["done", "failed"])
+def test_a_run_that_an_error_ends_is_stopped(ended):
+    file = io.StringIO()
+    tasks = [Task("a.mp4", "a.parquet"), Task("b.mp4", "b.parquet")]
+    with pytest.raises(OutputError), json_log.JsonLog(file, tasks) as log:
+        log.ended(tasks[0], ended, {})
+        raise OutputError("The disk is full.")
+    summary = checked(file.getvalue())[-1]
+    assert summary["status"] == "stopped" and summary["not_tried"] == 1

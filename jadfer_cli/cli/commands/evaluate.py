@@ -180,8 +180,8 @@ def _clean(found: dict[str, Any]) -> list[Any]:
 def _ties(by_protocol: dict[str, Any]) -> list[Text]:
     return [
         Text(
-            f"{name}: in {count_text(f['n_tied'], 'image')} several expressions tie; any of them counts as "
-            "right."
+            f"{name}: in {count_text(f['n_tied'], 'image')} several expressions tie; any of them "
+            "counts as right."
         )
         for name, f in by_protocol.items()
         if f["n_tied"]
