@@ -97,7 +97,7 @@ def test_a_damaged_list_is_no_crash(batch):
     file.write_text("[" * 200_000 + "\n" + file.read_text())
     assert len(failures_beside([batch])) == 2
     lines = Failures(file)
-    lines.add(Task("new.mp4", str(batch / "new.parquet")), {"message": "damaged"})
+    lines.add(Task("new.mp4", batch / "new.parquet"), {"message": "damaged"})
     assert len(failures_beside([batch])) == 3
 
 

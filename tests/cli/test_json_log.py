@@ -85,7 +85,7 @@ def test_the_guide_names_every_event_and_field():
 @pytest.mark.parametrize("ended", ["done", "failed"])
 def test_a_run_that_an_error_ends_is_stopped(ended):
     file = io.StringIO()
-    tasks = [Task("a.mp4", "a.parquet"), Task("b.mp4", "b.parquet")]
+    tasks = [Task(f"{name}.mp4", Path(f"{name}.parquet")) for name in "ab"]
     with pytest.raises(OutputError), json_log.JsonLog(file, tasks) as log:
         log.ended(tasks[0], ended, {})
         raise OutputError("The disk is full.")
