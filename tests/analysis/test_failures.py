@@ -23,7 +23,8 @@ def batch(tmp_path):
     root = tmp_path / "results"
     for day in ("day1", "day2"):
         (root / day).mkdir(parents=True)
-        Made([Track(0, [0, 1])], video=f"{day}/P01.mp4").write(root / day / "P01.parquet")
+        made = Made([Track(0, [0, 1])], video=f"{day}/P01.mp4", sha256=day[-1] * 64)
+        made.write(root / day / "P01.parquet")
     (root / "failures.jsonl").write_text(
         line("clips/day1/P02.mp4", "results/day1/P02.parquet")  # as `-o results/` records it
         + "\nnot json\n"

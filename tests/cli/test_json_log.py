@@ -82,12 +82,13 @@ def test_the_guide_names_every_event_and_field():
     assert f"`log_version` is {json_log.LOG_VERSION}" in "\n".join(lines)
 
 
-@pytest.mark.parametrize("ended", ["done", "failed"])
-def test_a_run_that_an_error_ends_is_stopped(ended):
+@pytest.mark.parametrize("n_videos, status", [(1, "finished"), (2, "stopped")])
+def test_a_run_that_an_error_ends_early_is_stopped(n_videos, status):
     file = io.StringIO()
-    tasks = [Task(f"{name}.mp4", Path(f"{name}.parquet")) for name in "ab"]
+    tasks = [Task(f"{i}.mp4", Path(f"{i}.parquet")) for i in range(n_videos)]
+    fields = {"stage": "read", "message": "It is empty.", "hint": None}
     with pytest.raises(OutputError), json_log.JsonLog(file, tasks) as log:
-        log.ended(tasks[0], ended, {})
+        log.ended(tasks[0], "failed", fields)
         raise OutputError("The disk is full.")
     summary = checked(file.getvalue())[-1]
-    assert summary["status"] == "stopped" and summary["not_tried"] == 1
+    assert summary["status"] == status and summary["not_tried"] == n_videos - 1
