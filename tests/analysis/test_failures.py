@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from made import Made, Track
@@ -85,11 +86,12 @@ def test_a_dataset_remembers_them(invoke, batch, monkeypatch, out):
     monkeypatch.chdir(batch.parent)
     found = invoke("collect", batch, "-o", out, width=400)
     assert found.exit_code == 0 and "4 videos given, 2 annotated, 2 failed" in found.stderr
-    shutil.move(batch, batch.parent / "archive")
+    Path("archive").mkdir()
+    shutil.move(batch, "archive/results")
     found = invoke("summary", out, "-r", width=400)
     assert "4 videos given, 2 annotated, 2 failed: clips/day1/P02.mp4 (The" in found.stderr
     assert "Of 4 videos, 2 were annotated; 2 could not be" in invoke("methods", out, "-r").stdout
-    found = invoke("diff", out, "archive", width=400)
+    found = invoke("diff", out, "archive/results", width=400)
     assert found.exit_code == 0 and found.stderr.count("2 failed: clips/day1/P02.mp4") == 2
 
 
