@@ -12,7 +12,13 @@ from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.failures import Failure
 from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
-from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
+from jadfer_cli.analysis.provenance import (
+    changed_options,
+    differing_settings,
+    groups,
+    model_sha256,
+    short_sha256,
+)
 from jadfer_cli.analysis.wording import by_video, length, listed, ordinal, share, span
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.results.load import Result
@@ -106,11 +112,10 @@ def _failed(n_results: int, failures: Sequence[Failure]) -> str:
 
 
 def _differing(results: Sequence[Result]) -> list[str]:
-    named = [
-        name
-        for name in ("model", "detector")
-        if len({result.metadata[name]["sha256"] for result in results}) > 1
-    ]
+    hashes: dict[str, Callable[[Metadata], str]] = {
+        "model": model_sha256, "detector": lambda m: m["detector"]["sha256"],
+    }  # fmt: skip
+    named = [name for name, of in hashes.items() if len({of(r.metadata) for r in results}) > 1]
     return named + differing_settings(results)
 
 

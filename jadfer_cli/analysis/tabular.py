@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.paths import is_sidecar
-from jadfer_cli.text import encodable, one_line, spreadsheet_safe
+from jadfer_cli.text import encodable, escaped_json, one_line, spreadsheet_safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,11 +49,13 @@ def _tsv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _json(table: pd.DataFrame, path: Path) -> None:
-    table.to_json(path, orient="records", indent=2, force_ascii=False)
+    text = table.to_json(orient="records", indent=2, force_ascii=False)
+    path.write_text(escaped_json(text), "utf-8")
 
 
 def _jsonl(table: pd.DataFrame, path: Path) -> None:
-    table.to_json(path, orient="records", lines=True, force_ascii=False)
+    text = table.to_json(orient="records", lines=True, force_ascii=False)
+    path.write_text(escaped_json(text), "utf-8")
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:

@@ -43,12 +43,12 @@ def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
         if file.is_damaged:
             why = file.error.message.removeprefix(f"{file.path} ")
             print_note(f"Warning: Skipped {file.path}, which {why}")
-    warn_of_failures(found)
+    report_failures(found)
     return found
 
 
-def warn_of_failures(found: FoundResults) -> bool:
-    """Name the videos of the same batches that failed; return whether there are any."""
+def report_failures(found: FoundResults) -> bool:
+    """Warn of videos that failed in the same batch; returns whether there are any."""
     if found.failures:
         print_warning(_failed_text(len(found.results), found.failures))
     return bool(found.failures)

@@ -115,7 +115,7 @@ def collect(
             )
         datasets.check_out(target, folder=folder, overwrite=overwrite)
         found = find_results(inputs, recursive=recursive, strict=False, datasets=False)
-        n_warnings = _report_skipped(found.skipped, quiet=quiet) + reading.warn_of_failures(found)
+        n_warnings = _report_skipped(found.skipped, quiet=quiet) + reading.report_failures(found)
         dataset = _checked(found, mixed=mixed, relative=relative, allow_duplicates=allow_duplicates)
         for warning in dataset.warnings:
             print_note(f"Warning: {warning}")
