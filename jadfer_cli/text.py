@@ -60,9 +60,25 @@ def spreadsheet_safe(text: str) -> str:
 
 def json_text(value: Any, *, indent: int | None = None) -> str:
     """Return JSON that is readable and safe on a terminal: it escapes what `one_line` escapes."""
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    return escaped_json(json.dumps(value, indent=indent, ensure_ascii=False))
+
+
+def escaped_json(text: str) -> str:
+    """Return JSON with escapes for what `one_line` escapes, except between its entries."""
     # outside its strings, JSON has no such characters but line breaks
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: It is not JSON, or is nested too deeply to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def without_subject(message: str, path: str) -> str:

@@ -115,7 +115,8 @@ class Annotated:
     def frame_step_s(self) -> float:
         """Typical (median) time from one analysed frame to the next; 0 with fewer than two."""
         gaps = np.diff(self.frame_start_s)
-        return float(np.median(gaps)) if len(gaps) else 0.0
+        # whole microseconds: tables show 0.04, not what the subtraction of floats leaves
+        return round(float(np.median(gaps)), 6) if len(gaps) else 0.0
 
     def seconds_with(self, faces: FaceTable) -> float:
         """Return the time with at least one of these faces; simultaneous faces count once."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from jadfer_cli.results.collected import COLLECTED
+from jadfer_cli.text import encodable, parsed_json
 
 FAILURES = "failures.jsonl"
 
@@ -27,6 +30,35 @@ class Failure:
     reason: str
     hint: str = ""
     result: Path = Path()
+
+
+def stored(failures: Iterable[Failure], root: Path) -> list[dict[str, str]]:
+    """Return failures as the metadata of a dataset hold them: results relative to `root`."""
+    return [
+        {"video": encodable(each.path), "message": encodable(each.reason),
+         "hint": encodable(each.hint),
+         "result": encodable(Path(os.path.relpath(each.result, root)).as_posix())}
+        for each in failures
+    ]  # fmt: skip
+
+
+def failures_in(dataset: Path, metadata: Mapping[str, Any]) -> list[Failure]:
+    """Return the videos that had failed when results were collected.
+
+    Args:
+        dataset: The file of the dataset; stands for the folder that was collected.
+        metadata: What it stores under "jadfer".
+    """
+    collected = metadata.get(COLLECTED)
+    lines = collected.get("failures") if isinstance(collected, Mapping) else None
+    return [
+        Failure(
+            str(line.get("video")), str(line.get("message") or ""), str(line.get("hint") or ""),
+            dataset / str(line.get("result")),
+        )
+        for line in (lines if isinstance(lines, list) else ())
+        if isinstance(line, Mapping)
+    ]  # fmt: skip
 
 
 def failures_beside(paths: Iterable[str | os.PathLike[str]]) -> list[Failure]:
@@ -52,12 +84,19 @@ def failures_beside(paths: Iterable[str | os.PathLike[str]]) -> list[Failure]:
 
 def _target(holder: Path, recorded: str) -> Path:
     """The recorded result below the folder of the list, even if that folder was moved."""
-    parts = Path(recorded).parts
-    if holder.name in parts:
-        last = len(parts) - 1 - parts[::-1].index(holder.name)
-        return holder.joinpath(*parts[last + 1 :])
     path = Path(recorded)
-    return path if path.is_absolute() else holder / path
+    parts = path.parts
+    ends = [i for i, name in enumerate(parts, 1) if name == holder.name]
+    if path.is_relative_to(holder) or not ends:
+        return path if path.is_absolute() else holder / path
+    # several folders may have this name: the one with most parents in common; else the first
+    return holder.joinpath(*parts[max(ends, key=lambda end: _n_common(parts[:end], holder)) :])
+
+
+def _n_common(parts: tuple[str, ...], folder: Path) -> int:
+    """How many names at the end of two paths are the same."""
+    pairs = zip(reversed(parts), reversed(folder.parts), strict=False)
+    return len(list(itertools.takewhile(lambda pair: pair[0] == pair[1], pairs)))
 
 
 def _lines(file: Path) -> list[dict[str, Any]]:
@@ -69,7 +108,7 @@ def _lines(file: Path) -> list[dict[str, Any]]:
     lines = []
     for text in texts:
         try:
-            line = json.loads(text)
+            line = parsed_json(text)
         except ValueError:
             continue
         if isinstance(line, dict) and {"video", "result"} <= line.keys():

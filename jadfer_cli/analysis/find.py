@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from jadfer_cli.analysis.failures import Failure, failures_beside
+from jadfer_cli.analysis.failures import Failure, failures_beside, failures_in
 from jadfer_cli.errors import DamagedResult, ResultError
 from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
@@ -63,7 +63,7 @@ class FoundResults:
         results: In the order of the inputs, each once; those of a folder sorted by name.
         skipped: All other Parquet files found, except landmarks.
         root: The deepest folder that holds all inputs.
-        failures: Videos of the same batches that failed; none if one file was named.
+        failures: Videos of the same batches that failed; of one result alone, none.
     """
 
     results: tuple[Result, ...]
@@ -120,11 +120,11 @@ def find_results(
             n_results += key in results or key in collected
         if strict and not is_named and not n_results:
             raise _nothing_found([text], list(skipped.values()), recursive)
-    _add_datasets(results, skipped, collected)
+    failed_earlier = _add_datasets(results, skipped, collected)
     if not results:
         raise _nothing_found(inputs, list(skipped.values()), recursive)
     root = os.path.commonpath([os.path.abspath(_root(text)) for text in inputs])
-    failures = _failures(inputs, recursive)
+    failures = (*_failures(inputs, recursive), *failed_earlier)
     return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root), failures)
 
 
@@ -144,8 +144,14 @@ def _add_datasets(
     results: dict[str, Result],
     skipped: dict[str, SkippedFile],
     collected: dict[str, tuple[Path, bool]],
-) -> None:
-    """Adds the results in datasets; of copies of one result, only the first counts."""
+) -> list[Failure]:
+    """Adds the results in datasets; of copies of one result, only the first counts.
+
+    Returns:
+        The videos that had failed when the results were collected.
+    """
+    # by video and reason: each file of a folder lists all
+    failed: dict[tuple[str, str], Failure] = {}
     only_datasets = not results
     known = {_identity(result) for result in results.values()}
     for key, (path, is_named) in collected.items():
@@ -156,6 +162,9 @@ def _add_datasets(
             if _identity(member) not in known:
                 results[os.path.abspath(member.path)] = member
         known |= {_identity(result) for result in results.values()}
+        for failure in failures_in(path, read_attrs(path)["jadfer"]):
+            failed.setdefault((failure.path, failure.reason), failure)
+    return list(failed.values())
 
 
 def _identity(result: Result) -> tuple[object, ...]:

@@ -12,12 +12,18 @@ from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.failures import Failure
 from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
-from jadfer_cli.analysis.provenance import changed_options, differing_settings, groups, short_sha256
+from jadfer_cli.analysis.provenance import (
+    changed_options,
+    differing_settings,
+    groups,
+    model_sha256,
+    short_sha256,
+)
 from jadfer_cli.analysis.wording import by_video, length, listed, ordinal, share, span
 from jadfer_cli.errors import ResultError
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.results.load import Result
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, without_subject
 
 Metadata = Mapping[str, Any]
 
@@ -97,23 +103,27 @@ def describe(
 def _failed(n_results: int, failures: Sequence[Failure]) -> str:
     """What became of the videos without a result."""
     n = len(failures)
-    reasons = Counter(failure.reason.rstrip(".") or "no reason recorded" for failure in failures)
-    named = "; ".join(f"{k:,}: {reason}" for reason, k in reasons.most_common(_MAX_REASONS))
+    reasons = Counter(  # without the name of the video, which no two have in common
+        without_subject(failure.reason, failure.path).rstrip(".") or "no reason recorded"
+        for failure in failures
+    )
+    named = "; ".join(
+        f"{reason} ({count_text(k, 'video')})" for reason, k in reasons.most_common(_MAX_REASONS)
+    )
     more = len(reasons) - _MAX_REASONS
     return (
         f"Of {n_results + n:,} videos, {n_results:,} {'was' if n_results == 1 else 'were'} "
         f"annotated; {n:,} could not be, and "
-        f"{'is' if n == 1 else 'are'} not part of these figures ({named}"
-        f"{f'; {more:,} further reasons' if more > 0 else ''})."
+        f"{'is' if n == 1 else 'are'} not part of these figures. "
+        f"Reasons: {named}{f'; and {more:,} more' if more > 0 else ''}."
     )
 
 
 def _differing(results: Sequence[Result]) -> list[str]:
-    named = [
-        name
-        for name in ("model", "detector")
-        if len({result.metadata[name]["sha256"] for result in results}) > 1
-    ]
+    hashes: dict[str, Callable[[Metadata], str]] = {
+        "model": model_sha256, "detector": lambda m: m["detector"]["sha256"],
+    }  # fmt: skip
+    named = [name for name, of in hashes.items() if len({of(r.metadata) for r in results}) > 1]
     return named + differing_settings(results)
 
 

@@ -154,8 +154,8 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     if not large:
         n = max(value["n"] for value in found.values())
         return (
-            f"Its accuracy is not known: it was measured on {n:,} "
-            f"image{'' if n == 1 else 's'}, too few to be quoted."
+            f"Its accuracy is not known: it was measured on {count_text(n, 'image')}, too few to "
+            "be quoted."
         )
     best = max(large, key=lambda name: ("test" in name, "majority" in name))
     figures = large[best]
@@ -166,7 +166,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
         stated.append(f"expected calibration error {figures['ece']:.3f}")
     return (
         f"On {figures['n']:,} images of {_set_name(best)} it reached {listed(stated)}"
-        f"{_looks(figures, best)}; this was not measured on the present videos."
+        f"{_measurements_text(figures, best)}; this was not measured on the present videos."
     )
 
 
@@ -178,7 +178,7 @@ def _per_cent(figures: Mapping[str, Any], key: str) -> str:
     return text
 
 
-def _looks(figures: Mapping[str, Any], name: str) -> str:
+def _measurements_text(figures: Mapping[str, Any], name: str) -> str:
     """How often the developers have measured on this set, and whether it chose the model."""
     if "valid" in name.split():
         return ", on the images that chose its training epoch"

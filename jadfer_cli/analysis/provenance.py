@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from jadfer_cli.expression import checkpoint
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.revision import row_revision
@@ -61,7 +62,13 @@ def short_sha256(sha256: str | None) -> str:
 
 def model_text(metadata: Mapping[str, Any]) -> str:
     """Return the model's name and short hash."""
-    return f"{metadata['model']['name']} ({short_sha256(metadata['model']['sha256'])})"
+    return f"{metadata['model']['name']} ({short_sha256(model_sha256(metadata))})"
+
+
+def model_sha256(metadata: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the model; of earlier shipped files, of the one with equal weights."""
+    sha256 = str(metadata["model"]["sha256"])
+    return checkpoint.current_hashes().get(sha256, sha256)
 
 
 def detector_text(metadata: Mapping[str, Any]) -> str:
@@ -72,6 +79,11 @@ def detector_text(metadata: Mapping[str, Any]) -> str:
 def revision_text(metadata: Mapping[str, Any]) -> str:
     """Return the revision of the rows, and the version of jadfer that made them."""
     return f"{row_revision(metadata)} (jadfer {metadata.get('jadfer_version', 'unknown')})"
+
+
+def _fingerprints(results: Sequence[Result]) -> list[dict[str, Any]]:
+    hashes = checkpoint.current_hashes()
+    return [fingerprint(result.metadata, hashes) for result in results]
 
 
 def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
@@ -86,7 +98,7 @@ def compare_settings(results: Sequence[Result]) -> dict[str, list[str]]:
     """
     texts = {"model": model_text, "detector": detector_text, "revision": revision_text}
     found = {}
-    for name, values in differing([fingerprint(r.metadata) for r in results]).items():
+    for name, values in differing(_fingerprints(results)).items():
         if name in texts:
             words = [texts[name](result.metadata) for result in results]
         else:
@@ -140,8 +152,9 @@ def differing_settings(results: Sequence[Result]) -> list[str]:
 def groups(results: Iterable[Result]) -> list[list[Result]]:
     """Return the results grouped by model, detector and options; the largest group first."""
     found: dict[str, list[Result]] = {}
-    for result in results:
-        found.setdefault(repr(sorted(fingerprint(result.metadata).items())), []).append(result)
+    results = list(results)
+    for result, settings in zip(results, _fingerprints(results), strict=True):
+        found.setdefault(repr(sorted(settings.items())), []).append(result)
     return sorted(found.values(), key=len, reverse=True)
 
 

@@ -14,7 +14,7 @@ from jadfer_cli.analysis.formats.text_table import with_texts
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.paths import is_sidecar
-from jadfer_cli.text import encodable, spreadsheet_safe
+from jadfer_cli.text import encodable, escaped_json, spreadsheet_safe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,11 +72,13 @@ def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _json(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
-    _whole(pieces).to_json(path, orient="records", indent=2, force_ascii=False)
+    text = _whole(pieces).to_json(orient="records", indent=2, force_ascii=False)
+    path.write_text(escaped_json(text), "utf-8")
 
 
 def _jsonl(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
-    _whole(pieces).to_json(path, orient="records", lines=True, force_ascii=False)
+    text = _whole(pieces).to_json(orient="records", lines=True, force_ascii=False)
+    path.write_text(escaped_json(text), "utf-8")
 
 
 def _parquet(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 import time
@@ -16,6 +15,7 @@ from filelock import lock_descriptor
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
+from jadfer_cli.text import json_text, parsed_json
 
 FAILURES = "failures.jsonl"
 _LOCK_LIMIT_S = 5.0  # to wait for another run that is changing the list
@@ -50,7 +50,7 @@ class Failures:
         line = {"video": task.video, "result": str(task.target), **error,
                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}  # fmt: skip
         if self.file is not None:
-            self._pending[_key(task.target)] = _bytes_of(line)
+            self._pending[_key(task.target)] = json_text(line).encode()
             self.save()
 
     def forget(self, tasks: Iterable[Task]) -> None:
@@ -91,17 +91,10 @@ def _key(result: str | Path) -> str:
     return os.path.abspath(result)
 
 
-def _bytes_of(line: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(line, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a file name that is not valid text
-        return json.dumps(line).encode()
-
-
 def _key_of(line: bytes) -> str | None:
     """Returns the key of a line; None if jadfer did not write it."""
     try:
-        return _key(json.loads(line)["result"])
+        return _key(parsed_json(line)["result"])
     except (ValueError, TypeError, KeyError):
         return None
 

@@ -9,7 +9,7 @@ from jadfer_cli.batch.inputs import Source
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.results.metadata import printable
+from jadfer_cli.text import encodable
 
 
 def named(tasks: Sequence[Task], sources: Sequence[Source], options: AnnotateOptions) -> list[Task]:
@@ -26,7 +26,7 @@ def named(tasks: Sequence[Task], sources: Sequence[Source], options: AnnotateOpt
     found: dict[str, str] = {}
     result = []
     for task, source in zip(tasks, sources, strict=True):
-        name = printable(_name(source, options))
+        name = encodable(_name(source, options))
         other = found.setdefault(name, task.video)
         if other != task.video:
             raise OptionError(

@@ -157,9 +157,10 @@ class JsonLog(AbstractContextManager["JsonLog"]):
         status = "stopped" if self.stopped else "finished"
         if isinstance(error, KeyboardInterrupt):
             status = "interrupted"
-        elif error is not None and not isinstance(error, typer.Exit):
-            status = "stopped"
         counts, n = self._counts, self._estimate.n
+        if status == "finished" and error is not None and not isinstance(error, typer.Exit):
+            # the error of a single video is its failure
+            status = "stopped" if sum(counts.values()) < n else status
         write_event(
             self._file, "summary", status=status, videos=n, done=counts["done"],
             kept=counts["skipped"], elsewhere=counts["elsewhere"], failed=counts["failed"],

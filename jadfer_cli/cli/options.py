@@ -47,7 +47,7 @@ QuietOption = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Hide progress and notes; errors are still shown.",
+        help="Hide progress and notes; warnings and errors are still shown.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]

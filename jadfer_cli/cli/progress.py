@@ -28,7 +28,7 @@ NAME_COLUMNS = 22
 
 
 class Silent(AbstractContextManager["Silent"]):
-    """Shows nothing (`--quiet`); the base of the others."""
+    """Shows only warnings (`--quiet`); the base of the others."""
 
     def __init__(self, console: Console, task: Task) -> None:
         self.console, self.video = console, task.video
@@ -41,7 +41,9 @@ class Silent(AbstractContextManager["Silent"]):
         """Shows how far the video is."""
 
     def note(self, text: str, *, kind: str) -> None:
-        """Shows a message for the user; kind is "hint" or "warning"."""
+        """Prints a warning; kind is "hint" or "warning"."""
+        if kind == "warning":
+            self.console.print(f"Warning: {escape(text)}")
 
     def ended(self, task: Task, what: str, fields: dict[str, Any]) -> None:
         """Shows how the video ended."""

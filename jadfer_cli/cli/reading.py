@@ -43,9 +43,15 @@ def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
         if file.is_damaged:
             why = file.error.message.removeprefix(f"{file.path} ")
             print_note(f"Warning: Skipped {file.path}, which {why}")
+    report_failures(found)
+    return found
+
+
+def report_failures(found: FoundResults) -> bool:
+    """Warn of videos that failed in the same batch; returns whether there are any."""
     if found.failures:
         print_warning(_failed_text(len(found.results), found.failures))
-    return found
+    return bool(found.failures)
 
 
 def _failed_text(n_annotated: int, failures: Sequence[Failure]) -> str:

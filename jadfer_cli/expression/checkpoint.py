@@ -284,6 +284,15 @@ def shipped_metrics(sha256: str) -> dict[str, Any] | None:
     return None
 
 
+def current_hashes() -> dict[str, str]:
+    """The SHA-256 of each shipped file, by that of earlier files with the same tensors."""
+    try:
+        entries = registry().values()
+    except ModelError:  # a broken installation, which can still read results
+        return {}
+    return {old: entry.sha256 for entry in entries if entry.sha256 for old in entry.earlier_sha256}
+
+
 def save(
     path: Path,
     network: Network,
@@ -310,6 +319,7 @@ def save(
 
     Raises:
         OutputError: It cannot be written.
+        ModelError: `load` would refuse it, e.g. because of values that are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save as to_bytes
@@ -329,7 +339,12 @@ def save(
     with atomic_write(path) as part:
         try:
             save_file(state, part, metadata={header.HEADER_KEY: text})
+            header.read(part.read_bytes())
         except SafetensorError as error:  # raised when the disk is full
             raise OutputError(f"{path} cannot be written ({error}).") from error
+        except (header.InvalidCheckpoint, header.DamagedCheckpoint) as error:
+            raise ModelError(
+                f"{path} was not written: it could not be loaded ({error})."
+            ) from error
         part.chmod(0o644)  # safetensors makes it private; an installation serves all users
     return file_sha256(path)

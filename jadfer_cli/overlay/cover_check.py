@@ -55,12 +55,10 @@ class Uncovered:
 
     Attributes:
         frame: Index of the frame.
-        time_s: Its time.
         box_px: float64 (4,), x1 y1 x2 y2.
     """
 
     frame: int
-    time_s: float
     box_px: Floats
 
 
@@ -117,7 +115,7 @@ def find_uncovered(
                 raise OutputError(f"{written} has a frame that cannot be decoded.", "Try again.")
             image = new.image_rgb[: info.height_px, : info.width_px]
             boxes = check.uncovered_boxes(at, frame.time_s, shown, image)
-            found += [Uncovered(frame.index, frame.time_s, box) for box in boxes]
+            found += [Uncovered(frame.index, box) for box in boxes]
             if len({face.frame for face in found}) == MAX_FRAMES:
                 break
     return found

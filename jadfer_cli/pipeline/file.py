@@ -11,6 +11,7 @@ from typing import Any
 
 from jadfer_cli.common import clock
 from jadfer_cli.errors import OptionError
+from jadfer_cli.expression import checkpoint
 from jadfer_cli.options import IfExists
 from jadfer_cli.pipeline.flow import annotate_video
 from jadfer_cli.pipeline.hashing import VideoHash
@@ -105,7 +106,7 @@ def _keep(
 ) -> bool:
     """Returns whether an existing result is kept; says why not if it is outdated."""
     path = video.info.path if isinstance(video, Source) else _path_of(video)
-    outdated = settings.keep(out, path, networks.metadata())
+    outdated = settings.keep(out, path, networks.metadata(), checkpoint.current_hashes())
     if outdated is not None:
         on_note(f"{out} is annotated again: {outdated}.")
     return outdated is None

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import AnnotateOptions, VideoOptions
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
-from jadfer_cli.results.metadata import printable
+from jadfer_cli.text import encodable
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe, select
@@ -112,7 +112,7 @@ def open_video(
     if name is None:
         bare = options.relative_paths or options.file_names
         name = Path(info.path).name if bare else info.path
-    return Source(info, select(info, options.video), printable(name))
+    return Source(info, select(info, options.video), encodable(name))
 
 
 def open_arrays(
@@ -160,7 +160,7 @@ def open_arrays(
         file_bytes=0,
     )
     info = rotated(info, options.rotate)
-    return ArraySource(info, select(info, options), printable(name), images_rgb)
+    return ArraySource(info, select(info, options), encodable(name), images_rgb)
 
 
 def _check_arrays(images_rgb: Sequence[ImageArray], times: npt.NDArray[np.float64]) -> None:

@@ -21,6 +21,7 @@ from jadfer_cli.results.parquet import attrs_of
 from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.read_checks import column_problem, in_order, row_problem
 from jadfer_cli.results.schema import probability_columns
+from jadfer_cli.text import count_text
 
 SUFFIX = ".parquet"
 _REQUIRED_COLUMNS = (
@@ -107,7 +108,7 @@ class Result:
             ResultError: The file is missing, or its rows are damaged (`read_checks.row_problem`).
         """
         if missing := [name for name in columns or () if name not in self.columns]:
-            raise damaged(self.path, f"the columns {', '.join(missing)} are missing")
+            raise self._damaged(f"the columns {', '.join(missing)} are missing")
         try:
             if self.dataset is not None:
                 rows = self._rows_in(self.dataset, list(columns or self.columns))
@@ -115,15 +116,21 @@ class Result:
                 rows = pd.read_parquet(self.path, columns=list(columns or self.columns))
         except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
             raise _unreadable(self.path, error) from error
+        if len(rows) != self.n_rows:
+            raise self._damaged(f"it has {count_text(len(rows), 'row')}, not {self.n_rows:,}")
         rows = in_order(rows)
         if problem := row_problem(rows, self.labels):
-            raise damaged(self.path, problem)
+            raise self._damaged(problem)
         return rows
+
+    def _damaged(self, problem: str) -> DamagedResult:
+        return damaged(self.path, problem, collected=self.dataset is not None)
 
     def _rows_in(self, dataset: Path, columns: list[str]) -> pd.DataFrame:
         rows = pd.read_parquet(dataset, columns=columns, filters=[("video", "==", self.video)])
         if "video" in rows:
-            rows["video"] = rows["video"].cat.remove_unused_categories()
+            # other programs rewrite the dataset with plain texts
+            rows["video"] = rows["video"].astype("category").cat.remove_unused_categories()
         return rows
 
 
@@ -142,18 +149,31 @@ def load(path: str | os.PathLike[str]) -> Result:
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     metadata = _metadata(path, schema)
-    missing = [name for name in _REQUIRED_COLUMNS if name not in schema.names]
+    missing = _missing(schema, _REQUIRED_COLUMNS)
     if missing and path.name.endswith(landmark_path(Path("x.parquet")).name[1:]):
         raise ResultError(
             f"{path} lacks columns of a result: {', '.join(missing)}.",
             "A file of landmarks does not have them; name the result beside it.",
         )
-    missing += [n for n in probability_columns(metadata["labels"]) if n not in schema.names]
-    if missing:
-        raise damaged(path, f"the columns {', '.join(missing)} are missing")
-    if problem := column_problem(schema, metadata["labels"]):
+    if problem := schema_problem(schema, metadata["labels"]):
         raise damaged(path, problem)
     return Result(path, metadata, tuple(schema.names), n_rows)
+
+
+def schema_problem(schema: pa.Schema, labels: Sequence[str]) -> str | None:
+    """Return what is wrong with the columns of a result or dataset, as a clause.
+
+    Args:
+        schema: Of the Parquet file.
+        labels: The model's labels; in a dataset, those of all models.
+    """
+    if missing := _missing(schema, (*_REQUIRED_COLUMNS, *probability_columns(labels))):
+        return f"the columns {', '.join(missing)} are missing"
+    return column_problem(schema, labels)
+
+
+def _missing(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in schema.names]
 
 
 def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
@@ -199,16 +219,18 @@ def _unreadable(path: Path, error: Exception) -> ResultError:
     )
 
 
-def damaged(path: Path, problem: str) -> DamagedResult:
+def damaged(path: Path, problem: str, *, collected: bool = False) -> DamagedResult:
     """Return the error for a result whose content cannot be right.
 
     Args:
         path: The result.
         problem: What is wrong, as a clause.
+        collected: It is a dataset of `jadfer collect`, or a result in one.
     """
+    again = "Collect the results again." if collected else "Annotate the video again."
     return DamagedResult(
         f"{path} is damaged or was changed: {problem}.",
-        "Annotate the video again. To add columns of your own, write them to another file.",
+        f"{again} To add columns of your own, write them to another file.",
     )
 
 

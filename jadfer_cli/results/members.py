@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.collected import COLLECTED, SOURCES, source_metadata
-from jadfer_cli.results.load import Result
+from jadfer_cli.results.load import Result, damaged, schema_problem
 from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.schema import probability_columns
@@ -34,11 +34,16 @@ def members(path: Path) -> list[Result]:
     folder: all.parquet/day1/clip.parquet. A file of one result has its own path.
 
     Raises:
-        ResultError: The file is damaged, or an earlier jadfer did not store all that is needed.
+        ResultError: The file is damaged or was changed, or an earlier jadfer did not store all
+            that is needed.
     """
     try:
         schema, metadata = pq.read_schema(path), read_attrs(path)["jadfer"]
         sources = metadata[SOURCES]
+        if len({str(entry["result"]) for entry in sources}) < len(sources):
+            raise ValueError("a result is named twice")
+        if problem := schema_problem(schema, metadata["labels"]):
+            raise damaged(path, problem, collected=True)
         return [_member(path, schema, metadata, entry, alone=len(sources) == 1)
                 for entry in sources]  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
@@ -48,11 +53,20 @@ def members(path: Path) -> list[Result]:
         ) from error
 
 
+def _leads_out(inside: PurePosixPath) -> bool:
+    """Whether a path may lead out of its folder on any system; outputs are written at such paths.
+
+    A drive without a root, as in C:clip, is a plain name where there are no drives.
+    """
+    paths = (inside, PureWindowsPath(inside))
+    return bool(any(path.root or ".." in path.parts for path in paths) or Path(inside).drive)
+
+
 def _member(
     path: Path, schema: pa.Schema, metadata: dict[str, Any], entry: dict[str, Any], *, alone: bool
 ) -> Result:
     inside = PurePosixPath(entry["result"])
-    if inside.is_absolute() or ".." in inside.parts:  # outputs are written at such paths
+    if _leads_out(inside):
         raise ValueError(f"{inside} leads out of the dataset")
     own = source_metadata(metadata, entry)
     if problem := metadata_problem(own):

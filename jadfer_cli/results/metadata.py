@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import os
 import platform
 from typing import Any
 
@@ -14,6 +13,7 @@ from jadfer_cli.records import DetectorInfo, VideoInfo
 from jadfer_cli.results.revision import RESULTS_REVISION
 from jadfer_cli.results.schema import SCHEMA_VERSION
 from jadfer_cli.runtime import Runtime
+from jadfer_cli.text import encodable
 
 _PACKAGES = (
     "torch",
@@ -40,11 +40,6 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def printable(path: str) -> str:
-    """Return a path as text that can be stored; bytes that are not UTF-8 become U+FFFD."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def video_metadata(info: VideoInfo, sha256: str | None) -> dict[str, Any]:
     """Describe the source: its format, its timing and its identity.
 
@@ -55,7 +50,7 @@ def video_metadata(info: VideoInfo, sha256: str | None) -> dict[str, Any]:
     gaps = info.duration_s[:-1] if info.n_frames > 1 else info.duration_s
     shortest, longest = (float(gaps.min()), float(gaps.max())) if len(gaps) else (0.0, 0.0)
     return {
-        "path": printable(info.path),
+        "path": encodable(info.path),
         "sha256": sha256,
         "bytes": info.file_bytes,
         "container": info.container,

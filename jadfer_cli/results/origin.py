@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from jadfer_cli.results.metadata import printable
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import parts_folder
+from jadfer_cli.text import encodable, parsed_json
 
 
 def is_made_from(result: Path, video: str) -> bool:
@@ -19,9 +18,9 @@ def is_made_from(result: Path, video: str) -> bool:
             recorded = str(read_attrs(result)["jadfer"]["video"]["path"])
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        return os.path.basename(recorded) == printable(os.path.basename(video))
+        return os.path.basename(recorded) == encodable(os.path.basename(video))
     try:
-        key = json.loads((parts_folder(result) / "key.json").read_bytes())
+        key = parsed_json((parts_folder(result) / "key.json").read_bytes())
         state = Path(video).stat()
     except (OSError, ValueError):
         return False

@@ -35,6 +35,7 @@ from jadfer_cli.results.unfinished import (
     remove,
     withdraw_published,
 )
+from jadfer_cli.text import parsed_json
 
 # A kill costs at most this much work, plus the frames since the last restartable one.
 PART_S = 5.0
@@ -82,7 +83,7 @@ class Facts:
         Raises:
             ValueError, KeyError, TypeError: The text is something else.
         """
-        content = json.loads(text)
+        content = parsed_json(text)
         content["resumed_at"] = content.pop(_RESUMED_AT)
         for name in ("decoders", "warnings"):
             content[name] = [(int(index), str(note)) for index, note in content[name]]
@@ -244,7 +245,7 @@ def _read(path: Path) -> Part | None:
 def _read_json(path: Path) -> dict[str, Any] | None:
     """Return a JSON object; None for a file that is missing or damaged, {} for other JSON."""
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = parsed_json(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else {}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from jadfer_cli.text import parsed_json, shortened
 
 
 def sidecar_path(out: Path) -> Path:
@@ -39,8 +40,8 @@ def result_of_parts(path: Path) -> Path | None:
 def is_sidecar(path: Path) -> bool:
     """Return whether this is the JSON sidecar of a result, which describes its columns."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
-    except (OSError, ValueError, RecursionError):
+        content = parsed_json(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and "jadfer" in content
 
@@ -77,17 +78,10 @@ def display_names(
     else:
         return {path: path for path in absolute}
     if width is not None:
-        cut = {path: _abbreviated(name, width) for path, name in short.items()}
+        cut = {path: shortened(name, width) for path, name in short.items()}
         again = Counter({absolute[path]: name for path, name in cut.items()}.values())
         short = {path: name if again[cut[path]] > 1 else cut[path] for path, name in short.items()}
     return short
-
-
-def _abbreviated(name: str, width: int) -> str:
-    if len(name) <= width:
-        return name
-    tail = width // 2
-    return f"{name[: width - tail - 1]}…{name[-tail:]}"
 
 
 def below_inputs(path: Path, inputs: Sequence[str]) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 from jadfer_cli._version import __version__
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
+from jadfer_cli.options import FaceOptions
 from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.revision import RESULTS_REVISION, changes_since, row_revision
@@ -22,14 +23,18 @@ _NOT_OPTIONS = ("schema", "revision", "model", "detector")
 _VIDEO = "the video itself"
 _VERSIONS = "the versions of jadfer and its libraries"
 _NETWORKS = ("model", "detector")  # compared by their sha256
+_GPU_REDETECT_REVISION = 5  # until then the default of --redetect was 0 on a GPU
 _SHA256_DIGITS = 12  # enough to tell files apart
 
 
-def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def fingerprint(
+    metadata: Mapping[str, Any], current_hashes: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the settings that decide the rows of a result, apart from its video.
 
     Args:
         metadata: Of a result, or of a run as `pipeline.networks.Networks.metadata` gives it.
+        current_hashes: SHA-256 of model files, by that of earlier files with the same weights.
 
     Returns:
         Values by name, without nesting. Options have the names of the command line without the
@@ -38,10 +43,11 @@ def fingerprint(metadata: Mapping[str, Any]) -> dict[str, Any]:
     options = metadata["options"]
     # until 0.5.0 the option that is now called file_names was called relative_paths
     is_old = "file_names" not in options
+    model = metadata["model"]["sha256"]
     settings = {
         "schema": metadata["schema_version"],
         "revision": row_revision(metadata),
-        "model": metadata["model"]["sha256"],
+        "model": (current_hashes or {}).get(model, model),
         "detector": metadata["detector"]["sha256"],
         "precision": metadata["precision"],
         **({"redetect": metadata["redetect_s"]} if "redetect_s" in metadata else {}),
@@ -88,13 +94,19 @@ def changed(current: Mapping[str, Any], earlier: Mapping[str, Any]) -> list[str]
     return [name for name in differing([current, earlier]) if name in current]
 
 
-def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
+def differences(
+    path: Path,
+    video: str,
+    wanted: Mapping[str, Any],
+    current_hashes: Mapping[str, str] | None = None,
+) -> list[str]:
     """Compare an existing result with what a run would write now.
 
     Args:
         path: The result.
         video: The video that it should be of.
         wanted: Metadata of the run, as `pipeline.networks.Networks.metadata` gives it.
+        current_hashes: As for `fingerprint`.
 
     Returns:
         What differs, with both values: "fps (then none, now 5)", "the video itself". The revision
@@ -105,10 +117,12 @@ def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
         OutputError: The result cannot be read.
     """
     metadata = read_metadata(path)
-    current, earlier = fingerprint(wanted), fingerprint(metadata)
+    current, earlier = (fingerprint(each, current_hashes) for each in (wanted, metadata))
     names = [name for name in changed(current, earlier) if name != "revision"]
     if earlier["revision"] < current["revision"]:
         names = [name for name in names if name in earlier]
+    if earlier["revision"] < _GPU_REDETECT_REVISION and _redetects_by_default(metadata, wanted):
+        names = [name for name in names if name != "redetect"]
     words = [
         f"{name} (then {_network_text(metadata, name)}, now {_network_text(wanted, name)})"
         if name in _NETWORKS
@@ -116,6 +130,11 @@ def differences(path: Path, video: str, wanted: Mapping[str, Any]) -> list[str]:
         for name in names
     ]
     return words if _is_same_file(video, metadata["video"]) else [_VIDEO, *words]
+
+
+def _redetects_by_default(earlier: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    then, now = (each["options"]["faces"]["redetect_s"] for each in (earlier, wanted))
+    return then is None and now == FaceOptions.redetect_s
 
 
 def then_and_now(name: str, then: Any, now: Any) -> str:
@@ -155,7 +174,12 @@ def _is_same_file(video: str, recorded: Mapping[str, Any]) -> bool:
         return False
 
 
-def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> str | None:
+def keep(
+    path: Path,
+    video: str,
+    wanted: Mapping[str, Any],
+    current_hashes: Mapping[str, str] | None = None,
+) -> str | None:
     """Decide about a result for --skip-existing; if it is kept, remove what a killed run left.
 
     Args: as for `differences`.
@@ -175,7 +199,7 @@ def keep(path: Path, video: str, wanted: Mapping[str, Any]) -> str | None:
             f"than those of this version (revision {RESULTS_REVISION}).",
             "Update jadfer; `if_exists='overwrite'` replaces the result, another `out` keeps it.",
         )
-    if found := differences(path, video, wanted):
+    if found := differences(path, video, wanted, current_hashes):
         raise OutputError(
             f"{path} was made with other settings: {'; '.join(found)}.",
             "`if_exists='overwrite'` replaces it; another `out` keeps it.",

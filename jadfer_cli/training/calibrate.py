@@ -14,6 +14,8 @@ from jadfer_cli.expression.scores import Calibration
 
 N_BINS = 15
 MIN_IMAGES = 100  # to fit a calibration on
+# what `expression.header` accepts; biases are centred after the fit, which may double them
+_LOG_TEMPERATURES, _BIASES = (-3.0, 3.0), (-50.0, 50.0)
 _RIDGE = 1e-4  # on the biases: those of expressions without votes stay finite
 
 
@@ -40,7 +42,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], classes: npt.NDArray[np.in
         p = softmax(logits, float(np.exp(log_temperature)))[rows, classes]
         return float(-np.log(np.maximum(p, 1e-12)).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded").x))
 
 
 def fit_vote_share(
@@ -69,7 +71,8 @@ def fit_vote_share(
         slope = np.append(-scale * (gap * z).sum(), gap.sum(0) + 2 * _RIDGE * bias)
         return float(value), slope
 
-    found = minimize(loss, np.zeros(z.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    bounds = [_LOG_TEMPERATURES, *[_BIASES] * z.shape[1]]
+    found = minimize(loss, np.zeros(len(bounds)), jac=True, method="L-BFGS-B", bounds=bounds).x
     return Calibration(float(np.exp(found[0])), tuple(map(float, found[1:] - found[1:].mean())))
 
 

@@ -47,6 +47,19 @@ def n_tied(faces: FaceSet, protocol: str) -> int:
     return 0 if tied is None else int((tied.sum(1) > 1).sum())
 
 
+def untied(faces: FaceSet, protocol: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], str]:
+    """The images with one winner, which a temperature is fitted on.
+
+    Returns:
+        Their indices (m,), their classes (m,), and ", without ties" if others were left out.
+    """
+    which, classes, tied = faces.protocols[protocol]
+    if not n_tied(faces, protocol) or tied is None:
+        return which, classes, ""
+    alone = tied.sum(1) <= 1
+    return which[alone], classes[alone], ", without ties"
+
+
 def figures(
     logits: npt.NDArray[np.floating], faces: FaceSet, protocol: str, temperature: float = 1.0
 ) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,11 @@ from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.expression.scores import MAJORITY, Calibration
 from jadfer_cli.runtime import Runtime
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, json_text
 from jadfer_cli.training import calibrate, charts
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
-from jadfer_cli.training.evaluate import figures, intervals, scored
+from jadfer_cli.training.evaluate import figures, intervals, scored, untied
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.reporting import Reporter
 from jadfer_cli.training.scoring import logits_of
@@ -83,8 +82,9 @@ def measure(
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.clusters(split)
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
+    kept_from = loaded.metrics.get("temperature_kept_from")
     if refit_temperature:
-        temperature, fitted_on = _refitted(network, data, runtime)
+        (temperature, fitted_on), kept_from = _refitted(network, data, runtime), None
     logits = _logits(network, faces, runtime, report)
     scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
     order = (main, *(name for name in faces.protocols if name != main))
@@ -97,6 +97,7 @@ def measure(
         "data_notes": list(faces.notes),
         "temperature": temperature,
         "temperature_fitted_on": fitted_on,
+        "temperature_kept_from": kept_from,
         "test_time_averaging": False,
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
@@ -168,7 +169,7 @@ def _clean(
 def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
-    which, classes, _ = valid.protocols[valid.main_protocol]
+    which, classes, left_out = untied(valid, valid.main_protocol)
     if len(classes) < calibrate.MIN_IMAGES:
         raise OptionError(
             f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "
@@ -176,7 +177,8 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
         )
     logits = _logits(network, valid, runtime, data.report)
     temperature = calibrate.fit_temperature(logits[which], classes)
-    return temperature, f"{valid.name}, {valid.main_protocol}, {count_text(len(classes), 'image')}"
+    n = count_text(len(classes), "image")
+    return temperature, f"{valid.name}, {valid.main_protocol}{left_out}, {n}"
 
 
 def _logits(
@@ -228,7 +230,7 @@ def write(found: Measurement, json_file: Path | None, plots: Path | None) -> lis
     written: list[Path] = []
     if json_file is not None:
         with atomic_write(json_file) as part:
-            part.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            part.write_text(json_text(found.figures, indent=1) + "\n", "utf-8")
         written.append(json_file)
     folder, prefix = plots, ""
     if folder is None and json_file is not None:

@@ -14,7 +14,7 @@ from jadfer_cli.expression import checkpoint, lineage
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.training import calibrate
-from jadfer_cli.training.evaluate import figures
+from jadfer_cli.training.evaluate import figures, untied
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
@@ -85,12 +85,12 @@ def finish(
         OutputError: The file cannot be written.
     """
     logits = logits_of(network, valid).numpy()
-    which, classes, _ = valid.protocols[valid.main_protocol]
+    which, classes, left_out = untied(valid, valid.main_protocol)
     temperature, source = start.temperature, {"temperature_kept_from": start.name}
     if len(classes) >= calibrate.MIN_IMAGES:
         # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
-        source = {"temperature_fitted_on": f"{valid.name}, {valid.main_protocol}"}
+        source = {"temperature_fitted_on": f"{valid.name}, {valid.main_protocol}{left_out}"}
     scores = {MAJORITY: Calibration(temperature)}
     if valid.votes is not None and len(valid) >= calibrate.MIN_IMAGES:
         scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, valid.votes)

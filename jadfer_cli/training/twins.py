@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.common import atomic_write
+from jadfer_cli.text import encodable, spreadsheet_safe
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.near_duplicates import LOWEST, Pairs, search, thumbnails, work
 from jadfer_cli.training.reporting import Reporter
@@ -86,7 +87,11 @@ class Twins:
         Raises:
             OutputError: It cannot be written.
         """
-        entries = [(split, name) for split, names in self.names.items() for name in names]
+        entries = [
+            (split, spreadsheet_safe(encodable(name)))
+            for split, names in self.names.items()
+            for name in names
+        ]
         with atomic_write(path) as part, part.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)
             out.writerow(["split", "image", "twin_split", "twin_image", "correlation", "mirrored"])

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from jadfer_cli.analysis.find import find_results
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import ResultError
+from jadfer_cli.expression import checkpoint
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results import load
 
@@ -50,6 +51,13 @@ def three(made_once, tmp_path):
     """Three results of six or more frames: with two faces, no face, and one at the end."""
     folder = shutil.copytree(made_once, tmp_path / "results")
     return folder, [folder / name for name in ("a.parquet", "day1/b.parquet", "day1/c.parquet")]
+
+
+def test_earlier_files_of_the_shipped_weights_are_one_model(tmp_path, collect):
+    entry = next(iter(checkpoint.registry().values()))
+    for i, sha256 in enumerate((entry.sha256, *entry.earlier_sha256)):
+        made(tmp_path / "in" / f"{i}.parquet", sha256=str(i), model_sha256=sha256)
+    assert "model" not in collect(tmp_path / "in", "-o", tmp_path / "all.parquet")
 
 
 def plain(rows):

@@ -121,13 +121,23 @@ def test_datasets_of_earlier_versions_and_hostile_ones_are_refused(study, invoke
     def outside(metadata):
         metadata["sources"][0]["result"] = "../../outside.parquet"
 
+    def outside_on_windows(metadata):
+        metadata["sources"][0]["result"] = "..\\..\\outside.parquet"
+
+    def on_a_drive(metadata):
+        metadata["sources"][0]["result"] = "C:\\outside.parquet"
+
+    def twice(metadata):
+        metadata["sources"][0] = metadata["sources"][1]
+
     def no_list(metadata):
         metadata["sources"] = 7
 
     def null(metadata):
         metadata["sources"] = [None]
 
-    for change in (older, outside, no_list, null):
+    changes = (older, outside, outside_on_windows, on_a_drive, twice, no_list, null)
+    for change in changes:
         attrs = json.loads(stored)
         change(attrs["jadfer"])
         entries = {**table.schema.metadata, ATTRS_KEY: json.dumps(attrs).encode()}
@@ -136,6 +146,24 @@ def test_datasets_of_earlier_versions_and_hostile_ones_are_refused(study, invoke
             members(Path("odd.parquet"))
         result = invoke("summary", "odd.parquet")
         assert result.exit_code == 1 and "collect the results again" in result.stderr
+
+
+def test_a_dataset_that_pandas_rewrote_is_read_or_refused(study, invoke):
+    """As texts where jadfer writes categories; with a wrong type; with rows missing."""
+    table = pd.read_parquet("all.parquet")
+    tables = {"text": table.astype({"video": str}), "odd": table.astype({"track_id": str}),
+              "less": table[table["video"] == table["video"].iloc[0]],
+              "cut": table.drop(columns="time_s")}  # fmt: skip
+    for name, changed in tables.items():
+        changed.attrs = table.attrs
+        changed.to_parquet(f"{name}.parquet")
+    assert written(invoke, "summary", "text.parquet", out="text.csv").equals(
+        written(invoke, "summary", "all.parquet", out="all.csv"))  # fmt: skip
+    for name, problem in (("odd", "the column track_id holds"), ("less", "it has 0 rows, not "),
+                          ("cut", "the columns time_s are missing")):  # fmt: skip
+        result = invoke("summary", f"{name}.parquet")
+        text = " ".join(result.stderr.split())
+        assert result.exit_code == 1 and problem in text and "Collect the results again" in text
 
 
 def test_duplicates_are_named_and_refused_unless_asked_for(study, invoke):

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from made import Made, Track
 
 from jadfer_cli.analysis.failures import Failure, failures_beside
 from jadfer_cli.analysis.find import find_results
+from jadfer_cli.batch.failures import Failures
+from jadfer_cli.batch.plan import Task
 
 
 def line(video, result, message="The file is truncated.", hint="Copy it again."):
@@ -21,7 +24,8 @@ def batch(tmp_path):
     root = tmp_path / "results"
     for day in ("day1", "day2"):
         (root / day).mkdir(parents=True)
-        Made([Track(0, [0, 1])], video=f"{day}/P01.mp4").write(root / day / "P01.parquet")
+        made = Made([Track(0, [0, 1])], video=f"{day}/P01.mp4", sha256=day[-1] * 64)
+        made.write(root / day / "P01.parquet")
     (root / "failures.jsonl").write_text(
         line("clips/day1/P02.mp4", "results/day1/P02.parquet")  # as `-o results/` records it
         + "\nnot json\n"
@@ -59,9 +63,11 @@ def test_inputs_decide_which_failures_matter(batch):
     assert find_results([str(batch / "day1" / "P01.parquet")]).failures == ()
 
 
-@pytest.mark.parametrize("command", ["show", "summary", "events"])
+@pytest.mark.parametrize("command", ["show", "summary", "events", "methods", "collect"])
 def test_commands_name_them(invoke, batch, command):
-    found = invoke(command, batch, "-r", width=400)
+    # the made videos are all alike
+    out = ["-o", batch.parent / "all.parquet", "--allow-duplicates"] if command == "collect" else []
+    found = invoke(command, batch, "-r", *out, width=400)
     assert found.exit_code == 0
     assert (
         "Warning: 4 videos given, 2 annotated, 2 failed: clips/day1/P02.mp4 (The file is "
@@ -70,8 +76,52 @@ def test_commands_name_them(invoke, batch, command):
     assert "given" not in invoke(command, batch / "day1" / "P01.parquet").stderr
 
 
+def test_methods_counts_videos_with_the_same_reason_together(invoke, batch):
+    (batch / "failures.jsonl").write_text(
+        "".join(
+            line(f"P0{n}.mp4", batch / f"P0{n}.parquet", message) + "\n"
+            for n, message in enumerate(["P00.mp4 is empty.", "P01.mp4 is empty.", "No video."])
+        )
+    )
+    text = " ".join(invoke("methods", batch, "-r", width=400).stdout.split())
+    assert "Of 5 videos, 2 were annotated; 3 could not be, and are not part of these" in text
+    assert "Reasons: it is empty (2 videos); No video (1 video)." in text
+
+
 def test_a_folder_without_any_result_names_one(invoke, batch):
     (batch / "day1" / "P01.parquet").unlink()
     found = invoke("show", batch / "day1", width=400)
     assert found.exit_code == 1
     assert "clips/day1/P02.mp4 failed: The file is truncated." in found.stderr
+
+
+@pytest.mark.parametrize("out", ["all.parquet", "all/"])
+def test_a_dataset_remembers_them(invoke, batch, monkeypatch, out):
+    monkeypatch.chdir(batch.parent)
+    found = invoke("collect", batch, "-o", out, width=400)
+    assert found.exit_code == 0 and "4 videos given, 2 annotated, 2 failed" in found.stderr
+    Path("archive").mkdir()
+    shutil.move(batch, "archive/results")
+    found = invoke("summary", out, "-r", width=400)
+    assert "4 videos given, 2 annotated, 2 failed: clips/day1/P02.mp4 (The" in found.stderr
+    assert "Of 4 videos, 2 were annotated; 2 could not be" in invoke("methods", out, "-r").stdout
+    found = invoke("diff", out, "archive/results", width=400)
+    assert found.exit_code == 0 and found.stderr.count("2 failed: clips/day1/P02.mp4") == 2
+
+
+def test_a_damaged_list_is_no_crash(batch):
+    file = batch / "failures.jsonl"
+    file.write_text("[" * 200_000 + "\n" + file.read_text())
+    assert len(failures_beside([batch])) == 2
+    lines = Failures(file)
+    lines.add(Task("new.mp4", batch / "new.parquet"), {"message": "damaged"})
+    assert len(failures_beside([batch])) == 3
+
+
+@pytest.mark.parametrize("recorded", ["out/out/P01.parquet", "{0}/out/P01.parquet",
+                                      "moved/study/out/out/P01.parquet"])  # fmt: skip
+def test_a_folder_of_the_same_name_inside_is_no_other_result(tmp_path, recorded):
+    root = tmp_path / "study" / "out"
+    root.mkdir(parents=True)
+    (root / "failures.jsonl").write_text(line("P01.mp4", recorded.format(root)) + "\n")
+    assert [f.result for f in failures_beside([root])] == [root / "out" / "P01.parquet"]

@@ -308,8 +308,8 @@ def test_failed_videos_are_counted(tmp_path):
     failures = [Failure("c.mp4", "The file is cut off."), Failure("d.mp4", "The file is cut off.")]
     *_, last = describe([opened(tmp_path)], failures).paragraphs
     assert last == (
-        "Of 3 videos, 1 was annotated; 2 could not be, and are not part of these figures (2: The "
-        "file is cut off)."
+        "Of 3 videos, 1 was annotated; 2 could not be, and are not part of these figures. "
+        "Reasons: The file is cut off (2 videos)."
     )
 
 

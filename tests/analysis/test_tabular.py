@@ -1,5 +1,8 @@
 """Tables for other programs: every format reads back, and what is never replaced."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,6 +24,24 @@ def test_tables_read_back_unchanged(tmp_path, ending):
     }[ending]  # fmt: skip
     pd.testing.assert_frame_equal(read(out), table)
     assert [p.name for p in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("ending", [".json", ".jsonl"])
+def test_json_controls_no_terminal(tmp_path, ending):
+    name, out = "ä\x9b2J\u202e.mp4", tmp_path / f"t{ending}"
+    tabular.write_table(pd.DataFrame({"name": [name]}), out)
+    text = out.read_text("utf-8")
+    assert "ä" in text and not re.search("[\x7f-\x9f\u202e]", text)
+    assert pd.read_json(out, lines=ending == ".jsonl")["name"][0] == name
+
+
+def test_every_file_of_json_has_one_writer():
+    """`json_text` escapes what controls a terminal; the others write for programs alone."""
+    package = Path(tabular.__file__).parents[1]
+    raw = {str(path.relative_to(package)) for path in package.rglob("*.py")
+           if "ensure_ascii=False" in path.read_text("utf-8")}  # fmt: skip
+    assert {Path(name).as_posix() for name in raw} == {
+        "text.py", "results/parquet.py", "analysis/dataset/write.py"}  # fmt: skip
 
 
 def test_bad_targets_are_refused_early(tmp_path):

@@ -76,7 +76,8 @@ def test_it_resumes(here, trained, tmp_path):
     out, _ = trained
     finished = (out / "model.safetensors").read_bytes()
     again = here("train", "--out", out, "--threads", "1")
-    assert again.exit_code == 0 and "epoch 3/3" in again.stderr
+    assert again.exit_code == 0 and "3 of 3 epochs were trained earlier" in again.stderr
+    assert "nothing is left to train" in again.stderr
     assert (out / "model.safetensors").read_bytes() == finished
     other = here("train", "--out", out, "--set", "network.dropout=0.5", "--threads", "1")
     assert other.exit_code == 2 and "belongs to a run with other options" in other.stderr

@@ -48,7 +48,7 @@ def test_show_and_diff_in_a_process_of_their_own(jadfer, results):
     lines = shown.stdout.splitlines()
     assert "Frames       100 analysed, 60 with a face (60%)" in lines
     # 80 faces of 0.04 s, 10 of them not usable; of the 70: 20 happy, 30 sad, 20 surprised
-    usable = "of which 2.80 s usable: 88% of face time, 50% of the video"
+    usable = "2.80 s usable: 88% of face time, 50% of video"
     assert f"Faces        2 tracks, 3.20 s, {usable}" in lines
     assert "Expressions  sadness 43%, happiness 29%, surprise 29%" in lines
     strip = next(line for line in lines if line.startswith("0 HH"))

@@ -150,13 +150,16 @@ def test_the_trained_model_annotates_and_is_measured(
     result = here(*evaluate, "--refit-temperature")
     assert result.exit_code == 2, result.stderr
     assert "needs 100 labelled validation images; folder valid has 8" in result.stderr
-    result = here(*evaluate)
-    assert result.exit_code == 0, result.stderr
+    result = here(*evaluate, "--quiet")
+    assert result.exit_code == 0 and "wrote" not in result.stderr, result.stderr
     figures = json.loads(found.read_text())
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
     assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
     assert figures["temperature_fitted_on"] is None  # 8 validation images are too few
+    kept_from = figures["temperature_kept_from"]
+    assert kept_from == checkpoint.load(str(model)).metrics["temperature_kept_from"]
+    assert f"kept from {kept_from}" in " ".join(result.stdout.split())
     among_all = figures["accuracy_among_all"]  # it was trained on happiness and sadness only
     assert 0 <= among_all <= figures["accuracy"]
     assert "Scored among the 2 of 8 expressions" in result.stdout

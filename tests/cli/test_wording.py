@@ -1,11 +1,17 @@
 """What commands say about numbers, names and defaults."""
 
+import io
 import re
+from pathlib import Path
 
 import pytest
 from made import Made, Track
+from rich.console import Console
 
+from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli.app import COMMANDS, load
+from jadfer_cli.cli.batch_progress import Quiet
+from jadfer_cli.cli.progress import Silent
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.text import count_text, shortened, without_subject
 
@@ -73,8 +79,6 @@ def test_names_that_are_not_bids_are_named(invoke, tmp_path, monkeypatch):
 
 
 def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
-    from rich.console import Console
-
     from jadfer_cli.cli.commands.evaluate import _report
     from jadfer_cli.labels import LABELS
 
@@ -93,6 +97,27 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
     assert len(lines) == len(LABELS) + 1 and max(map(len, lines)) <= 80
     for label, line in zip(LABELS, lines[1:], strict=True):
         assert line[2:].startswith(label) and line[0] in lines[0]
+
+
+def test_one_is_singular_where_a_model_is_measured():
+    from jadfer_cli.analysis.methods_model import _accuracy
+    from jadfer_cli.cli.commands.evaluate import _clean, _ties
+
+    assert str(_ties({"plurality": {"n_tied": 1}})[0]).startswith("plurality: in 1 image several")
+    twins = {"images_with_twin_in_train": 2, "images_with_twin_in_split": 1, "threshold": 0.9}
+    found = {"twins": twins, "clean": {}, "images": 5, "split": "test"}
+    assert str(_clean(found)[-1]).endswith("Within the split 1 image has one.")
+    assert "measured on 1 image, too" in _accuracy({"folder_test_all": {"accuracy": 1, "n": 1}})
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_quiet_shows_warnings_of_one_video_as_of_many(number):
+    console = Console(file=io.StringIO(), width=200)
+    tasks = [Task(f"{i}.mp4", Path(f"{i}.parquet")) for i in range(number)]
+    shown = Silent(console, *tasks) if number == 1 else Quiet(console, tasks)
+    shown.note("Three frames are corrupt.", kind="warning")
+    shown.note("Faces are small.", kind="hint")
+    assert console.file.getvalue() == "Warning: Three frames are corrupt.\n"
 
 
 def test_a_shortened_name_keeps_both_ends():

@@ -8,6 +8,7 @@ from made import Made, Track, options
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import OutputError, VideoError
+from jadfer_cli.expression import checkpoint
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 from jadfer_cli.results import settings
 from jadfer_cli.results.revision import RESULTS_REVISION
@@ -103,7 +104,7 @@ def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_pat
     assert settings.kept_text(out) == "same settings, made by jadfer 0.6.1"
     for version in ("0.5.0", "0.4.1"):
         why = keep(version)
-        assert why.startswith(f"made by jadfer {version}, whose rows differ: usable asks for")
+        assert why.startswith(f"made by jadfer {version}, whose rows differ: usable faces are")
         assert "smaller squares" not in why
     why = keep("0.3.0")
     assert why.startswith("made by jadfer 0.3.0, whose rows differ: ") and "smaller squares" in why
@@ -121,6 +122,42 @@ def test_an_older_result_is_kept_only_if_the_rows_have_not_changed_since(tmp_pat
     Made(n_frames=2, metadata=newer).write(out, overwrite=True)
     with pytest.raises(OutputError, match=r"jadfer 9\.0, whose rows are newer.*Update jadfer"):
         settings.keep(out, str(video), metadata())
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """Writes a result as jadfer 0.5.0 did, and returns what differs from a run of now."""
+    video, out = tmp_path / "clip.mp4", tmp_path / "clip.parquet"
+    video.write_bytes(b"frames")
+    known = {"bytes": 6, "sha256": file_sha256(video), "path": str(video)}
+
+    def differences(wanted, **more):
+        recorded = metadata(metadata={"jadfer_version": "0.5.0", "video": known, **more})
+        del recorded["results_revision"]
+        made = Made(n_frames=2)
+        made.described = lambda frames: recorded
+        made.write(out, overwrite=True)
+        return settings.differences(out, str(video), wanted, checkpoint.current_hashes())
+
+    return differences
+
+
+def test_an_earlier_file_of_the_same_weights_is_the_same_model(earlier):
+    old = "e36c12c5bd633656d4bb553759169cd1b2b8d1bfd18d06b41cec57360b3dc571"  # up to 0.5.0
+    shipped = checkpoint.registry()["jadfer-compact"].sha256
+    model = metadata()["model"]
+    wanted = metadata(model_sha256=shipped)
+    assert earlier(wanted, model=model | {"sha256": old}) == []
+    assert len(earlier(wanted, model=model | {"sha256": "9" * 64})) == 1
+
+
+def test_the_other_default_of_redetect_on_a_gpu_is_no_changed_option(earlier):
+    unset = {"faces": {"redetect_s": None}}  # as 0.5.0 recorded it
+    assert earlier(metadata(), redetect_s=0.0, options=unset) == []
+    chosen = metadata(options=AnnotateOptions(faces=FaceOptions(redetect_s=0.5)))
+    chosen["redetect_s"] = 0.5
+    assert earlier(chosen, redetect_s=0.0, options=unset) == ["redetect (then 0, now 0.5)"]
+    assert earlier(metadata(), redetect_s=0.0) == ["redetect (then 0, now 0.3)"]
 
 
 def test_a_result_of_this_version_is_kept_without_naming_it(tmp_path):

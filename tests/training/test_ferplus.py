@@ -139,6 +139,14 @@ def test_figures_by_hand():
     assert found["n_tied"] == 1
 
 
+def test_tied_images_fit_no_temperature():
+    faces = face_set()
+    which, classes, left_out = evaluate.untied(faces, "plurality")
+    assert which.tolist() == [0, 2, 5] and left_out == ", without ties"
+    assert classes.tolist() == faces.protocols["plurality"].classes[[0, 2, 3]].tolist()
+    assert evaluate.untied(faces, "majority")[2] == ""
+
+
 @pytest.mark.parametrize("guess, right, row", [(0, True, 0), (1, True, 1), (2, False, 0)])
 def test_any_winner_of_a_tie_counts(guess, right, row):
     faces = face_set().take([1])  # 5 votes for neutral, 5 for happiness

@@ -149,3 +149,14 @@ def test_listed_pairs_of_ferplus_are_found(shared):
     keep[:1200] = True
     found = twins.find({"test": test, "train": sets["train"].take(keep)}, 0.68)
     assert found.having("test", ("train",)).mean() > 0.95
+
+
+def test_no_name_is_a_formula_or_stops_the_table(tmp_path):
+    pairs = near_duplicates.Pairs(
+        np.array([0]), np.array([1]), np.array([1.0], np.float32), np.array([False])
+    )
+    names = {"test": ["=1+2.png"], "train": ["\udcff.png"]}
+    twins.Twins(names, pairs, 0.9).write(tmp_path / "twins.csv")
+    with (tmp_path / "twins.csv").open(encoding="utf-8") as file:
+        _, row = csv.reader(file)
+    assert row[:4] == ["test", "'=1+2.png", "train", "\ufffd.png"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from jadfer_cli.analysis.failures import stored
 from jadfer_cli.analysis.find import FoundResults
-from jadfer_cli.analysis.provenance import compare_settings
+from jadfer_cli.analysis.provenance import compare_settings, model_sha256
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
@@ -45,11 +46,13 @@ class Dataset:
         sources: In the order of their rows.
         warnings: How the results differ, one sentence each.
         mixed: Whether they are from several models.
+        failures: Videos of the same batches that failed, as `analysis.failures.stored` gives them.
     """
 
     sources: tuple[Source, ...]
     warnings: tuple[str, ...]
     mixed: bool
+    failures: tuple[dict[str, str], ...] = ()
 
 
 class MixedModels(ResultError):
@@ -104,13 +107,13 @@ def check_dataset(
     _check_unique_names(results, names)
     paths = [found.relative_path(result).as_posix() for result in results]
     sources = map(Source, results, paths, names)
-    return Dataset(tuple(sources), tuple(warnings), len(set(models)) > 1)
+    failures = tuple(stored(found.failures, found.root))
+    return Dataset(tuple(sources), tuple(warnings), len(set(models)) > 1, failures)
 
 
 def model_name(result: Result) -> str:
     """Return the model of a result as the dataset's column `model` has it."""
-    model = result.metadata["model"]
-    return f"{model['name']} {model['sha256'][:8]}"
+    return f"{result.metadata['model']['name']} {model_sha256(result.metadata)[:8]}"
 
 
 def _paths_by_value(results: Sequence[Result], values: Sequence[Any]) -> dict[str, list[str]]:

@@ -175,6 +175,7 @@ class _Header:
                 "rows": sum(result.n_rows for result in results),
                 "differs": self._differs,
                 "warnings": list(dataset.warnings),
+                "failures": list(dataset.failures),
             },
         }
 

@@ -116,7 +116,7 @@ def collect(
         target, also = _targets(out, style, hive, overwrite=overwrite)
         folder = datasets.is_folder(str(target))
         found = find_results(inputs, recursive=recursive, strict=False, datasets=False)
-        n_warnings = _report_skipped(found.skipped, quiet=quiet)
+        n_warnings = _report_skipped(found.skipped, quiet=quiet) + reading.report_failures(found)
         dataset = _checked(found, mixed=mixed, relative=relative, allow_duplicates=allow_duplicates)
         for warning in dataset.warnings:
             print_note(f"Warning: {warning}")

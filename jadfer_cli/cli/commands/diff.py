@@ -182,11 +182,10 @@ def _facts(found: Comparison) -> dict[str, Any]:
 def _folders(a: str, b: str, tolerance: float, as_json: bool, quiet: bool) -> bool:
     """Compares results of the same relative path; one without a counterpart is a difference."""
     from jadfer_cli.analysis.compare import compare
-    from jadfer_cli.analysis.find import find_results
 
     inside = []
     for folder in (a, b):
-        files = find_results([folder], recursive=True)
+        files = reading.found([folder], recursive=True)
         inside.append({files.relative_path(each).as_posix(): each for each in files.results})
     names = sorted({*inside[0], *inside[1]})
     facts: list[dict[str, Any]] = []

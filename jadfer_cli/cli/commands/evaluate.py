@@ -26,6 +26,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.lineage import temperature_text
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
+from jadfer_cli.text import count_text
 
 PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
@@ -115,7 +116,8 @@ def evaluate(
         )  # fmt: skip
         show(*_report(found.figures))
         for path in write(found, json_file, plots):
-            stderr_console().print(Text(f"wrote {path}"))
+            if not quiet:
+                stderr_console().print(Text(f"wrote {path}"))
 
 
 def _report(found: dict[str, Any]) -> list[Any]:
@@ -166,13 +168,13 @@ def _clean(found: dict[str, Any]) -> list[Any]:
         if twins and twins["images_with_twin_in_train"]:
             return [Text("No clean figures: all images have a twin in training.")]
         return [Text("No clean figures: they need the data set's training split.")]
-    n = twins["images_with_twin_in_train"]
+    n, within = twins["images_with_twin_in_train"], twins["images_with_twin_in_split"]
     return [
         title(f"clean: without {n:,} of {found['images']:,} images that have a twin in training"),
         _figures_table(found["clean"]),
         Text(
             f"Twins: equal pictures, or correlation above {twins['threshold']:.2f}. Within the "
-            f"split {twins['images_with_twin_in_split']:,} images have one."
+            f"split {count_text(within, 'image')} {'has' if within == 1 else 'have'} one."
         ),
     ]
 
@@ -180,8 +182,8 @@ def _clean(found: dict[str, Any]) -> list[Any]:
 def _ties(by_protocol: dict[str, Any]) -> list[Text]:
     return [
         Text(
-            f"{name}: in {f['n_tied']:,} images several expressions tie; any of them counts as "
-            "right."
+            f"{name}: in {count_text(f['n_tied'], 'image')} several expressions tie; any of them "
+            "counts as right."
         )
         for name, f in by_protocol.items()
         if f["n_tied"]
