@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from jadfer_cli.results.members import is_collected
 from jadfer_cli.results.parquet import read_attrs
 from jadfer_cli.results.paths import is_sidecar
 from jadfer_cli.results.schema import FACE_SOURCES
+from jadfer_cli.text import json_text, parsed_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ class Conversion:
         if not self.path.exists():
             return False
         try:
-            found = json.loads(self.sidecar.read_text(encoding="utf-8"))
+            found = parsed_json(self.sidecar.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         metadata = _metadata(self.path)
@@ -122,7 +122,7 @@ class Conversion:
         self, metadata: Mapping[str, Any], descriptions: Mapping[str, dict[str, str]]
     ) -> None:
         """Write what the sidecar of a result holds, before the file that needs it."""
-        text = json.dumps({"jadfer": metadata, **descriptions}, indent=2, ensure_ascii=False)
+        text = json_text({"jadfer": metadata, **descriptions}, indent=2)
         with atomic_write(self.sidecar) as part:
             part.write_text(text + "\n", encoding="utf-8")
 

@@ -21,7 +21,7 @@ from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.faces.track import FaceTracker
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 from jadfer_cli.records import FRAME_STATUSES, Faces, VideoInfo
-from jadfer_cli.results.metadata import printable, video_metadata
+from jadfer_cli.results.metadata import video_metadata
 from jadfer_cli.results.publish import FinalFiles
 from jadfer_cli.results.read_checks import row_problem
 from jadfer_cli.results.revision import RESULTS_REVISION
@@ -33,6 +33,7 @@ from jadfer_cli.results.schema import (
     probability_columns,
     result_schema,
 )
+from jadfer_cli.text import encodable
 
 UNKNOWN = "not recorded"
 IMPORTED = "imported"  # metadata entry of results that another tool made
@@ -62,7 +63,7 @@ def import_csv(
         raise ResultError(f"{path} has no rows.")
     time_s, duration_s = _times(found, path, video, fps)
     name = (
-        printable(video.path) if video else found.videos[0] if len(found.videos) == 1 else str(path)
+        encodable(video.path) if video else found.videos[0] if len(found.videos) == 1 else str(path)
     )
     faces = _tracked(found, time_s)
     rows = _rows(faces, found.labels, time_s, duration_s, name)
@@ -219,7 +220,7 @@ def _metadata(
         "counts": counts,
         "warnings": [f"Imported from {found.tool}, not annotated by jadfer.", *found.notes],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        IMPORTED: {"tool": found.tool, "file": printable(str(path)), "sha256": file_sha256(path)},
+        IMPORTED: {"tool": found.tool, "file": encodable(str(path)), "sha256": file_sha256(path)},
     }
 
 
