@@ -126,6 +126,22 @@ def test_hostile_file(invoke, tmp_path, name):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["show", "plot", "events", "methods", "summary", "diff"])
+def test_a_pipe_is_not_a_result(invoke, tmp_path, command):
+    path = tmp_path / "pipe.parquet"
+    os.mkfifo(path)  # opening it would wait for a writer for ever
+    options = [path] if command == "diff" else ["-o", tmp_path / "out.csv"]
+    options = {"plot": ["-o", tmp_path / "a.png"], "methods": [], "show": []}.get(command, options)
+    check(invoke(command, path, *options), 1, "pipe.parquet", "pipe")
+
+
+@pytest.mark.parametrize("option", ["--skip-existing", "--overwrite"])
+def test_a_pipe_is_not_an_earlier_result(invoke, tmp_path, option):
+    os.mkfifo(tmp_path / "c.parquet")
+    result = invoke("annotate", DEMO, "-o", tmp_path / "c.parquet", option)
+    check(result, 1, "c.parquet", "not a r")
+
+
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
 def test_device_files_are_not_videos(invoke, tmp_path, device):
     result = invoke("annotate", device, "-o", tmp_path / "c.parquet")
