@@ -42,6 +42,12 @@ def metadata_problem(metadata: Any) -> str | None:
         _validator()(metadata)
     except fastjsonschema.JsonSchemaValueException as error:
         return _in_words(error)
+    try:  # half a surrogate pair is valid JSON, but no file can hold it
+        json.dumps(metadata, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"{error.object[error.start]!a} is not a character"
+    except RecursionError:
+        return "its content is nested too deeply"
     return None
 
 

@@ -57,13 +57,14 @@ def attack(
         report.figures["the shipped one"] = f"{good.seconds:.1f} s, {good.peak_mb:.0f} MB"
         chosen = cases(n, seed)
         for case, (file, make) in chosen.items():
-            if only in case:
+            if only in case and not report.over:
+                report.cases += 1
                 one_case(report, runner, case, folder / "case" / file, make, clip)
         registries = _REGISTRIES if n >= len(hostile_checkpoints.KINDS) else _REGISTRIES[1::4]
         for text in registries:
             if only in text:
+                report.cases += 1
                 _shipped(report, runner, folder / "weights", entry.path, text)
-        report.cases = len(chosen) + len(registries)
 
 
 def cases(n: int, seed: int) -> dict[str, tuple[str, Callable[[Path], object]]]:

@@ -195,7 +195,7 @@ def attack(
     report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
 ) -> None:
     """Kills n runs, three of four of them batches."""
-    report.cases, chance = n, random.Random(seed)
+    chance = random.Random(seed)
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="attack-") as name, Runner() as runner:
         folder = Path(name)
@@ -227,12 +227,13 @@ def _kill_many(
         runs.whole_s[real] = ended.seconds
         kind = f"{place.name}, {'command' if real else 'fork'}"
         report.figures[f"undisturbed {kind}"] = f"{ended.seconds:.1f} s"
-    while done < share:
+    while done < share and not report.over:
         out, real = place / f"round{rounds}", rounds % _REAL_EVERY == _REAL_EVERY - 1
         counts = one_round(report, runs, out, whole, chance, min(share - done, 6), real)
         kills = counts.total() - counts["resumed"]
         done, rounds, total = done + kills, rounds + 1, total + counts
         report.runs += kills + 1
+        report.cases += kills
         shutil.rmtree(out)
         print(f"{place.name}: {done} kills, {rounds} rounds", file=sys.stderr, flush=True)
     report.figures[f"rounds {place.name}"] = rounds

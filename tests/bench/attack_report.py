@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import time
 import xml.etree.ElementTree as ElementTree
@@ -49,6 +50,7 @@ class Report:
         findings: What is wrong.
         skipped: Why the part was not run; then it proves nothing.
         seconds: Duration.
+        limit_s: Most time; afterwards `over` is true, and no new case begins.
     """
 
     part: str
@@ -58,10 +60,16 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     skipped: str = ""
     seconds: float = 0.0
+    limit_s: float = math.inf
 
     def __post_init__(self) -> None:
         self._began_s = time.monotonic()
         self._slowest = self._largest = (0.0, "")
+
+    @property
+    def over(self) -> bool:
+        """Whether the time for this part is over."""
+        return time.monotonic() - self._began_s > self.limit_s
 
     def add(self, case: str, what: str, command: str = "", detail: str = "") -> None:
         """Adds a finding."""
@@ -114,7 +122,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "limit_s"}
 
 
 def wrong_with_output(path: Path) -> str:

@@ -76,6 +76,14 @@ METADATA = {
         "video.duration_s should be a number",
     ),
     "warnings": (lambda m: m | {"warnings": [{}]}, "warnings.0 should be text"),
+    "half a surrogate pair": (
+        lambda m: m | {"video": m["video"] | {"path": "a\ud800.mp4"}},
+        "'\\ud800' is not a character",
+    ),
+    "half a pair in a name": (
+        lambda m: m | {"model": m["model"] | {"metrics": {"\udfff": 1}}},
+        "'\\udfff' is not a character",
+    ),
 }
 
 
