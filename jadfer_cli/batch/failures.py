@@ -16,6 +16,7 @@ from filelock import lock_descriptor
 from jadfer_cli.batch.plan import Task
 from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
+from jadfer_cli.text import json_text
 
 FAILURES = "failures.jsonl"
 _LOCK_LIMIT_S = 5.0  # to wait for another run that is changing the list
@@ -92,10 +93,7 @@ def _key(result: str | Path) -> str:
 
 
 def _bytes_of(line: dict[str, Any]) -> bytes:
-    try:
-        return json.dumps(line, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # a file name that is not valid text
-        return json.dumps(line).encode()
+    return json_text(line).encode()
 
 
 def _key_of(line: bytes) -> str | None:

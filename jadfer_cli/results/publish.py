@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.parquet import ResultFile
 from jadfer_cli.results.paths import landmark_path, sidecar_path
 from jadfer_cli.results.schema import landmark_schema, landmarks_of, result_of, result_schema
+from jadfer_cli.text import json_text
 
 
 class FinalFiles:
@@ -78,7 +78,7 @@ class FinalFiles:
             OutputError: A file cannot be renamed.
         """
         sidecar = {"jadfer": self._metadata, **column_descriptions(self._labels)}
-        text = json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n"
+        text = json_text(sidecar, indent=2) + "\n"
         path = sidecar_path(self._out)
         published: list[Path] = []
         try:

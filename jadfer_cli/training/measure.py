@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.expression.scores import MAJORITY, Calibration
 from jadfer_cli.runtime import Runtime
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, json_text
 from jadfer_cli.training import calibrate, charts
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
@@ -228,7 +227,7 @@ def write(found: Measurement, json_file: Path | None, plots: Path | None) -> lis
     written: list[Path] = []
     if json_file is not None:
         with atomic_write(json_file) as part:
-            part.write_text(json.dumps(found.figures, indent=1, ensure_ascii=False) + "\n", "utf-8")
+            part.write_text(json_text(found.figures, indent=1) + "\n", "utf-8")
         written.append(json_file)
     folder, prefix = plots, ""
     if folder is None and json_file is not None:

@@ -163,7 +163,7 @@ def _no_constant(name: str) -> None:
 
 def _check_json(path: Path) -> str:
     json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
-    return ""
+    return _check_text(path)
 
 
 def _check_lines(path: Path) -> str:
@@ -201,5 +201,6 @@ def _check_page(path: Path) -> str:
 _CHECKS = {
     ".csv": _check_table, ".tsv": _check_table, ".eaf": _check_xml, ".svg": _check_xml,
     ".json": _check_json, ".jsonl": _check_lines, ".parquet": _check_parquet,
-    ".mp4": _check_video, ".TextGrid": _check_text, ".md": _check_text, ".html": _check_page,
+    ".mp4": _check_video, ".TextGrid": _check_text, ".md": _check_text, ".txt": _check_text,
+    ".bib": _check_text, ".html": _check_page,
 }  # fmt: skip

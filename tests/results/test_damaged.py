@@ -97,6 +97,13 @@ def test_damaged_metadata_is_named(good, tmp_path, name):
     assert says in str(caught.value), caught.value
 
 
+def test_a_number_that_becomes_infinite_is_damage(good, tmp_path):
+    text = json.dumps({"jadfer": load.load(good).metadata}).encode()
+    text = text.replace(b'"wall_s": ', b'"wall_s": 1e999, "x": ')
+    with pytest.raises(DamagedResult, match="a number is infinite"):
+        load.load(with_attrs(good, tmp_path / "a.parquet", text))
+
+
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b"{}"])
 def test_attrs_that_are_no_metadata_make_no_result(good, tmp_path, text):
     with pytest.raises(ResultError, match="it has none of its metadata"):

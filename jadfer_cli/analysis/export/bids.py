@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from jadfer_cli._version import __version__
 from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.tabular import write_table
 from jadfer_cli.common import atomic_write
+from jadfer_cli.text import json_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet
@@ -78,7 +78,7 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
     table["truncated"] = table["truncated"].replace("", None)
     with atomic_write(sidecar(out)) as part:
         described = _describe_columns(events) | _describe_source(events)
-        text = json.dumps(described, indent=2, ensure_ascii=False)
+        text = json_text(described, indent=2)
         part.write_text(text + "\n", encoding="utf-8")
     write_table(table, out)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +15,7 @@ from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError
 from jadfer_cli.stopping import raise_if_stopped
+from jadfer_cli.text import json_text
 
 PANEL = INSTALLATION_PANEL
 RUNS_WITHOUT_ARGUMENTS = True
@@ -118,7 +118,7 @@ def bench(
         found = _measure(clip, configurations, repeats, frames)
         if json_file is not None:
             with atomic_write(json_file) as part:
-                part.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+                part.write_text(json_text(found, indent=1) + "\n", "utf-8")
         _print(found, settings or [], against or [])
 
 

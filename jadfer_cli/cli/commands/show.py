@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,7 @@ from jadfer_cli.cli.tables import Cell, figures, table, title
 from jadfer_cli.cli.timeline import timeline
 from jadfer_cli.common import atomic_write, short_time
 from jadfer_cli.results.paths import display_names
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, json_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +106,7 @@ def _write(facts: list[dict[str, Any]], rows: list[dict[str, Any]], out: Path) -
 
     if out.suffix == ".json":  # nested, with the tracks
         with atomic_write(out) as part:
-            part.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", "utf-8")
+            part.write_text(json_text(facts, indent=2) + "\n", "utf-8")
     else:
         write_table(pd.DataFrame(rows), out)
 
