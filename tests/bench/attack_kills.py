@@ -31,14 +31,6 @@ _RUN_LIMIT_S = 300.0
 _LEFT_LIMIT_S = 10.0  # for the workers of a killed parent to end
 # Unfinished results are stored every 0.2 s, not every 20 s.
 _OFTEN = "from jadfer_cli.results import parts\nparts.PART_S = 0.2\n"
-# In forks, workers are forks of their parent and need not import everything again.
-_FORK = (
-    _OFTEN
-    + """
-import multiprocessing
-multiprocessing.get_context = lambda kind, get=multiprocessing.get_context: get("fork")
-"""
-)
 _WAYS = ("group", "group", "parent", "worker")
 _REAL_EVERY = 4  # rounds, of which one uses the installed command
 
@@ -70,7 +62,7 @@ class Runs:
                 "--redetect", "0"]  # fmt: skip
         if not real:
             return self._runner.run(
-                *argv, limit_s=_RUN_LIMIT_S, setup=_FORK, kill_s=kill_s, way=way
+                *argv, limit_s=_RUN_LIMIT_S, setup=_OFTEN, kill_s=kill_s, way=way
             )
         paths = [str(self._folder / "site"), os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
