@@ -90,7 +90,9 @@ class Report:
         elif ended.code not in codes:
             self.add(case, f"exit code {ended.code}", ended.command, ended.error_text)
         elif (
-            ended.code and not ended.out and not re.search("Error|Failed|Warning", ended.error_text)
+            ended.code
+            and not ended.out
+            and not re.search("Error|[Ff]ailed|Warning", ended.error_text)
         ):
             self.add(case, "fails without a message", ended.command, ended.error_text)
         for name, data in (("stdout", ended.out), ("stderr", ended.err)):

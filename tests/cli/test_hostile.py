@@ -159,6 +159,16 @@ def test_a_url_is_not_fetched(invoke, tmp_path):
 
 
 @pytest.mark.slow
+def test_no_module_of_the_current_folder_is_imported(jadfer, tmp_path, short_clip):
+    """Data from others may contain Python files, and whoever annotates stands beside them."""
+    for name in ("pickle", "struct", "random", "numpy", "torch", "jadfer_cli", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n1 / 0\n")
+    result = jadfer("annotate", short_clip, "-o", "a.parquet", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a.parquet").exists() and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
