@@ -12,7 +12,7 @@ from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning, stdout_console
 from jadfer_cli.common import atomic_write
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, printable
 
 PANEL = RESULTS_PANEL
 HELP = """Write the paragraph for a methods section, and BibTeX, from the metadata of results.
@@ -69,5 +69,5 @@ def methods(
             return
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
         with atomic_write(out) as part:
-            part.write_text(text, "utf-8")
+            part.write_text(printable(text), "utf-8")
         reading.wrote(out, f"from {count_text(len(results), 'result')}", quiet=quiet)
