@@ -23,6 +23,7 @@ SMALL = JadferConfig(
     width=16, heads=2, paths=2, map_hidden=4, context_layers=1, interaction_layers=1, crop_px=32
 )
 Tensors = dict[str, tuple[str, list[int], bytes]]
+ESCAPE = "\x1b]52;c;ZWNobyBvd25lZA==\x07\x9b31m"  # sets the clipboard of a terminal
 
 
 @functools.cache
@@ -106,6 +107,21 @@ def _text(text: str) -> bytes:
     return packed(text, contents()[1])
 
 
+def _table(change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """The good file with its table of tensors changed, and the rest as it was."""
+    data = good()
+    n = int.from_bytes(data[:8], "little")
+    outer = json.loads(data[8 : 8 + n])
+    change(outer)
+    head = json.dumps(outer).encode()
+    return len(head).to_bytes(8, "little") + head + data[8 + n :]
+
+
+def _entry(**changes: Any) -> Callable[[], bytes]:
+    """Changes what the table says of one tensor."""
+    return lambda: _table(lambda outer: outer["head.2.weight"].update(changes))
+
+
 def _cyclic_bits(position: float) -> bytes:
     data = bytearray(good())
     data[int(position * (len(data) - 1))] ^= 1
@@ -131,6 +147,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
             "twice": [*LABELS[:-1], LABELS[0]], "one fewer": list(LABELS[:-1]), "none": [],
             "unknown": [*LABELS[:-1], "joy"], "numbers": list(range(8)), "text": "neutral",
             "null": None, "lists": [[x] for x in LABELS], "absent": ..., "nine": [*LABELS, "x"],
+            "escapes": [*LABELS[:-1], ESCAPE], "many": list(LABELS) * 12_500,
         }.items()
     },
     **{
@@ -148,6 +165,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
             ("std", [0.0, 0.0, 0.0]), ("std", [-1.0, 1.0, 1.0]), ("std", [1.0]),
             ("mean", [1e38, 0.0, 0.0]), ("mean", ["a", "b", "c"]), ("mean", 0.5),
             ("mean", [0.0] * 10**5), ("unknown", 1), ("__class__", 1), ("deep", {"a": {"b": 1}}),
+            ("std", [1e-40] * 3), ("stem", ESCAPE), ("jad", ESCAPE), (ESCAPE, 1),
         )
     },
     **{
@@ -163,6 +181,7 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "architecture unknown": lambda: _with(architecture="resnet"),
     "architecture a path": lambda: _with(architecture="../../etc/passwd"),
     "architecture a helper module": lambda: _with(architecture="base"),
+    "architecture escape": lambda: _with(architecture=ESCAPE),
     "architecture null": lambda: _with(architecture=None),
     "architecture another": lambda: _with(architecture="plain"),
     "metrics a list": lambda: _with(metrics=[1]),
@@ -190,6 +209,18 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "a thousand empty tensors": lambda: _tensors(
         lambda t: t.update({f"e{i}": ("F32", [0, 10**12], b"") for i in range(1000)})
     ),
+    "table: shape negative": _entry(shape=[-1]),
+    "table: shape huge": _entry(shape=[2**40, 2**20]),
+    "table: type unknown": _entry(dtype=ESCAPE),
+    "table: offsets backwards": _entry(data_offsets=[8, 0]),
+    "table: offsets beyond the file": _entry(data_offsets=[2**62, 2**63]),
+    "table: offsets of another tensor": _entry(data_offsets=[0, 128]),
+    "table: a name with escapes": lambda: _table(
+        lambda t: t.update({ESCAPE: t.pop("head.2.bias")})
+    ),
+    "table: metadata a list": lambda: _table(lambda t: t.update(__metadata__=[])),
+    "table: metadata a number": lambda: _table(lambda t: t["__metadata__"].update(jadfer=1)),
+    "table nested": lambda: (10**5).to_bytes(8, "little") + b"[" * 10**5 + good(),
     "digest of another file": lambda: good().replace(b"0.7", b"0.8"),
     **{f"digest key damaged {bit}": functools.partial(_undigested, 1 << bit) for bit in range(3)},
     "empty file": lambda: b"",

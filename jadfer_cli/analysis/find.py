@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from jadfer_cli.analysis.failures import Failure, failures_beside, failures_in
 from jadfer_cli.errors import DamagedResult, ResultError
 from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
-from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.parquet import read_attrs, read_schema
 from jadfer_cli.results.paths import result_of_parts
 from jadfer_cli.text import without_subject
 
@@ -241,7 +239,7 @@ def _is_by_product(file: SkippedFile) -> bool:
 
 def _is_parquet(path: Path) -> bool:
     try:
-        pq.read_schema(path)
+        read_schema(path)
     except (OSError, ValueError):  # pyarrow's errors are ValueErrors
         return False
     return True

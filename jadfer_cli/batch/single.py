@@ -6,6 +6,7 @@ decoder hangs.
 
 from __future__ import annotations
 
+import time
 from multiprocessing import connection
 from typing import Any, Protocol
 
@@ -75,11 +76,15 @@ class SingleRun:
                 self.report.tick()
                 connection.wait(worker.waitables(), TICK_S)
                 worker.pass_time(clock.step())
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             grace_s = GRACE_S
             self.report.note(STOPPING, kind="hint")
             worker.terminate()
-            raise
+            try:
+                _wait_for_notes(worker, error)
+            except KeyboardInterrupt:  # the user does not want to wait any longer
+                grace_s = 0.0
+            raise error from None
         finally:
             end_all([worker], grace_s)
 
@@ -161,6 +166,18 @@ class SingleRun:
             if text not in self._warned:
                 self._warned.add(text)
                 self.report.note(worded(text, task.video, task.target), kind="warning")
+
+
+def _wait_for_notes(worker: ProcessHandle, error: KeyboardInterrupt) -> None:
+    """Adds to an interruption what the worker says about going on later."""
+    until_s = time.monotonic() + GRACE_S
+    while worker.process.is_alive() and time.monotonic() < until_s:
+        connection.wait([worker.pipe, worker.process.sentinel], TICK_S)
+        for kind, fields in worker.messages():
+            if kind == "interrupted":
+                for note in fields["notes"]:
+                    error.add_note(note)
+                return
 
 
 def _error(stage: str, message: str, hint: str | None, exit_code: int = 1) -> JadferError:

@@ -101,6 +101,9 @@ def work_single(
     with _worker_process():
         try:
             pipe.send(_annotate_single(pipe, options, if_exists, task))
+        except KeyboardInterrupt as error:
+            pipe.send(("interrupted", {"notes": getattr(error, "__notes__", [])}))
+            raise
         except Exception as error:
             if debug:
                 traceback.print_exc()

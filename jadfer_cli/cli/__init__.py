@@ -16,6 +16,9 @@ def main() -> None:
     """Entry point of the `jadfer` command."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPIN)  # PyTorch reads it when imported
+    # Worker processes start with `python -c`, which would import the modules that lie in the
+    # current folder, such as a pickle.py among somebody's data.
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         from jadfer_cli.cli.app import app
         from jadfer_cli.common import claim_process

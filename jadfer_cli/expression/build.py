@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -48,9 +49,11 @@ def _typed(default: NetworkConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         TypeError: One is not.
     """
-    typed = {}
+    typed, names = {}, {field.name for field in dataclasses.fields(default)}
     for name, value in stored.items():
-        known = getattr(default, name, value)  # unknown names are refused by the config's class
+        if name not in names:
+            raise TypeError(f"{name!r} is unknown")
+        known = getattr(default, name)
         if type(known) is float and type(value) is int:
             value = float(value)
         if type(value) is not type(known) or (

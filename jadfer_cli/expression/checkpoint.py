@@ -150,6 +150,8 @@ def registry() -> dict[str, ModelEntry]:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
         names = sorted(table["models"], key=lambda name: name != table["default"])
+        if not names:
+            raise ValueError("it lists no models")
         return {
             name: ModelEntry(
                 name=name,
@@ -159,9 +161,10 @@ def registry() -> dict[str, ModelEntry]:
             )
             for name in names
         }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = error if isinstance(error, OSError | ValueError) else "it is damaged"
         raise ModelError(
-            f"The registry of weights, {path}, cannot be read ({error}).",
+            f"The registry of weights, {path}, cannot be read ({reason}).",
             _REINSTALL,
         ) from error
 

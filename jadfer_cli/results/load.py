@@ -17,7 +17,7 @@ from jadfer_cli.errors import DamagedResult, OptionError, ResultError
 from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.collected import COLLECTED
 from jadfer_cli.results.metadata_schema import metadata_problem
-from jadfer_cli.results.parquet import attrs_of
+from jadfer_cli.results.parquet import attrs_of, refuse_pipe
 from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.read_checks import column_problem, in_order, row_problem
 from jadfer_cli.results.schema import probability_columns
@@ -142,6 +142,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     """
     path = Path(path)
     try:
+        refuse_pipe(path)
         with pq.ParquetFile(path) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
     except FileNotFoundError as error:

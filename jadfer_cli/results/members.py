@@ -6,13 +6,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.collected import COLLECTED, SOURCES, source_metadata
 from jadfer_cli.results.load import Result, damaged, schema_problem
 from jadfer_cli.results.metadata_schema import metadata_problem
-from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.parquet import read_attrs, read_schema
 from jadfer_cli.results.schema import probability_columns
 
 _MODEL_COLUMN = "model"  # which a dataset of several models adds
@@ -38,7 +37,7 @@ def members(path: Path) -> list[Result]:
             that is needed.
     """
     try:
-        schema, metadata = pq.read_schema(path), read_attrs(path)["jadfer"]
+        schema, metadata = read_schema(path), read_attrs(path)["jadfer"]
         sources = metadata[SOURCES]
         if len({str(entry["result"]) for entry in sources}) < len(sources):
             raise ValueError("a result is named twice")

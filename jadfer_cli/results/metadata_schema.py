@@ -42,6 +42,14 @@ def metadata_problem(metadata: Any) -> str | None:
         _validator()(metadata)
     except fastjsonschema.JsonSchemaValueException as error:
         return _in_words(error)
+    try:  # JSON may hold half a surrogate pair and 1e999, but no output can
+        json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        return f"{error.object[error.start]!a} is not a character"
+    except ValueError:
+        return "a number is infinite"
+    except RecursionError:
+        return "its content is nested too deeply"
     return None
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,28 @@ _MAX_GROUP_ROWS = 50_000
 ATTRS_KEY = b"PANDAS_ATTRS"
 
 
+def refuse_pipe(path: Path) -> None:
+    """Refuse a pipe or a device, where reading may never end.
+
+    Raises:
+        OSError: The path is one, or does not exist.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, not a file", str(path))
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """Return the schema of a Parquet file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no Parquet file.
+    """
+    refuse_pipe(path)
+    return pq.read_schema(path)
+
+
 def read_attrs(path: Path) -> dict[str, Any]:
     """Return what pandas would give as `.attrs`; empty if the file has no such metadata.
 
@@ -26,7 +50,7 @@ def read_attrs(path: Path) -> dict[str, Any]:
         OSError: The file cannot be read.
         ValueError: It is no Parquet file, or its attrs are not JSON.
     """
-    return attrs_of(pq.read_schema(path))
+    return attrs_of(read_schema(path))
 
 
 def attrs_of(schema: pa.Schema) -> dict[str, Any]:

@@ -7,11 +7,10 @@ import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jadfer_cli.errors import BusyError
 from jadfer_cli.results.lock import LOCK_NAME, ResultLock
-from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.parquet import read_attrs, read_schema
 from jadfer_cli.results.paths import landmark_path, parts_folder, sidecar_path
 from jadfer_cli.results.schema import landmark_schema
 
@@ -64,7 +63,7 @@ def remove_landmarks(out: Path) -> None:
     """Remove the landmarks beside a result; a foreign file of the same name stays."""
     path = landmark_path(out)
     with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-        is_ours = pq.read_schema(path).names == landmark_schema().names
+        is_ours = read_schema(path).names == landmark_schema().names
         if is_ours and "jadfer" in read_attrs(path):
             path.unlink()
 

@@ -4,7 +4,8 @@
 
 Runs the `jadfer` of this Python's environment (or of PYTHONPATH), prints a table and the findings,
 and exits with 1 if anything is wrong. The full form takes about two hours on two cores, --quick a
-few minutes. What each part checks is in the first lines of its module, attack_PART.py.
+few minutes; --minutes ends each part in time and counts what it did. What each part checks is in
+the first lines of its module, attack_PART.py.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def run_part(name: str, options: argparse.Namespace) -> Report:
     part = importlib.import_module(f"attack_{name}")
     n = options.n or (part.N_QUICK if options.quick else part.N)
     attack: Callable[..., None] = part.attack
-    report = Report(name)
+    report = Report(name, limit_s=options.minutes * 60)
     try:
         attack(report, DEMO, n=n, seed=options.seed, only=options.only, clips=options.clips)
     except Exception as error:
@@ -73,6 +74,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--clips", type=Path, help="a folder of real clips, also mutated")
     parser.add_argument("--n", type=int, help="number of cases, instead of the default")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="most for one part")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--json", type=Path, help="write the report")
     parser.add_argument("--debug", action="store_true")

@@ -6,17 +6,19 @@ for all faces, never a label twice.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import hostile_checkpoints
 import pandas as pd
-from attack_hostile_checkpoints import Base, Case, cases
 from attack_report import Report
 from attack_results import make_clip
 from attack_runs import Ended, Runner
 
-N, N_QUICK = 150, 10
+N, N_QUICK = 200, 12
 _LIMIT_S, _LIMIT_MB = 15.0, 1000.0
 # doctor and models look at the shipped weights; these are others
 _SHIPPED = """
@@ -29,6 +31,15 @@ _REGISTRIES = (
     '{"default": "a", "models": {"a": null}}', '{"default": "a", "models": {"a": {"file": 7}}}',
     "[" * 100_000, '{"default": "\\u001b]52;c;x\\u0007", "models": {"\\u001b]52;c;x\\u0007": 1}}',
 )  # fmt: skip
+# Names of files that are no checkpoint, or not even a file, and what makes them.
+_FILES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "a folder": ("m.safetensors", Path.mkdir), "a FIFO": ("m.safetensors", os.mkfifo),
+    "a link to itself": ("m.safetensors", lambda p: p.symlink_to(p.name)),
+    "a link to /dev/zero": ("m.safetensors", lambda p: p.symlink_to("/dev/zero")),
+    "8 GB of nothing": ("m.safetensors", lambda p: (p.touch(), os.truncate(p, 8 << 30))),
+    "named with escapes": (f"{hostile_checkpoints.ESCAPE}.safetensors",
+                           lambda p: p.write_bytes(b"x")),
+}  # fmt: skip
 
 
 def attack(
@@ -44,35 +55,49 @@ def attack(
         clip = make_clip(demo, folder / "clip.mp4", slice(50, 56))
         good = runner.run("annotate", clip, "-o", folder / "good.parquet", limit_s=120)
         report.figures["the shipped one"] = f"{good.seconds:.1f} s, {good.peak_mb:.0f} MB"
-        chosen = [case for case in cases(Base(entry.path), n) if only in case.name]
-        for case in chosen:
-            one_case(report, runner, case, folder / "case", clip)
-            shutil.rmtree(folder / "case")
-        registries = _REGISTRIES if n >= N else _REGISTRIES[seed % 3 :: 4]
+        chosen = cases(n, seed)
+        for case, (file, make) in chosen.items():
+            if only in case and not report.over:
+                report.cases += 1
+                one_case(report, runner, case, folder / "case" / file, make, clip)
+        registries = _REGISTRIES if n >= len(hostile_checkpoints.KINDS) else _REGISTRIES[1::4]
         for text in registries:
             if only in text:
+                report.cases += 1
                 _shipped(report, runner, folder / "weights", entry.path, text)
-        report.cases = len(chosen) + len(registries)
 
 
-def one_case(report: Report, runner: Runner, case: Case, folder: Path, clip: Path) -> None:
-    """Runs one checkpoint through the commands that read it."""
-    folder.mkdir()
-    path, out = folder / case.file, folder / "out.parquet"
-    case.make(path)
+def cases(n: int, seed: int) -> dict[str, tuple[str, Callable[[Path], object]]]:
+    """`n` cases by name: file name and maker; an even selection if there are more kinds."""
+    n_files = min(len(_FILES), max(n // 6, 1))
+    n_made = max(n - n_files, len(hostile_checkpoints.KINDS))
+    made = list(hostile_checkpoints.make(n_made, seed * 1_000_000))
+    step = n_made / (n - n_files)
+    made = [made[int((i + (seed % 97) / 97) * step)] for i in range(n - n_files)]
+    chosen = {name: ("m.safetensors", lambda p, b=data: p.write_bytes(b)) for name, data in made}
+    return {**chosen, **dict(list(_FILES.items())[:n_files])}
+
+
+def one_case(
+    report: Report, runner: Runner, case: str, path: Path, make: Callable[[Path], object],
+    clip: Path,
+) -> None:  # fmt: skip
+    """Runs one checkpoint through the commands that read it; none may take it for good."""
+    path.parent.mkdir()
+    out = path.with_name("out.parquet")
+    make(path)
     ended = runner.run("annotate", clip, "-o", out, "--model", path)
-    good = report.check(case.name, ended)
+    good = report.check(case, ended)
     if ended.code == 0:
-        if wrong := _wrong_rows(out):
-            report.add(case.name, f"rows: {wrong}", ended.command)
-        elif case.must_fail:
-            report.add(case.name, "a damaged checkpoint is accepted", ended.command)
+        wrong = _wrong_rows(out)
+        report.add(case, "a damaged checkpoint is accepted", ended.command, wrong)
     elif good:
-        _check_message(report, case.name, ended, case.file)
+        _check_message(report, case, ended, path.name)
         if out.exists():
-            report.add(case.name, "rows although the command failed", ended.command)
+            report.add(case, "rows although the command failed", ended.command)
     for words in (("models", "info", path), ("models", "verify", path)):
-        report.check(case.name, runner.run(*words))
+        report.check(case, runner.run(*words))
+    shutil.rmtree(path.parent)
 
 
 def _check_message(report: Report, case: str, ended: Ended, file: str) -> None:

@@ -103,13 +103,15 @@ def metadata_cases(base: Base) -> Iterator[Case]:
         shown = json.dumps(value)
         yield Case(f"jadfer is {shown}", "h.parquet",
                    lambda p, v=value: write(p, attrs={"jadfer": v}))  # fmt: skip
+    plain = json.dumps(attrs).encode()
     texts = {
         "not JSON": b"{", "a list": b"[]", "null": b"null", "not UTF-8": b'{"jadfer": "\xff\xfe"}',
         "deep list": b'{"jadfer": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         "deep object": b'{"jadfer": ' + b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"}",
         "10 MB": b'{"jadfer": {"labels": "' + b"x" * 10_000_000 + b'"}}',
         "long number": b'{"jadfer": ' + b"9" * 10_000 + b"}",
-        "lone surrogate": json.dumps(attrs).encode().replace(b"demo", b"\\ud800"),
+        "infinite number": plain.replace(b'"wall_s": ', b'"wall_s": 1e999, "x": '),
+        "lone surrogate": plain.replace(b"demo", b"\\ud800"),
     }  # fmt: skip
     for name, text in texts.items():
         yield Case(f"metadata {name}", "h.parquet", lambda p, t=text: write(p, attrs=t))

@@ -31,14 +31,6 @@ _RUN_LIMIT_S = 300.0
 _LEFT_LIMIT_S = 10.0  # for the workers of a killed parent to end
 # Unfinished results are stored every 0.2 s, not every 20 s.
 _OFTEN = "from jadfer_cli.results import parts\nparts.PART_S = 0.2\n"
-# In forks, workers are forks of their parent and need not import everything again.
-_FORK = (
-    _OFTEN
-    + """
-import multiprocessing
-multiprocessing.get_context = lambda kind, get=multiprocessing.get_context: get("fork")
-"""
-)
 _WAYS = ("group", "group", "parent", "worker")
 _REAL_EVERY = 4  # rounds, of which one uses the installed command
 
@@ -70,7 +62,7 @@ class Runs:
                 "--redetect", "0"]  # fmt: skip
         if not real:
             return self._runner.run(
-                *argv, limit_s=_RUN_LIMIT_S, setup=_FORK, kill_s=kill_s, way=way
+                *argv, limit_s=_RUN_LIMIT_S, setup=_OFTEN, kill_s=kill_s, way=way
             )
         paths = [str(self._folder / "site"), os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -195,7 +187,7 @@ def attack(
     report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
 ) -> None:
     """Kills n runs, three of four of them batches."""
-    report.cases, chance = n, random.Random(seed)
+    chance = random.Random(seed)
     total: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="attack-") as name, Runner() as runner:
         folder = Path(name)
@@ -227,12 +219,13 @@ def _kill_many(
         runs.whole_s[real] = ended.seconds
         kind = f"{place.name}, {'command' if real else 'fork'}"
         report.figures[f"undisturbed {kind}"] = f"{ended.seconds:.1f} s"
-    while done < share:
+    while done < share and not report.over:
         out, real = place / f"round{rounds}", rounds % _REAL_EVERY == _REAL_EVERY - 1
         counts = one_round(report, runs, out, whole, chance, min(share - done, 6), real)
         kills = counts.total() - counts["resumed"]
         done, rounds, total = done + kills, rounds + 1, total + counts
         report.runs += kills + 1
+        report.cases += kills
         shutil.rmtree(out)
         print(f"{place.name}: {done} kills, {rounds} rounds", file=sys.stderr, flush=True)
     report.figures[f"rounds {place.name}"] = rounds

@@ -181,9 +181,11 @@ def attack(
             trace = Trace(log)
             trace.lines()
             for one in names:
+                if report.over:
+                    break
                 _single(report, runner, trace, folder, one)
+                report.cases += 1
             _many(report, runner, trace, folder, names)
-        report.cases = len(names)
 
 
 def _single(report: Report, runner: Runner, trace: Trace, folder: Path, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import time
 import xml.etree.ElementTree as ElementTree
@@ -49,6 +50,7 @@ class Report:
         findings: What is wrong.
         skipped: Why the part was not run; then it proves nothing.
         seconds: Duration.
+        limit_s: Most time; afterwards `over` is true, and no new case begins.
     """
 
     part: str
@@ -58,10 +60,16 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     skipped: str = ""
     seconds: float = 0.0
+    limit_s: float = math.inf
 
     def __post_init__(self) -> None:
         self._began_s = time.monotonic()
         self._slowest = self._largest = (0.0, "")
+
+    @property
+    def over(self) -> bool:
+        """Whether the time for this part is over."""
+        return time.monotonic() - self._began_s > self.limit_s
 
     def add(self, case: str, what: str, command: str = "", detail: str = "") -> None:
         """Adds a finding."""
@@ -82,7 +90,9 @@ class Report:
         elif ended.code not in codes:
             self.add(case, f"exit code {ended.code}", ended.command, ended.error_text)
         elif (
-            ended.code and not ended.out and not re.search("Error|Failed|Warning", ended.error_text)
+            ended.code
+            and not ended.out
+            and not re.search("Error|[Ff]ailed|Warning", ended.error_text)
         ):
             self.add(case, "fails without a message", ended.command, ended.error_text)
         for name, data in (("stdout", ended.out), ("stderr", ended.err)):
@@ -114,7 +124,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "limit_s"}
 
 
 def wrong_with_output(path: Path) -> str:
@@ -155,7 +165,7 @@ def _no_constant(name: str) -> None:
 
 def _check_json(path: Path) -> str:
     json.loads(path.read_text("utf-8"), parse_constant=_no_constant)
-    return ""
+    return _check_text(path)
 
 
 def _check_lines(path: Path) -> str:
@@ -193,5 +203,6 @@ def _check_page(path: Path) -> str:
 _CHECKS = {
     ".csv": _check_table, ".tsv": _check_table, ".eaf": _check_xml, ".svg": _check_xml,
     ".json": _check_json, ".jsonl": _check_lines, ".parquet": _check_parquet,
-    ".mp4": _check_video, ".TextGrid": _check_text, ".md": _check_text, ".html": _check_page,
+    ".mp4": _check_video, ".TextGrid": _check_text, ".md": _check_text, ".txt": _check_text,
+    ".bib": _check_text, ".html": _check_page,
 }  # fmt: skip

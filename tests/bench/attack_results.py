@@ -89,12 +89,14 @@ def attack(
         chosen = [case for case in cases(Base(good), n, seed) if only in case.name]
         faces = Faces(clip, good)
         for number, case in enumerate(chosen):
+            if report.over:
+                break
+            report.cases += 1
             one_case(report, runner, case, folder / str(number), good, clip, faces, number)
             shutil.rmtree(folder / str(number), ignore_errors=True)
             if number % 20 == 19:
                 n_found = len(report.findings)
                 print(f"{number + 1} cases, {n_found} findings", file=sys.stderr, flush=True)
-        report.cases = len(chosen)
 
 
 def one_case(

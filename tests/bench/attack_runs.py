@@ -30,6 +30,11 @@ PRELOADED = (
     "jadfer_cli.analysis.methods", "jadfer_cli.installation.models",
 )  # fmt: skip
 _POLL_S = 0.02
+# Workers are forks of their parent, too, and need not import everything again.
+_FORK = """
+import multiprocessing
+multiprocessing.get_context = lambda kind, get=multiprocessing.get_context: get("fork")
+"""
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ def _be_jadfer(request: dict[str, Any]) -> None:
     sys.argv = ["jadfer", *request["argv"]]
     code: Any = 0
     try:
-        exec(request["setup"], {})
+        exec(_FORK + request["setup"], {})
         from jadfer_cli.cli import main
 
         main()

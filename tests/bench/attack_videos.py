@@ -87,7 +87,6 @@ def attack(
     report: Report, demo: Path, *, n: int, seed: int, only: str = "", clips: Path | None = None
 ) -> None:
     """Sends all mutations through both."""
-    report.cases = n
     with tempfile.TemporaryDirectory(prefix="attack-") as name:
         folder = Path(name)
         (folder / "seeds").mkdir()
@@ -95,6 +94,8 @@ def attack(
         outcomes: dict[str, int] = {}
         with Child(_LIMIT_S * patience(), __file__) as child:
             for first in range(0, n, _CHUNK):
+                if report.over:
+                    break
                 videos = folder / "videos"
                 videos.mkdir()
                 for number in range(first, min(first + _CHUNK, n)):
@@ -104,9 +105,13 @@ def attack(
                         path.write_bytes(data)
                 paths = sorted(videos.iterdir())
                 for path in paths:
+                    if report.over:
+                        path.unlink()
+                        continue
+                    report.cases += 1
                     outcome = by_api(report, child, path)
                     outcomes[f"API: {outcome}"] = outcomes.get(f"API: {outcome}", 0) + 1
-                if paths:
+                if any(videos.iterdir()):
                     by_batch(report, videos, folder / "results", outcomes, _log_of(folder, first))
                     print(f"{first + len(paths)} of {n}: {outcomes}", file=sys.stderr, flush=True)
                 shutil.rmtree(videos)

@@ -126,6 +126,22 @@ def test_hostile_file(invoke, tmp_path, name):
     assert list(out.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["show", "plot", "events", "methods", "summary", "diff"])
+def test_a_pipe_is_not_a_result(invoke, tmp_path, command):
+    path = tmp_path / "pipe.parquet"
+    os.mkfifo(path)  # opening it would wait for a writer for ever
+    options = [path] if command == "diff" else ["-o", tmp_path / "out.csv"]
+    options = {"plot": ["-o", tmp_path / "a.png"], "methods": [], "show": []}.get(command, options)
+    check(invoke(command, path, *options), 1, "pipe.parquet", "pipe")
+
+
+@pytest.mark.parametrize("option", ["--skip-existing", "--overwrite"])
+def test_a_pipe_is_not_an_earlier_result(invoke, tmp_path, option):
+    os.mkfifo(tmp_path / "c.parquet")
+    result = invoke("annotate", DEMO, "-o", tmp_path / "c.parquet", option)
+    check(result, 1, "c.parquet", "not a r")
+
+
 @pytest.mark.parametrize("device", ["/dev/null", "/dev/zero"])
 def test_device_files_are_not_videos(invoke, tmp_path, device):
     result = invoke("annotate", device, "-o", tmp_path / "c.parquet")
@@ -140,6 +156,16 @@ def test_name_that_is_too_long(invoke, tmp_path):
 def test_a_url_is_not_fetched(invoke, tmp_path):
     result = invoke("annotate", "https://127.0.0.1:9/clip.mp4", "-o", tmp_path / "c.parquet")
     check(result, 1, "https://127.0.0.1:9/clip.mp4")
+
+
+@pytest.mark.slow
+def test_no_module_of_the_current_folder_is_imported(jadfer, tmp_path, short_clip):
+    """Data from others may contain Python files, and whoever annotates stands beside them."""
+    for name in ("pickle", "struct", "random", "numpy", "torch", "jadfer_cli", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n1 / 0\n")
+    result = jadfer("annotate", short_clip, "-o", "a.parquet", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a.parquet").exists() and not (tmp_path / "ran").exists()
 
 
 @pytest.mark.slow

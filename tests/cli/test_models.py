@@ -192,8 +192,18 @@ def test_list_as_json(invoke, home):
     assert marks["centerface"] == ["embedded"] and marks["buffalo_l"] == ["can be fetched"]
 
 
-def test_list_without_a_registry(invoke, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "text",
+    [
+        None, "", "[]", "null", "{}", '{"default": "a", "models": {}}', "[" * 100_000,
+        '{"default": 1, "models": []}', '{"default": "a", "models": {"a": null}}',
+        '{"default": "a", "models": {"a": {"file": 7}}}', '{"default": "a", "models": {"a": 1}}',
+    ],
+)  # fmt: skip
+def test_list_without_a_registry_or_with_a_damaged_one(text, invoke, monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "weights_dir", lambda: tmp_path)
+    if text is not None:
+        (tmp_path / "registry.json").write_text(text)
     got = invoke("list")
     assert got.exit_code == 1
     assert "registry of weights" in got.stderr and "pip install" in got.stderr

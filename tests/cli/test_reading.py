@@ -156,7 +156,7 @@ def test_summary_on_the_terminal_and_as_files(jadfer, invoke, results, tmp_path)
     lines = found.stdout.splitlines()
     assert all(len(line) <= 80 for line in lines)
     assert next(x for x in lines if x.startswith("nobody")).split()[1:] == [
-        "-", "-", "0.00", "-", "0%", "0", "-",
+        "-", "0.00", "-", "0%", "0", "-",
     ]  # fmt: skip
     out, pairs = tmp_path / "s.csv", tmp_path / "t.parquet"
     done = jadfer("summary", results, "-o", out, "--transitions", pairs)
@@ -268,10 +268,10 @@ def test_usable_of_face_time_and_of_the_video(invoke, tmp_path):
     # a face in 43 of 100 frames, all of them usable
     Made([Track(0, list(range(43)), "fear")], n_frames=100).write(tmp_path / "a.parquet")
     shown = invoke("show", tmp_path / "a.parquet", width=200).stdout
-    assert "1.72 s usable: 100% of face time, 43% of the video" in shown
+    assert "1.72 s usable: 100% of face time, 43% of video" in shown
     lines = invoke("summary", tmp_path / "a.parquet").stdout.splitlines()
-    assert lines[0].split()[4:8] == ["usable", "of", "video", "changes"]
-    assert lines[1].split()[-5:-2] == ["100%", "43%", "0"]
+    assert lines[0].split()[3:7] == ["usable", "of", "video", "changes"]
+    assert lines[1].split()[3:6] == ["100%", "43%", "0"]
     out = tmp_path / "s.csv"
     assert invoke("summary", tmp_path / "a.parquet", "-o", out).exit_code == 0
     row = pd.read_csv(out).iloc[0]
@@ -286,7 +286,7 @@ def test_versions_and_devices_are_named(invoke, tmp_path):
     Made([track]).write(tmp_path / "a.parquet")
     gpu = {
         "jadfer_version": "0.3.0", "device": "cuda", "device_name": "NVIDIA X", "engine": "torch",
-        "redetect_s": 0.0, "versions": {"torch": "2.4.0"},
+        "redetect_s": 0.0, "versions": {"torch": "2.4.0"}, "results_revision": 3,
     }  # fmt: skip
     Made([track], metadata=gpu).write(tmp_path / "b.parquet")
     found = invoke("diff", tmp_path / "a.parquet", tmp_path / "b.parquet", width=200)

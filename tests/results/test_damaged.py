@@ -76,6 +76,14 @@ METADATA = {
         "video.duration_s should be a number",
     ),
     "warnings": (lambda m: m | {"warnings": [{}]}, "warnings.0 should be text"),
+    "half a surrogate pair": (
+        lambda m: m | {"video": m["video"] | {"path": "a\ud800.mp4"}},
+        "'\\ud800' is not a character",
+    ),
+    "half a pair in a name": (
+        lambda m: m | {"model": m["model"] | {"metrics": {"\udfff": 1}}},
+        "'\\udfff' is not a character",
+    ),
 }
 
 
@@ -87,6 +95,13 @@ def test_damaged_metadata_is_named(good, tmp_path, name):
         load.load(path)
     assert f"{path} is damaged or was changed: in its metadata, " in str(caught.value)
     assert says in str(caught.value), caught.value
+
+
+def test_a_number_that_becomes_infinite_is_damage(good, tmp_path):
+    text = json.dumps({"jadfer": load.load(good).metadata}).encode()
+    text = text.replace(b'"wall_s": ', b'"wall_s": 1e999, "x": ')
+    with pytest.raises(DamagedResult, match="a number is infinite"):
+        load.load(with_attrs(good, tmp_path / "a.parquet", text))
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b"{}"])

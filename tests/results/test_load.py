@@ -1,5 +1,7 @@
 """Opening one result: its metadata and rows, and what is not a result."""
 
+import os
+
 import pandas as pd
 import pytest
 from made import Made, Track
@@ -34,6 +36,8 @@ def test_a_result_is_opened_with_its_metadata_and_rows(tmp_path):
         ("broken.parquet", "not a readable Parquet"),
         ("a.landmarks.parquet", "name the result beside it"),
         ("folder", "is a folder"),
+        ("pipe.parquet", "it is a pipe or a device, not a file"),
+        ("zero.parquet", "it is a pipe or a device, not a file"),
     ],
 )
 def test_other_files_are_refused_with_a_hint(tmp_path, name, says):
@@ -43,6 +47,8 @@ def test_other_files_are_refused_with_a_hint(tmp_path, name, says):
     (tmp_path / "broken.parquet").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "video.mp4").write_bytes(b"no Parquet")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.parquet")  # opening it would never end
+    (tmp_path / "zero.parquet").symlink_to("/dev/zero")
     with pytest.raises(ResultError) as caught:
         load.load(tmp_path / name)
     assert says in str(caught.value)

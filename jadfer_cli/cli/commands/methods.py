@@ -14,7 +14,7 @@ from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning, stdout_console
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, printable
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.methods import Methods
@@ -98,7 +98,7 @@ def methods(
             return
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
         with atomic_write(out) as part:
-            part.write_text(text, "utf-8")
+            part.write_text(printable(text), "utf-8")
         reading.wrote(out, f"from {source}", quiet=quiet)
 
 
