@@ -92,8 +92,7 @@ class Checkpoint:
     @property
     def crop_px(self) -> int:
         """Side of the crops that the network takes."""
-        side: int = self.stored_config["crop_px"]
-        return side
+        return int(self.stored_config["crop_px"])
 
     @property
     def config(self) -> NetworkConfig:
@@ -164,8 +163,7 @@ def registry() -> dict[str, ModelEntry]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "it is damaged"
         raise ModelError(
-            f"The registry of weights, {path}, cannot be read ({reason}).",
-            _REINSTALL,
+            f"The registry of weights, {path}, cannot be read ({reason}).", _REINSTALL
         ) from error
 
 
@@ -246,8 +244,7 @@ def load(model: str = "default") -> Checkpoint:
 
 def _read(path: Path) -> bytes:
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
+        if (size := path.stat().st_size) > _MAX_BYTES:
             raise ModelError(
                 f"{path} is not a jadfer checkpoint: it has {size:,} bytes, more than any network "
                 "of jadfer.",
