@@ -120,10 +120,13 @@ def test_two_ctrl_c_leave_nothing_of_a_batch(tmp_path, monkeypatch):
 
 def test_a_program_that_starts_meanwhile_ignores_ctrl_c_and_its_parent_gets_it_later():
     code = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
+    # jadfer's own handler would remember the signal for the tests that follow
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), ignored_by_children():
         said = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
         os.kill(os.getpid(), signal.SIGINT)
         arrived_late = True
+    signal.signal(signal.SIGINT, before)
     assert said.stdout == "True\n" and arrived_late
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
