@@ -37,9 +37,17 @@ def install() -> None:
 def ignored_by_children() -> Iterator[None]:
     """Lets processes that start meanwhile ignore Ctrl-C, which reaches all; their parent decides.
 
-    Without it, one that is still starting would print a traceback. The parent ignores Ctrl-C, too,
-    for these few milliseconds: a process inherits no other way to handle it.
+    Without it, one that is still starting would print a traceback. A process inherits blocked
+    signals; the parent gets a Ctrl-C of these few milliseconds afterwards. Windows can only
+    ignore it, in the parent as well.
     """
+    if hasattr(signal, "pthread_sigmask"):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        return
     if threading.current_thread() is not threading.main_thread():  # cannot change it
         yield
         return

@@ -69,14 +69,18 @@ def escaped_json(text: str) -> str:
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def parsed_json(text: str | bytes) -> Any:
+def parsed_json(text: str | bytes, **options: Any) -> Any:
     """Return what a JSON text says.
+
+    Args:
+        text: The JSON.
+        options: As of `json.loads`.
 
     Raises:
         ValueError: It is not JSON, or is nested too deeply to be read.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, **options)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 

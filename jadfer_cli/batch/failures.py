@@ -17,7 +17,6 @@ from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import OutputError
 from jadfer_cli.text import json_text, parsed_json
 
-FAILURES = "failures.jsonl"
 _LOCK_LIMIT_S = 5.0  # to wait for another run that is changing the list
 _PROBE_BYTES = 1 << 20  # a disk with less free space counts as full
 

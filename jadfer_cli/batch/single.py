@@ -172,7 +172,7 @@ def _wait_for_notes(worker: ProcessHandle, error: KeyboardInterrupt) -> None:
     """Adds to an interruption what the worker says about going on later."""
     until_s = time.monotonic() + GRACE_S
     while worker.process.is_alive() and time.monotonic() < until_s:
-        connection.wait([worker.pipe, worker.process.sentinel], TICK_S)
+        connection.wait(worker.waitables(), TICK_S)
         for kind, fields in worker.messages():
             if kind == "interrupted":
                 for note in fields["notes"]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import typer
 
+from jadfer_cli.analysis.failures import FAILURES
 from jadfer_cli.batch import plan as plans
-from jadfer_cli.batch.failures import FAILURES
 from jadfer_cli.batch.outcome import Reporter
 from jadfer_cli.batch.supervisor import Supervisor
 from jadfer_cli.cli import batch_progress

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jadfer_cli.labels import LABELS
+from jadfer_cli.text import parsed_json
 
 HEADER_KEY = "jadfer"
 DIGEST_KEY = "digest"  # of everything else in the file
@@ -156,9 +157,7 @@ def _json(text: str | bytes) -> dict[str, Any]:
         return value if math.isfinite(value) else None
 
     try:
-        found = json.loads(text, parse_constant=lambda _: None, parse_float=finite)
-    except RecursionError:
-        raise InvalidCheckpoint("its header is nested too deeply") from None
+        found = parsed_json(text, parse_constant=lambda _: None, parse_float=finite)
     except ValueError as error:
         raise InvalidCheckpoint(f"its header is not JSON: {_shown(str(error))}") from error
     if not isinstance(found, dict):

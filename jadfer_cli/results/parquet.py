@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.common import explain_os_errors, fsync_file
+from jadfer_cli.text import parsed_json
 
 _MAX_GROUP_ROWS = 50_000
 # pandas.read_parquet turns the JSON under this key into DataFrame.attrs.
@@ -62,11 +63,8 @@ def attrs_of(schema: pa.Schema) -> dict[str, Any]:
     text = (schema.metadata or {}).get(ATTRS_KEY)
     if text is None:
         return {}
-    try:
-        # NaN and Infinity are not JSON, and no entry can have such a value
-        attrs = json.loads(text, parse_constant=lambda _: None)
-    except RecursionError as error:
-        raise ValueError("the attrs are nested too deeply") from error
+    # NaN and Infinity are not JSON, and no entry can have such a value
+    attrs = parsed_json(text, parse_constant=lambda _: None)
     return attrs if isinstance(attrs, dict) else {}
 
 

@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import Any
 
 # What the commands import when they run. None of these may start threads that a fork would lose.
-# jadfer_cli first: it turns off the telemetry of ONNX Runtime.
+# jadfer_cli first: it turns off the telemetry of ONNX Runtime. urllib3, which InsightFace imports,
+# opens a socket at import, without connecting it, to see whether there is IPv6.
 PRELOADED = (
-    "jadfer_cli", "torch", "pandas", "pyarrow.parquet", "pyarrow.dataset", "matplotlib.pyplot",
-    "plotly", "av", "decord", "onnxruntime", "cv2", "scipy.stats", "safetensors.torch", "pympi",
+    "jadfer_cli", "urllib3", "torch", "pandas", "pyarrow.parquet", "pyarrow.dataset",
+    "matplotlib.pyplot", "plotly", "av", "decord", "onnxruntime", "cv2", "scipy.stats",
+    "safetensors.torch", "pympi",
     "jadfer_cli.pipeline.annotator", "jadfer_cli.overlay.render", "jadfer_cli.analysis.summary",
     "jadfer_cli.analysis.methods", "jadfer_cli.installation.models",
 )  # fmt: skip

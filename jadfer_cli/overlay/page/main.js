@@ -172,7 +172,7 @@ document.addEventListener("keydown", event => {
 });
 window.addEventListener("hashchange", followLink);
 
-// The video. In memory it is a blob, because Safari plays no video from a data: URL.
+// The video. In memory it is a blob: not every browser plays or seeks in a data: URL.
 function fail() {
   at("problem").hidden = false;
   at("problem").textContent = data.video === null
