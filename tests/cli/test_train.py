@@ -100,7 +100,7 @@ def test_a_run_writes_config_log_state_and_model(tiny, faces):
     assert recipe["network"]["width"] == 32 and recipe["data"] == str(faces)
     assert (recipe["recipe"], recipe["variety"], recipe["variety_weight"]) == (
         "jadfer",
-        "cosine",
+        "centred",
         0.1,
     )
 

@@ -47,7 +47,7 @@ def test_a_model_trained_with_it_annotates_without_it(shared, invoke, tmp_path, 
             folder.mkdir(parents=True, exist_ok=True)
             face = np.ascontiguousarray(frame.to_ndarray(format="bgr24")[0:330, 130:460])
             cv2.imwrite(str(folder / f"{index}.png"), cv2.resize(face, (160, 160)))
-    named = ("--set", f"landmarker={shared / 'models' / landmarker.MODEL}")
+    named = ("--twin-threshold", "1", "--set", f"landmarker={shared / 'models' / landmarker.MODEL}")
     result = invoke(*train("ulc-ag", tmp_path / "faces", tmp_path / "run", *named))
     assert result.exit_code == 0, result.stderr
     assert "no face mesh in 0 images" in result.stderr

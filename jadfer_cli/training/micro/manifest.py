@@ -74,7 +74,7 @@ class Columns(NamedTuple):
 
 
 COLUMNS: dict[str, Columns] = {
-    "plain": Columns(
+    "any": Columns(
         "subject", "clip", "onset", "apex", "offset", "emotion", 0, None, "{clip}"
     ),
     "casme2": Columns(
@@ -93,10 +93,10 @@ _HINT = (
 )  # fmt: skip
 
 
-def read(table: Path, kind: str = "plain", folder: Path | None = None) -> list[MicroClip]:
+def read(table: Path, kind: str = "any", folder: Path | None = None) -> list[MicroClip]:
     """Reads a table of clips.
 
-    `plain` has the columns clip, subject, emotion, onset, apex, offset (frames, the first is 0)
+    `any` has the columns clip, subject, emotion, onset, apex, offset (frames, the first is 0)
     and fps. `casme2` and `samm` are the data sets' own tables at 200 fps, whose frame numbers are
     those of the pictures' names. A clip whose apex is not coded ("/") gets the middle of onset
     and offset.
