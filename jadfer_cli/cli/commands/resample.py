@@ -24,7 +24,8 @@ rate does no harm. --method linear takes the straight line between two frames in
 
 Nothing is filled in across gaps: a cell of which less than --min-share has a score is empty. \
 seen_share says how much has one. time_s is the start of the cell, from the start of the video. \
-All results go into one table; the columns video, result and track_id tell them apart.
+All results go into one table; the columns video, result and track_id tell them apart. A JSON file \
+beside it says what the columns mean and how they were computed.
 
 Examples:
 
@@ -64,19 +65,19 @@ def resample(
 ) -> None:
     """Write scores on a regular grid."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.analysis import tabular
+        from jadfer_cli.analysis.described_table import check_described, write_described
         from jadfer_cli.analysis.provenance import mixed
         from jadfer_cli.analysis.resampling import GridRule, grid_table
         from jadfer_cli.analysis.score_columns import score_set
 
         rule = GridRule(rate, method, min_share, scores, scale, all_faces)
         style = text_style(bom=bom, decimal=decimal)
-        tabular.check_target(out, overwrite=overwrite, endings=tabular.table_endings())
+        check_described(out, overwrite=overwrite)
         results = reading.opened(inputs, recursive=recursive)
         for result in results:
             score_set(result, scores, scale)
         for text in () if quiet else mixed(results):
             print_warning(text)
         table, meaning = grid_table(reading.each(results, "resampling", quiet=quiet), rule)
-        tabular.write_table(table, out, style, meaning)
+        write_described(table, out, style, meaning, table.attrs["jadfer_grid"])
         reading.wrote(out, count_text(len(table), "row"), quiet=quiet)

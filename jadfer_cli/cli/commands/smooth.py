@@ -23,13 +23,14 @@ the frame rate, even if it varies. Nothing is smoothed across a gap: where a tra
 not usable, for one frame or more, smoothing begins again. Tracks and people are kept apart.
 
 loess fits a straight line in each window, weighted by the tricube function. savgol fits a \
-parabola with equal weights (Savitzky-Golay), which keeps the height of peaks. At a \
-constant frame rate, both give what statsmodels and SciPy give.
+parabola with equal weights (Savitzky-Golay), which keeps the height of peaks. At a constant frame \
+rate, both give what statsmodels and SciPy give.
 
 -o writes results with all their columns, and p_happiness_smooth and so on beside them. The \
-results that are read stay as they are. All commands read the new ones; use one set of them \
-at a time. Smoothed probabilities are kept within 0 and 1. With --scale logit, log odds are \
-smoothed, and the columns are called logit_happiness_smooth. The metadata, under "derived", say how it was done.
+results that are read stay as they are. All commands read the new ones; use one set of them at a \
+time. Smoothed probabilities are kept within 0 and 1. With --scale logit, log odds are smoothed, \
+and the columns are called logit_happiness_smooth. The metadata, under "derived", say how it was \
+done.
 
 Examples:
 
