@@ -31,7 +31,7 @@ from jadfer_cli.analysis.score_columns import (
 )
 from jadfer_cli.analysis.smoothing import check_name
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.extended import Added
+from jadfer_cli.results.derived import Added
 from jadfer_cli.text import encodable
 
 NEUTRAL = "neutral"
@@ -219,7 +219,8 @@ def _moments(faces: FaceTable, first: Any, last: Any) -> tuple[Floats, Floats]:
 
     def total(values: Floats) -> Floats:
         sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, 0)])
-        return sums[last] - sums[first]
+        found: Floats = sums[last] - sums[first]
+        return found
 
     weight = total(w)
     mean, square = total(w * centred) / weight, total(w * centred**2) / weight

@@ -240,8 +240,8 @@ def meaning(design: Design, table: pd.DataFrame) -> Meaning:
     """Return what the columns of a table mean, for the formats that store it and the sidecar."""
     base = f"{design.unit} ({design.scores.name} scores)"
     if design.rule.baseline:
-        start, end = design.rule.baseline
-        base += f" minus the median from {start:g} to {end:g} s"
+        start_s, end_s = design.rule.baseline
+        base += f" minus the median from {start_s:g} to {end_s:g} s"
     texts = {"participant": "Participant", "trial": "Trial"} | _WINDOW | _LONG | _CELL
     for window in design.rule.windows:
         end = f"_{window.name}" if len(design.rule.windows) > 1 else ""

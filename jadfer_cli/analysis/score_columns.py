@@ -29,7 +29,7 @@ from jadfer_cli.analysis.face_table import (
 )
 from jadfer_cli.analysis.frame_times import Bools, Floats
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.extended import DERIVED
+from jadfer_cli.results.derived import DERIVED
 from jadfer_cli.results.load import Result
 
 RAW = "raw"

@@ -10,7 +10,7 @@ from jadfer_cli.analysis.event_rule import faces_text
 from jadfer_cli.analysis.local_fit import FLAT, TRICUBE, local_polynomial
 from jadfer_cli.analysis.score_columns import LEVEL, PROBABILITY, RAW, read_scores, unbroken
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.extended import Added
+from jadfer_cli.results.derived import Added
 from jadfer_cli.results.load import Result
 
 # By name: the kernel, and the default degree of the polynomial.

@@ -96,7 +96,7 @@ def baseline(
         from jadfer_cli.analysis.baselines import BaselineRule, add_changes, find_baselines
         from jadfer_cli.analysis.neutral_spans import given_spans
         from jadfer_cli.analysis.score_columns import read_scores, score_set
-        from jadfer_cli.results.extended import output_paths, write_extended
+        from jadfer_cli.results.derived import output_paths, write_derived
 
         rule = BaselineRule(seconds, (), scores, scale, all_faces, name)
         results = reading.opened(inputs, recursive=recursive)
@@ -114,7 +114,7 @@ def baseline(
         )  # fmt: skip
         for path, result in reading.each(list(paths.items()), "writing", quiet=quiet):
             added = add_changes(read_scores(result, scores, scale), found, rule)
-            n_rows = write_extended(result, path, added)
+            n_rows = write_derived(result, path, added)
             reading.wrote(path, count_text(n_rows, "row"), quiet=quiet)
         if baselines is not None:
             tabular.write_table(_table(found, results[0]), baselines)

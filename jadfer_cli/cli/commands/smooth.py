@@ -76,7 +76,7 @@ def smooth(
         from jadfer_cli.analysis.score_columns import score_set
         from jadfer_cli.analysis.smoothing import SmoothRule
         from jadfer_cli.analysis.smoothing import smooth as smoothed
-        from jadfer_cli.results.extended import output_paths, write_extended
+        from jadfer_cli.results.derived import output_paths, write_derived
 
         rule = SmoothRule(method, seconds, degree, scores, scale, all_faces, name)
         results = reading.opened(inputs, recursive=recursive)
@@ -87,7 +87,7 @@ def smooth(
         coarse = []
         for path, result in reading.each(list(paths.items()), "smoothing", quiet=quiet):
             found = smoothed(result, rule)
-            write_extended(result, path, found.added)
+            write_derived(result, path, found.added)
             reading.wrote(
                 path,
                 f"{count_text(found.n_faces, 'face')} smoothed in "

@@ -1,4 +1,4 @@
-"""Results with further columns: copies of results, in new files, that every command reads.
+"""Results with derived scores: copies of results, in new files, that every command reads.
 
 The columns that `jadfer annotate` wrote are copied as they are. What was added, and how, is
 listed in the metadata under "derived".
@@ -57,7 +57,7 @@ def output_paths(
         results: At least one.
         inputs: As the user gave them; the tree below a folder among them is mirrored.
         out: A file that ends in .parquet for one result, or a folder.
-        overwrite: Replace results that were extended before; never those of `jadfer annotate`.
+        overwrite: Replace results that this wrote before; never those of `jadfer annotate`.
 
     Raises:
         OptionError: A file exists, or two results would have one output.
@@ -92,7 +92,7 @@ def _check(path: Path, result: Result, *, overwrite: bool) -> None:
             "Choose another name or folder with `out`.",
         )
     check_writable(path)
-    if path.is_file() and not _is_extended(path):
+    if path.is_file() and not _is_derived(path):
         raise OutputError(
             f"{path} exists and was not written by this command, so it is not replaced.",
             "Choose another name or folder with `out`.",
@@ -100,14 +100,14 @@ def _check(path: Path, result: Result, *, overwrite: bool) -> None:
     refuse_existing([path, sidecar_path(path)], overwrite=overwrite)
 
 
-def _is_extended(path: Path) -> bool:
+def _is_derived(path: Path) -> bool:
     try:
         return bool(load(path).metadata.get(DERIVED))
     except ResultError:
         return False
 
 
-def write_extended(result: Result, out: Path, added: Added) -> int:
+def write_derived(result: Result, out: Path, added: Added) -> int:
     """Write a copy of a result with further columns, and its sidecar.
 
     Args:
@@ -135,6 +135,7 @@ def write_extended(result: Result, out: Path, added: Added) -> int:
         {
             **added.entry,
             "columns": list(added.columns),
+            "descriptions": dict(added.descriptions),
             "source": encodable(str(result.path)),
             "jadfer_version": __version__,
         },
@@ -144,8 +145,6 @@ def write_extended(result: Result, out: Path, added: Added) -> int:
     descriptions = column_descriptions(result.labels) | _earlier(result) | {
         name: {"Description": text} for name, text in added.descriptions.items()
     }  # fmt: skip
-    for entry in metadata[DERIVED][-1:]:
-        entry["descriptions"] = dict(added.descriptions)
     table = _typed(rows, result)
     attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), ATTRS_KEY: attrs})
@@ -170,4 +169,9 @@ def _typed(rows: pd.DataFrame, result: Result) -> pa.Table:
     table = pa.Table.from_pandas(rows, preserve_index=False)
     fixed = {field.name: field for field in result_schema(result.labels)}
     fields = [fixed.get(field.name, field) for field in table.schema]
+    for i, wanted in enumerate(fields):
+        # other programs turn categories into texts, which Arrow does not cast back
+        if pa.types.is_dictionary(wanted.type) and not pa.types.is_dictionary(table.field(i).type):
+            texts = table.column(i).cast(pa.string()).dictionary_encode()
+            table = table.set_column(i, wanted.name, texts)
     return table.cast(pa.schema(fields, metadata=table.schema.metadata))
