@@ -149,7 +149,8 @@ def find_baselines(
             faces, values, person = scored.take(counts & own)
             one.seen_s += float(faces.span_s.sum())
             if rule.spans:
-                _add_given(one, key, scored, faces, values, rule.spans)
+                tracks = set(scored.faces.track[own].tolist())
+                _add_given(one, key, str(scored.result.path), tracks, faces, values, rule.spans)
             else:
                 _add_calmest(one, key, scored, faces, values, person, rule.window_s)
     baselines, reasons = {}, {}
@@ -237,16 +238,16 @@ def _neutral(mean: Floats, labels: Sequence[str]) -> Bools:
 
 
 def _add_given(
-    one: _Found, key: Key, scored: ScoredFaces, faces: FaceTable, values: Floats,
+    one: _Found, key: Key, path: str, tracks: set[int], faces: FaceTable, values: Floats,
     spans: Sequence[NeutralSpan],
 ) -> None:  # fmt: skip
-    path = str(scored.result.path)
+    """Keep what counts of this result's spans; `tracks` are all of the person's there."""
     for span in spans:
         if span.result not in (None, path) or span.person not in (None, key[0]):
             continue
         inside = (faces.end_s > span.start_s) & (faces.start_s < span.end_s)
         if span.track_id is not None:
-            if span.track_id not in scored.faces.track:
+            if span.track_id not in tracks:
                 continue
             inside &= faces.track == span.track_id
         one.given_s += span.end_s - span.start_s

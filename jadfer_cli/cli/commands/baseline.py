@@ -103,8 +103,7 @@ def baseline(
         if neutral is not None:
             spans = given_spans(neutral, results)
             rule = BaselineRule(seconds, spans, scores, scale, all_faces, name)
-        for result in results:
-            score_set(result, scores, scale)
+        used, *_ = [score_set(result, scores, scale) for result in results]
         if baselines is not None:
             tabular.check_target(baselines, overwrite=overwrite, endings=tabular.table_endings())
         paths = output_paths(results, inputs, out, overwrite=overwrite)
@@ -117,7 +116,7 @@ def baseline(
             n_rows = write_derived(result, path, added)
             reading.wrote(path, count_text(n_rows, "row"), quiet=quiet)
         if baselines is not None:
-            tabular.write_table(_table(found, results[0]), baselines)
+            tabular.write_table(_table(found, results[0], scores, used.scale), baselines)
             reading.wrote(baselines, count_text(len(found), "baseline"), quiet=quiet)
         names = display_names(result.path for result in results)
         if not quiet:
@@ -125,12 +124,14 @@ def baseline(
         _warn(found, reasons, names)
 
 
-def _table(found: Mapping[Key, Baseline], result: Result) -> Any:
+def _table(found: Mapping[Key, Baseline], result: Result, scores: str, scale: str) -> Any:
     import pandas as pd
 
-    labels = list(dict.fromkeys(result.labels))
+    labels = list(result.labels)
     columns = ["person", "track_id", "result", "start_s", "end_s", "how", "seconds", "is_neutral"]
     table = pd.DataFrame([each.row(labels) for each in found.values()], columns=[*columns, *labels])
+    table.insert(0, "scale", scale)
+    table.insert(0, "scores", scores)
     return table.astype({"track_id": "Int64"})
 
 
