@@ -201,14 +201,15 @@ def store_study(folder: Path) -> None:
     trials = ["participant,trial,video,onset_s,duration_s,condition"]
     for number in range(6):
         name = f"P{number + 1:02}"
-        store(folder / "study" / f"{name}.mp4", 5 * number, 40)
+        store(folder / "study" / f"{name}.mp4", 5 * number, 24)
         groups.append(f"{name},{21 + 7 * number},{'patient' if number % 2 else 'control'}")
         for trial in range(4):
             condition = "approach" if (trial + number) % 2 else "rest"
-            trials.append(f"{name},{trial + 1},{name}.mp4,{0.1 + 0.4 * trial:.1f},0.3,{condition}")
+            trials.append(f"{name},{trial + 1},{name}.mp4,{0.1 + 0.2 * trial:.1f},0.15,{condition}")
     (folder / "participants.csv").write_text("\n".join(groups) + "\n")
     (folder / "trials.csv").write_text("\n".join(trials) + "\n")
-    (folder / "neutral.csv").write_text("video,start_s,end_s\nP01.mp4,0,0.1\n")
+    neutral = [f"P{number:02}.mp4,0,0.1" for number in range(1, 7)]
+    (folder / "neutral.csv").write_text("\n".join(["video,start_s,end_s", *neutral]) + "\n")
 
 
 @pytest.fixture(scope="module")
