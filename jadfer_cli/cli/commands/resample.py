@@ -19,7 +19,7 @@ PANEL = RESULTS_PANEL
 HELP = """Write scores on a regular grid of N values per second.
 
 One row per track and grid cell, for programs that need equal steps. A value is the mean over the \
-time for which frames were shown in its cell, so fast videos are averaged and a variable frame \
+time for which frames were shown in its cell. So fast videos are averaged, and a variable frame \
 rate does no harm. --method linear takes the straight line between two frames instead.
 
 Nothing is filled in across gaps: a cell of which less than --min-share has a score is empty. \
