@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jadfer_cli.analysis.study_files import StudyTable, matching_results, read_study_table
+from jadfer_cli.analysis.study_files import StudyTable, VideoIndex, read_study_table
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.load import Result
 
@@ -67,15 +67,16 @@ def given_spans(neutral: str, results: Sequence[Result]) -> tuple[NeutralSpan, .
     table = read_study_table(
         Path(neutral), texts=("video", "person"), needed=("video", "start_s", "end_s")
     )
-    spans = [_span(table, i, results) for i in range(len(table))]
+    videos = VideoIndex(results)
+    spans = [_span(table, i, videos) for i in range(len(table))]
     if not spans:
         raise OptionError(f"{neutral} has no rows.")
     return tuple(spans)
 
 
-def _span(table: StudyTable, i: int, results: Sequence[Result]) -> NeutralSpan:
+def _span(table: StudyTable, i: int, videos: VideoIndex) -> NeutralSpan:
     video = table.text("video", i)
-    found = matching_results(video or "", results)
+    found = videos.matching(video or "")
     if len(found) != 1:
         problem = "no result is of" if not found else f"{len(found)} results are of"
         raise OptionError(

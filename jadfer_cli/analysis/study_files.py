@@ -137,24 +137,41 @@ def _as_numbers(column: pd.Series, *, comma: bool) -> pd.Series:
     return numbers.astype("float64")
 
 
-def matching_results(name: str, results: Sequence[Result]) -> list[Result]:
-    """Return the results of a video that a user named.
+class VideoIndex:
+    """Finds results by the name of their video.
 
-    The name may be that of the video or of its result, with as many of its folders as needed, and
-    with or without its ending.
+    Args:
+        results: Those to find.
     """
-    wanted = PurePosixPath(name.replace("\\", "/"))
-    if not wanted.parts:
-        return []
-    exact, loose = [], []
-    for result in results:
-        paths = [PurePosixPath(text.replace("\\", "/")) for text in
-                 (str(result.metadata["video"]["path"]), str(result.path))]  # fmt: skip
-        if any(_ends_with(path.parts, wanted.parts) for path in paths):
-            exact.append(result)
-        elif any(_ends_with(path.with_suffix("").parts, wanted.parts) for path in paths):
-            loose.append(result)
-    return exact or loose
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        # by the last part of each path, with and without its ending
+        self._named: dict[str, list[tuple[PurePosixPath, Result]]] = {}
+        for result in results:
+            for text in (str(result.metadata["video"]["path"]), str(result.path)):
+                path = _as_path(text)
+                for last in {path.name, path.stem}:
+                    self._named.setdefault(last, []).append((path, result))
+
+    def matching(self, name: str) -> list[Result]:
+        """Return the results of a video.
+
+        The name may be that of the video or of its result, with as many of its folders as needed,
+        and with or without its ending.
+        """
+        wanted = _as_path(name)
+        exact: dict[int, Result] = {}
+        loose: dict[int, Result] = {}
+        for path, result in self._named.get(wanted.name, ()):
+            if _ends_with(path.parts, wanted.parts):
+                exact[id(result)] = result
+            elif _ends_with(path.with_suffix("").parts, wanted.parts):
+                loose[id(result)] = result
+        return list((exact or loose).values())
+
+
+def _as_path(text: str) -> PurePosixPath:
+    return PurePosixPath(text.replace("\\", "/"))
 
 
 def _ends_with(parts: tuple[str, ...], end: tuple[str, ...]) -> bool:

@@ -146,6 +146,8 @@ class VideoCells:
             reason = "several faces at once; name one by track_id or person"
         if reason:
             return self._without_face(trial, reason)
+        if problem := _without_scores(own, self._scored, self._rule):
+            return self._without_face(trial, problem)
         key = (person, trial.track_id)
         if key not in self._faces:
             counts = own & self._scored.counted(all_faces=self._rule.events.all_faces)
@@ -276,6 +278,14 @@ def _chosen(trial: Trial, person: str | None, scored: ScoredFaces) -> tuple[Bool
     if person is None and track is None and others:
         return own, f"the participant is none of the people in the video ({', '.join(others)})"
     return own, ""
+
+
+def _without_scores(own: Bools, scored: ScoredFaces, rule: DesignRule) -> str:
+    """Why none of the faces that count has a score, such as a missing baseline; "" if one has."""
+    counts = own & (scored.faces.intact if rule.events.all_faces else scored.faces.usable)
+    if not counts.any() or np.isfinite(scored.scores[counts]).all(1).any():
+        return ""
+    return f"the face has no {scored.set.name} scores"
 
 
 def _several(trial: Trial, scored: ScoredFaces, own: Bools, rule: DesignRule) -> bool:

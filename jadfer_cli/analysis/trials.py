@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from jadfer_cli.analysis.study_files import StudyTable, matching_results, read_study_table
+from jadfer_cli.analysis.study_files import StudyTable, VideoIndex, read_study_table
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.load import Result
 
@@ -90,11 +90,12 @@ def read_study(
         _check_known(table, people, index)
     if not len(table):
         raise OptionError(f"{trials} has no rows.")
+    videos = VideoIndex(results)
     found: dict[str, Result | None] = {}
     made = []
     for i in range(len(table)):
         participant = table.text("participant", i) or ""
-        made.append(_trial(table, i, people, index.get(participant), carried, results, found))
+        made.append(_trial(table, i, people, index.get(participant), carried, videos, found))
     if all(each.result is None for each in made):
         raise OptionError(
             f"{trials}: no result is of any of its videos, such as {made[0].video}.",
@@ -156,7 +157,7 @@ def _check_known(table: StudyTable, people: StudyTable, index: Mapping[str, int]
 
 def _trial(
     table: StudyTable, i: int, people: StudyTable | None, at: int | None,
-    carried: Sequence[str], results: Sequence[Result], found: dict[str, Result | None],
+    carried: Sequence[str], videos: VideoIndex, found: dict[str, Result | None],
 ) -> Trial:  # fmt: skip
     def own_or_persons(column: str) -> str | None:
         text = table.text(column, i)
@@ -171,7 +172,7 @@ def _trial(
             "Name it in a column video, of the trials or of the participants.",
         )
     if video not in found:
-        matching = matching_results(video, results)
+        matching = videos.matching(video)
         if len(matching) > 1:
             raise OptionError(
                 f"{table.place(i)}: {video} is the name of {len(matching)} videos, such as "

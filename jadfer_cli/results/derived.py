@@ -7,7 +7,6 @@ listed in the metadata under "derived".
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from jadfer_cli._version import __version__
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError, ResultError
 from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.load import SUFFIX, Result, load
-from jadfer_cli.results.parquet import ATTRS_KEY
+from jadfer_cli.results.parquet import ResultFile
 from jadfer_cli.results.paths import below_inputs, sidecar_path
 from jadfer_cli.results.schema import result_schema
 from jadfer_cli.results.targets import refuse_existing
@@ -146,12 +144,16 @@ def write_derived(result: Result, out: Path, added: Added) -> int:
         name: {"Description": text} for name, text in added.descriptions.items()
     }  # fmt: skip
     table = _typed(rows, result)
-    attrs = json.dumps({"jadfer": metadata}, ensure_ascii=False).encode()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), ATTRS_KEY: attrs})
     with atomic_write(out) as part, atomic_write(sidecar_path(out)) as beside:
         text = json_text({"jadfer": metadata, **descriptions}, indent=2)
         beside.write_text(text + "\n", encoding="utf-8")
-        pq.write_table(table, part, compression="zstd", row_group_size=50_000)
+        file = ResultFile(part, part.parent, table.schema, metadata)
+        try:
+            file.write(table)
+            file.finish()
+        except BaseException:
+            file.discard()
+            raise
     return len(rows)
 
 

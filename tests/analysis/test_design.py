@@ -14,7 +14,7 @@ from jadfer_cli.analysis.design_options import design_rule
 from jadfer_cli.analysis.event_rule import Rule
 from jadfer_cli.analysis.events import find_events
 from jadfer_cli.analysis.frame_times import frame_spans
-from jadfer_cli.analysis.study_files import matching_results, read_study_table
+from jadfer_cli.analysis.study_files import VideoIndex, read_study_table
 from jadfer_cli.analysis.trials import read_study
 from jadfer_cli.errors import OptionError
 from jadfer_cli.labels import LABELS
@@ -93,6 +93,7 @@ def by_pandas(rows, events, onset, start, end, label, scale, baseline=None):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("scale", "baseline"), [("probability", None), ("logit", None), ("logit", (-0.55, -0.03))]
 )
@@ -252,6 +253,10 @@ def test_derived_scores_of_the_commands(tmp_path, invoke, monkeypatch):
     assert sidecar["jadfer_table"]["kind"] == "change"
     assert "onset" in sidecar["window_start_s"]["Description"]
     assert set(table.columns) == set(sidecar) - {"jadfer_table"}
+    assert invoke("baseline", "smooth", "-o", "none", "--scores", "smooth",
+                  "--seconds", "9").exit_code == 0  # fmt: skip
+    done = invoke("design", "none", "--trials", "trials.csv", "--scores", "smooth_change")
+    assert "2 x the face has no smooth_change scores" in " ".join(done.stderr.split())
 
 
 def test_groups_have_standard_errors_over_people(tmp_path, invoke, monkeypatch):
@@ -324,9 +329,10 @@ def test_names_of_videos(tmp_path):
         for day in ("day1", "day2")
     ]  # fmt: skip
     for name in ("day1/p1.mp4", "day1/p1", "day1\\p1.mp4", "x/day1/p1", "day1/p1.parquet"):
-        assert matching_results(name, results) == results[:1], name
-    assert matching_results("p1.mp4", results) == results
-    assert matching_results("1.mp4", results) == []
+        assert VideoIndex(results).matching(name) == results[:1], name
+    assert VideoIndex(results).matching("p1.mp4") == results
+    assert VideoIndex(results).matching("1.mp4") == []
+    assert VideoIndex(results).matching("") == []
 
 
 def test_columns_are_read_as_they_were_typed(tmp_path):
