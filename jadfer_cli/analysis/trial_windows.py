@@ -13,7 +13,7 @@ import numpy as np
 
 from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
-from jadfer_cli.analysis.score_columns import ScoredFaces, weighted_median
+from jadfer_cli.analysis.score_columns import Names, ScoredFaces, weighted_median
 from jadfer_cli.analysis.trials import Trial
 from jadfer_cli.errors import OptionError
 
@@ -110,13 +110,17 @@ class Cell:
 
 @dataclass(frozen=True)
 class _Face:
-    """The faces of the participant in a result, sorted by time."""
+    """The faces of the participant in a result that count, sorted by time."""
 
     start_s: Floats
     end_s: Floats
     scores: Floats
     expression: Ints
     onsets: Sequence[tuple[Floats, Bools]]  # per label: onsets of events, and which are certain
+    # of the participant's faces that do not count
+    lost_start_s: Floats
+    lost_end_s: Floats
+    lost_reason: Names
 
     def weights(self, start_s: float, end_s: float) -> Floats:
         """How much of each face's time lies between two times, float64 (n,)."""
@@ -150,11 +154,10 @@ class VideoCells:
             return self._without_face(trial, problem)
         key = (person, trial.track_id)
         if key not in self._faces:
-            counts = own & self._scored.counted(all_faces=self._rule.events.all_faces)
-            self._faces[key] = _face(self._scored, counts, self._rule.events)
+            self._faces[key] = _face(self._scored, own, self._rule.events)
         face = self._faces[key]
-        baseline, problem = _baseline(trial, face, self._rule)
         last_s = _last_s(self._scored)
+        baseline, problem = _baseline(trial, face, self._rule, last_s)
         return [
             _cell(trial, window, face, baseline, problem, self._rule, last_s)
             for window in self._rule.windows
@@ -195,9 +198,8 @@ def _cell(
     seconds = float(weights.sum())
     share = min(seconds / (end - start), 1.0)
     if share < rule.min_usable - 1e-6 or seconds < _MIN_S:
-        problem = f"usable for {share:.0%} of the window, less than {rule.min_usable:.0%}"
-        if end > last_s + 1e-6:
-            problem += "; the video ends in it" if start < last_s else "; the video ends before it"
+        why = _most_lost(face, start, end, last_s)
+        problem = f"usable for less than {rule.min_usable:.0%} of the window{why}"
     if problem:
         return _missing(trial, window, end_s, k, problem, share, seconds)
     inside = weights > 0
@@ -233,7 +235,21 @@ def _events(
     return events, latency, reasons
 
 
-def _baseline(trial: Trial, face: _Face, rule: DesignRule) -> tuple[Floats, str]:
+def _most_lost(face: _Face, start: float, end: float, last_s: float) -> str:
+    """What took most of the time that does not count, as the end of a sentence, if known."""
+    lost = np.maximum(np.minimum(face.lost_end_s, end) - np.maximum(face.lost_start_s, start), 0)
+    seconds = {
+        str(reason).replace("_", " "): float(lost[face.lost_reason == reason].sum())
+        for reason in sorted(set(face.lost_reason.tolist()))
+    }
+    filmed = max(min(end, last_s) - max(start, 0.0), 0.0)
+    seconds["without a face"] = filmed - lost.sum() - face.weights(start, end).sum()
+    seconds["outside the video"] = end - start - filmed
+    most = max(seconds, key=lambda reason: seconds[reason])
+    return f", mostly {most}" if most else ""
+
+
+def _baseline(trial: Trial, face: _Face, rule: DesignRule, last_s: float) -> tuple[Floats, str]:
     """The median in the trial's baseline span, or why there is none."""
     if rule.baseline is None:
         return np.full(face.scores.shape[1], np.nan), ""
@@ -241,7 +257,8 @@ def _baseline(trial: Trial, face: _Face, rule: DesignRule) -> tuple[Floats, str]
     weights = face.weights(start, end)
     share = float(weights.sum()) / (end - start)
     if share < rule.min_usable - 1e-6:
-        text = f"baseline: usable for {share:.0%} of its span, less than {rule.min_usable:.0%}"
+        why = _most_lost(face, start, end, last_s)
+        text = f"baseline usable for less than {rule.min_usable:.0%} of its span{why}"
         return np.full(face.scores.shape[1], np.nan), text
     inside = weights > 0
     return weighted_median(face.scores[inside], weights[inside]), ""
@@ -301,7 +318,10 @@ def _several(trial: Trial, scored: ScoredFaces, own: Bools, rule: DesignRule) ->
     return len(np.unique(positions)) < len(positions)
 
 
-def _face(scored: ScoredFaces, counts: Bools, rule: Rule) -> _Face:
+def _face(scored: ScoredFaces, own: Bools, rule: Rule) -> _Face:
+    counts = own & scored.counted(all_faces=rule.all_faces)
+    lost = own & ~counts
+    reason = np.where(scored.faces.intact, scored.reason, "in corrupt frames")
     faces, scores, _ = scored.take(counts)
     breaks = breaks_before(faces, rule)
     onsets = []
@@ -310,5 +330,7 @@ def _face(scored: ScoredFaces, counts: Bools, rule: Rule) -> _Face:
         order = np.argsort(faces.start_s[first], kind="stable")
         onsets.append((faces.start_s[first][order], ~breaks[first][order]))
     order = np.argsort(faces.start_s, kind="stable")
-    return _Face(faces.start_s[order], faces.end_s[order], scores[order], faces.expression[order],
-                 onsets)  # fmt: skip
+    return _Face(
+        faces.start_s[order], faces.end_s[order], scores[order], faces.expression[order], onsets,
+        scored.faces.start_s[lost], scored.faces.end_s[lost], reason[lost],
+    )  # fmt: skip

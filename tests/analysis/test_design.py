@@ -162,10 +162,16 @@ def test_missing_cells_say_why(tmp_path):
         result_of(tmp_path / "none.parquet", n_frames=50, video="none.mp4"),
         result_of(tmp_path / "named.parquet", Track(0, frames, "neutral"), n_frames=50,
                   persons={0: "anna"}, video="named.mp4"),
+        result_of(tmp_path / "bad.parquet", Track(0, frames, "neutral", [i < 25 for i in frames]),
+                  n_frames=50, video="bad.mp4", status={i: 1 for i in range(5, 25)}),
     ]  # fmt: skip
+    rows = pd.read_parquet(results[-1].path)  # as `annotate` explains it since 0.6.0
+    rows["unusable_reason"] = rows["usable"].map({True: None, False: "too_small"})
+    rows.to_parquet(results[-1].path)
+    results[-1] = load(results[-1].path)
     trials = """participant,trial,video,onset_s,duration_s,track_id,person
 p,1,a.mp4,0.3,1,,
-p,2,a.mp4,1.5,1,,
+p,2,a.mp4,1.6,1,,
 p,3,a.mp4,3,1,,
 p,4,two.mp4,0.5,1,,
 p,5,two.mp4,0.5,1,1,
@@ -179,14 +185,16 @@ p,12,named.mp4,0.5,1,,anna
 anna,1,named.mp4,0.5,1,,
 p,13,two.mp4,0.5,,1,
 p,14,two.mp4,0.9,1,1,
+p,15,bad.mp4,0,1,,
+p,16,bad.mp4,1,1,,
 """
     made = design_of(tmp_path, results, trials)
     reasons = {(c.trial.participant, c.trial.trial): c.reason for c in made.cells}
     several = "several faces at once; name one by track_id or person"
     assert reasons == {
-        ("p", "1"): "usable for 10% of the window, less than 70%",
-        ("p", "2"): "usable for 0% of the window, less than 70%; the video ends in it",
-        ("p", "3"): "usable for 0% of the window, less than 70%; the video ends before it",
+        ("p", "1"): "usable for less than 70% of the window",
+        ("p", "2"): "usable for less than 70% of the window, mostly outside the video",
+        ("p", "3"): "usable for less than 70% of the window, mostly outside the video",
         ("p", "4"): several,
         ("p", "5"): "",
         ("p", "6"): "",  # the other face comes later
@@ -199,6 +207,8 @@ p,14,two.mp4,0.9,1,1,
         ("anna", "1"): "",
         ("p", "13"): "the trial has no duration",
         ("p", "14"): "",
+        ("p", "15"): "usable for less than 70% of the window, mostly in corrupt frames",
+        ("p", "16"): "usable for less than 70% of the window, mostly too small",
     }
     table = long_table(made)
     cell = table[(table["trial"] == "1") & (table["participant"] == "p")]
@@ -219,7 +229,7 @@ def test_a_baseline_without_a_usable_face_makes_the_cell_missing(tmp_path):
     trials = "participant,trial,video,onset_s,duration_s\np,1,clip,0.5,1\np,2,clip,0.9,1\n"
     made = design_of(tmp_path, [result], trials, baseline="-0.4,0")
     first, second = made.cells
-    assert first.reason == "baseline: usable for 25% of its span, less than 70%"
+    assert first.reason == "baseline usable for less than 70% of its span, mostly without a face"
     assert first.usable_share == 1 and not second.reason
     assert second.baseline[0] == pytest.approx(0.9)
     assert second.values[0, 0] == pytest.approx(0)
@@ -317,7 +327,7 @@ def test_every_format_holds_the_table(tmp_path, invoke, ending):
     assert table["dose"].tolist() == [0.5, 2]
     assert table["anger_mean"].iloc[0] == pytest.approx(0.9)
     assert np.isnan(table["anger_mean"].iloc[1])
-    assert table["missing_reason"].iloc[1].startswith("usable for 0%")
+    assert table["missing_reason"].iloc[1].startswith("usable for less than 70% of the window")
     if ending == "parquet":
         assert table.attrs["jadfer_design"]["scale"] == "probability"
 
