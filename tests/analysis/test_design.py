@@ -265,6 +265,15 @@ def test_derived_scores_of_the_commands(tmp_path, invoke, monkeypatch):
     assert set(table.columns) == set(sidecar) - {"jadfer_table"}
     assert invoke("baseline", "smooth", "-o", "none", "--scores", "smooth",
                   "--seconds", "9").exit_code == 0  # fmt: skip
+    table = ["design", "change", "--trials", "trials.csv", "--scores", "smooth_change"]
+    assert invoke(*table, "--window", "0,1", "-o", "table.parquet", "--overwrite").exit_code == 0
+    said = invoke("methods", "change", "table.parquet").output
+    said = " ".join(said.split())
+    assert "The log odds of usable faces were smoothed over time by LOESS of degree 1" in said
+    assert "(scores smooth) of usable faces, each person's baseline was subtracted" in said
+    assert "the median over time in a neutral span chosen by the authors." in said
+    assert "summarised from 0 s to 1 s relative to the stimulus onset. A window" in said
+    assert "for 70% of its time; 0 of 2 cells were missing." in said
     done = invoke("design", "none", "--trials", "trials.csv", "--scores", "smooth_change")
     assert "2 x the face has no smooth_change scores" in " ".join(done.stderr.split())
 

@@ -116,7 +116,8 @@ _ByOption = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Print by this column what was shown, with standard errors, and what is missing.",
+        help="Print by this column what was shown, with standard errors (SE) over people, and what "
+        "is missing.",
         show_default=False,
         rich_help_panel=shared.OUTPUT_PANEL,
     ),
@@ -226,7 +227,7 @@ def _trials(made: Design) -> Any:
 def _groups(groups: Sequence[GroupRow], by: str) -> Any:
     """One line per group and window: the expressions with their standard errors."""
     several = len({row.window for row in groups}) > 1
-    most = 3 if room() >= _WIDE else 2
+    most = 3 if room() >= _WIDE else 1 if several else 2
     rows = []
     for row in groups:
         named = [
@@ -247,7 +248,7 @@ def _groups(groups: Sequence[GroupRow], by: str) -> Any:
             ]
         )
     head = (by, *(["window"] if several else []), "people", "cells", "missing", "usable",
-            "shares of time ± standard error")  # fmt: skip
+            "shares of time ± SE")  # fmt: skip
     first = 2 if several else 1
     return figures(head, rows, right=range(first, first + 4))
 
