@@ -30,7 +30,7 @@ from jadfer_cli.analysis.score_columns import (
     weighted_median,
 )
 from jadfer_cli.analysis.smoothing import check_name
-from jadfer_cli.errors import OptionError
+from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.results.derived import Added
 from jadfer_cli.text import encodable
 
@@ -138,10 +138,19 @@ def find_baselines(
 
     Returns:
         The baselines, and for everyone without one the reason.
+
+    Raises:
+        ResultError: The results are of models with different labels.
     """
     found: dict[Key, _Found] = {}
     labels: tuple[str, ...] = ()
     for scored in everything:
+        if labels and labels != scored.set.labels:
+            raise ResultError(
+                f"{scored.result.path} has other labels than the results before it, so they "
+                "cannot share baselines.",
+                "Give the results of each model alone.",
+            )
         labels = scored.set.labels
         counts = scored.counted(all_faces=rule.all_faces)
         for key, own in _people(scored):

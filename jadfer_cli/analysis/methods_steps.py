@@ -71,6 +71,7 @@ def _design(table: Mapping[str, Any]) -> str:
     raw = "" if table["scores"] == "raw" else f" (scores {table['scores']})"
     return (
         f"For each trial, {scores}{raw} were summarised from {windows} relative to the stimulus "
-        f"onset{baseline}. A window needed a usable face for {table['min_usable']:.0%} of its time; "
-        f"{int(table['cells_missing']):,} of {count_text(table['cells'], 'cell')} were missing."
+        f"onset{baseline}. A window needed a usable face for {table['min_usable']:.0%} of its "
+        f"time; {int(table['cells_missing']):,} of {count_text(table['cells'], 'cell')} "
+        "were missing."
     )

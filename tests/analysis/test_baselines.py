@@ -9,6 +9,7 @@ from jadfer_cli.analysis.baselines import BaselineRule, add_changes, find_baseli
 from jadfer_cli.analysis.neutral_spans import NeutralSpan, given_spans
 from jadfer_cli.analysis.score_columns import read_scores, weighted_median
 from jadfer_cli.errors import OptionError
+from jadfer_cli.labels import LABELS
 from jadfer_cli.results.load import load
 
 
@@ -141,6 +142,14 @@ def test_too_little_of_a_given_span(tmp_path):
     baselines, reasons = found([result], BaselineRule(spans=(NeutralSpan(0, 1),)))
     assert not baselines
     assert list(reasons.values()) == ["less than 50% of its neutral span counts"]
+
+
+def test_results_of_different_models_share_no_baselines(tmp_path, invoke):
+    for name, known in (("a", LABELS), ("b", LABELS[:7])):
+        result_of(tmp_path / "in" / f"{name}.parquet", Track(0, [0], "fear"), labels=known)
+    done = invoke("baseline", tmp_path / "in", "-o", tmp_path / "out")
+    assert done.exit_code == 1 and not (tmp_path / "out").exists()
+    assert "has other labels than the results before it" in " ".join(done.stderr.split())
 
 
 def test_the_command(tmp_path, invoke):
