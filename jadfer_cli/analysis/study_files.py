@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -31,10 +32,12 @@ class StudyTable:
     Attributes:
         path: The file.
         rows: Its rows; numbers where a whole column is numeric.
+        lines: The line on which each row ends, from 1.
     """
 
     path: Path
     rows: pd.DataFrame
+    lines: tuple[int, ...]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -45,8 +48,8 @@ class StudyTable:
         return [str(name) for name in self.rows.columns]
 
     def place(self, i: int) -> str:
-        """Return where a row is, for messages; the title is line 1."""
-        return f"{self.path}, line {i + 2}"
+        """Return where a row is, for messages."""
+        return f"{self.path}, line {self.lines[i]}"
 
     def text(self, column: str, i: int) -> str | None:
         """Return a cell as text."""
@@ -89,16 +92,20 @@ def read_study_table(path: Path, *, texts: Iterable[str], needed: Iterable[str])
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise OptionError(f"{path} cannot be read: {reason}.", "Save it as CSV in UTF-8.") from None
-    lines = [line for line in text.splitlines() if line.strip(" ,;\t")]
-    separator = max("\t;,", key=(lines[0] if lines else "").count)
-    cells = list(csv.reader(lines, delimiter=separator))
+    separator = max("\t;,", key=text.lstrip().partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        found = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except csv.Error as error:
+        raise OptionError(f"{path}, line {reader.line_num}: {error}.") from None
+    lines, cells = [line for line, _ in found], [row for _, row in found]
     head = [name.strip() for name in cells[0]] if cells else []
     if len(set(head)) < len(head) or "" in head:
         raise OptionError(f"{path}: every column needs a name of its own in the first line.")
-    for i, row in enumerate(cells[1:]):
+    for line, row in zip(lines[1:], cells[1:], strict=True):
         if len(row) != len(head):
             raise OptionError(
-                f"{path}, line {i + 2}: it has {len(row)} cells, and the first line {len(head)}.",
+                f"{path}, line {line}: it has {len(row)} cells, and the first line {len(head)}.",
                 "Put a text that contains the separator in quotes.",
             )
     rows = pd.DataFrame(cells[1:], columns=_renamed(head), dtype=object)
@@ -109,7 +116,7 @@ def read_study_table(path: Path, *, texts: Iterable[str], needed: Iterable[str])
         )
     for name in rows.columns.difference(list(texts)):
         rows[name] = _as_numbers(rows[name], comma=separator == ";")
-    return StudyTable(path, rows)
+    return StudyTable(path, rows, tuple(lines[1:]))
 
 
 def _renamed(head: Sequence[str]) -> list[str]:

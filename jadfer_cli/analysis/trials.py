@@ -138,7 +138,7 @@ def _check_unique(table: StudyTable, columns: Sequence[str]) -> None:
         if key in seen:
             named = ", ".join(f"{name} {value}" for name, value in zip(columns, key, strict=True))
             raise OptionError(
-                f"{table.place(i)}: {named} is on line {seen[key] + 2} as well.",
+                f"{table.place(i)}: {named} is on line {table.lines[seen[key]]} as well.",
                 "Number the trials of each participant, whatever their condition."
                 if "trial" in columns else "Give one row per participant.",
             )  # fmt: skip

@@ -235,6 +235,7 @@ def test_a_baseline_without_a_usable_face_makes_the_cell_missing(tmp_path):
     assert second.values[0, 0] == pytest.approx(0)
 
 
+@pytest.mark.slow
 def test_derived_scores_of_the_commands(tmp_path, invoke, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a", "b"):
@@ -364,6 +365,17 @@ def test_columns_are_read_as_they_were_typed(tmp_path):
     assert table.rows["age"].tolist() == [20, pd.NA] and table.rows["age"].dtype == "Int64"
     assert table.rows["group"].tolist() == ["01", "b"]
     assert table.rows["score"].tolist() == [1.5, 2.0]
+
+
+def test_lines_are_counted_as_an_editor_does(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text('\nparticipant,note\n\n01,"two\nlines"\n,\n02,a, b\n')
+    with pytest.raises(OptionError, match="line 7: it has 3 cells"):
+        read_study_table(path, texts=("participant",), needed=("participant",))
+    path.write_text('\nparticipant,note\n\n01,"two\nlines"\n,\n02,"a, b"\n')
+    table = read_study_table(path, texts=("participant",), needed=("participant",))
+    assert table.rows["note"].tolist() == ["two\nlines", "a, b"]
+    assert [table.place(i) for i in range(2)] == [f"{path}, line 5", f"{path}, line 7"]
 
 
 HEAD = "participant,trial,video,onset_s,duration_s"

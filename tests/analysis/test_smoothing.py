@@ -148,6 +148,7 @@ def test_probabilities_stay_in_their_range_and_logits_are_smoothed_as_logits(tmp
     assert logits.added.entry["logit_margin"] == LOGIT_MARGIN
 
 
+@pytest.mark.slow
 def test_the_command_writes_new_columns_to_a_new_file(tmp_path, invoke):
     tracks = [Track(0, list(range(30)), drawn(30)), Track(1, [3, 4, 5], "anger")]
     source = Made(tracks, n_frames=40).write(tmp_path / "in" / "day1" / "clip.parquet")

@@ -54,6 +54,7 @@ def model_of_guide():
     return " ".join(out.getvalue().split()), names
 
 
+@pytest.mark.slow
 def test_a_known_effect_is_found(tmp_path, invoke, monkeypatch):
     """6 people x 4 trials: approach raises the log odds of happiness by 1.5."""
     pytest.importorskip("statsmodels")
