@@ -378,6 +378,14 @@ def test_lines_are_counted_as_an_editor_does(tmp_path):
     assert [table.place(i) for i in range(2)] == [f"{path}, line 5", f"{path}, line 7"]
 
 
+def test_a_workbook_is_no_csv(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(OptionError, match="it is not UTF-8 text") as caught:
+        read_study_table(path, texts=(), needed=())
+    assert caught.value.hint == "Save it as CSV in UTF-8."
+
+
 HEAD = "participant,trial,video,onset_s,duration_s"
 WRONG = {
     "no such column": ("participant,trial\np,1\n", None, "lacks the column onset_s"),
