@@ -89,9 +89,12 @@ def read_study_table(path: Path, *, texts: Iterable[str], needed: Iterable[str])
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise OptionError(f"{path} cannot be read: {reason}.", "Save it as CSV in UTF-8.") from None
+    except OSError as error:
+        raise OptionError(f"{path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise OptionError(
+            f"{path} cannot be read: it is not UTF-8 text.", "Save it as CSV in UTF-8."
+        ) from None
     separator = max("\t;,", key=text.lstrip().partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
