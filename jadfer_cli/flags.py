@@ -29,8 +29,9 @@ _SPELLED = {
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
-    "min_duration_s mixed off on protocol start twin_threshold "
+    "baseline by columns convert data dataset debug decimal degree embed expression format jobs lr "
+    "measure merge_gap_s method min_duration_s min_share min_usable mixed name neutral off on "
+    "participants protocol rate scale scores seconds start trials twin_threshold window "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
     "sha256".split()
 )

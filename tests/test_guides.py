@@ -195,6 +195,23 @@ def store_faces(folder: Path) -> None:
                 cv2.imwrite(str(target), np.rot90(small, turns))
 
 
+def store_study(folder: Path) -> None:
+    """A made study: 6 people with one video of 4 trials each, in two conditions."""
+    groups = ["participant,age,group"]
+    trials = ["participant,trial,video,onset_s,duration_s,condition"]
+    for number in range(6):
+        name = f"P{number + 1:02}"
+        store(folder / "study" / f"{name}.mp4", 5 * number, 24)
+        groups.append(f"{name},{21 + 7 * number},{'patient' if number % 2 else 'control'}")
+        for trial in range(4):
+            condition = "approach" if (trial + number) % 2 else "rest"
+            trials.append(f"{name},{trial + 1},{name}.mp4,{0.1 + 0.2 * trial:.1f},0.15,{condition}")
+    (folder / "participants.csv").write_text("\n".join(groups) + "\n")
+    (folder / "trials.csv").write_text("\n".join(trials) + "\n")
+    neutral = [f"P{number:02}.mp4,0,0.1" for number in range(1, 7)]
+    (folder / "neutral.csv").write_text("\n".join(["video,start_s,end_s", *neutral]) + "\n")
+
+
 @pytest.fixture(scope="module")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the pages speak of, small; each page gets a copy."""
@@ -207,6 +224,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.mp4").write_bytes(b"not a video")
     (folder / "list.txt").write_text("clips/anna.mp4\nday1/carla.mp4\n")
     store_faces(folder / "faces")
+    store_study(folder)
     return folder
 
 

@@ -33,6 +33,7 @@ class FaceTable:
     """Faces of one result, sorted by track and then by time.
 
     Attributes:
+        row: int64 (n,), position of the face among the rows of the result.
         track: int64 (n,), track IDs.
         frame: int64 (n,), index of the face's frame in the source.
         position: int64 (n,), its position in the list of analysed frames.
@@ -45,6 +46,7 @@ class FaceTable:
         p: float64 (n, K), probabilities of the K labels.
     """
 
+    row: Ints
     track: Ints
     frame: Ints
     position: Ints
@@ -130,10 +132,14 @@ def read_faces(result: Result) -> Annotated:
     Raises:
         ResultError: The result is damaged.
     """
+    return as_faces(result.rows(face_columns(result)), result.labels, result.metadata)
+
+
+def face_columns(result: Result) -> list[str]:
+    """Return the columns of a result that `as_faces` needs."""
     columns = ["video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
                "expression"]  # fmt: skip
-    rows = result.rows([*columns, *_angle_columns(), *result.probabilities])
-    return as_faces(rows, result.labels, result.metadata)
+    return [*columns, *_angle_columns(), *result.probabilities]
 
 
 def require_expressions(result: Result) -> None:
@@ -163,13 +169,15 @@ def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str,
         metadata: Of the result.
     """
     spans = frame_spans(rows, metadata)
-    with_face = rows[rows["track_id"].notna()]
+    at = np.flatnonzero(rows["track_id"].notna())
+    with_face = rows.iloc[at]
     order = np.lexsort((with_face["frame"], with_face["track_id"].to_numpy(np.int64)))
     with_face = with_face.iloc[order]
     position = spans.index.get_indexer(pd.Index(with_face["frame"])).astype(np.int64)
     start_s, end_s = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
     names = pd.Categorical(with_face["expression"].astype(object), categories=list(labels))
     faces = FaceTable(
+        row=at[order],
         track=with_face["track_id"].to_numpy(np.int64),
         frame=with_face["frame"].to_numpy(np.int64),
         position=position,

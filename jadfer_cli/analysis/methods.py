@@ -12,6 +12,7 @@ from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.failures import Failure
 from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
+from jadfer_cli.analysis.methods_steps import derived_sentences
 from jadfer_cli.analysis.provenance import (
     changed_options,
     differing_settings,
@@ -70,7 +71,7 @@ def describe(
     Args:
         results: One or more; only their metadata are used.
         failures: Videos of the same batches without a result.
-        tables: Parquet files that `jadfer events` or `jadfer summary` wrote from results; others
+        tables: Parquet files that `jadfer events`, `summary` or `design` wrote; others
             are ignored.
     """
     imported = [result for result in results if "imported" in result.metadata]
@@ -144,6 +145,7 @@ def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
             *_faces(group[0], cite),
             *model_sentences(group[0], cite),
             *_coverage(group, cite),
+            *derived_sentences(group),
             *_software(group),
         )
     )

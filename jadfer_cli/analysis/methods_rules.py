@@ -1,4 +1,4 @@
-"""What a methods section says about events and summaries: the rule that counted them."""
+"""What a methods section says about tables of events, summaries and studies: their rules."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.analysis.event_rule import Rule
+from jadfer_cli.analysis.methods_steps import design_sentences
 from jadfer_cli.analysis.wording import listed
 from jadfer_cli.errors import OptionError
 from jadfer_cli.results.parquet import read_attrs
 
-_EVENTS, _SUMMARY = "jadfer_events", "jadfer_summary"
+_EVENTS, _SUMMARY, _DESIGN = "jadfer_events", "jadfer_summary", "jadfer_design"
 
 
 def rule_sentences(tables: Sequence[Path]) -> str:
@@ -36,6 +37,7 @@ def rule_sentences(tables: Sequence[Path]) -> str:
             f"No table of {listed(missing)} was given; by default, events, episodes and "
             f"transitions are counted by hysteresis ({Rule().text()})."
         )
+    sentences += design_sentences(attrs[_DESIGN] for attrs in found if _DESIGN in attrs)
     return " ".join(sentences)
 
 

@@ -24,8 +24,9 @@ HELP = """Write the paragraph for a methods section, and BibTeX, from the metada
 
 Describes versions, the model with its history, terms and accuracy, the detector, changed options, \
 videos that were annotated or failed, and usable faces. The rule of events comes from Parquet \
-tables of `jadfer events` and `jadfer summary` among the inputs, else it is the default. Results \
-made in different ways are described in groups, with a warning. Read the text before you publish it.
+tables of `jadfer events` and `jadfer summary` among the inputs, else it is the default. A table \
+of `jadfer design` and the steps of smooth and baseline are described, too. Results made in \
+different ways are described in groups, with a warning. Read the text before you publish it.
 
 --planned describes a study that is still to be run, from its study file, for a preregistration.
 
