@@ -41,7 +41,17 @@ _FIXED: dict[str, tuple[str, str]] = {
     "yaw_deg": ("Head turn: positive towards the image's right edge", "degree"),
     "pitch_deg": ("Head nod: positive upwards", "degree"),
     "roll_deg": ("Head tilt: positive clockwise as seen in the image", "degree"),
-    "usable": ("Whether size, sharpness and pose are good enough to rate the face", ""),
+    "usable": (
+        "Whether size, sharpness, light and pose are good enough to rate the face; "
+        "see unusable_reason",
+        "",
+    ),
+    "unusable_reason": (
+        "Why the face is not usable, the first that applies: cut_off by the picture's edge, "
+        "low_score of the detector, too_small, turned, too_dark, overexposed, blurred; "
+        "null for a usable face and without a face",
+        "",
+    ),
 }
 _LAST: dict[str, tuple[str, str]] = {
     "expression": ("Label with the highest probability", ""),

@@ -13,12 +13,14 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from jadfer_cli.records import FRAME_STATUSES, AnnotatedFrame
+from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS, AnnotatedFrame
 
 SCHEMA_VERSION = "1"
 FACE_SOURCES = ("detected", "tracked")
 BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
-QUALITY_COLUMNS = ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg")
+QUALITY_COLUMNS = (
+    "interocular_px", "blur", "light", "clipped", "yaw_deg", "pitch_deg", "roll_deg",
+)  # fmt: skip
 # Left and right of the image, not of the person.
 LANDMARK_NAMES = (
     "image_left_eye",
@@ -70,6 +72,7 @@ def _result_fields(labels: Sequence[str]) -> list[_Field]:
         ("det_score", pa.float32(), "float32"),
         *((name, pa.float32(), "float32") for name in QUALITY_COLUMNS),
         ("usable", pa.bool_(), "boolean"),
+        ("unusable_reason", _CATEGORY, "category"),
         *((name, pa.float32(), "float32") for name in probability_columns(labels)),
         ("expression", _CATEGORY, "category"),
         ("p_max", pa.float32(), "float32"),
@@ -162,9 +165,14 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
     for i, name in enumerate(BOX_COLUMNS):
         add(name, boxes[:, i])
     add("det_score", per_face([f.faces.scores for f in seen]))
-    for name in (*QUALITY_COLUMNS, "usable"):
-        values = per_face([getattr(f.quality, name) for f in seen])
-        add(name, values.astype(bool) if name == "usable" else values)
+    for name in QUALITY_COLUMNS:
+        add(name, per_face([getattr(f.quality, name) for f in seen]))
+    reason = per_face([f.quality.reason for f in seen]).astype(np.int32)  # (m,), 0 usable
+    add("usable", reason == 0)
+    unusable = np.flatnonzero(reason)
+    columns["unusable_reason"] = _category(
+        _spread(reason[unusable] - 1, rows[unusable], n, pa.int32()), UNUSABLE_REASONS
+    )
     for i, name in enumerate(probability_columns(labels)):
         add(name, p[:, i])
     columns["expression"] = _category(_spread(top, rows, n, pa.int32()), labels)
