@@ -36,8 +36,8 @@ MIN_INTEROCULAR_PX = 24.0  # changed 9.9 % at 20-24 px (252 faces), 1.6 % at 24-
 MAX_BLUR = 0.65  # changed 8.8 % at 0.60-0.65, 17 % at 0.65-0.70 (64), 26 % at 0.70-0.75 (62)
 MAX_YAW_DEG = 40.0  # right 87.8 % at 30-40 degrees, 84.3 at 40-50 (83 faces only), 77.5 beyond
 MAX_PITCH_DEG = 20.0  # right 89.6 % up to 10 degrees, 86.1 at 10-20; only 35 faces beyond, 71 %
-MIN_LIGHT = 0.0
-MAX_CLIPPED = 1.0
+MIN_LIGHT = 0.12
+MAX_CLIPPED = 0.4
 MIN_SCORE = 0.5  # the default detection threshold; matters if the user lowered it
 MIN_VISIBLE = 0.8  # of the crop inside the frame; with less, mouth or brows are cut off
 

@@ -38,6 +38,12 @@ _FIXED: dict[str, tuple[str, str]] = {
     "det_score": ("Confidence of the detector that this is a face, 0 to 1", ""),
     "interocular_px": ("Distance between the eyes, which measures the size of the face", "px"),
     "blur": ("0 (sharp) to 1 (blurred), measured on the aligned face (Crete et al. 2007)", ""),
+    "light": (
+        "Brightness of the lighter parts of the face, 0 (black) to 1 (white): the 95th percentile "
+        "of its grey values",
+        "",
+    ),
+    "clipped": ("Part of the face that is white, so that no detail is left, 0 to 1", ""),
     "yaw_deg": ("Head turn: positive towards the image's right edge", "degree"),
     "pitch_deg": ("Head nod: positive upwards", "degree"),
     "roll_deg": ("Head tilt: positive clockwise as seen in the image", "degree"),

@@ -114,6 +114,13 @@ def _category(codes: pa.Array, names: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), pa.array(names, pa.string()))
 
 
+def _reasons(reason: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], n_rows: int) -> pa.Array:
+    """Return the column `unusable_reason`, which is null for usable faces too."""
+    unusable = np.flatnonzero(reason)
+    codes = _spread(reason[unusable] - 1, rows[unusable], n_rows, pa.int32())
+    return _category(codes, UNUSABLE_REASONS)
+
+
 def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str]) -> pa.Table:
     """Return the rows of some frames.
 
@@ -169,10 +176,7 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
         add(name, per_face([getattr(f.quality, name) for f in seen]))
     reason = per_face([f.quality.reason for f in seen]).astype(np.int32)  # (m,), 0 usable
     add("usable", reason == 0)
-    unusable = np.flatnonzero(reason)
-    columns["unusable_reason"] = _category(
-        _spread(reason[unusable] - 1, rows[unusable], n, pa.int32()), UNUSABLE_REASONS
-    )
+    columns["unusable_reason"] = _reasons(reason, rows, n)
     for i, name in enumerate(probability_columns(labels)):
         add(name, p[:, i])
     columns["expression"] = _category(_spread(top, rows, n, pa.int32()), labels)

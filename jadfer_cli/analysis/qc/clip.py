@@ -9,16 +9,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from jadfer_cli.analysis.face_table import Annotated, as_faces
+from jadfer_cli.analysis.face_table import UNEXPLAINED, Annotated, as_faces, reason_column
 from jadfer_cli.analysis.frame_times import Bools, Floats, spans_where, unbroken_runs
 from jadfer_cli.records import UNUSABLE_REASONS
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
 
 MIN_DROPOUT_S = 0.5  # shorter intervals without a face are blinks of the detector
-UNEXPLAINED = "unexplained"  # not usable, but the result does not say why
-CORRUPT_FRAME = "corrupt"
-_OPTIONAL = ("unusable_reason", "light", "clipped")  # results before 0.6.0 lack them
 # Two frames with the same picture differ by less, in px, in blur and in probability. In 1,191
 # pairs of frames of ten clips, not one came close: noise alone moves boxes by more.
 _SAME_PX, _SAME_BLUR, _SAME_P = 0.05, 1e-3, 1e-3
@@ -73,13 +70,11 @@ class Clip:
         table = self.annotated.faces
         rows = self.rows[self.rows["track_id"].notna()]
         order = np.lexsort((rows["frame"], rows["track_id"].to_numpy(np.int64)))
-        reason = np.where(table.usable, "", UNEXPLAINED)
-        if "unusable_reason" in rows:
-            named = rows["unusable_reason"].astype(object).iloc[order]
-            reason = np.where(named.notna() & ~table.usable, named, reason)
-        reason = np.where(table.intact, reason, CORRUPT_FRAME)
         return rows.iloc[order].assign(
-            start_s=table.start_s, span_s=table.span_s, position=table.position, reason=reason
+            start_s=table.start_s,
+            span_s=table.span_s,
+            position=table.position,
+            reason=table.reason,
         )
 
     @cached_property
@@ -144,7 +139,7 @@ def read_clip(result: Result, name: str) -> Clip:
         "video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces",
         "track_id", *BOX_COLUMNS, "det_score", "interocular_px", "blur", "yaw_deg", "pitch_deg",
         "roll_deg", "usable", "expression", *result.probabilities,
-        *(column for column in _OPTIONAL if column in result.columns),
+        *reason_column(result),
     ]  # fmt: skip
     rows = result.rows(columns)
     return Clip(result, name, rows, as_faces(rows, result.labels, result.metadata))

@@ -13,9 +13,9 @@ import pandas as pd
 from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.provenance import compare_settings, groups
 from jadfer_cli.analysis.qc.checks import CHECKS
-from jadfer_cli.analysis.qc.checks.base import Finding
-from jadfer_cli.analysis.qc.checks.identity import suspected_switches
 from jadfer_cli.analysis.qc.clip import MEASURES, measured, read_clip
+from jadfer_cli.analysis.qc.finding import Finding
+from jadfer_cli.analysis.qc.identity import suspected_switches
 from jadfer_cli.analysis.qc.rules import Rules
 from jadfer_cli.analysis.qc.strip import Span, spans_of
 from jadfer_cli.errors import DamagedResult
@@ -61,7 +61,7 @@ class Entry:
         """Return the command that looks closer, as one types it."""
         result, video = shlex.quote(str(self.path)), shlex.quote(self.video)
         if finding.look == "annotate":
-            return f"jadfer annotate {video} -o {result} --overwrite"
+            return f"jadfer annotate --overwrite -o {result} {video}"
         if finding.look == "diff":
             return f"jadfer diff {shlex.quote(finding.other)} {result}"
         if finding.look == "show":

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jadfer_cli.analysis.qc.checks.base import Check, Finding
-from jadfer_cli.analysis.qc.clip import UNEXPLAINED, Clip
+from jadfer_cli.analysis.face_table import UNEXPLAINED
+from jadfer_cli.analysis.qc.clip import Clip
+from jadfer_cli.analysis.qc.finding import Check, Finding
 from jadfer_cli.common import short_time
 from jadfer_cli.records import UNUSABLE_REASONS
 from jadfer_cli.text import count_text

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from jadfer_cli.analysis.qc.checks.base import Check, Finding
 from jadfer_cli.analysis.qc.clip import Clip
+from jadfer_cli.analysis.qc.finding import Check, Finding
 from jadfer_cli.common import short_time
 from jadfer_cli.geometry import iou
 from jadfer_cli.results.schema import BOX_COLUMNS

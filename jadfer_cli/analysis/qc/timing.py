@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jadfer_cli.analysis.qc.checks.base import Check, Finding
 from jadfer_cli.analysis.qc.clip import Clip
+from jadfer_cli.analysis.qc.finding import Check, Finding
 from jadfer_cli.common import short_time
 
 MAX_REPEATED_SHARE = 0.02  # of the analysed frames
