@@ -147,8 +147,7 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
         return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
 
     boxes = per_face([f.faces.boxes_px for f in seen]).reshape(-1, 4)  # (m, 4)
-    p = per_face([f.probabilities for f in seen]).reshape(-1, len(labels))  # (m, K)
-    p = np.asarray(p, np.float32)
+    p = per_face([f.probabilities for f in seen]).reshape(-1, len(labels)).astype(np.float32)
     top = p.argmax(1).astype(np.int32)  # (m,)
     columns: dict[str, pa.Array] = {
         "video": _category(pa.array(np.zeros(n, np.int32)), [video]),
