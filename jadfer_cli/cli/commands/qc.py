@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +60,6 @@ Thumbnails show faces: leave them out of pages that you share.
 
 _MAX_CLOSER = 10  # clips whose findings are printed in full
 _FINDINGS = 3  # per clip
-_INDENT = 2
 
 _OutOption = Annotated[
     list[Path] | None,
@@ -180,20 +178,8 @@ def _table(made: Report) -> list[Any]:
         for finding in entry.findings[:_FINDINGS]:
             parts.append(Text(finding.text))
             commands[entry.command(finding)] = None
-        parts += [Text(line, style="cyan") for command in commands for line in _lines(command)]
+        parts += [Text(f"  {command}", style="cyan", no_wrap=True) for command in commands]
     if len(marked) > _MAX_CLOSER:
         more = count_text(len(marked) - _MAX_CLOSER, "more clip")
         parts += [Text(""), Text(f"... and {more} with findings: -o qc.html lists them all.")]
     return parts
-
-
-def _lines(command: str) -> list[str]:
-    """A command as lines that fit the terminal and can be pasted into a shell."""
-    if len(command) + _INDENT <= tables.room():
-        return [" " * _INDENT + command]
-    words = [shlex.quote(word) for word in shlex.split(command)]
-    pieces = [" ".join(words[:2]), *words[2:]]
-    return [
-        " " * (_INDENT if i == 0 else 2 * _INDENT) + piece + (" \\" if i < len(pieces) - 1 else "")
-        for i, piece in enumerate(pieces)
-    ]
