@@ -23,7 +23,7 @@ FRAME_STATUSES = ("ok", "corrupt", "repeated")
 OK, CORRUPT, REPEATED = range(3)
 # Why a face is not usable, by code; of several reasons the first one counts. 0 is a usable face.
 UNUSABLE_REASONS = (
-    "cut_off", "low_score", "too_small", "turned", "too_dark", "overexposed", "blurred",
+    "cut_off", "low_score", "too_small", "too_dark", "overexposed", "occluded", "turned", "blurred",
 )  # fmt: skip
 
 
@@ -249,7 +249,7 @@ class Quality:
     Attributes:
         interocular_px: float32 (n,), distance of the eye landmarks in the source frame.
         blur: float32 (n,), 0 sharp to 1 blurred (Crete et al. 2007), on the crop.
-        light, clipped: float32 (n,), see `faces.quality.light`.
+        light, clipped, mouth_contrast: float32 (n,), see `faces.quality.light`, `mouth_contrast`.
         yaw_deg, pitch_deg, roll_deg: float32 (n,), head pose; see `faces.quality` for signs.
         reason: int32 (n,), 0 for a usable face, otherwise 1 + the index in `UNUSABLE_REASONS`.
     """
@@ -258,6 +258,7 @@ class Quality:
     blur: FloatArray
     light: FloatArray
     clipped: FloatArray
+    mouth_contrast: FloatArray
     yaw_deg: FloatArray
     pitch_deg: FloatArray
     roll_deg: FloatArray
@@ -280,7 +281,10 @@ class Quality:
         return Quality(*(getattr(self, name)[which] for name in (*_MEASURES, "reason")))
 
 
-_MEASURES = ("interocular_px", "blur", "light", "clipped", "yaw_deg", "pitch_deg", "roll_deg")
+_MEASURES = (
+    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
+    "roll_deg",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

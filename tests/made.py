@@ -101,7 +101,7 @@ class Made:
         zeros = np.zeros(n, np.float32)
         quality = Quality(
             (points[:, 1, 0] - points[:, 0, 0]).astype(np.float32), zeros + np.float32(0.3),
-            zeros + np.float32(0.6), zeros, zeros, zeros, zeros,
+            zeros + np.float32(0.6), zeros, zeros + np.float32(0.8), zeros, zeros, zeros,
             np.array([code for *_, code in faces], np.int32),
         )  # fmt: skip
         p = np.array([p for _, p, _, _ in faces], np.float32).reshape(n, len(self.labels))

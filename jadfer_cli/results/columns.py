@@ -44,6 +44,11 @@ _FIXED: dict[str, tuple[str, str]] = {
         "",
     ),
     "clipped": ("Part of the face that is white, so that no detail is left, 0 to 1", ""),
+    "mouth_contrast": (
+        "Contrast in the place of the mouth, in units of the contrast of the face; low if the "
+        "mouth is covered",
+        "",
+    ),
     "yaw_deg": ("Head turn: positive towards the image's right edge", "degree"),
     "pitch_deg": ("Head nod: positive upwards", "degree"),
     "roll_deg": ("Head tilt: positive clockwise as seen in the image", "degree"),
@@ -54,7 +59,8 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "unusable_reason": (
         "Why the face is not usable, the first that applies: cut_off by the picture's edge, "
-        "low_score of the detector, too_small, turned, too_dark, overexposed, blurred; "
+        "low_score of the detector, too_small, too_dark, overexposed, occluded (the mouth is "
+        "covered), turned, blurred; "
         "null for a usable face and without a face",
         "",
     ),

@@ -19,7 +19,8 @@ SCHEMA_VERSION = "1"
 FACE_SOURCES = ("detected", "tracked")
 BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 QUALITY_COLUMNS = (
-    "interocular_px", "blur", "light", "clipped", "yaw_deg", "pitch_deg", "roll_deg",
+    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
+    "roll_deg",
 )  # fmt: skip
 # Left and right of the image, not of the person.
 LANDMARK_NAMES = (

@@ -94,15 +94,17 @@ def test_no_face_at_all(tmp_path):
     assert values["too_small_share"] is None and values["longest_dropout_s"] == 0
 
 
-def test_pictures_shown_twice_are_found_in_the_rows(tmp_path):
-    """The container says nothing of a rate that was raised from 12.5 to 25 by showing all twice."""
-    boxes, p = np.repeat(moving(50), 2, axis=0), np.repeat(shows(50), 2, axis=0)
-    clip = clip_of(tmp_path, [Track(0, list(range(100)), p, box_px=boxes)])
-    assert measured(clip, 0)["repeated_share"] == pytest.approx(0.5)
-    assert set(found_in(clip)) == {"repeated"}
-    # a still face beside a moving one is no repeated picture
-    still = Track(1, list(range(100)), np.tile(shows(1), (100, 1)), box_px=OTHER)
-    assert set(found_in(clip_of(tmp_path / "b", [*good(), still]))) == set()
+def test_frames_that_the_decoder_reports_as_repeated(tmp_path):
+    clip = clip_of(tmp_path, good(), status={i: 2 for i in range(40, 60)})
+    assert measured(clip, 0)["repeated_share"] == pytest.approx(0.2)
+    found = found_in(clip)
+    assert set(found) == {"repeated"} and found["repeated"].at_s == pytest.approx(1.6)
+
+
+def test_a_video_that_is_missing_is_a_warning(invoke, tmp_path):
+    Made(good(), n_frames=100).write(tmp_path / "clip.parquet")
+    shown = invoke("qc", tmp_path, "--videos")
+    assert shown.exit_code == 0 and "clips/clip.mp4 does not exist" in shown.stderr
 
 
 def test_variable_rate_late_start_and_low_rate(tmp_path):

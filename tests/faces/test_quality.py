@@ -14,6 +14,7 @@ from jadfer_cli.faces.quality import (
     assess,
     head_pose,
     light,
+    mouth_contrast,
     perceptual_blur,
     unusable_rule,
     visible_fraction,
@@ -180,7 +181,15 @@ def test_visible_fraction_by_hand():
 
 
 GOOD = dict(
-    interocular=40.0, blur=0.4, lit=0.7, clipped=0.0, yaw=0.0, pitch=0.0, score=0.9, visible=1.0
+    interocular=40.0,
+    blur=0.4,
+    lit=0.7,
+    clipped=0.0,
+    mouth=0.8,
+    yaw=0.0,
+    pitch=0.0,
+    score=0.9,
+    visible=1.0,
 )
 
 
@@ -203,6 +212,7 @@ def reason_of(**values) -> str:
         ("score", quality.MIN_SCORE, quality.MIN_SCORE - 0.01, "low_score"),
         ("lit", quality.MIN_LIGHT, quality.MIN_LIGHT - 0.01, "too_dark"),
         ("clipped", quality.MAX_CLIPPED, quality.MAX_CLIPPED + 0.01, "overexposed"),
+        ("mouth", quality.MIN_MOUTH_CONTRAST, quality.MIN_MOUTH_CONTRAST - 0.01, "occluded"),
         ("visible", quality.MIN_VISIBLE, quality.MIN_VISIBLE - 0.01, "cut_off"),
     ],
 )
@@ -214,13 +224,27 @@ def test_each_limit_of_the_rule(name, last, beyond, reason):
 def test_the_first_reason_counts_and_every_reason_can_occur():
     beyond = {
         "cut_off": {"visible": 0.5}, "low_score": {"score": 0.1}, "too_small": {"interocular": 9.0},
-        "turned": {"yaw": 60.0}, "too_dark": {"lit": 0.01}, "overexposed": {"clipped": 0.9},
-        "blurred": {"blur": 0.9},
+        "too_dark": {"lit": 0.01}, "overexposed": {"clipped": 0.9}, "occluded": {"mouth": 0.1},
+        "turned": {"pitch": 60.0}, "blurred": {"blur": 0.9},
     }  # fmt: skip
     assert tuple(beyond) == UNUSABLE_REASONS
     for i, reason in enumerate(UNUSABLE_REASONS):
         later = {k: v for name in UNUSABLE_REASONS[i:] for k, v in beyond[name].items()}
         assert reason_of(**later) == reason
+
+
+def test_the_mouth_of_a_profile_is_not_judged():
+    assert reason_of(mouth=0.1, yaw=60.0) == "turned" and reason_of(mouth=0.1) == "occluded"
+
+
+def test_mouth_contrast_by_hand():
+    noise = np.random.default_rng(0).normal(0, 40, (112, 112)).clip(-100, 100)
+    face = np.repeat((noise + 128)[:, :, None], 3, axis=2).astype(np.uint8)
+    covered = face.copy()
+    x, y = (TEMPLATE[3:].mean(axis=0) * 112).round().astype(int)
+    covered[y - 9 : y + 9, x - 18 : x + 18] = 150
+    found = mouth_contrast(np.stack([face, covered, np.full_like(face, 90)]))
+    assert found[0] == pytest.approx(1, abs=0.1) and found[1] == found[2] == 0
 
 
 def test_light_by_hand():

@@ -37,6 +37,7 @@ TYPES = {
     "blur": "float32",
     "light": "float32",
     "clipped": "float32",
+    "mouth_contrast": "float32",
     "yaw_deg": "float32",
     "pitch_deg": "float32",
     "roll_deg": "float32",
@@ -64,9 +65,9 @@ def annotated(index: int, ids: list[int], status: int = OK, k: int = 8) -> Annot
         rng.uniform(0.5, 1, n).astype(np.float32),
         rng.uniform(0, 100, (n, 5, 2)).astype(np.float32),
     )
-    seven = [rng.uniform(0, 1, n).astype(np.float32) for _ in range(7)]
+    eight = [rng.uniform(0, 1, n).astype(np.float32) for _ in range(8)]
     p = rng.dirichlet(np.ones(k), n).astype(np.float32).reshape(n, k)
-    quality = Quality(*seven, rng.integers(0, 8, n, np.int32))
+    quality = Quality(*eight, rng.integers(0, 9, n, np.int32))
     return AnnotatedFrame(
         index, index / 25, 1 / 25, status, faces, np.array(ids, np.int32), quality, p
     )
@@ -295,7 +296,7 @@ def test_sidecar_is_utf8_in_every_locale(tmp_path):
         "from jadfer_cli.results.sink import ResultSink\n"
         "from jadfer_cli.records import *\n"
         "n = np.empty(0, np.float32)\n"
-        "q = Quality(n, n, n, n, n, n, n, np.empty(0, np.int32))\n"
+        "q = Quality(n, n, n, n, n, n, n, n, np.empty(0, np.int32))\n"
         "f = AnnotatedFrame(0, 0.0, 0.04, 0, Faces.none(), np.empty(0, np.int32), q,\n"
         "                   np.empty((0, 1), np.float32))\n"
         "out = Path(sys.argv[1]) / 'c.parquet'\n"

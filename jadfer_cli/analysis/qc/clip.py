@@ -16,9 +16,6 @@ from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS
 
 MIN_DROPOUT_S = 0.5  # shorter intervals without a face are blinks of the detector
-# Two frames with the same picture differ by less, in px, in blur and in probability. In 1,191
-# pairs of frames of ten clips, not one came close: noise alone moves boxes by more.
-_SAME_PX, _SAME_BLUR, _SAME_P = 0.05, 1e-3, 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,12 +45,15 @@ class Clip:
         name: A short name, unique in the report.
         rows: Its rows, sorted by frame and track.
         annotated: The same as arrays.
+        repeated: Whether each analysed frame repeats the picture before by its pixels, bool (F,);
+            None if they were not compared.
     """
 
     result: Result
     name: str
     rows: pd.DataFrame
     annotated: Annotated
+    repeated: Bools | None = None
 
     @property
     def span_s(self) -> Floats:
@@ -94,24 +94,11 @@ class Clip:
     def is_still(self) -> Bools:
         """Whether each analysed frame shows the picture of the one before, bool (F,).
 
-        The decoder says so (`frame_status`), or nothing measured on any face has changed.
+        The decoder says so (`frame_status`), or the pixels, if they were compared.
         """
         frames = self.rows[~self.rows["frame"].duplicated()]
         still: Bools = (frames["frame_status"].astype(str) == "repeated").to_numpy(bool)
-        measured = np.zeros(len(still), np.int64)
-        equal = np.zeros(len(still), np.int64)
-        p = list(self.result.probabilities)
-        columns = [*BOX_COLUMNS, "blur", *p]
-        limits = np.array([_SAME_PX] * 4 + [_SAME_BLUR] + [_SAME_P] * len(p))
-        for _, own in self.by_track():
-            if own[columns].isna().any(axis=None):  # imported without some of them
-                continue
-            change = np.abs(np.diff(own[columns].to_numpy(np.float64), axis=0))
-            position = own["position"].to_numpy(np.int64)
-            follows = np.diff(position) == 1
-            np.add.at(measured, position[1:], follows)
-            np.add.at(equal, position[1:], follows & (change < limits).all(axis=1))
-        return still | ((measured > 0) & (equal == measured))
+        return still if self.repeated is None else still | self.repeated
 
     def by_track(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield each track's ID and faces, in order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from jadfer_cli.analysis.qc.checks import CHECKS
 from jadfer_cli.analysis.qc.clip import MEASURES, measured, read_clip
 from jadfer_cli.analysis.qc.finding import Finding
 from jadfer_cli.analysis.qc.identity import suspected_switches
+from jadfer_cli.analysis.qc.pictures import repeated_pictures
 from jadfer_cli.analysis.qc.rules import Rules
 from jadfer_cli.analysis.qc.strip import Span, spans_of
-from jadfer_cli.errors import DamagedResult
+from jadfer_cli.errors import DamagedResult, JadferError
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.paths import display_names
 from jadfer_cli.text import without_subject
@@ -89,10 +90,12 @@ class Report:
     Attributes:
         entries: What needs attention comes first: excluded clips, then those with most findings.
         rules: The rules that decided; None without.
+        notes: What could not be checked.
     """
 
     entries: tuple[Entry, ...]
     rules: Rules | None = None
+    notes: tuple[str, ...] = ()
 
     def count(self, decision: str) -> int:
         """Return how many clips have this decision."""
@@ -108,6 +111,8 @@ class Report:
 def report(
     found: FoundResults,
     rules: Rules | None = None,
+    *,
+    read_videos: bool = False,
     progress: Callable[[Sequence[Result]], Iterable[Result]] = iter,
 ) -> Report:
     """Check all results.
@@ -115,6 +120,7 @@ def report(
     Args:
         found: The results, and what was found beside them.
         rules: Decide by them.
+        read_videos: Decode the videos, and compare their pictures.
         progress: Yields the results one by one, and may show progress.
     """
     files = [
@@ -124,10 +130,14 @@ def report(
     ]
     names = display_names(files)
     odd = _other_settings(found.results)
+    notes: list[str] = []
     entries = [
-        _checked(result, names[str(result.path)], odd.get(str(result.path)))
+        _checked(
+            result, names[str(result.path)], odd.get(str(result.path)),
+            notes if read_videos else None,
+        )
         for result in progress(found.results)
-    ]
+    ]  # fmt: skip
     for file in found.skipped:
         if file.is_damaged:
             why = without_subject(file.error.message, str(file.path)).rstrip(".")
@@ -137,17 +147,29 @@ def report(
         name = names[str(failure.result)]
         entries.append(_unread(name, failure.result, FAILED, text, failure.path))
     decided = [_decided(entry, rules) for entry in entries]
-    return Report(tuple(sorted(decided, key=_attention)), rules)
+    return Report(tuple(sorted(decided, key=_attention)), rules, tuple(notes))
 
 
-def _checked(result: Result, name: str, odd: Finding | None) -> Entry:
-    """The entry of one result; one whose rows are damaged becomes an entry too."""
+def _checked(result: Result, name: str, odd: Finding | None, notes: list[str] | None) -> Entry:
+    """The entry of one result; one whose rows are damaged becomes an entry too.
+
+    Args:
+        result: The result.
+        name: Of the entry.
+        odd: That it was made with other settings.
+        notes: Gets why the video could not be read; None to leave the video alone.
+    """
     video = str(result.metadata["video"]["path"])
     try:
         clip = read_clip(result, name)
     except DamagedResult as error:
         why = without_subject(error.message, str(result.path)).rstrip(".")
         return _unread(name, result.path, DAMAGED, f"It {why}.", video)
+    if notes is not None:
+        try:
+            clip = replace(clip, repeated=repeated_pictures(clip))
+        except JadferError as error:
+            notes.append(error.message)
     findings = [finding for check in CHECKS for finding in check.find(clip)]
     n_switches = len({switch.position for switch in suspected_switches(clip)})
     return Entry(

@@ -53,6 +53,8 @@ Examples:
 
   jadfer qc results/ -r --rules qc.toml -o exclusions.csv
 
+  jadfer qc results/ -r --videos
+
   jadfer qc results/ -r -o qc.html --thumbnails
 
 Thumbnails show faces: leave them out of pages that you share.
@@ -69,6 +71,10 @@ _RulesOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Decide by this rule file (TOML).", show_default=False),
 ]
+_VideosOption = Annotated[
+    bool,
+    typer.Option("--videos", help="Decode the videos as well: finds frozen and repeated pictures."),
+]
 _ThumbnailsOption = Annotated[
     bool,
     typer.Option(
@@ -83,6 +89,7 @@ def qc(
     inputs: shared.ResultsArgument,
     recursive: shared.RecursiveOption = False,
     rules: _RulesOption = None,
+    videos: _VideosOption = False,
     out: _OutOption = None,
     thumbnails: _ThumbnailsOption = False,
     overwrite: shared.OverwriteOption = False,
@@ -107,8 +114,11 @@ def qc(
         read = None if rules is None else read_rules(rules, check_names())
         found = reading.found(inputs, recursive=recursive)
         made = report(
-            found, read, lambda results: reading.each(results, "checking", quiet=quiet)
+            found, read, read_videos=videos,
+            progress=lambda results: reading.each(results, "checking", quiet=quiet),
         )  # fmt: skip
+        for note in made.notes:
+            print_warning(note)
         pictures = _pictures(made, quiet=quiet) if thumbnails else {}
         for path in targets:
             if path in pages:
