@@ -1,14 +1,16 @@
 """How often too little light, too much light or a hand before the mouth changes a face's label.
 
 Run:  python tests/bench/usable_light.py --clips CLIPS [--press press_faces.zip \
-          --labels press_faces.csv --photos 150] [--frames 8] [-o faces.csv]
+          --labels press_faces.csv --photos 10 --untouched 110] [--frames 8] \
+          [--hand asl_thanks.mkv] [-o faces.csv]
       python tests/bench/usable_light.py --faces faces.csv    # report on an earlier run
 
 The whole picture is degraded before detection, as in `usable.py`. Exposure multiplies the values
 of the picture (2.2 stops of a camera halve them, or double them until they clip). A dark picture
 gets the noise of a sensor. Degraded frames of clips are encoded by x264 at CRF 23.
 
-A hand is drawn: fingers in the colour of the cheek, with its texture, cover the mouth.
+A hand is drawn: fingers in the colour of the cheek, with its texture, cover the mouth. With
+`--hand`, the signer's hand in frame 24 of that clip is cut out and put there as well.
 
 The light on a face is measured on the crop's inner part (`quality.light`), and other signs beside
 it, so that the rule can be chosen: the sign and its limit that mark most changed labels while they
@@ -100,15 +102,56 @@ def with_hand(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator
     return np.clip(drawn.round(), 0, 255).astype(np.uint8)
 
 
-def degraded(image: np.ndarray, face: dict, seed: int) -> Iterator[tuple[str, float, np.ndarray]]:
+def cut_hand(clip: Path) -> np.ndarray:
+    """The signer's hand in frame 24 of asl_thanks.mkv, RGBA."""
+    hand = list(decoded(str(clip)))[24][125:212, 236:338]
+    luma, red, _ = np.moveaxis(cv2.cvtColor(hand, cv2.COLOR_RGB2YCrCb), 2, 0)
+    skin = cv2.morphologyEx(
+        ((red > 138) & (luma > 60)).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)
+    )
+    _, regions, sizes, _ = cv2.connectedComponentsWithStats(skin)
+    largest = (regions == 1 + sizes[1:, cv2.CC_STAT_AREA].argmax()) * np.uint8(255)
+    return np.dstack([hand, largest])
+
+
+def with_cut_hand(
+    image: np.ndarray, landmarks: np.ndarray, hand_rgba: np.ndarray, mirrored: bool
+) -> np.ndarray:
+    """The picture with a hand that was cut out of another one before the mouth."""
+    unit = float(np.linalg.norm(landmarks[1] - landmarks[0]))
+    scale = 1.35 * unit / 60
+    hand = cv2.resize(hand_rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    if mirrored:
+        hand = hand[:, ::-1]
+    shift = np.array([-0.1 if mirrored else 0.1, 0.05]) * unit
+    x, y = (landmarks[3:].mean(0) + shift - np.array(hand.shape[1::-1]) / 2).astype(int)
+    x1, y1 = max(x, 0), max(y, 0)
+    x2, y2 = min(x + hand.shape[1], image.shape[1]), min(y + hand.shape[0], image.shape[0])
+    part = hand[y1 - y : y2 - y, x1 - x : x2 - x].astype(np.float32)
+    alpha, result = part[:, :, 3:] / 255, image.copy()
+    below = result[y1:y2, x1:x2]
+    result[y1:y2, x1:x2] = (below * (1 - alpha) + part[:, :, :3] * alpha).astype(np.uint8)
+    return result
+
+
+def degraded(
+    image: np.ndarray, face: dict, seed: int, hand_rgba: np.ndarray | None
+) -> Iterator[tuple[str, float, np.ndarray]]:
     """Yields kind, level and picture of each degradation."""
     rng = np.random.default_rng(seed)
     for gain in (*DARK, *BRIGHT):
         yield "dark" if gain < 1 else "bright", gain, exposed(image, gain, rng)
     yield "hand", 1, with_hand(image, face["landmarks"], rng)
+    if hand_rgba is not None:
+        for mirrored in (False, True):
+            level = 2 + mirrored
+            yield "hand", level, with_cut_hand(image, face["landmarks"], hand_rgba, mirrored)
 
 
-def of_photos(judge: LightJudge, archive: Path, table: pd.DataFrame) -> Iterator[dict]:
+def of_photos(
+    judge: LightJudge, archive: Path, table: pd.DataFrame, n: int, hand: np.ndarray | None
+) -> Iterator[dict]:
+    """One record per photograph and degradation; the first `n` photographs are degraded."""
     with zipfile.ZipFile(archive) as files:
         for i, name in enumerate(table["file"]):
             data = np.frombuffer(files.read(name), np.uint8)
@@ -119,13 +162,15 @@ def of_photos(judge: LightJudge, archive: Path, table: pd.DataFrame) -> Iterator
             base = {"source": "photo", "name": name, "before": plain["label"],
                     "good": plain["usable"]}  # fmt: skip
             yield base | {"kind": "none", "level": 0} | plain
-            for kind, level, worse in degraded(image, plain, i):
+            for kind, level, worse in degraded(image, plain, i, hand) if i < n else ():
                 yield (
                     base | {"kind": kind, "level": level} | (judge.face(worse, plain["box"]) or {})
                 )
 
 
-def of_clips(judge: LightJudge, folder: Path, n_frames: int) -> Iterator[dict]:
+def of_clips(
+    judge: LightJudge, folder: Path, n_frames: int, hand: np.ndarray | None
+) -> Iterator[dict]:
     for path in sorted(folder.iterdir()):
         frames = list(decoded(str(path)))
         frames = [frames[i] for i in np.linspace(0, len(frames) - 1, n_frames).astype(int)]
@@ -136,7 +181,7 @@ def of_clips(judge: LightJudge, folder: Path, n_frames: int) -> Iterator[dict]:
         for i, (frame, face) in enumerate(plain):
             yield {"source": "clip", "name": path.stem, "kind": "none", "level": 0,
                    "before": face["label"], "good": face["usable"]} | face  # fmt: skip
-            for kind, level, picture in degraded(frame, face, i):
+            for kind, level, picture in degraded(frame, face, i, hand):
                 worse.setdefault((kind, level), []).append(picture)
         for (kind, level), pictures in worse.items():
             for picture, (_, face) in zip(
@@ -152,6 +197,11 @@ def report(rows: pd.DataFrame) -> None:
     rows = rows[rows["good"].astype(bool)].copy()
     rows["found"] = rows["label"].notna()
     rows["changed"] = rows["label"] != rows["before"]
+    untouched = rows[rows["kind"] == "none"]
+    print(f"{len(untouched)} untouched faces: signs at the extremes and at 2, 50 and 98 %")
+    for name in SIGNS:
+        at = untouched[name].quantile([0, 0.02, 0.5, 0.98, 1]).round(3)
+        print(f"  {name:8}", *at, sep="  ")
     print("\nLabels that change, % of the faces found")
     for (source, kind, level), part in rows.groupby(["source", "kind", "level"]):
         seen = part[part["found"]]
@@ -195,7 +245,9 @@ def main() -> None:
     parser.add_argument("--press", type=Path)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--clips", type=Path)
-    parser.add_argument("--photos", type=int, default=150)
+    parser.add_argument("--photos", type=int, default=150, help="how many are degraded")
+    parser.add_argument("--untouched", type=int, default=150, help="how many are looked at")
+    parser.add_argument("--hand", type=Path, help="asl_thanks.mkv, whose hand is cut out")
     parser.add_argument("--frames", type=int, default=8, help="per clip")
     parser.add_argument("--faces", type=Path, help="report on the faces of an earlier run")
     parser.add_argument("-o", dest="out", type=Path)
@@ -204,13 +256,14 @@ def main() -> None:
         report(pd.read_csv(a.faces))
         return
     judge = LightJudge()
-    sources = [of_clips(judge, a.clips, a.frames)] if a.clips else []
+    hand = cut_hand(a.hand) if a.hand else None
+    sources = [of_clips(judge, a.clips, a.frames, hand)] if a.clips else []
     if a.press:
         table = pd.read_csv(a.labels)
         table = table[table["source"] == "press"].sample(frac=1, random_state=0)
         table["turn"] = table.groupby("label").cumcount()  # rare labels come early
-        table = table.sort_values(["turn", "label"], kind="stable").head(a.photos)
-        sources.append(of_photos(judge, a.press, table))
+        table = table.sort_values(["turn", "label"], kind="stable").head(max(a.photos, a.untouched))
+        sources.append(of_photos(judge, a.press, table, a.photos, hand))
     faces = pd.DataFrame(list(chain(*sources))).drop(columns=["box", "landmarks"])
     if a.out:
         faces.to_csv(a.out, index=False)
