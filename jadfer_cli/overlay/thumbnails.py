@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.analysis.qc.page import Thumbnail
 from jadfer_cli.analysis.qc.report import Entry
 from jadfer_cli.common import require_opencv, short_time
@@ -64,14 +66,14 @@ def thumbnails_of(entry: Entry) -> tuple[Thumbnail, ...]:
     return tuple(found)
 
 
-def _jpeg(image_rgb: ImageArray, boxes_px: np.ndarray, usable: Sequence[bool]) -> bytes:
+def _jpeg(image_rgb: ImageArray, boxes_px: Floats, usable: Sequence[bool]) -> bytes:
     """The picture in small, with a box around each face."""
     import cv2
 
     height, width = image_rgb.shape[:2]
     scale = _WIDTH_PX / max(width, height)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
+    small: Any = cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA)
     for box, is_usable in zip(boxes_px * scale, usable, strict=True):
         corners = [round(float(v)) for v in box]
         colour = _GREEN if is_usable else _ORANGE

@@ -168,7 +168,7 @@ def measured(clip: Clip, n_switches: int) -> dict[str, float | None]:
     usable = clip.annotated.faces.counted()
     video, step_s = clip.result.metadata["video"], clip.annotated.frame_step_s
     frames = clip.rows[~clip.rows["frame"].duplicated()]
-    by_reason = faces.groupby("reason")["span_s"].sum() if len(faces) else {}
+    by_reason = clip.annotated.faces.unusable_shares() if len(faces) else None
 
     def part(seconds: float, whole: float) -> float | None:
         return float(seconds / whole) if whole else None
@@ -180,7 +180,7 @@ def measured(clip: Clip, n_switches: int) -> dict[str, float | None]:
         "usable_share": part(float(usable.span_s.sum()), face_s),
         "usable_share_of_video": part(clip.annotated.seconds_with(usable), analysed_s),
         **{
-            f"{reason}_share": part(float(by_reason.get(reason, 0.0)), face_s)
+            f"{reason}_share": None if by_reason is None else by_reason.get(reason, 0.0)
             for reason in (*UNUSABLE_REASONS, UNEXPLAINED)
         },
         "dropouts": float(len(clip.gaps)),

@@ -10,8 +10,10 @@ CRF 18 and 23 and in its fastest mode, and with MPEG-4.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from jadfer_cli.analysis.frame_times import Bools, Floats, unbroken_runs
 from jadfer_cli.analysis.qc.clip import Clip
@@ -72,13 +74,13 @@ def _changes(clip: Clip) -> Floats:
     if len(frames) and frames[-1] >= info.n_frames:
         raise ResultError(f"{video} has fewer frames than {clip.result.path}.")
     change = np.full(len(frames), np.nan)
-    before = None
+    before: npt.NDArray[np.uint8] | None = None
     with VideoReader(info, frames) as reader:
         for i, frame in enumerate(reader):
             if frame.image_rgb is None:
                 before = None
                 continue
-            grey = cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2GRAY)
+            grey: Any = cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2GRAY)
             if before is not None and np.isfinite(boxes[i]).all():
                 x1, y1, x2, y2 = np.maximum(boxes[i], 0).round().astype(int)
                 a, b = before[y1:y2, x1:x2], grey[y1:y2, x1:x2]
@@ -88,7 +90,7 @@ def _changes(clip: Clip) -> Floats:
     return change
 
 
-def _mean_change(a: np.ndarray, b: np.ndarray) -> float:
+def _mean_change(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
     import cv2
 
     side = (_SIDE_PX, _SIDE_PX)

@@ -13,6 +13,7 @@ from jadfer_cli.cli import reading, tables
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_json, print_warning, warning_text
 from jadfer_cli.cli.formatting import share_text
+from jadfer_cli.cli.tables import Cell
 from jadfer_cli.errors import JadferError, OptionError
 from jadfer_cli.text import count_text
 
@@ -165,7 +166,7 @@ def _table(made: Report) -> list[Any]:
     from jadfer_cli.analysis.qc.page import headline
 
     head = ("clip", "face", "usable", "of video", "decision", "findings")
-    rows = [
+    rows: list[list[Cell]] = [
         [
             entry.name,
             share_text(entry.measures.get("face_share")),
