@@ -21,6 +21,10 @@ BoolArray = npt.NDArray[np.bool_]
 
 FRAME_STATUSES = ("ok", "corrupt", "repeated")
 OK, CORRUPT, REPEATED = range(3)
+# Why a face is not usable, by code; of several reasons the first one counts. 0 is a usable face.
+UNUSABLE_REASONS = (
+    "cut_off", "low_score", "too_small", "too_dark", "overexposed", "occluded", "turned", "blurred",
+)  # fmt: skip
 
 
 def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], kind: type) -> None:
@@ -245,33 +249,42 @@ class Quality:
     Attributes:
         interocular_px: float32 (n,), distance of the eye landmarks in the source frame.
         blur: float32 (n,), 0 sharp to 1 blurred (Crete et al. 2007), on the crop.
+        light, clipped, mouth_contrast: float32 (n,), see `faces.quality.light`, `mouth_contrast`.
         yaw_deg, pitch_deg, roll_deg: float32 (n,), head pose; see `faces.quality` for signs.
-        usable: bool (n,), the documented rule of `faces.quality`.
+        reason: int32 (n,), 0 for a usable face, otherwise 1 + the index in `UNUSABLE_REASONS`.
     """
 
     interocular_px: FloatArray
     blur: FloatArray
+    light: FloatArray
+    clipped: FloatArray
+    mouth_contrast: FloatArray
     yaw_deg: FloatArray
     pitch_deg: FloatArray
     roll_deg: FloatArray
-    usable: BoolArray
+    reason: IntArray
 
     def __post_init__(self) -> None:
-        n = len(self.usable)
-        for name in ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg"):
+        n = len(self.reason)
+        for name in _MEASURES:
             _check(name, getattr(self, name), (n,), np.float32)
-        _check("usable", self.usable, (n,), np.bool_)
+        _check("reason", self.reason, (n,), np.int32)
+
+    @property
+    def usable(self) -> BoolArray:
+        """Whether each face is usable by the rule of `faces.quality`, bool (n,)."""
+        usable: BoolArray = self.reason == 0
+        return usable
 
     def take(self, which: slice | npt.NDArray[Any]) -> Quality:
         """Returns the quality of the faces at `which`."""
-        return Quality(
-            self.interocular_px[which],
-            self.blur[which],
-            self.yaw_deg[which],
-            self.pitch_deg[which],
-            self.roll_deg[which],
-            self.usable[which],
-        )
+        return Quality(*(getattr(self, name)[which] for name in (*_MEASURES, "reason")))
+
+
+_MEASURES = (
+    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
+    "roll_deg",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -329,5 +342,5 @@ class AnnotatedFrame:
     def __post_init__(self) -> None:
         n = len(self.faces)
         _check("track_ids", self.track_ids, (n,), np.int32)
-        _check("usable", self.quality.usable, (n,), np.bool_)
+        _check("reason", self.quality.reason, (n,), np.int32)
         _check("probabilities", self.probabilities, (n, None), np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.records import OK, AnnotatedFrame, DetectorInfo, Faces, Quality
+from jadfer_cli.records import OK, UNUSABLE_REASONS, AnnotatedFrame, DetectorInfo, Faces, Quality
 from jadfer_cli.results import metadata as sidecar
 from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.runtime import Runtime
@@ -25,14 +25,15 @@ def sure(label: str, p: float = 0.9, labels=LABELS) -> np.ndarray:
 class Track:
     """One face: the frames in which it is seen, and its expression there.
 
-    `shows` is one label, one label per frame, or probabilities (n, K). `usable` and `box_px` hold
-    for all frames or are given per frame.
+    `shows` is one label, one label per frame, or probabilities (n, K). `usable`, `reason` and
+    `box_px` hold for all frames or are given per frame. A face with a `reason` is not usable.
     """
 
     id: int
     frames: list[int]
     shows: object = "neutral"
     usable: object = True
+    reason: object = ""  # one of UNUSABLE_REASONS; of a face that is not usable "blurred"
     box_px: object = (100.0, 80.0, 180.0, 180.0)
     p: float = 0.9
 
@@ -42,6 +43,15 @@ class Track:
         if len(self.shows) and isinstance(self.shows[0], str):
             return np.stack([sure(label, self.p, labels) for label in self.shows])
         return np.asarray(self.shows, np.float32).reshape(-1, len(labels))
+
+    def codes(self) -> np.ndarray:
+        """The reasons as codes of `Quality.reason`, int32 (n,)."""
+        usable = np.broadcast_to(np.asarray(self.usable, bool), len(self.frames))
+        names = np.broadcast_to(np.asarray(self.reason, object), len(self.frames))
+        names = [
+            name or ("" if good else "blurred") for name, good in zip(names, usable, strict=True)
+        ]
+        return np.array([1 + UNUSABLE_REASONS.index(n) if n else 0 for n in names], np.int32)
 
 
 @dataclass
@@ -75,9 +85,9 @@ class Made:
         for track in self.tracks:
             p = track.probabilities(self.labels)
             boxes = np.broadcast_to(np.asarray(track.box_px, np.float32), (len(track.frames), 4))
-            usable = np.broadcast_to(np.asarray(track.usable, bool), len(track.frames))
+            codes = track.codes()
             for i, index in enumerate(track.frames):
-                by_frame[index].append((track.id, p[i], boxes[i], usable[i]))
+                by_frame[index].append((track.id, p[i], boxes[i], codes[i]))
         return [self._frame(index, sorted(by_frame[index], key=lambda t: t[0]))
                 for index in self.frames]  # fmt: skip
 
@@ -91,7 +101,8 @@ class Made:
         zeros = np.zeros(n, np.float32)
         quality = Quality(
             (points[:, 1, 0] - points[:, 0, 0]).astype(np.float32), zeros + np.float32(0.3),
-            zeros, zeros, zeros, np.array([u for *_, u in faces], bool),
+            zeros + np.float32(0.6), zeros, zeros + np.float32(0.8), zeros, zeros, zeros,
+            np.array([code for *_, code in faces], np.int32),
         )  # fmt: skip
         p = np.array([p for _, p, _, _ in faces], np.float32).reshape(n, len(self.labels))
         return AnnotatedFrame(

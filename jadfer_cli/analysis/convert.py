@@ -12,7 +12,7 @@ from jadfer_cli.analysis.formats.other_tools import Tool
 from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.records import FRAME_STATUSES
+from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
 from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.load import SUFFIX, load
 from jadfer_cli.results.members import is_collected
@@ -181,5 +181,6 @@ def _meaning(metadata: Mapping[str, Any], descriptions: Mapping[str, Mapping[str
         "expression": tuple(metadata["labels"]),
         "frame_status": FRAME_STATUSES,
         "face_source": FACE_SOURCES,
+        "unusable_reason": UNUSABLE_REASONS,
     }
     return Meaning(texts, categories, f"jadfer {metadata['jadfer_version']}")

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from jadfer_cli.analysis.frame_times import (
@@ -26,6 +27,8 @@ from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
 
 ANGLES = ("yaw", "pitch", "roll")
+# Beside UNUSABLE_REASONS: the result does not say why; the frame is damaged, not the face.
+UNEXPLAINED, CORRUPT_FRAME = "unexplained", "corrupt"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class FaceTable:
         end_s: float64 (n,), end of that time.
         intact: bool (n,), whether the frame is not corrupt.
         usable: bool (n,), whether the face is usable and its frame intact.
+        reason: object (n,), why it is not: one of `UNUSABLE_REASONS`, "corrupt" for its frame, or
+            "unexplained" in results that do not say why (before 0.6.0). "" if it is usable.
         angles_deg: float64 (n, 3), yaw, pitch and roll.
         expression: int64 (n,), index of the label with the highest probability.
         p: float64 (n, K), probabilities of the K labels.
@@ -54,6 +59,7 @@ class FaceTable:
     end_s: Floats
     intact: Bools
     usable: Bools
+    reason: npt.NDArray[np.object_]
     angles_deg: Floats
     expression: Ints
     p: Floats
@@ -73,6 +79,15 @@ class FaceTable:
     def counted(self, *, all_faces: bool = False) -> FaceTable:
         """Return the faces that count: the usable ones, or all; none in a corrupt frame."""
         return self.take(self.intact if all_faces else self.usable)
+
+    def unusable_shares(self) -> dict[str, float]:
+        """Return the part of face time that each reason takes, the largest first."""
+        whole_s = float(self.span_s.sum())
+        if not whole_s:
+            return {}
+        seconds = pd.Series(self.span_s).groupby(self.reason).sum().drop("", errors="ignore")
+        ordered = seconds.sort_values(ascending=False, kind="stable")
+        return {str(reason): float(value) / whole_s for reason, value in ordered.items()}
 
     def by_track(self) -> dict[int, FaceTable]:
         """Return the faces of each track by its ID, in ascending order."""
@@ -138,7 +153,7 @@ def read_faces(result: Result) -> Annotated:
 def face_columns(result: Result) -> list[str]:
     """Return the columns of a result that `as_faces` needs."""
     columns = ["video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
-               "expression"]  # fmt: skip
+               "expression", *reason_column(result)]  # fmt: skip
     return [*columns, *_angle_columns(), *result.probabilities]
 
 
@@ -154,6 +169,22 @@ def require_expressions(result: Result) -> None:
             "not score any.",
             "jadfer show, diff and convert read it. For expressions, annotate the video.",
         )
+
+
+def reason_column(result: Result) -> list[str]:
+    """Return ["unusable_reason"], or nothing for a result made before 0.6.0."""
+    return [name for name in ("unusable_reason",) if name in result.columns]
+
+
+def _reasons(with_face: pd.DataFrame) -> npt.NDArray[np.object_]:
+    """Why each face does not count, "" if it does; object (n,)."""
+    usable, intact = usable_rows(with_face), intact_rows(with_face)
+    reason: npt.NDArray[np.object_] = np.full(len(with_face), UNEXPLAINED, object)
+    if "unusable_reason" in with_face:
+        named = with_face["unusable_reason"].astype(object)
+        reason = np.where(named.notna(), named.to_numpy(object), reason)
+    reason = np.where(intact, reason, CORRUPT_FRAME)
+    return np.where(usable, "", reason).astype(object)
 
 
 def _angle_columns() -> list[str]:
@@ -185,6 +216,7 @@ def as_faces(rows: pd.DataFrame, labels: tuple[str, ...], metadata: Mapping[str,
         end_s=end_s[position],
         intact=intact_rows(with_face),
         usable=usable_rows(with_face),
+        reason=_reasons(with_face),
         angles_deg=with_face[_angle_columns()].to_numpy(np.float64),
         expression=names.codes.astype(np.int64),
         p=with_face[[f"p_{label}" for label in labels]].to_numpy(np.float64),

@@ -20,7 +20,7 @@ from jadfer_cli.common import explain_os_errors, file_sha256
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.faces.track import FaceTracker
 from jadfer_cli.options import AnnotateOptions, FaceOptions
-from jadfer_cli.records import FRAME_STATUSES, Faces, VideoInfo
+from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS, Faces, VideoInfo
 from jadfer_cli.results.metadata import video_metadata
 from jadfer_cli.results.publish import FinalFiles
 from jadfer_cli.results.read_checks import row_problem
@@ -177,6 +177,8 @@ def _rows(
     source = pd.Series("detected", rows.index).where(seen)
     rows["face_source"] = pd.Categorical(source, categories=list(FACE_SOURCES))
     rows["usable"] = pd.Series(True, rows.index, dtype="boolean").where(seen)
+    none = [None] * len(rows)
+    rows["unusable_reason"] = pd.Categorical(none, categories=list(UNUSABLE_REASONS))
     best = pd.Series(pd.NA, rows.index, dtype="object")
     if labels:
         p = rows[list(probability_columns(labels))].to_numpy(np.float64)  # (n, K)

@@ -231,9 +231,9 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
     yield (
         f"{share(usable, faces)} of {count_text(faces, 'face')}{many} "
         f"{'was' if faces == 1 else 'were'} usable by the program's rule on size, "
-        f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
-        "score and position in the image. The limits of this rule follow the accuracy that the "
-        "shipped model lost on small, blurred and turned faces of FER+, not on these videos."
+        f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), light, head pose, "
+        "visibility of the mouth, detection score and position in the image. The limits of this "
+        "rule follow how the shipped model fails on worse pictures, not on these videos."
         if faces
         else "there was nothing to score."
     )

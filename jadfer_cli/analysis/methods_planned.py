@@ -48,8 +48,9 @@ def planned(options: AnnotateOptions) -> Methods:
             *_faces(options.faces, cite),
             *_model(options, cite),
             "A face will count only if the program marks it as usable, by a rule on size, "
-            f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), head pose, detection "
-            "score and position in the image; faces in corrupt frames will not count.",
+            f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), light, head pose, "
+            "visibility of the mouth, detection score and position in the image; faces in "
+            "corrupt frames will not count.",
             f"Events, episodes and transitions will be counted by hysteresis ({Rule().text()}).",
             "The probabilities say how a face looks, not what the person feels.",
         )

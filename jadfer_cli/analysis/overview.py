@@ -69,6 +69,7 @@ class Overview:
             "usable_s": self.whole.usable_s,
             "usable_share": self.whole.usable_share,
             "usable_share_of_video": self.whole.usable_share_of_video,
+            "unusable_shares": self.annotated.faces.unusable_shares(),
             "expression_shares": self.whole.shares,
             "tracks": [
                 {

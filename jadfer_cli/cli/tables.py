@@ -69,16 +69,20 @@ def room() -> int:
 
 
 def show(*parts: Table | Text) -> None:
-    """Prints the parts on stdout."""
+    """Prints the parts on stdout.
+
+    A text with `no_wrap`, such as a command, is left to the terminal to wrap, so that it can be
+    copied in one piece.
+    """
     console = stdout_console()
     if console.is_terminal:
         for part in parts:
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
         return
     console.width = room()
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and bool(part.no_wrap))
     for line in captured.get().splitlines():
         console.file.write(line.rstrip() + "\n")
 

@@ -38,10 +38,32 @@ _FIXED: dict[str, tuple[str, str]] = {
     "det_score": ("Confidence of the detector that this is a face, 0 to 1", ""),
     "interocular_px": ("Distance between the eyes, which measures the size of the face", "px"),
     "blur": ("0 (sharp) to 1 (blurred), measured on the aligned face (Crete et al. 2007)", ""),
+    "light": (
+        "Brightness of the lighter parts of the face, 0 (black) to 1 (white): the 95th percentile "
+        "of its grey values",
+        "",
+    ),
+    "clipped": ("Part of the face that is white, so that no detail is left, 0 to 1", ""),
+    "mouth_contrast": (
+        "Contrast in the place of the mouth, in units of the contrast of the face; low if the "
+        "mouth is covered",
+        "",
+    ),
     "yaw_deg": ("Head turn: positive towards the image's right edge", "degree"),
     "pitch_deg": ("Head nod: positive upwards", "degree"),
     "roll_deg": ("Head tilt: positive clockwise as seen in the image", "degree"),
-    "usable": ("Whether size, sharpness and pose are good enough to rate the face", ""),
+    "usable": (
+        "Whether size, sharpness, light and pose are good enough to rate the face; "
+        "see unusable_reason",
+        "",
+    ),
+    "unusable_reason": (
+        "Why the face is not usable, the first that applies: cut_off by the picture's edge, "
+        "low_score of the detector, too_small, too_dark, overexposed, occluded (the mouth is "
+        "covered), turned, blurred; "
+        "null for a usable face and without a face",
+        "",
+    ),
 }
 _LAST: dict[str, tuple[str, str]] = {
     "expression": ("Label with the highest probability", ""),

@@ -169,6 +169,10 @@ def _face_checks(
         yield has_face & ~known, "expression is none of the model's labels"
     if "usable" in names:
         yield has_face & rows["usable"].isna().to_numpy(bool), "usable is empty"
+        if "unusable_reason" in names:
+            usable = rows["usable"].fillna(False).to_numpy(bool)
+            explained = rows["unusable_reason"].notna().to_numpy(bool)
+            yield usable & explained, "the face is usable, but there is an unusable_reason"
 
 
 def _repeated(frame: npt.NDArray[np.int64]) -> Bools:

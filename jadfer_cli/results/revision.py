@@ -22,7 +22,8 @@ CHANGES: dict[int, tuple[str, str]] = {
     # 0.4.1 and 0.5.0: the rows of 0.4.0
     5: (
         "0.6.0",
-        "usable faces are larger, sharper and less turned; on a GPU, too, whole frames are "
+        "usable faces are larger, sharper, less turned and better lit, and a column says why "
+        "others are not usable; on a GPU, too, whole frames are "
         "searched every 0.3 s",
     ),
 }

@@ -13,12 +13,15 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from jadfer_cli.records import FRAME_STATUSES, AnnotatedFrame
+from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS, AnnotatedFrame
 
 SCHEMA_VERSION = "1"
 FACE_SOURCES = ("detected", "tracked")
 BOX_COLUMNS = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
-QUALITY_COLUMNS = ("interocular_px", "blur", "yaw_deg", "pitch_deg", "roll_deg")
+QUALITY_COLUMNS = (
+    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
+    "roll_deg",
+)  # fmt: skip
 # Left and right of the image, not of the person.
 LANDMARK_NAMES = (
     "image_left_eye",
@@ -70,6 +73,7 @@ def _result_fields(labels: Sequence[str]) -> list[_Field]:
         ("det_score", pa.float32(), "float32"),
         *((name, pa.float32(), "float32") for name in QUALITY_COLUMNS),
         ("usable", pa.bool_(), "boolean"),
+        ("unusable_reason", _CATEGORY, "category"),
         *((name, pa.float32(), "float32") for name in probability_columns(labels)),
         ("expression", _CATEGORY, "category"),
         ("p_max", pa.float32(), "float32"),
@@ -111,6 +115,13 @@ def _category(codes: pa.Array, names: Sequence[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(codes.cast(pa.int32()), pa.array(names, pa.string()))
 
 
+def _reasons(reason: npt.NDArray[np.int32], rows: npt.NDArray[np.intp], n_rows: int) -> pa.Array:
+    """Return the column `unusable_reason`, which is null for usable faces too."""
+    unusable = np.flatnonzero(reason)
+    codes = _spread(reason[unusable] - 1, rows[unusable], n_rows, pa.int32())
+    return _category(codes, UNUSABLE_REASONS)
+
+
 def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[str]) -> pa.Table:
     """Return the rows of some frames.
 
@@ -137,8 +148,7 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
         return np.concatenate(arrays) if arrays else np.empty(0, np.float32)
 
     boxes = per_face([f.faces.boxes_px for f in seen]).reshape(-1, 4)  # (m, 4)
-    p = per_face([f.probabilities for f in seen]).reshape(-1, len(labels))  # (m, K)
-    p = np.asarray(p, np.float32)
+    p = per_face([f.probabilities for f in seen]).reshape(-1, len(labels)).astype(np.float32)
     top = p.argmax(1).astype(np.int32)  # (m,)
     columns: dict[str, pa.Array] = {
         "video": _category(pa.array(np.zeros(n, np.int32)), [video]),
@@ -157,14 +167,15 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
 
     add("track_id", per_face([f.track_ids for f in seen]).astype(np.int32))
     followed = per_face([f.faces.followed for f in seen]).astype(np.int32)
-    source = _spread(followed, rows, n, pa.int32())
-    columns["face_source"] = _category(source, FACE_SOURCES)
+    columns["face_source"] = _category(_spread(followed, rows, n, pa.int32()), FACE_SOURCES)
     for i, name in enumerate(BOX_COLUMNS):
         add(name, boxes[:, i])
     add("det_score", per_face([f.faces.scores for f in seen]))
-    for name in (*QUALITY_COLUMNS, "usable"):
-        values = per_face([getattr(f.quality, name) for f in seen])
-        add(name, values.astype(bool) if name == "usable" else values)
+    for name in QUALITY_COLUMNS:
+        add(name, per_face([getattr(f.quality, name) for f in seen]))
+    reason = per_face([f.quality.reason for f in seen]).astype(np.int32)  # (m,), 0 usable
+    add("usable", reason == 0)
+    columns["unusable_reason"] = _reasons(reason, rows, n)
     for i, name in enumerate(probability_columns(labels)):
         add(name, p[:, i])
     columns["expression"] = _category(_spread(top, rows, n, pa.int32()), labels)

@@ -15,6 +15,7 @@ from jadfer_cli.analysis.convert import Conversion
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.labels import LABELS
+from jadfer_cli.records import UNUSABLE_REASONS
 from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.load import load
 
@@ -131,6 +132,8 @@ def test_variables_and_values_have_labels(tmp_path):
         codes = meta.variable_value_labels
         assert codes["expression"] == dict(enumerate(LABELS))
         assert codes["usable"] == {0: "false", 1: "true"}
+        assert codes["unusable_reason"] == dict(enumerate(UNUSABLE_REASONS))
+        assert table["unusable_reason"].dropna().tolist() == [UNUSABLE_REASONS.index("blurred")]
         assert table["usable"].dropna().isin([0, 1]).all() and table["usable"].isna().sum() == 5
     assert pd.read_stata(out)["expression"].dropna().iloc[-1] in LABELS  # by pandas' own reader
 

@@ -72,7 +72,8 @@ class Judge:
         height, width = image_rgb.shape[:2]
         assessed = quality.assess(crop, one, (width, height))
         return {
-            "box": one.boxes_px[0], "label": self.labels[int(p[0].argmax())],
+            "box": one.boxes_px[0], "landmarks": one.landmarks_px[0],
+            "label": self.labels[int(p[0].argmax())],
             "p_max": float(p[0].max()), "mirrored": self.labels[int(p[1].argmax())],
             "eyes_px": float(assessed.interocular_px[0]), "blur": float(assessed.blur[0]),
             "yaw": float(assessed.yaw_deg[0]), "pitch": float(assessed.pitch_deg[0]),
@@ -267,8 +268,8 @@ def main() -> None:
     for record in chain(*sources):
         rows.append(record)
         if a.out and len(rows) % _SAVED_EVERY == 0:
-            pd.DataFrame(rows).drop(columns="box").to_csv(a.out, index=False)
-    faces = pd.DataFrame(rows).drop(columns="box")
+            pd.DataFrame(rows).drop(columns=["box", "landmarks"]).to_csv(a.out, index=False)
+    faces = pd.DataFrame(rows).drop(columns=["box", "landmarks"])
     if a.out:
         faces.to_csv(a.out, index=False)
     report(faces)

@@ -13,11 +13,13 @@ from jadfer_cli.faces.quality import (
     FACE_MODEL_MM,
     assess,
     head_pose,
+    light,
+    mouth_contrast,
     perceptual_blur,
-    usable_rule,
+    unusable_rule,
     visible_fraction,
 )
-from jadfer_cli.records import Faces
+from jadfer_cli.records import UNUSABLE_REASONS, Faces
 
 FRAME = (1280, 720)
 MIRROR = [1, 0, 2, 4, 3]
@@ -178,27 +180,82 @@ def test_visible_fraction_by_hand():
     np.testing.assert_allclose(fractions, [1, 0.5, 0.25, 0], atol=1e-3)
 
 
-GOOD = dict(interocular=40.0, blur=0.4, yaw=0.0, pitch=0.0, score=0.9, visible=1.0)
+GOOD = dict(
+    interocular=40.0,
+    blur=0.4,
+    lit=0.7,
+    clipped=0.0,
+    mouth=0.8,
+    yaw=0.0,
+    pitch=0.0,
+    score=0.9,
+    visible=1.0,
+)
+
+
+def reason_of(**values) -> str:
+    """Why a face with these values is not usable; "" if it is."""
+    arrays = [np.array([v], np.float64) for v in {**GOOD, **values}.values()]
+    (code,) = unusable_rule(*arrays).tolist()
+    return UNUSABLE_REASONS[code - 1] if code else ""
 
 
 @pytest.mark.parametrize(
-    ("name", "last", "beyond"),
+    ("name", "last", "beyond", "reason"),
     [
-        ("interocular", quality.MIN_INTEROCULAR_PX, quality.MIN_INTEROCULAR_PX - 0.1),
-        ("blur", quality.MAX_BLUR, quality.MAX_BLUR + 0.01),
-        ("yaw", -quality.MAX_YAW_DEG, -quality.MAX_YAW_DEG - 0.1),
-        ("yaw", quality.MAX_YAW_DEG, quality.MAX_YAW_DEG + 0.1),
-        ("pitch", -quality.MAX_PITCH_DEG, -quality.MAX_PITCH_DEG - 0.1),
-        ("pitch", quality.MAX_PITCH_DEG, quality.MAX_PITCH_DEG + 0.1),
-        ("score", quality.MIN_SCORE, quality.MIN_SCORE - 0.01),
-        ("visible", quality.MIN_VISIBLE, quality.MIN_VISIBLE - 0.01),
+        ("interocular", quality.MIN_INTEROCULAR_PX, quality.MIN_INTEROCULAR_PX - 0.1, "too_small"),
+        ("blur", quality.MAX_BLUR, quality.MAX_BLUR + 0.01, "blurred"),
+        ("yaw", -quality.MAX_YAW_DEG, -quality.MAX_YAW_DEG - 0.1, "turned"),
+        ("yaw", quality.MAX_YAW_DEG, quality.MAX_YAW_DEG + 0.1, "turned"),
+        ("pitch", -quality.MAX_PITCH_DEG, -quality.MAX_PITCH_DEG - 0.1, "turned"),
+        ("pitch", quality.MAX_PITCH_DEG, quality.MAX_PITCH_DEG + 0.1, "turned"),
+        ("score", quality.MIN_SCORE, quality.MIN_SCORE - 0.01, "low_score"),
+        ("lit", quality.MIN_LIGHT, quality.MIN_LIGHT - 0.01, "too_dark"),
+        ("clipped", quality.MAX_CLIPPED, quality.MAX_CLIPPED + 0.01, "overexposed"),
+        ("mouth", quality.MIN_MOUTH_CONTRAST, quality.MIN_MOUTH_CONTRAST - 0.01, "occluded"),
+        ("visible", quality.MIN_VISIBLE, quality.MIN_VISIBLE - 0.01, "cut_off"),
     ],
 )
-def test_each_limit_of_the_rule(name, last, beyond):
-    for value, usable in ((last, True), (beyond, False)):
-        values = {**GOOD, name: value}
-        arrays = [np.array([v], np.float64) for v in values.values()]
-        assert usable_rule(*arrays).tolist() == [usable]
+def test_each_limit_of_the_rule(name, last, beyond, reason):
+    assert reason_of(**{name: last}) == ""
+    assert reason_of(**{name: beyond}) == reason
+
+
+def test_the_first_reason_counts_and_every_reason_can_occur():
+    beyond = {
+        "cut_off": {"visible": 0.5}, "low_score": {"score": 0.1}, "too_small": {"interocular": 9.0},
+        "too_dark": {"lit": 0.01}, "overexposed": {"clipped": 0.9}, "occluded": {"mouth": 0.1},
+        "turned": {"pitch": 60.0}, "blurred": {"blur": 0.9},
+    }  # fmt: skip
+    assert tuple(beyond) == UNUSABLE_REASONS
+    for i, reason in enumerate(UNUSABLE_REASONS):
+        later = {k: v for name in UNUSABLE_REASONS[i:] for k, v in beyond[name].items()}
+        assert reason_of(**later) == reason
+
+
+def test_the_mouth_of_a_profile_is_not_judged():
+    assert reason_of(mouth=0.1, yaw=60.0) == "turned" and reason_of(mouth=0.1) == "occluded"
+
+
+def test_mouth_contrast_by_hand():
+    noise = np.random.default_rng(0).normal(0, 40, (112, 112)).clip(-100, 100)
+    face = np.repeat((noise + 128)[:, :, None], 3, axis=2).astype(np.uint8)
+    covered = face.copy()
+    x, y = (TEMPLATE[3:].mean(axis=0) * 112).round().astype(int)
+    covered[y - 9 : y + 9, x - 18 : x + 18] = 150
+    found = mouth_contrast(np.stack([face, covered, np.full_like(face, 90)]))
+    assert found[0] == pytest.approx(1, abs=0.1) and found[1] == found[2] == 0
+
+
+def test_light_by_hand():
+    crops = np.full((3, 100, 100, 3), 10, np.uint8)
+    crops[0, 20:80, 20:80] = 51  # the inner part, uniform: 51 / 255
+    crops[1, 20:50, 20:80] = 255  # half of it white
+    crops[2, :20] = 255  # white outside of it
+    lit, clipped = light(crops)
+    np.testing.assert_allclose(lit, [0.2, 1.0, 10 / 255], atol=1e-6)
+    np.testing.assert_allclose(clipped, [0, 0.5, 0], atol=1e-6)
+    assert lit.dtype == clipped.dtype == np.float32
 
 
 def test_assess_by_hand():
@@ -216,8 +273,7 @@ def test_faces_that_lost_their_label_are_not_usable():
     # eyes 21 px apart (carphone.mp4: 60 % of labels changed at CRF 40) and motion over a fifth of
     # that distance (blur 0.73: 41 % changed) were usable in 0.5.0
     for changed in ({"interocular": 21.4}, {"blur": 0.73}, {"yaw": 43.0}, {"pitch": -22.0}):
-        arrays = [np.array([value], np.float64) for value in {**GOOD, **changed}.values()]
-        assert usable_rule(*arrays).tolist() == [False]
+        assert reason_of(**changed)
 
 
 def test_assess_of_no_face():

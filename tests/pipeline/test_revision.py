@@ -26,6 +26,7 @@ GOLDEN = Path(__file__).parent / "golden" / f"demo-rows-{RESULTS_REVISION}.csv"
 # fp32 on another machine; boxes and angles follow from pixels that decoders may round otherwise
 TOLERANCE = {"p_": 1e-3, "bbox": 0.5, "_deg": 0.5, "time_s": 1e-6, "duration_s": 1e-6}
 EXACT = ("frame", "frame_status", "n_faces", "track_id", "face_source", "expression")
+JUDGED = ("usable", "unusable_reason")  # may differ for faces at a threshold
 HINT = "raise RESULTS_REVISION, say why in CHANGES, run: python tests/pipeline/test_revision.py"
 
 
@@ -38,7 +39,7 @@ def demo_rows() -> pd.DataFrame:
         )
     ).annotate(DEMO)
     close = [name for name in rows if any(part in name for part in TOLERANCE) and name != "p_max"]
-    return rows[[*EXACT, *close, "usable"]]
+    return rows[[*EXACT, *close, *JUDGED]]
 
 
 def differences(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
@@ -51,15 +52,15 @@ def differences(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
         if rows[name].astype("string").fillna("").tolist()
         != kept[name].astype("string").fillna("").tolist()
     ]
-    for name in rows.columns.drop([*EXACT, "usable"]):
+    for name in rows.columns.drop([*EXACT, *JUDGED]):
         allowed = next(limit for part, limit in TOLERANCE.items() if part in name)
         a, b = rows[name].to_numpy(float, na_value=np.nan), kept[name].to_numpy(float)
         if not np.allclose(a, b, rtol=0, atol=allowed, equal_nan=True):
             found.append(f"{name} by {np.nanmax(np.abs(a - b)):.3g}")
-    a, b = (each["usable"].astype("string").fillna("") for each in (rows, kept))
-    usable = a != b
-    if usable.sum() > 2:  # faces at a threshold
-        found.append(f"usable of {usable.sum()} faces")
+    for name in JUDGED:
+        a, b = (each[name].astype("string").fillna("") for each in (rows, kept))
+        if (n_other := int((a != b).sum())) > 2:
+            found.append(f"{name} of {n_other} faces")
     return found
 
 

@@ -137,6 +137,7 @@ ROWS = {
     "frame -1": (at(0, frame=-1), "frame is not a possible index"),
     "duplicated": (lambda r: pd.concat([r, r]), "track_id occurs twice in one frame"),
     "usable null": (at(1, usable=pd.NA), "usable is empty"),
+    "usable with a reason": (at(1, unusable_reason="blurred"), "but there is an unusable_reason"),
     "label": (
         lambda r: r.assign(expression=r["expression"].astype(object).replace("sadness", "woe")),
         "expression is none of the model's labels",

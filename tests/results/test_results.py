@@ -35,10 +35,14 @@ TYPES = {
     "det_score": "float32",
     "interocular_px": "float32",
     "blur": "float32",
+    "light": "float32",
+    "clipped": "float32",
+    "mouth_contrast": "float32",
     "yaw_deg": "float32",
     "pitch_deg": "float32",
     "roll_deg": "float32",
     "usable": "boolean",
+    "unusable_reason": "category",
     "p_neutral": "float32",
     "p_happiness": "float32",
     "p_surprise": "float32",
@@ -61,9 +65,9 @@ def annotated(index: int, ids: list[int], status: int = OK, k: int = 8) -> Annot
         rng.uniform(0.5, 1, n).astype(np.float32),
         rng.uniform(0, 100, (n, 5, 2)).astype(np.float32),
     )
-    five = [rng.uniform(0, 1, n).astype(np.float32) for _ in range(5)]
+    eight = [rng.uniform(0, 1, n).astype(np.float32) for _ in range(8)]
     p = rng.dirichlet(np.ones(k), n).astype(np.float32).reshape(n, k)
-    quality = Quality(*five, rng.random(n) < 0.5)
+    quality = Quality(*eight, rng.integers(0, 9, n, np.int32))
     return AnnotatedFrame(
         index, index / 25, 1 / 25, status, faces, np.array(ids, np.int32), quality, p
     )
@@ -92,7 +96,9 @@ def test_types_survive_a_plain_read_and_rows_without_a_face_are_null(tmp_path):
     assert rows["face_detected"].tolist() == [False, True, True, True]
     assert rows["frame_status"].tolist() == ["ok", "ok", "ok", "corrupt"]
     assert rows["face_source"].tolist()[1:] == ["detected"] * 3
-    assert rows.loc[0].iloc[7:].isna().all() and rows.iloc[1:].notna().all(axis=None)
+    assert rows.loc[0].iloc[7:].isna().all()
+    assert rows.iloc[1:].drop(columns="unusable_reason").notna().all(axis=None)
+    assert rows["unusable_reason"].isna().equals(rows["usable"].fillna(True).astype(bool))
     assert rows.attrs["jadfer"] == {"schema_version": "1"}
     assert pq.ParquetFile(out).metadata.row_group(0).column(0).compression == "ZSTD"
 
@@ -290,7 +296,7 @@ def test_sidecar_is_utf8_in_every_locale(tmp_path):
         "from jadfer_cli.results.sink import ResultSink\n"
         "from jadfer_cli.records import *\n"
         "n = np.empty(0, np.float32)\n"
-        "q = Quality(n, n, n, n, n, np.empty(0, bool))\n"
+        "q = Quality(n, n, n, n, n, n, n, n, np.empty(0, np.int32))\n"
         "f = AnnotatedFrame(0, 0.0, 0.04, 0, Faces.none(), np.empty(0, np.int32), q,\n"
         "                   np.empty((0, 1), np.float32))\n"
         "out = Path(sys.argv[1]) / 'c.parquet'\n"

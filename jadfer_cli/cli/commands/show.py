@@ -168,9 +168,16 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
                 f"{share_text(whole.usable_share)} of face time, "
                 f"{share_text(whole.usable_share_of_video)} of video",
             ),
+            *_not_usable(found),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
     return facts
+
+
+def _not_usable(found: Overview) -> list[tuple[str, str]]:
+    """Why faces are not usable; nothing if all are."""
+    shares = found.annotated.faces.unusable_shares()
+    return [("Not usable", f"{shares_text(shares)} of face time")] if shares else []
 
 
 class _Line:
