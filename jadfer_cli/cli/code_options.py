@@ -102,6 +102,4 @@ def material(
         raise OptionError(f"--step takes seconds, from 0.001 to 60, not {step:g}.")
     words = vocabulary.read_map(given or [])
     found = reading.read(codes, coder_from=coder_from, tiers=tiers or [])
-    return study.gather(
-        results, found, words, uncoded=uncoded, rules=Rules(False, rule, step)
-    )
+    return study.gather(results, found, words, uncoded=uncoded, rules=Rules(False, rule, step))

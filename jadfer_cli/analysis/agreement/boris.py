@@ -85,12 +85,17 @@ def _tabular(path: Path, header: list[str], lines: list[Line]) -> tuple[list[Cod
             'Export "tabular events" from BORIS with the column Behavior type, or "aggregated '
             'events".',
         )
-    running: dict[tuple[str, ...], tuple[float, str]] = {}
+    running: dict[tuple[str, str, str, str], tuple[float, str]] = {}
     codes, n_points = [], 0
     for number, line in lines:
         where = place(path, number)
         at_s, status = seconds(line, time, where), line.get(kind, "").upper()
-        key = (_clip(line, header), _coder(line, header), _subject(line, header), _word(line, header))
+        key = (
+            _clip(line, header),
+            _coder(line, header),
+            _subject(line, header),
+            _word(line, header),
+        )
         if status == "POINT":
             n_points += 1
         elif status == "START" and key not in running:
@@ -99,8 +104,8 @@ def _tabular(path: Path, header: list[str], lines: list[Line]) -> tuple[list[Cod
             codes.append(_code(line, header, (running.pop(key)[0], at_s), where))
         else:
             raise _unpaired(where, key[-1], status)
-    for key, (_, where) in running.items():
-        raise _unpaired(where, key[-1], "START")
+    for (*_, word), (_, where) in running.items():
+        raise _unpaired(where, word, "START")
     return codes, n_points
 
 

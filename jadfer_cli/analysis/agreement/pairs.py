@@ -137,9 +137,7 @@ def compare(
     values += described(EVENT, ALL, counted.events.sum(1), int(events[:, 0].sum()), _of_events)
     for k, cls in enumerate(settings.classes):
         if events[k].sum():
-            values += described(
-                EVENT, cls, counted.events[:, k], int(events[k, 0]), _of_events
-            )
+            values += described(EVENT, cls, counted.events[:, k], int(events[k, 0]), _of_events)
     values += _of_shares(counted, settings)
     shared = [clip for clip, first, second in clips if _both(clip, first, second).any()]
     rated_s = sum(
@@ -195,9 +193,7 @@ def _of_table(table: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def _one_against_rest(
-    tables: npt.NDArray[np.float64], k: int
-) -> npt.NDArray[np.float64]:
+def _one_against_rest(tables: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
     """Tables (b, 2, 2) of one class, first, against all others."""
     both, a, b = tables[:, k, k], tables[:, k].sum(1), tables[:, :, k].sum(1)
     rest = tables.sum((1, 2)) - a - b + both

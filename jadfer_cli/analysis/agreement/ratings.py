@@ -125,7 +125,8 @@ def rate(
     faces, crowded = _one_face(_of_subject(counted, result, subject, alone=alone))
     begin = float(annotated.frame_start_s[0]) if len(annotated.frame_start_s) else 0.0
     end = float(annotated.frame_end_s[-1]) if len(annotated.frame_end_s) else 0.0
-    time_s = begin + step_s * (np.arange(max(round((end - begin) / step_s), 0)) + 0.5)
+    n = max(round((end - begin) / step_s), 0)
+    time_s: Floats = (begin + step_s * (np.arange(n) + 0.5)).astype(np.float64)
     p = words.grouped(faces.p)
     ratings = {
         coder: _coded(own, time_s, words, rules.uncoded_neutral) for coder, own in codes.items()

@@ -52,9 +52,7 @@ def intervals(
     times = rng.multinomial(n, np.full(n, 1 / n), draws)  # (draws, n)
     drawn = np.tensordot(times, sums, 1)  # (draws, ...)
     values = np.array([list(measure(each).values()) for each in drawn], np.float64)
-    return {
-        name: percentiles(column) for name, column in zip(names, values.T, strict=True)
-    }
+    return {name: percentiles(column) for name, column in zip(names, values.T, strict=True)}
 
 
 def percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:

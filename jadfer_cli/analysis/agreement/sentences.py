@@ -202,4 +202,3 @@ def _number(found: Value) -> str:
     ends = found.clips if math.isfinite(found.clips[0]) else found.blocks
     interval = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if math.isfinite(ends[0]) else ""
     return f"{_plain(found.value)}{interval}"
-

@@ -166,9 +166,9 @@ def _by_unit(
     for clip, coder in sorted(codes.coded):
         if clip not in found:
             continue
-        own = [unit for unit in units if unit[0] == found[clip]]
-        for unit in own or [(found[clip], "")]:
-            units.setdefault(unit, {}).setdefault(coder, [])
+        own = [key for key in units if key[0] == found[clip]]
+        for key in own or [(found[clip], "")]:
+            units.setdefault(key, {}).setdefault(coder, [])
     return units
 
 

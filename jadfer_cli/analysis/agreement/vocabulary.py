@@ -110,9 +110,10 @@ def _with_classes(
             "Coders and model can be compared only on classes that do not overlap.",
         )
     alone = {(index,): label for index, label in enumerate(labels) if index not in grouped}
-    members = sorted([*groups, *alone])
+    members = sorted([*groups, *alone])  # groups stand where their first label stands
+    named: dict[tuple[int, ...], str] = {**alone, **groups}
     return Vocabulary(
-        tuple({**alone, **groups}[own] for own in members),
+        tuple(named[own] for own in members),
         tuple(members),
         {word: None if own is None else members.index(own) for word, own in wanted.items()},
     )

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENDINGS = (".png", ".svg", ".pdf")
-_STYLE: Any = {"font.size": 8.0, "axes.linewidth": 0.6, "pdf.fonttype": 42, "svg.hashsalt": "jadfer"}
+_STYLE: Any = {
+    "font.size": 8.0,
+    "axes.linewidth": 0.6,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "jadfer",
+}
 _MACHINE, _HUMAN = COLOURS["sadness"], COLOURS["anger"]  # blue and orange-red of Okabe and Ito
 _DARK = 0.6  # shares above it are written in white
 
@@ -43,9 +48,7 @@ def write(main: Pair, human: Pair | None, classes: Sequence[str], out: Path) -> 
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    used = [
-        k for k in range(len(classes)) if main.confusion[k].any() or main.confusion[:, k].any()
-    ]
+    used = [k for k in range(len(classes)) if main.confusion[k].any() or main.confusion[:, k].any()]
     kind = out.suffix[1:]
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with atomic_write(out) as part, rc_context(_STYLE), warnings.catch_warnings():
@@ -93,17 +96,17 @@ def _forest(panel: Axes, main: Pair, human: Pair | None, names: Sequence[str]) -
             if np.isfinite(found.value):
                 name = label if cls == ALL else "_"
                 panel.plot(found.value, at, "o", color=colour, ms=4, label=name)
-    panel.set_yticks(
-        range(len(rows)), ["all classes", *map(one_line, names)], parse_math=False
-    )
+    panel.set_yticks(range(len(rows)), ["all classes", *map(one_line, names)], parse_math=False)
     panel.set_ylim(len(rows) - 0.5, -0.5)
     low = min(panel.get_xlim()[0], 0.0)
     panel.set_xlim(max(low, -1.0), 1.0)
     panel.axvline(0, color="#8C8C8C", lw=0.6, zorder=0)
     panel.axhline(0.5, color="#E9E9E9", lw=0.8, zorder=0)
     panel.spines[["top", "right"]].set_visible(False)
-    panel.set_xlabel("Cohen's kappa (95% interval: thick blocks of time, thin clips)")
+    panel.set_xlabel("Cohen's kappa; 95% intervals:\nthick over blocks of time, thin over clips")
     if human is not None:
-        legend = panel.legend(frameon=False, fontsize=7, loc="best")
+        legend = panel.legend(
+            frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0, 1), ncols=2
+        )
         for text in legend.get_texts():
             text.set_parse_math(False)

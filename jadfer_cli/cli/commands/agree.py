@@ -17,7 +17,7 @@ from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note, print_warning
 from jadfer_cli.cli.event_options import MergeGapOption, MinDurationOption, OffOption, OnOption
 from jadfer_cli.cli.tables import figures, show, title
-from jadfer_cli.common import atomic_write
+from jadfer_cli.common import atomic_write, short_time
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 from jadfer_cli.text import count_text, printable
@@ -221,11 +221,14 @@ def _write_text(methods: Methods, path: Path) -> None:
 
 
 def _show(agreed: Sequence[Agreement], found: Material) -> None:
+    from jadfer_cli.analysis.agreement import study
     from jadfer_cli.analysis.agreement.pairs import ALL, EVENT, FRAME
 
     whole, *groups = agreed
     main = whole.main
-    rated = f"{main.n_clips} clips, {main.rated_s:.1f} s that both judged"
+    rated = f"{count_text(main.n_clips, 'clip')}, {short_time(main.rated_s)} that both judged"
+    if main.a == study.CODERS:
+        rated += ", summed over coders"
     show(title(f"{main.a} and {main.b}: {rated}"), _classes(main, found.words.classes))
     rows = [
         [
@@ -236,9 +239,7 @@ def _show(agreed: Sequence[Agreement], found: Material) -> None:
         ]
         for pair in whole.pairs
     ]  # fmt: skip
-    rows += [
-        [name, "-", "-", _interval(value), "-", "-"] for name, value in whole.sets.items()
-    ]
+    rows += [[name, "-", "-", _interval(value), "-", "-"] for name, value in whole.sets.items()]
     rows += [
         [
             f"group {group.group}", _number(group.main.find(FRAME, "agreement")),
