@@ -205,7 +205,6 @@ def _of_binary(table: npt.NDArray[np.float64]) -> dict[str, float]:
     (both, only_a), (only_b, _) = table
     return {
         "kappa": coefficients.kappa(table),
-        "alpha": coefficients.alpha(table + table.T),
         "sensitivity": _share(both, both + only_a),
         "precision": _share(both, both + only_b),
         "f1": _share(2 * both, 2 * both + only_a + only_b),
