@@ -84,9 +84,11 @@ def measure(
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     kept_from = loaded.metrics.get("temperature_kept_from")
     if refit_temperature:
-        (temperature, fitted_on), kept_from = _refitted(network, data, runtime), None
-    logits = _logits(network, faces, runtime, report)
-    scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
+        (temperature, fitted_on), kept_from = _refitted(network, data, runtime, loaded), None
+    raw = _logits(network, faces, runtime, report)
+    logits = raw + _shift(loaded)
+    bias = tuple((_shift(loaded) / temperature).tolist()) if loaded.scores[MAJORITY].bias else ()
+    scores = {**loaded.scores, MAJORITY: Calibration(temperature, bias)}
     order = (main, *(name for name in faces.protocols if name != main))
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
@@ -102,7 +104,7 @@ def measure(
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
         **_clean(logits, faces, split, order, temperature, twins),
-        "votes": compare(logits, faces, scores, clusters),
+        "votes": compare(raw, faces, scores, clusters),
     }
     before, classes = scored(logits, faces, main)
     return Measurement(result, before, scored(logits, faces, main, temperature)[0], classes)
@@ -166,7 +168,16 @@ def _clean(
     return {"clean": found, "twins": counts}
 
 
-def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
+def _shift(loaded: Checkpoint) -> npt.NDArray[np.float32]:
+    """What the biases of a tuned model, added after the temperature, are before it."""
+    bias = np.array(loaded.scores[MAJORITY].bias or 0.0, np.float32)
+    shift: npt.NDArray[np.float32] = np.float32(loaded.temperature) * bias
+    return shift
+
+
+def _refitted(
+    network: Network, data: AlignedData, runtime: Runtime, loaded: Checkpoint
+) -> tuple[float, str]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
     which, classes, left_out = untied(valid, valid.main_protocol)
@@ -175,7 +186,7 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
             f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "
             f"{valid.name} has {len(classes)}."
         )
-    logits = _logits(network, valid, runtime, data.report)
+    logits = _logits(network, valid, runtime, data.report) + _shift(loaded)
     temperature = calibrate.fit_temperature(logits[which], classes)
     n = count_text(len(classes), "image")
     return temperature, f"{valid.name}, {valid.main_protocol}{left_out}, {n}"

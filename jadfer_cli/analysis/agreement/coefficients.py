@@ -46,6 +46,14 @@ def kappa(table: npt.NDArray[Any]) -> float:
     return float(cohens_kappa(table, return_results=False))
 
 
+def one_against_rest(tables: npt.NDArray[np.float64], index: int) -> npt.NDArray[np.float64]:
+    """Return tables (..., 2, 2) of one class, first, against all others, from (..., K, K)."""
+    both = tables[..., index, index]
+    a, b = tables[..., index, :].sum(-1), tables[..., :, index].sum(-1)
+    rest = tables.sum((-2, -1)) - a - b + both
+    return np.stack([np.stack([both, a - both], -1), np.stack([b - both, rest], -1)], -2)
+
+
 def coincidences(counts: npt.NDArray[Any]) -> Floats:
     """Return Krippendorff's coincidence matrix.
 

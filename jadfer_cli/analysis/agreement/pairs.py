@@ -132,7 +132,7 @@ def compare(
     values = [*described(FRAME, ALL, counted.tables, int(table.sum()), _of_table)]
     for k, cls in enumerate(settings.classes):
         if table[k].sum() + table[:, k].sum():
-            binary = _one_against_rest(counted.tables, k)
+            binary = coefficients.one_against_rest(counted.tables, k)
             values += described(FRAME, cls, binary, int(table[k].sum()), _of_binary)
     values += described(EVENT, ALL, counted.events.sum(1), int(events[:, 0].sum()), _of_events)
     for k, cls in enumerate(settings.classes):
@@ -191,13 +191,6 @@ def _of_table(table: npt.NDArray[np.float64]) -> dict[str, float]:
         "alpha": coefficients.alpha(table + table.T),
         "mean_sensitivity": float(recall.mean()) if len(recall) else _NAN,
     }
-
-
-def _one_against_rest(tables: npt.NDArray[np.float64], k: int) -> npt.NDArray[np.float64]:
-    """Tables (b, 2, 2) of one class, first, against all others."""
-    both, a, b = tables[:, k, k], tables[:, k].sum(1), tables[:, :, k].sum(1)
-    rest = tables.sum((1, 2)) - a - b + both
-    return np.stack([np.stack([both, a - both], 1), np.stack([b - both, rest], 1)], 1)
 
 
 def _of_binary(table: npt.NDArray[np.float64]) -> dict[str, float]:

@@ -22,7 +22,8 @@ obs1,2026-01-01,10.0,clips/anna.mp4,track 1,frown,face,STOP,4.250
 # BORIS 7: facts about the observation above the names of the columns
 OLD = (
     "Observation id\tobs1\n\nMedia file(s)\n\nPlayer #1\tclips/anna.mp4\n\n"
-    "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment\tStatus\n"
+    "Time\tMedia file path\tTotal length\tFPS\tSubject\tBehavior\tBehavioral category\tComment"
+    "\tStatus\n"
     "1.000\tclips/anna.mp4\t10\t25\t\tsmile\t\t\tSTART\n"
     "2.500\tclips/anna.mp4\t10\t25\t\tsmile\t\t\tSTOP\n"
 )
