@@ -29,7 +29,7 @@ _SPELLED = {
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "all_faces by coder_from each_clip_one_person map participants tier uncoded "
+    "all_faces by coder_from each_clip_one_person map method participants tier uncoded "
     "columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
     "min_duration_s mixed off on protocol start twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "

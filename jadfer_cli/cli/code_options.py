@@ -91,15 +91,14 @@ def material(
     """Read the codes and bring them together with the results.
 
     Raises:
-        JadferError: As `codes.read`, `vocabulary.read_map` and `study.gather` do.
+        JadferError: As `files.read`, `vocabulary.read_map` and `study.gather` do.
     """
-    from jadfer_cli.analysis.agreement import codes as reading
-    from jadfer_cli.analysis.agreement import study, vocabulary
+    from jadfer_cli.analysis.agreement import files, study, vocabulary
     from jadfer_cli.analysis.agreement.ratings import Rules
     from jadfer_cli.errors import OptionError
 
     if step is not None and not 0.001 <= step <= 60:
         raise OptionError(f"--step takes seconds, from 0.001 to 60, not {step:g}.")
     words = vocabulary.read_map(given or [])
-    found = reading.read(codes, coder_from=coder_from, tiers=tiers or [])
+    found = files.read(codes, coder_from=coder_from, tiers=tiers or [])
     return study.gather(results, found, words, uncoded=uncoded, rules=Rules(False, rule, step))

@@ -74,21 +74,19 @@ def measure(
     """
     loaded = starts.labelled(model)
     data = AlignedData(options, runtime.threads, report)
-    network = loaded.build().to(runtime.device)
-    faces = data.load(split)
+    network, faces = loaded.build().to(runtime.device), data.load(split)
     main = protocol or faces.main_protocol
     if main not in faces.protocols:
         raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.clusters(split)
-    temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
-    kept_from = loaded.metrics.get("temperature_kept_from")
+    temperature, metrics = loaded.temperature, loaded.metrics
+    fitted_on, kept_from = map(metrics.get, ("temperature_fitted_on", "temperature_kept_from"))
     if refit_temperature:
         (temperature, fitted_on), kept_from = _refitted(network, data, runtime, loaded), None
     raw = _logits(network, faces, runtime, report)
     logits = raw + _shift(loaded)
-    bias = tuple((_shift(loaded) / temperature).tolist()) if loaded.scores[MAJORITY].bias else ()
-    scores = {**loaded.scores, MAJORITY: Calibration(temperature, bias)}
+    scores = {**loaded.scores, MAJORITY: _calibration(loaded, temperature)}
     order = (main, *(name for name in faces.protocols if name != main))
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
@@ -173,6 +171,13 @@ def _shift(loaded: Checkpoint) -> npt.NDArray[np.float32]:
     bias = np.array(loaded.scores[MAJORITY].bias or 0.0, np.float32)
     shift: npt.NDArray[np.float32] = np.float32(loaded.temperature) * bias
     return shift
+
+
+def _calibration(loaded: Checkpoint, temperature: float) -> Calibration:
+    """A model's calibration with another temperature for its shifted logits."""
+    if not loaded.scores[MAJORITY].bias:
+        return Calibration(temperature)
+    return Calibration(temperature, tuple((_shift(loaded) / temperature).tolist()))
 
 
 def _refitted(

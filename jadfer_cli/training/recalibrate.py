@@ -117,8 +117,14 @@ def save(path: Path, model: Checkpoint, fitted: Calibration, facts: dict[str, An
     """
     calibration = joined(model.scores[MAJORITY], fitted)
     origin = lineage.origin(model)
-    metrics = {
-        "training": {"start": model.entry.name, "start_model": origin, "dataset": "codes", **facts},
+    metrics: dict[str, Any] = {
+        "training": {
+            "start": model.entry.name,
+            "start_model": origin,
+            "dataset": "codes",
+            "how": "recalibration: one temperature, one bias per label",
+            **facts,
+        },
         "temperature": calibration.temperature,
         "temperature_fitted_on": "codes",
         "bias": dict(zip(model.labels, calibration.bias, strict=True)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from jadfer_cli.analysis.agreement.clips import ClipNames, Participants
 from jadfer_cli.analysis.agreement.ratings import MACHINE, RatedClip, Ratings
@@ -15,6 +17,7 @@ from jadfer_cli.analysis.agreement.study import Material
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.errors import CodesError, OptionError
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.schema import BOX_COLUMNS
 
 _TRACK_WORDS = ("track", *"0123456789")
 
@@ -161,11 +164,57 @@ def gather(material: Material, people: Sequence[str], every_s: float) -> CodedFa
                 clip.faces.frame[face], clip.faces.track[face],
             )
         )  # fmt: skip
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    found = CodedFaces(labels, *columns, tuple(clip.result for clip in material.clips))
+    p, chosen, names, clip_number, frame, track = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    results = tuple(clip.result for clip in material.clips)
+    found = CodedFaces(labels, p, chosen, names, clip_number, frame, track, results)
     if not len(found):
         raise CodesError(
             "No coded time has a face that the machine judged.",
             "Check the times of the codes, and with `jadfer show` which faces are usable.",
         )
     return found
+
+
+def boxes(faces: CodedFaces) -> Floats:
+    """Return where each face is in its frame, float64 (n, 4): x1, y1, x2, y2 in pixels.
+
+    Raises:
+        ResultError: A result is damaged.
+    """
+    found = np.empty((len(faces), 4))
+    for number, result in enumerate(faces.results):
+        own = faces.clip == number
+        rows = result.rows(["frame", "track_id", *BOX_COLUMNS])
+        rows = rows[rows["track_id"].notna()]
+        keys = pd.MultiIndex.from_arrays([rows["frame"], rows["track_id"].astype("int64")])
+        at = keys.get_indexer(pd.MultiIndex.from_arrays([faces.frame[own], faces.track[own]]))
+        found[own] = rows[list(BOX_COLUMNS)].to_numpy(np.float64)[at]
+    return found
+
+
+def videos(faces: CodedFaces) -> tuple[Path, ...]:
+    """Return the video of each clip: as recorded, or relative to the result, or beside it.
+
+    Raises:
+        CodesError: One is missing, or is another file than was annotated.
+    """
+    return tuple(_video(result) for result in faces.results)
+
+
+def _video(result: Result) -> Path:
+    recorded, folder = Path(result.metadata["video"]["path"]), result.path.absolute().parent
+    for path in (recorded, folder / recorded, folder / recorded.name):
+        if path.is_file():
+            if path.stat().st_size != result.metadata["video"].get("bytes", path.stat().st_size):
+                raise CodesError(
+                    f"{path} is not the video that {result.path} was made from: its size differs.",
+                    "Put the annotated video there, or annotate this one.",
+                )
+            return path
+    raise CodesError(
+        f"The video {recorded} of {result.path} is missing, and fine-tuning reads its pictures.",
+        "Run this in the folder where you ran `jadfer annotate`, or put the video beside the "
+        "result. Recalibration needs no video: `method` recalibrate.",
+    )

@@ -109,9 +109,11 @@ def _with_classes(
             f"`map` uses {labels[twice]} both alone and in a group, or in two groups.",
             "Coders and model can be compared only on classes that do not overlap.",
         )
-    alone = {(index,): label for index, label in enumerate(labels) if index not in grouped}
+    alone: dict[tuple[int, ...], str] = {
+        (index,): label for index, label in enumerate(labels) if index not in grouped
+    }
     members = sorted([*groups, *alone])  # groups stand where their first label stands
-    named: dict[tuple[int, ...], str] = {**alone, **groups}
+    named = {**alone, **groups}
     return Vocabulary(
         tuple(named[own] for own in members),
         tuple(members),

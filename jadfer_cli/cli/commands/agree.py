@@ -36,9 +36,9 @@ CODES are files of ELAN (.eaf), exports of BORIS (tabular or aggregated events),
 the columns clip, coder, start_s, end_s and label. Labels such as happy are understood; --map \
 explains others. With several coders, they are also compared among each other.
 
-Frame level: at each moment that both judged, in steps of the frames. Event level: events of \
-jadfer (as `jadfer events` finds them) and coded spans are matched one to one, if they overlap or \
-lie at most --tolerance apart. Sensitivity is the share of the coders' judgements that jadfer \
+Frame level: at each moment that both judged, in steps of the frames. Event level: events, as \
+`jadfer events` finds them, and coded spans are matched one to one. They must overlap, or lie at \
+most --tolerance apart. Sensitivity is the share of the coders' judgements that jadfer \
 shares, precision the reverse. ICC(2,1) compares the share of time of each class.
 
 95% intervals come from resampling blocks of time (--block), and from resampling clips. Quote \
@@ -196,15 +196,15 @@ def _write(
     confusion: Path | None, figure: Path | None, text: Path | None, *, quiet: bool,
 ) -> None:  # fmt: skip
     from jadfer_cli.analysis import tabular
-    from jadfer_cli.analysis.agreement import sentences, study
+    from jadfer_cli.analysis.agreement import measures_table, sentences
     from jadfer_cli.analysis.plots import agreement as plots
 
     if out is not None:
-        table = study.table(agreed)
+        table = measures_table.table(agreed)
         tabular.write_table(table, out)
         reading.wrote(out, count_text(len(table), "measure"), quiet=quiet)
     if confusion is not None:
-        tabular.write_table(study.confusion_table(agreed, settings.classes), confusion)
+        tabular.write_table(measures_table.confusion_table(agreed, settings.classes), confusion)
         reading.wrote(confusion, "confusion of each pair of raters", quiet=quiet)
     if figure is not None:
         plots.write(agreed[0].main, agreed[0].human, settings.classes, figure)

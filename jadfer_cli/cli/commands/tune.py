@@ -16,7 +16,7 @@ from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
 from jadfer_cli.cli.tables import figures, show, title
 from jadfer_cli.errors import OptionError, TrainingError
-from jadfer_cli.text import count_text
+from jadfer_cli.options import ModelOptions
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.agreement.coded_faces import CodedFaces
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 PANEL = TRAINING_PANEL
 HELP = """Tune the model to human coding, and measure the gain on people it has not learned from.
 
-CODES are read as `jadfer agree` reads them. The model's scores are recalibrated: one temperature, \
-and one bias per expression, so that they say what the coders say. That takes few codes, and no \
-video is read. It mends what a model does wrong in the same way for everybody, such as seeing \
-sadness in every calm face.
+CODES are read as `jadfer agree` reads them. With few codes, the model's scores are recalibrated: \
+one temperature, and one bias per expression, so that they say what the coders say. No video is \
+read. That mends what a model does wrong in the same way for everybody, such as seeing sadness in \
+every calm face. With 10 people and 1,000 faces or more, the network is fine-tuned on the coded \
+faces, which are cut out of the videos. --method chooses.
 
 People are kept apart: agreement before and after is measured on each person with a model that was \
 fitted to the others. So it must be known who is seen in a clip: from --participants, from the \
@@ -45,6 +46,9 @@ Examples:
   jadfer tune results/ codes/ -r --participants participants.csv -o tuned.safetensors
 
   jadfer tune results/ codes.csv --map smile=happiness --uncoded neutral -o tuned.safetensors
+
+  jadfer tune results/ codes/ -r --participants participants.csv -o tuned.safetensors \
+--method fine-tune --folder tuning/
 
   jadfer annotate clip.mp4 -o clip.parquet --model tuned.safetensors
 """
@@ -67,6 +71,18 @@ _EveryOption = Annotated[
         metavar="SECONDS",
     ),
 ]
+_MethodOption = Annotated[
+    str, typer.Option(help="recalibrate, fine-tune, or auto: by the number of faces and people.")
+]
+_FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where fine-tuning keeps pictures and runs. They show faces: delete it when done.",
+        metavar="FOLDER",
+        show_default="NAME-tuning beside -o",
+    ),
+]
+_EpochsOption = Annotated[int, typer.Option(help="Epochs of each fine-tuning.")]
 _EachOption = Annotated[
     bool,
     coding.code_option(
@@ -97,6 +113,11 @@ def tune(
     all_faces: coding.AllFacesOption = False,
     model: _ModelOption = None,
     every: _EveryOption = 0.5,
+    method: _MethodOption = "auto",
+    folder: _FolderOption = None,
+    epochs: _EpochsOption = 6,
+    device: shared.DeviceOption = "auto",
+    threads: shared.ThreadsOption = None,
     keep_anyway: _KeepOption = False,
     overwrite: shared.OverwriteOption = False,
     quiet: shared.QuietOption = False,
@@ -107,10 +128,10 @@ def tune(
         from jadfer_cli.analysis.agreement import clips, coded_faces, coefficients
         from jadfer_cli.analysis.agreement.gain import gain
         from jadfer_cli.analysis.event_rule import Rule
-        from jadfer_cli.training import recalibrate
+        from jadfer_cli.cli import tuning
 
         coefficients.require_statistics()
-        _check(out, every, overwrite=overwrite)
+        _check(out, every, method, epochs, overwrite=overwrite)
         found = coding.material(
             reading.opened(inputs, recursive=recursive), codes, given, uncoded=uncoded,
             coder_from=coder_from, tiers=tier, rule=Rule(all_faces=all_faces),
@@ -118,34 +139,39 @@ def tune(
         table = clips.read_participants(participants) if participants else None
         people = coded_faces.people_of(found, table, clip_is_person=each_clip_one_person)
         faces = coded_faces.gather(found, people, every)
-        hashes = {str(r.metadata["model"]["sha256"]) for r in faces.results}
-        base = recalibrate.model_of(hashes, model)
         for note in () if quiet else found.notes:
             print_warning(note)
-        after = recalibrate.held_out(faces.p, faces.votes, faces.person.tolist())
-        gained = gain(faces, faces.p.argmax(1), after.argmax(1))
-        _show(faces, gained)
+        wanted = tuning.chosen_method(method, faces)
+        way = tuning.prepared(
+            wanted, faces, model, folder or out.with_name(f"{out.stem}-tuning"), epochs,
+            ModelOptions(device=device, threads=threads, engine="torch"), quiet=quiet,
+        )  # fmt: skip
+        gained = gain(faces, *way.held_out())
+        _show(faces, gained, wanted)
         if not (gained.is_shown or keep_anyway):
             raise _no_gain(gained)
-        fitted = recalibrate.fit(faces.p, faces.votes, faces.person.tolist())
-        recalibrate.save(out, base, fitted, _facts(faces, gained))
+        way.write(out, _facts(faces, gained))
         shown = "" if gained.is_shown else "; no gain is shown, so do not prefer it"
-        reading.wrote(out, f"{base.entry.name}, recalibrated{shown}", quiet=quiet)
+        reading.wrote(out, f"{way.base.entry.name}, {wanted}d{shown}", quiet=quiet)
 
 
-def _check(out: Path, every: float, *, overwrite: bool) -> None:
+def _check(out: Path, every: float, method: str, epochs: int, *, overwrite: bool) -> None:
     from jadfer_cli.analysis.tabular import check_target
+    from jadfer_cli.cli.tuning import METHODS
 
     check_target(out, overwrite=overwrite, endings=(".safetensors",))
     if not 0.01 <= every <= 3600:
         raise OptionError(f"--every takes seconds, from 0.01, not {every:g}.")
+    if method not in METHODS:
+        raise OptionError(f"--method must be one of {', '.join(METHODS)}, not {method}.")
+    if not 1 <= epochs <= 1000:
+        raise OptionError(f"--epochs takes a number from 1 to 1000, not {epochs}.")
 
 
 def _facts(faces: CodedFaces, gained: Gain) -> dict[str, object]:
     """What the model's record says about its tuning."""
     whole = gained.overall
     return {
-        "method": "recalibration: one temperature, one bias per label",
         "images": len(faces),
         "people": gained.n_people,
         "coders": int((faces.ratings >= 0).any(0).sum()),
@@ -156,7 +182,7 @@ def _facts(faces: CodedFaces, gained: Gain) -> dict[str, object]:
     }
 
 
-def _show(faces: CodedFaces, gained: Gain) -> None:
+def _show(faces: CodedFaces, gained: Gain, method: str) -> None:
     rows = [
         [
             "all classes" if change.cls == "all" else change.cls, f"{change.n:,}",
@@ -165,9 +191,9 @@ def _show(faces: CodedFaces, gained: Gain) -> None:
         for change in gained.changes
     ]  # fmt: skip
     head = ["class", "codes", "kappa before", "after", "difference [95% interval]"]
-    counted = f"{len(faces):,} faces of {count_text(gained.n_people, 'person')}"
+    counted = f"{len(faces):,} faces of {gained.n_people:,} people"
     show(
-        title(f"Agreement with coders on held-out people ({counted.replace('persons', 'people')})"),
+        title(f"{method}: agreement with coders on held-out people ({counted})"),
         figures(head, rows, right=range(1, 5)),
         Text(
             f"Agreement rose for {gained.n_better} and fell for {gained.n_worse} of "

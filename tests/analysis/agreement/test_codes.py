@@ -4,7 +4,7 @@ import pytest
 from made import Made, Track
 from pympi.Elan import Eaf
 
-from jadfer_cli.analysis.agreement import codes, vocabulary
+from jadfer_cli.analysis.agreement import files, vocabulary
 from jadfer_cli.analysis.agreement.clips import ClipNames
 from jadfer_cli.errors import CodesError, OptionError
 from jadfer_cli.labels import LABELS
@@ -31,7 +31,7 @@ OLD = (
 
 def read(tmp_path, name, text, **how):
     (tmp_path / name).write_text(text, "utf-8")
-    return codes.read(tmp_path / name, **how)
+    return files.read(tmp_path / name, **how)
 
 
 def plain(found):
@@ -74,7 +74,7 @@ def test_what_jadfer_exports_for_boris_and_elan_is_read_again(tmp_path, invoke):
     for name, how in (("e.eaf", ()), ("b.csv", ("--format", "boris")), ("s.csv", ())):
         out = tmp_path / name
         assert invoke("events", result, "-o", out, *how).exit_code == 0
-        (code,) = codes.read(out).codes
+        (code,) = files.read(out).codes
         assert (code.start_s, code.end_s, code.label) == (0.4, 0.8, "happiness"), name
         assert code.subject in ("track 0", "0"), name
         assert ClipNames([load.load(result)]).find(code.clip) == 0, name
@@ -90,18 +90,18 @@ def test_elan_tiers_annotators_and_participants(tmp_path):
         },
         author="Dora",
     )
-    found = codes.read(path)
+    found = files.read(path)
     assert plain(found) == [
         ("./anna.mp4", "Anna", "track 0", 0.0, 1.5, "happy"),
         ("./anna.mp4", "Anna", "track 0", 2.0, 2.5, "sad"),
         ("./anna.mp4", "Ben", "", 0.1, 0.2, "smile"),  # no text: the tier is the label
     ]
     assert found.coders == ("Anna", "Ben", "Carla")  # an empty tier is coded, too
-    chosen = codes.read(path, tiers=["fac*"])
+    chosen = files.read(path, tiers=["fac*"])
     assert chosen.coders == ("Anna",)
-    assert codes.read(path, coder_from="tier").coders == ("empty", "faces", "smile")
+    assert files.read(path, coder_from="tier").coders == ("empty", "faces", "smile")
     with pytest.raises(CodesError, match="holds no codes") as caught:
-        codes.read(path, tiers=["Faces"])
+        files.read(path, tiers=["Faces"])
     assert "case-sensitive" in caught.value.hint
 
 
@@ -114,7 +114,7 @@ def test_spans_with_any_separator_and_clock_times(tmp_path, separator):
     assert plain(found) == [("a.mp4", "Zoë", "", 1.5, 2.5, "joy")]
     excel = tmp_path / "excel.txt"
     excel.write_bytes(text.encode("utf-16"))
-    assert plain(codes.read(excel)) == plain(found)
+    assert plain(files.read(excel)) == plain(found)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_wrong_files(tmp_path):
         ("no.csv", "There is no file or folder"),
     ):  # fmt: skip
         with pytest.raises(CodesError, match=message):
-            codes.read(tmp_path / name)
+            files.read(tmp_path / name)
     with pytest.raises(OptionError, match="`coder_from` must be one of"):
-        codes.read(tmp_path / "x.eaf", coder_from="moon")
+        files.read(tmp_path / "x.eaf", coder_from="moon")
 
 
 def test_two_files_of_one_clip_need_names_of_coders(tmp_path):
@@ -150,9 +150,9 @@ def test_two_files_of_one_clip_need_names_of_coders(tmp_path):
         (tmp_path / coder).mkdir()
         (tmp_path / coder / "a.csv").write_text(text)
     with pytest.raises(CodesError, match="both code a by coder") as caught:
-        codes.read(tmp_path)
+        files.read(tmp_path)
     assert "`coder_from` folder" in caught.value.hint
-    assert codes.read(tmp_path, coder_from="folder").coders == ("anna", "ben")
+    assert files.read(tmp_path, coder_from="folder").coders == ("anna", "ben")
 
 
 def test_names_of_clips(tmp_path):
