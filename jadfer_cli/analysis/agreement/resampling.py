@@ -44,7 +44,7 @@ def intervals(
     numbers, of_block = np.unique(unit, return_inverse=True)
     n = len(numbers)
     names = list(measure(parts.sum(0)))
-    if n < _MIN_UNITS:
+    if n < _MIN_UNITS or not draws:
         return dict.fromkeys(names, (float("nan"), float("nan")))
     sums = np.zeros((n, *parts.shape[1:]))
     np.add.at(sums, of_block, parts)
@@ -58,7 +58,7 @@ def intervals(
 def percentiles(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     """Return the ends of the interval that holds the middle 95 % of some draws."""
     defined = values[np.isfinite(values)]
-    if len(defined) < _MIN_DEFINED * len(values):
+    if not len(defined) or len(defined) < _MIN_DEFINED * len(values):
         return float("nan"), float("nan")
     low, high = np.percentile(defined, (2.5, 97.5))
     return float(low), float(high)

@@ -194,11 +194,11 @@ def _later(seconds: float) -> str:
 
 
 def _plain(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "undefined"
+    return f"{round(value, 2) + 0.0:.2f}" if math.isfinite(value) else "undefined"
 
 
 def _number(found: Value) -> str:
     """A value with its interval over clips, or else over blocks."""
     ends = found.clips if math.isfinite(found.clips[0]) else found.blocks
-    interval = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if math.isfinite(ends[0]) else ""
+    interval = f" [{_plain(ends[0])}, {_plain(ends[1])}]" if math.isfinite(ends[0]) else ""
     return f"{_plain(found.value)}{interval}"

@@ -16,7 +16,7 @@ from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, print_note, print_warning
 from jadfer_cli.cli.event_options import MergeGapOption, MinDurationOption, OffOption, OnOption
-from jadfer_cli.cli.tables import figures, show, title
+from jadfer_cli.cli.tables import Cell, figures, show, title
 from jadfer_cli.common import atomic_write, short_time
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
@@ -222,7 +222,7 @@ def _write_text(methods: Methods, path: Path) -> None:
 
 def _show(agreed: Sequence[Agreement], found: Material) -> None:
     from jadfer_cli.analysis.agreement import study
-    from jadfer_cli.analysis.agreement.pairs import ALL, EVENT, FRAME
+    from jadfer_cli.analysis.agreement.pairs import FRAME
 
     whole, *groups = agreed
     main = whole.main
@@ -230,36 +230,40 @@ def _show(agreed: Sequence[Agreement], found: Material) -> None:
     if main.a == study.CODERS:
         rated += ", summed over coders"
     show(title(f"{main.a} and {main.b}: {rated}"), _classes(main, found.words.classes))
-    rows = [
-        [
-            f"{pair.a} and {pair.b}", _number(pair.find(FRAME, "agreement")),
-            _interval(pair.find(FRAME, "kappa")), _number(pair.find(FRAME, "alpha")),
-            _number(pair.find(EVENT, "sensitivity", ALL)),
-            _number(pair.find(EVENT, "precision", ALL)),
-        ]
-        for pair in whole.pairs
-    ]  # fmt: skip
-    rows += [[name, "-", "-", _interval(value), "-", "-"] for name, value in whole.sets.items()]
-    rows += [
-        [
-            f"group {group.group}", _number(group.main.find(FRAME, "agreement")),
-            _interval(group.main.find(FRAME, "kappa")), _number(group.main.find(FRAME, "alpha")),
-            _number(group.main.find(EVENT, "sensitivity")),
-            _number(group.main.find(EVENT, "precision")),
-        ]
-        for group in groups
-    ]  # fmt: skip
-    head = ["raters", "agree", "kappa [95% interval]", "alpha", "events found", "events right"]
-    show(Text(), title("All classes"), figures(head, rows, right=range(1, 6)))
+    rows = [_row(f"{pair.a} and {pair.b}", pair) for pair in whole.pairs]
+    rows += [_row(f"group {group.group}", group.main) for group in groups]
+    head = ["raters", "agree", "kappa [95% interval]", "alpha", "events found", "right"]
+    together = [
+        Text(f"Krippendorff's alpha of {name} together: {_interval(value)}")
+        for name, value in whole.sets.items()
+    ]
+    show(Text(), title("All classes"), figures(head, rows, right=range(1, 6)), *together)
     if not math.isfinite(main.find(FRAME, "kappa").clips[0]):
-        print_note("Note: Fewer than three clips: intervals are over blocks of time.")
+        print_note(
+            "Note: There are too few clips, or clips with several classes, for intervals over "
+            "clips; those shown are over blocks of time."
+        )
+
+
+def _row(name: str, pair: Pair) -> list[Cell]:
+    """Two raters over all classes."""
+    from jadfer_cli.analysis.agreement.pairs import EVENT, FRAME
+
+    return [
+        name,
+        _number(pair.find(FRAME, "agreement")),
+        _interval(pair.find(FRAME, "kappa")),
+        _number(pair.find(FRAME, "alpha")),
+        _number(pair.find(EVENT, "sensitivity")),
+        _number(pair.find(EVENT, "precision")),
+    ]
 
 
 def _classes(pair: Pair, classes: Sequence[str]) -> Table:
     """One row per class that either rater used."""
     from jadfer_cli.analysis.agreement.pairs import FRAME, SHARE
 
-    rows = []
+    rows: list[list[Cell]] = []
     for k, cls in enumerate(classes):
         if not (pair.confusion[k].any() or pair.confusion[:, k].any() or pair.events[k].any()):
             continue
@@ -281,11 +285,15 @@ def _classes(pair: Pair, classes: Sequence[str]) -> Table:
 
 
 def _number(value: Value) -> str:
-    return f"{value.value:.2f}" if math.isfinite(value.value) else "-"
+    return _text(value.value) if math.isfinite(value.value) else "-"
+
+
+def _text(number: float) -> str:
+    return f"{round(number, 2) + 0.0:.2f}"  # never -0.00
 
 
 def _interval(value: Value) -> str:
     ends = value.clips if math.isfinite(value.clips[0]) else value.blocks
     if not math.isfinite(value.value) or not math.isfinite(ends[0]):
         return _number(value)
-    return f"{value.value:.2f} [{ends[0]:.2f}, {ends[1]:.2f}]"
+    return f"{_text(value.value)} [{_text(ends[0])}, {_text(ends[1])}]"

@@ -53,6 +53,8 @@ Examples:
   jadfer annotate clip.mp4 -o clip.parquet --model tuned.safetensors
 """
 
+_INTERRUPTED = "Give the same command again; fine-tuning resumes after its last whole epoch."
+
 _OutOption = Annotated[
     Path, shared.out_option("The model, a .safetensors file for --model of other commands.")
 ]
@@ -124,7 +126,7 @@ def tune(
     debug: shared.DebugOption = False,
 ) -> None:
     """Tune the model to human coding."""
-    with errors_as_exit_codes(debug=debug):
+    with errors_as_exit_codes(debug=debug, interrupted=_INTERRUPTED):
         from jadfer_cli.analysis.agreement import clips, coded_faces, coefficients
         from jadfer_cli.analysis.agreement.gain import gain
         from jadfer_cli.analysis.event_rule import Rule

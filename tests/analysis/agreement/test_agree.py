@@ -205,6 +205,18 @@ def test_the_coded_person_is_the_one_compared(tmp_path, invoke):
     assert refused.exit_code == 1 and "the coders name several people" in refused.stderr
 
 
+def test_groups_by_a_column_of_the_results(tmp_path, invoke):
+    (tmp_path / "results").mkdir()
+    for name, shows in (("a", "happiness"), ("b", "sadness")):
+        store(tmp_path / f"results/{name}.parquet", [shows] * 100)
+    codes = [("a", "", 0, 4, "joy"), ("b", "", 0, 4, "joy")]
+    write(tmp_path / "codes.csv", HEADER, codes)
+    table, _ = measures(invoke, tmp_path, "--uncoded", "missing", "--by", "video")
+    for group, value in (("clips/a.mp4", 1.0), ("clips/b.mp4", 0.0), ("", 0.5)):
+        found = one(table, "coder", "jadfer", "frame", "agreement", group=group)
+        assert found["value"] == value
+
+
 def test_two_codes_at_once_are_left_out_and_reported(tmp_path, invoke):
     (tmp_path / "results").mkdir()
     store(tmp_path / "results/a.parquet", ["happiness"] * 100)
@@ -212,6 +224,17 @@ def test_two_codes_at_once_are_left_out_and_reported(tmp_path, invoke):
     table, result = measures(invoke, tmp_path, "--uncoded", "missing")
     assert one(table, "coder", "jadfer", "frame", "agreement")["n"] == 75
     assert "two codes at once in 25% of the time" in result.stderr.replace("\n", " ")
+
+
+def test_no_intervals_if_none_are_wanted(tmp_path, invoke):
+    (tmp_path / "results").mkdir()
+    for name in "abc":
+        store(tmp_path / f"results/{name}.parquet", ["happiness"] * 50 + ["neutral"] * 50)
+    write(tmp_path / "codes.csv", HEADER, [(n, "", 0, 2, "joy") for n in "abc"])
+    table, result = measures(invoke, tmp_path, "--uncoded", "neutral", "--draws", "0")
+    assert one(table, "coder", "jadfer", "frame", "kappa")["value"] == 1
+    assert table[["blocks_low", "clips_high"]].isna().all(None)
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -56,22 +56,22 @@ def run(invoke, folder, *options):
 
 def test_pictures_splits_and_model(study, invoke):
     result = run(
-        invoke, study, "--every", "0.08", "--epochs", "1", "--threads", "1", "--keep-anyway",
+        invoke, study, "--every", "0.16", "--epochs", "1", "--threads", "1", "--keep-anyway",
         "--folder", study / "tuning",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "fine-tune: agreement with coders on held-out people (24 faces of 3 people)" in (
+    assert "fine-tune: agreement with coders on held-out people (12 faces of 3 people)" in (
         result.stdout
     )
     faces = sorted((study / "tuning/faces").glob("*.png"))
-    assert len(faces) == 24
+    assert len(faces) == 12
     for number in range(1, 4):
         table = pd.read_csv(study / f"tuning/fold{number}.csv")
-        clip = np.repeat(list("abc"), 8)
+        clip = np.repeat(list("abc"), 4)
         by_split = {split: set(clip[table["split"] == split]) for split in table["split"].unique()}
         assert sorted(by_split) == ["test", "train", "valid"]
         assert sum(map(len, by_split.values())) == 3  # nobody is in two splits
-        assert table[["sadness", "neutral"]].sum().tolist() == [12, 12]
+        assert table[["sadness", "neutral"]].sum().tolist() == [6, 6]
     loaded = checkpoint.load(str(study / "tuned.safetensors"))
     training = loaded.metrics["training"]
     assert training["how"] == "fine-tuning" and training["people"] == 3
