@@ -233,7 +233,7 @@ def test_no_intervals_if_none_are_wanted(tmp_path, invoke):
     write(tmp_path / "codes.csv", HEADER, [(n, "", 0, 2, "joy") for n in "abc"])
     table, result = measures(invoke, tmp_path, "--uncoded", "neutral", "--draws", "0")
     assert one(table, "coder", "jadfer", "frame", "kappa")["value"] == 1
-    assert table[["blocks_low", "clips_high"]].isna().all(None)
+    assert table[["blocks_low", "clips_high"]].isna().to_numpy().all()
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 

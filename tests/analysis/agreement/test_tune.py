@@ -1,6 +1,7 @@
 """Tuning to codes: a planted error is mended on held-out people, noise is not taken for a gain."""
 
 import csv
+import dataclasses
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,8 @@ from jadfer_cli.analysis.agreement.gain import gain
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.scores import MAJORITY, Calibration
 from jadfer_cli.labels import LABELS
-from jadfer_cli.training import recalibrate
+from jadfer_cli.training import measure, recalibrate
+from jadfer_cli.training.calibrate import softmax
 
 K, SADNESS = len(LABELS), LABELS.index("sadness")
 CODED = (0, 1, SADNESS)  # neutral, happiness, sadness
@@ -100,6 +102,20 @@ def test_two_calibrations_are_one():
     np.testing.assert_allclose(recalibrate.joined(first, second).probabilities(z), expected)
     plain = recalibrate.joined(Calibration(1.3), second).probabilities(z)
     np.testing.assert_allclose(plain, recalibrate.apply(second, Calibration(1.3).probabilities(z)))
+
+
+def test_evaluate_counts_the_biases_of_a_tuned_model():
+    z = np.random.default_rng(6).normal(0, 2, (20, K)).astype(np.float32)
+    scale = Calibration(1.4, tuple(np.linspace(-1, 1, K).tolist()))
+    loaded = dataclasses.replace(
+        checkpoint.load(), temperature=scale.temperature, scores={MAJORITY: scale}
+    )
+    shifted = softmax(z + measure._shift(loaded), loaded.temperature)
+    np.testing.assert_allclose(shifted, scale.probabilities(z), rtol=1e-5)
+    # a refitted temperature keeps the shift of the logits
+    other = measure._calibration(loaded, 0.8).probabilities(z)
+    np.testing.assert_allclose(other, softmax(z + measure._shift(loaded), 0.8), rtol=1e-5)
+    assert measure._calibration(checkpoint.load(), 2.0) == Calibration(2.0)
 
 
 # The command.
