@@ -151,12 +151,19 @@ def _by_unit(
 ) -> dict[tuple[int, str], dict[str, list[Code]]]:
     """The codes of each coder by result and coded person.
 
-    A coder who coded a clip and found nothing has an empty list for every person of the clip.
+    A coder who coded a clip and found nothing has an empty list for every person of the clip. If
+    only some codes of a clip name the person, and all the same one, the others are of them too.
     """
+    named: dict[int, set[str]] = {}
+    for code in codes.codes:
+        if code.clip in found and code.subject:
+            named.setdefault(found[code.clip], set()).add(code.subject)
+    only = {index: next(iter(names)) for index, names in named.items() if len(names) == 1}
     units: dict[tuple[int, str], dict[str, list[Code]]] = {}
     for code in codes.codes:
         if code.clip in found:
-            unit = units.setdefault((found[code.clip], code.subject), {})
+            index = found[code.clip]
+            unit = units.setdefault((index, code.subject or only.get(index, "")), {})
             unit.setdefault(code.coder, []).append(code)
     for clip, coder in sorted(codes.coded):
         if clip not in found:

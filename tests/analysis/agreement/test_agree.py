@@ -205,6 +205,16 @@ def test_the_coded_person_is_the_one_compared(tmp_path, invoke):
     assert refused.exit_code == 1 and "the coders name several people" in refused.stderr
 
 
+def test_a_coder_who_names_the_person_is_compared_with_one_who_does_not(tmp_path, invoke):
+    (tmp_path / "results").mkdir()
+    store(tmp_path / "results/a.parquet", ["happiness"] * 100)
+    write(tmp_path / "codes.csv", (*HEADER, "subject"),
+          [("a", "Mia", 0, 4, "joy", "track 0"), ("a", "Noa", 0, 2, "joy", ""),
+           ("a", "Noa", 2, 4, "fear", "")])  # fmt: skip
+    table, _ = measures(invoke, tmp_path, "--uncoded", "missing")
+    assert one(table, "Mia", "Noa", "frame", "agreement")["value"] == 0.5
+
+
 def test_groups_by_a_column_of_the_results(tmp_path, invoke):
     (tmp_path / "results").mkdir()
     for name, shows in (("a", "happiness"), ("b", "sadness")):
