@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from jadfer_cli._version import __version__
 from jadfer_cli.errors import (
     BusyError,
+    CodesError,
     DamagedResult,
     DeviceError,
     JadferError,
@@ -78,6 +79,7 @@ __all__ = [
     "AnnotateOptions",
     "Annotator",
     "BusyError",
+    "CodesError",
     "DamagedResult",
     "DeviceError",
     "FaceOptions",

@@ -7,6 +7,7 @@
     ├── DeviceError             the requested device or precision is not available
     ├── ResultError             a file is missing, damaged, or not a result of jadfer
     │   └── DamagedResult       a result has rows or metadata that jadfer never writes
+    ├── CodesError              codes of human coders cannot be read, or do not fit the results
     ├── TrainingError           a data set or a training run cannot be used
     │   └── SplitMissing        a data set lacks the requested split
     └── OutputError             the result cannot be written
@@ -62,6 +63,10 @@ class ResultError(JadferError):
 
 class DamagedResult(ResultError):
     """A result was changed or damaged: its rows or its metadata cannot be right."""
+
+
+class CodesError(JadferError):
+    """Codes of human coders cannot be read, or do not fit the results."""
 
 
 class TrainingError(JadferError):

@@ -121,6 +121,7 @@ def _probabilities(metrics: Mapping[str, Any], n: int, labels: str, cite: Cite) 
             "to 1 and were not calibrated on its own data."
         )
     cited = cite(bibliography.entry(bibliography.CALIBRATION))
+    biases = " and one bias per label" if metrics.get("bias") else ""
     words, _, protocol = fitted_on.partition(", ")
     on = _set_name(f"{words} {protocol}".strip())
     caution = (
@@ -131,7 +132,7 @@ def _probabilities(metrics: Mapping[str, Any], n: int, labels: str, cite: Cite) 
     )
     return (
         f"It gives a probability for each of {n} labels ({labels}), calibrated by temperature "
-        f"scaling ({cited}) on {on}{caution}."
+        f"scaling{biases} ({cited}) on {on}{caution}."
     )
 
 

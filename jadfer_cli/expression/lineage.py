@@ -22,6 +22,7 @@ DATASET_TITLES = {
     "affectnet7": "AffectNet (7 classes)",
     "affectnet8": "AffectNet (8 classes)",
     "ms-celeb-1m": "MS-Celeb-1M",
+    "codes": "human codes of the user's own videos",
 }
 MIN_QUOTED_IMAGES = 100  # a share of fewer is off by 10 points or more (95 % interval)
 _MAX_ANCESTORS = 20

@@ -46,7 +46,10 @@ def fit_temperature(logits: npt.NDArray[np.floating], classes: npt.NDArray[np.in
 
 
 def fit_vote_share(
-    logits: npt.NDArray[np.floating], votes: npt.NDArray[np.floating]
+    logits: npt.NDArray[np.floating],
+    votes: npt.NDArray[np.floating],
+    *,
+    ridge: float = _RIDGE,
 ) -> Calibration:
     """Fits the temperature and the biases that maximise the likelihood of all votes.
 
@@ -56,6 +59,7 @@ def fit_vote_share(
     Args:
         logits: (n, K), of a set that was not trained on.
         votes: (n, K + 1), numbers of votes; the last, for none of the expressions, is not fitted.
+        ridge: Weight of the squared biases, which are drawn to 0.
     """
     from scipy.optimize import minimize
 
@@ -67,8 +71,8 @@ def fit_vote_share(
         scale, bias = np.exp(-x[0]), x[1:]
         p = softmax(z * scale + bias)
         gap = weight[:, None] * p - shares  # gradient by the scaled logits
-        value = -(shares * np.log(np.maximum(p, 1e-12))).sum() + _RIDGE * (bias**2).sum()
-        slope = np.append(-scale * (gap * z).sum(), gap.sum(0) + 2 * _RIDGE * bias)
+        value = -(shares * np.log(np.maximum(p, 1e-12))).sum() + ridge * (bias**2).sum()
+        slope = np.append(-scale * (gap * z).sum(), gap.sum(0) + 2 * ridge * bias)
         return float(value), slope
 
     bounds = [_LOG_TEMPERATURES, *[_BIASES] * z.shape[1]]

@@ -74,19 +74,19 @@ def measure(
     """
     loaded = starts.labelled(model)
     data = AlignedData(options, runtime.threads, report)
-    network = loaded.build().to(runtime.device)
-    faces = data.load(split)
+    network, faces = loaded.build().to(runtime.device), data.load(split)
     main = protocol or faces.main_protocol
     if main not in faces.protocols:
         raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.clusters(split)
-    temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
-    kept_from = loaded.metrics.get("temperature_kept_from")
+    temperature, metrics = loaded.temperature, loaded.metrics
+    fitted_on, kept_from = map(metrics.get, ("temperature_fitted_on", "temperature_kept_from"))
     if refit_temperature:
-        (temperature, fitted_on), kept_from = _refitted(network, data, runtime), None
-    logits = _logits(network, faces, runtime, report)
-    scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
+        (temperature, fitted_on), kept_from = _refitted(network, data, runtime, loaded), None
+    raw = _logits(network, faces, runtime, report)
+    logits = raw + _shift(loaded)
+    scores = {**loaded.scores, MAJORITY: _calibration(loaded, temperature)}
     order = (main, *(name for name in faces.protocols if name != main))
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
@@ -102,7 +102,7 @@ def measure(
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
         **_clean(logits, faces, split, order, temperature, twins),
-        "votes": compare(logits, faces, scores, clusters),
+        "votes": compare(raw, faces, scores, clusters),
     }
     before, classes = scored(logits, faces, main)
     return Measurement(result, before, scored(logits, faces, main, temperature)[0], classes)
@@ -166,7 +166,23 @@ def _clean(
     return {"clean": found, "twins": counts}
 
 
-def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[float, str]:
+def _shift(loaded: Checkpoint) -> npt.NDArray[np.float32]:
+    """What the biases of a tuned model, added after the temperature, are before it."""
+    bias = np.array(loaded.scores[MAJORITY].bias or 0.0, np.float32)
+    shift: npt.NDArray[np.float32] = np.float32(loaded.temperature) * bias
+    return shift
+
+
+def _calibration(loaded: Checkpoint, temperature: float) -> Calibration:
+    """A model's calibration with another temperature for its shifted logits."""
+    if not loaded.scores[MAJORITY].bias:
+        return Calibration(temperature)
+    return Calibration(temperature, tuple((_shift(loaded) / temperature).tolist()))
+
+
+def _refitted(
+    network: Network, data: AlignedData, runtime: Runtime, loaded: Checkpoint
+) -> tuple[float, str]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
     which, classes, left_out = untied(valid, valid.main_protocol)
@@ -175,7 +191,7 @@ def _refitted(network: Network, data: AlignedData, runtime: Runtime) -> tuple[fl
             f"`refit_temperature` needs {calibrate.MIN_IMAGES} labelled validation images; "
             f"{valid.name} has {len(classes)}."
         )
-    logits = _logits(network, valid, runtime, data.report)
+    logits = _logits(network, valid, runtime, data.report) + _shift(loaded)
     temperature = calibrate.fit_temperature(logits[which], classes)
     n = count_text(len(classes), "image")
     return temperature, f"{valid.name}, {valid.main_protocol}{left_out}, {n}"
