@@ -52,6 +52,19 @@ _LAST: dict[str, tuple[str, str]] = {
     ),
 }
 
+# Columns that `jadfer identify` adds.
+PERSON_DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "person": {
+        "Description": "Name of the person: a folder of reference pictures, or person_N for the "
+        "Nth one found without references; unknown if nobody was recognised; " + _FACE
+    },
+    "person_score": {
+        "Description": "Cosine of the face's embedding, averaged over this part of the track, and "
+        "that of the person; for unknown, of the most similar person; null without anything to "
+        "compare"
+    },
+}
+
 
 def column_descriptions(labels: Sequence[str]) -> dict[str, dict[str, str]]:
     """Describe every column of a result, in column order, as a BIDS sidecar does.
