@@ -124,15 +124,17 @@ class Annotated:
         return float((self.frame_end_s[seen] - self.frame_start_s[seen]).sum())
 
 
+COLUMNS = ("video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
+           "expression", *(f"{name}_deg" for name in ANGLES))  # fmt: skip
+
+
 def read_faces(result: Result) -> Annotated:
     """Read the rows of a result.
 
     Raises:
         ResultError: The result is damaged.
     """
-    columns = ["video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
-               "expression"]  # fmt: skip
-    rows = result.rows([*columns, *_angle_columns(), *result.probabilities])
+    rows = result.rows([*COLUMNS, *result.probabilities])
     return as_faces(rows, result.labels, result.metadata)
 
 
