@@ -76,11 +76,15 @@ def _table(rows: pd.DataFrame, result: Result) -> pa.Table:
     return pa.table(columns, schema=pa.schema(fields, metadata))
 
 
-def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
+    """A column with that type; of a category, all values it may have are kept."""
+    values = column.combine_chunks()
     if not pa.types.is_dictionary(kind):
-        return column.cast(kind)
-    texts = column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
-    return texts.cast(pa.string()).dictionary_encode().cast(kind)
+        return values.cast(kind)
+    if not pa.types.is_dictionary(values.type):
+        values = values.cast(kind.value_type).dictionary_encode()
+    texts = values.dictionary.cast(kind.value_type)
+    return pa.DictionaryArray.from_arrays(values.indices.cast(kind.index_type), texts)
 
 
 def _descriptions(result: Result) -> dict[str, Any]:
