@@ -52,7 +52,8 @@ def test_people_are_recognised_by_reference_pictures(study, invoke, tmp_path):
     folder, truth = study
     before = {p: file_sha256(p) for p in (folder / "results").iterdir()}
     done = invoke("identify", folder / "results", "--recogniser", folder / "tiny.onnx",
-                  "--references", folder / "faces", "-o", tmp_path / "named", *SETTINGS)  # fmt: skip
+                  "--references", folder / "faces", *SETTINGS, "-o", tmp_path / "named",
+                  )  # fmt: skip
     assert done.exit_code == 0, done.output
     for part, expected in truth.items():
         assert names_in(tmp_path / "named" / f"{part}.parquet") == expected
@@ -110,7 +111,8 @@ def test_a_track_that_changes_from_one_person_to_another_is_divided_there(study,
     tracks = [Track(0, list(range(n)), box_px=boxes), Track(1, list(range(n)), box_px=swapped)]
     result_of(tmp_path / "swap.mp4", [window(x)] * n, tracks, tmp_path / "in" / "swap.parquet")
     done = invoke("identify", tmp_path / "in", "--recogniser", folder / "tiny.onnx",
-                  "--references", folder / "faces", "-o", tmp_path / "named", *SETTINGS)  # fmt: skip
+                  "--references", folder / "faces", *SETTINGS, "-o", tmp_path / "named",
+                  )  # fmt: skip
     assert done.exit_code == 0, done.output
     rows = pd.read_parquet(tmp_path / "named" / "swap.parquet")
     for track, names in ((0, ("ann", "cat")), (1, ("cat", "ann"))):
