@@ -71,6 +71,12 @@ def test_people_are_recognised_by_reference_pictures(study, invoke, tmp_path):
     pd.testing.assert_frame_equal(rows[original.columns], original)
     assert len(rows.columns) == len(original.columns) + 2
     assert {p.suffix for p in (tmp_path / "named").iterdir()} == {".parquet", ".json", ".csv"}
+    # other programs get the names and what they mean
+    path = tmp_path / "named" / "part0.parquet"
+    assert invoke("convert", path, "-o", tmp_path / "part0.csv").exit_code == 0
+    assert pd.read_csv(tmp_path / "part0.csv")["person"].tolist() == rows["person"].tolist()
+    described = json.loads((tmp_path / "part0.json").read_text())
+    assert described["person"] == sidecar["person"]
     # one person per row of the summary, with the tracks of that person joined
     summed = invoke("summary", tmp_path / "named", "--by", "person", "-o", tmp_path / "s.csv")
     assert summed.exit_code == 0, summed.output

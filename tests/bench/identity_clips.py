@@ -45,7 +45,8 @@ def main() -> None:
           + ", ".join(f"{c:.2f} ({name})" for c, (name, _) in sorted(within)[:4]))  # fmt: skip
     print(f"runs of two people ({len(between)}): highest "
           f"{', '.join(f'{c:.2f}' for c in sorted(between)[::-1][:4])}; "
-          f"above 0.2: {np.mean(np.array(between) > 0.2):.1%}")  # fmt: skip
+          + "above " + ", ".join(f"{t}: {np.mean(np.array(between) > t):.1%}"
+                                 for t in (0.2, 0.3, 0.35, 0.4)))  # fmt: skip
     pairs = [(float(mean_vector(tracks[a][1]) @ mean_vector(tracks[b][1])), a[0], b[0],
               tracks[a][0] == tracks[b][0]) for a, b in combinations(tracks, 2)]  # fmt: skip
     for is_same, text in ((True, "one person"), (False, "two people")):

@@ -149,9 +149,7 @@ def identify(
         from jadfer_cli.options import FaceOptions
         from jadfer_cli.runtime import usable_cores
 
-        _check(threshold, alike, step)
-        if keep_embeddings is not None and keep_embeddings.suffix != ".npz":
-            raise OptionError(f"--keep-embeddings {keep_embeddings}: the name must end in .npz.")
+        _check(threshold, alike, step, keep_embeddings)
         options = IdentifyOptions(threshold, alike, step, force, keep_embeddings is not None)
         found = reading.found(inputs, recursive=recursive)
         paths = output.result_paths(found, out)
@@ -182,12 +180,14 @@ def identify(
         _report(identified, out, quiet=quiet)
 
 
-def _check(threshold: float, alike: float, step: float) -> None:
+def _check(threshold: float, alike: float, step: float, vectors: Path | None) -> None:
     for name, value in (("threshold", threshold), ("alike", alike)):
         if not -1 < value < 1:
             raise OptionError(f"--{name} must be a cosine between -1 and 1, not {value:g}.")
     if not step > 0:
         raise OptionError(f"--step must be more than 0 seconds, not {step:g}.")
+    if vectors is not None and vectors.suffix != ".npz":
+        raise OptionError(f"--keep-embeddings {vectors}: the name must end in .npz.")
 
 
 def _report(identified: Identified, out: Path, *, quiet: bool) -> None:

@@ -175,25 +175,29 @@ def _first_seen(item: Summary) -> str:
 
 def _table(items: Sequence[Summary], names: Mapping[str, str], by: str) -> Any:
     """The most important columns, as many as fit a terminal."""
-    pooled = by != "track"
+    pooled, named = by != "track", by == "person"
     wide = room() >= _WIDE
     rows = [
         [
             names[item.result],
-            *([item.person or "-"] if by == "person" else []),
+            *([item.person or "-"] if named else []),
             str(item.tracks) if pooled else "-" if item.track_id is None else str(item.track_id),
             *([_first_seen(item)] if wide else []),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
-            share_text(item.usable_share_of_video),
+            *([] if named and not wide else [share_text(item.usable_share_of_video)]),
             str(int(item.transitions.sum())),
             shares_text(item.shares, most=3 if wide else 1),
         ]
         for item in items
     ]
     head = (
-        "result", *(["person"] if by == "person" else []),
+        "result", *(["person"] if named else []),
         "tracks" if pooled else "track", *(["from"] if wide else []), "seconds", "usable",
-        "of video", "changes", "expressions" if wide else "most shown",
+        *([] if named and not wide else ["of video"]), "changes",
+        "expressions" if wide else "most shown",
     )  # fmt: skip
-    return figures(head, rows, right=range(2 if by == "person" else 1, len(head) - 1))
+    table = figures(head, rows, right=range(2 if named else 1, len(head) - 1))
+    if named:
+        table.columns[1].no_wrap = True
+    return table
