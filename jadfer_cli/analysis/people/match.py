@@ -19,6 +19,7 @@ from jadfer_cli.records import FloatArray
 NOBODY = -1
 # When two tracks swap people, the frames of their changes may differ a little.
 MAX_SHARED_FRAMES = 3
+MIN_FOUNDING = 4  # samples of a part that is among the first to be grouped
 MAX_PARTS = 10_000  # that can be clustered: their distances take 0.4 GB
 _NEVER = 1e6  # a distance that no average with other ones brings below a threshold
 
@@ -88,9 +89,10 @@ def to_people(
 def to_groups(parts: Sequence[Part], apart: Bools, threshold: float) -> Matches:
     """Group parts by similarity, without knowing anybody.
 
-    Hierarchical clustering (average linkage) of the parts with clear faces; two groups are one
-    person if their mean cosine reaches the threshold. The other parts join the most similar
-    person, or nobody.
+    Hierarchical clustering (average linkage): two groups are one person if their mean cosine
+    reaches the threshold. First the parts with several clear faces are grouped; the others join
+    the most similar person; those with a clear face that resemble nobody are grouped at last. So a
+    short part that is wrong cannot keep the long parts of a person apart.
 
     Args:
         parts: The n parts, in the order in which people are numbered.
@@ -100,34 +102,58 @@ def to_groups(parts: Sequence[Part], apart: Bools, threshold: float) -> Matches:
     Raises:
         OptionError: There are too many parts.
     """
-    clear = np.flatnonzero([part.clear for part in parts])
-    if len(clear) > MAX_PARTS:
+    if len(parts) > MAX_PARTS:
         raise OptionError(
-            f"{len(clear):,} parts of tracks are too many to be grouped; the limit is "
+            f"{len(parts):,} parts of tracks are too many to be grouped; the limit is "
             f"{MAX_PARTS:,}.",
             "Give `references`, or fewer results at a time.",
         )
     vectors = np.stack([part.vector for part in parts])
+    clear = np.array([part.clear for part in parts])
+    long = clear & np.array([part.n_samples >= MIN_FOUNDING for part in parts])
     person = np.full(len(parts), NOBODY, np.int64)
-    score = np.full(len(parts), np.nan)
-    if not len(clear):
-        return Matches(person, score)
-    groups = _clusters(vectors[clear], apart[np.ix_(clear, clear)], threshold)
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
-    person[clear] = np.argsort(np.argsort(first))[group]  # in the order of their first part
-    means = []
-    for k in range(len(first)):
-        members = np.flatnonzero(person == k)
-        means.append(mean_vector(vectors[members]))
-        for i in members if len(members) > 1 else ():
-            score[i] = vectors[i] @ mean_vector(vectors[members[members != i]])
-    joined = to_people(vectors, np.stack(means), apart, threshold, person)
-    others = person == NOBODY
-    return Matches(joined.person, np.where(others, joined.score, score))
+    for chosen in (long, clear):
+        if len(means := _means(vectors, person)):
+            joined = to_people(vectors, means, apart, threshold, person)
+            # whoever resembles somebody, but cannot be that person, founds nobody either
+            chosen = chosen & (joined.person == NOBODY) & (joined.score < threshold)
+            person = joined.person
+        if chosen.any():
+            groups = _clusters(vectors[chosen], apart[np.ix_(chosen, chosen)], threshold)
+            person[chosen] = person.max(initial=NOBODY) + 1 + groups
+    if not len(means := _means(vectors, person)):
+        return Matches(person, np.full(len(parts), np.nan))
+    joined = to_people(vectors, means, apart, threshold, person)
+    return Matches(_in_order(joined.person), _scores(vectors, joined))
+
+
+def _means(vectors: FloatArray, person: Ints) -> FloatArray:
+    """Mean embedding of each person, float32 (k, D)."""
+    n = int(person.max(initial=NOBODY)) + 1
+    means = [mean_vector(vectors[person == k]) for k in range(n)]
+    return np.stack(means) if means else np.empty((0, vectors.shape[1]), np.float32)
+
+
+def _in_order(person: Ints) -> Ints:
+    """Number the people in the order of their first part."""
+    people, first = np.unique(person[person != NOBODY], return_index=True)
+    number = dict(zip(people[np.argsort(first)].tolist(), range(len(people)), strict=True))
+    return np.array([number.get(each, NOBODY) for each in person.tolist()], np.int64)
+
+
+def _scores(vectors: FloatArray, matches: Matches) -> Floats:
+    """Cosine of each part with the other parts of its person; NaN if there is no other."""
+    score = matches.score.copy()
+    for k in np.unique(matches.person[matches.person != NOBODY]):
+        members = np.flatnonzero(matches.person == k)
+        for i in members:
+            others = members[members != i]
+            score[i] = vectors[i] @ mean_vector(vectors[others]) if len(others) else np.nan
+    return score
 
 
 def _clusters(vectors: FloatArray, apart: Bools, threshold: float) -> Ints:
-    """Number of the cluster of each vector (n, D): int64 (n,)."""
+    """Number of the cluster of each vector (n, D), from 0: int64 (n,)."""
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
@@ -137,4 +163,4 @@ def _clusters(vectors: FloatArray, apart: Bools, threshold: float) -> Ints:
     distance = np.where(apart, _NEVER, np.maximum(distance, 0))
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average")
-    return np.asarray(fcluster(tree, 1 - threshold, "distance"), np.int64)
+    return np.asarray(fcluster(tree, 1 - threshold, "distance"), np.int64) - 1

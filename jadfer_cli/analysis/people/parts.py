@@ -24,7 +24,8 @@ MAX_SAMPLES = 2000  # per track; the time between samples grows in longer tracks
 # A face that is smaller or more turned does not found a person (tests/bench/identity.py).
 MIN_INTEROCULAR_PX = 12.0
 MAX_YAW_DEG = 50.0
-PART_COST = 1.1  # so that no single face is a part: it saves less than 1
+MIN_PART = 2  # samples: one odd face is no other person
+PART_COST = 0.7  # about what two faces of another person cost more in a track with one more part
 
 
 @dataclass(frozen=True)
@@ -117,10 +118,12 @@ def _cheapest_partition(vectors: Floats) -> list[int]:
     squared = (sums**2).sum(axis=1)
     cheapest = np.zeros(n + 1)
     begin = np.zeros(n + 1, np.int64)
-    for end in range(1, n + 1):
+    shortest = min(MIN_PART, n)
+    cheapest[1:shortest] = np.inf
+    for end in range(shortest, n + 1):
         length = np.sqrt(np.maximum(squared[:end] + squared[end] - 2 * (sums[:end] @ sums[end]), 0))
         cost = cheapest[:end] + (end - np.arange(end)) - length + PART_COST
-        begin[end] = int(cost.argmin())
+        begin[end] = int(cost[: end - shortest + 1].argmin())
         cheapest[end] = cost[begin[end]]
     starts, end = [], n
     while end:
