@@ -60,6 +60,7 @@ class RecogniserInfo:
         sha256: SHA-256 of that file.
         terms: Licence of its weights, in words.
         dimensions: Length of an embedding.
+        citation: BibTeX entry of the method.
     """
 
     name: str
@@ -67,6 +68,7 @@ class RecogniserInfo:
     sha256: str
     terms: str
     dimensions: int
+    citation: str = CITATION
 
 
 def choices() -> str:

@@ -77,6 +77,10 @@ def test_people_are_recognised_by_reference_pictures(study, invoke, tmp_path):
     assert pd.read_csv(tmp_path / "part0.csv")["person"].tolist() == rows["person"].tolist()
     described = json.loads((tmp_path / "part0.json").read_text())
     assert described["person"] == sidecar["person"]
+    shown = invoke("show", path, width=200)
+    assert "People       ann, bob, cat" in shown.output
+    written = " ".join(invoke("methods", tmp_path / "named").output.split())
+    assert "reference pictures, at a cosine of at least 0.8." in written and "ArcFace" in written
     # one person per row of the summary, with the tracks of that person joined
     summed = invoke("summary", tmp_path / "named", "--by", "person", "-o", tmp_path / "s.csv")
     assert summed.exit_code == 0, summed.output

@@ -21,7 +21,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.faces import align
 from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.quality import perceptual_blur
 from jadfer_cli.faces.recognise import Recogniser, unit
 from jadfer_cli.options import FaceOptions
 
@@ -29,9 +31,9 @@ MAX_PER_PERSON = 6
 N_PAIRS = 5_000  # of one person, and as many of two
 N_DEGRADED = 300  # probes that are made smaller or blurred
 RATES = (0.1, 0.01, 0.001, 0.0001)
-ROUND_THRESHOLDS = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+ROUND_THRESHOLDS = (0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
 INTEROCULAR_PX = (8, 10, 12, 15, 20, 25, 30)
-BLUR_SIGMA = (0.04, 0.08, 0.12)  # of the distance between the eyes
+BLUR_SIGMA = (0.02, 0.04, 0.06, 0.08)  # of the distance between the eyes
 
 
 def pictures(archive: Path, table: Path) -> tuple[list[np.ndarray], np.ndarray]:
@@ -154,6 +156,10 @@ def main() -> None:
         cosine = probe @ sharp.T
         two = cosine[person[some[:, 1], None] != person[None]]
         report(name, (sharp[some[:, 0]] * probe).sum(1), two, [at])
+        if name.startswith("blurred"):
+            crops = [align.crop(i, p[None])[0]
+                     for i, p in (change(images[i], points[i]) for i in some[:, 1])]  # fmt: skip
+            print(f"  column blur: {np.median(perceptual_blur(np.stack(crops))):.2f} in the middle")
     if given.roc:
         grid = np.round(np.arange(-0.2, 1.001, 0.01), 2)
         pd.DataFrame({

@@ -31,7 +31,7 @@ from jadfer_cli.video.container import check_file
 from jadfer_cli.video.rotation import rotated
 from jadfer_cli.video.timeline import probe
 
-_COLUMNS = ("interocular_px", "yaw_deg")
+_COLUMNS = ("interocular_px", "blur", "yaw_deg")
 
 
 @dataclass(frozen=True)

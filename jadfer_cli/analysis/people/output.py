@@ -131,9 +131,10 @@ def write_results(
         has_face = result.rows(["track_id"])["track_id"].notna().to_numpy(bool)
         columns.loc[has_face & columns["person"].isna().to_numpy(), "person"] = UNKNOWN
         columns["person"] = columns["person"].astype("category")
+        described = settings | {"persons": columns["person"].cat.categories.tolist()}
         columns["person_score"] = columns["person_score"].astype("float32")
         write_extended(
-            result, columns[list(PERSON_COLUMNS)], out, {_METADATA: settings}, PERSON_DESCRIPTIONS
+            result, columns[list(PERSON_COLUMNS)], out, {_METADATA: described}, PERSON_DESCRIPTIONS
         )
         yield result, out
 

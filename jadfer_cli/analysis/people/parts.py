@@ -17,11 +17,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
+from jadfer_cli.faces.quality import MAX_BLUR
 from jadfer_cli.records import FloatArray
 
 MIN_SAMPLES = 8  # per track, if it has as many faces
 MAX_SAMPLES = 2000  # per track; the time between samples grows in longer tracks
-# A face that is smaller or more turned does not found a person (tests/bench/identity.py).
+# A face that is smaller, more blurred or more turned founds no person: it is often missed
+# (tests/bench/identity.py: 15 % of faces with eyes 12 px apart, 55 % at 8 px).
 MIN_INTEROCULAR_PX = 12.0
 MAX_YAW_DEG = 50.0
 MIN_PART = 2  # samples: one odd face is no other person
@@ -38,7 +40,7 @@ class Part:
         rows: int64 (n,), positions of its rows in the result, ascending.
         vector: float32 (D,), mean embedding, of length 1.
         n_samples: Number of embeddings in it.
-        clear: Whether at least one of them is of a face that is large and frontal enough.
+        clear: Whether at least one of them is of a face that founds a person; see `clear_faces`.
         start_s: Start of its first frame.
         end_s: End of its last frame.
     """
@@ -54,11 +56,12 @@ class Part:
 
 
 def clear_faces(rows: pd.DataFrame) -> Bools:
-    """Return which rows hold a face that is large and frontal enough to tell people apart."""
+    """Return which rows hold a face that is large, sharp and frontal enough to found a person."""
+    blur = rows["blur"].to_numpy(np.float64, na_value=np.nan)
     size = rows["interocular_px"].to_numpy(np.float64, na_value=np.nan)
     yaw = np.abs(rows["yaw_deg"].to_numpy(np.float64, na_value=np.nan))
-    # imported results may lack both
-    clear: Bools = ~(size < MIN_INTEROCULAR_PX) & ~(yaw > MAX_YAW_DEG)
+    # imported results may lack them
+    clear: Bools = ~(size < MIN_INTEROCULAR_PX) & ~(yaw > MAX_YAW_DEG) & ~(blur > MAX_BLUR)
     return clear
 
 
@@ -76,7 +79,8 @@ def sampled_rows(rows: pd.DataFrame, step_s: float) -> Ints:
     faces = rows.iloc[at]
     size = faces["interocular_px"].to_numpy(np.float64, na_value=0.0)
     yaw = faces["yaw_deg"].to_numpy(np.float64, na_value=0.0)
-    quality = size * np.cos(np.radians(np.clip(yaw, -90, 90)))
+    blur = faces["blur"].to_numpy(np.float64, na_value=0.0)
+    quality = size * np.cos(np.radians(np.clip(yaw, -90, 90))) * (1 - blur)
     table = pd.DataFrame({
         "row": at, "track": faces["track_id"].to_numpy(np.int64),
         "time": faces["time_s"].to_numpy(np.float64), "clear": clear_faces(faces),

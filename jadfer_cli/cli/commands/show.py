@@ -170,6 +170,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             ),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
+    if people := m.get("people", {}).get("persons"):
+        facts.append(("People", ", ".join(people)))
     return facts
 
 
