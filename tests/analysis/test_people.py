@@ -1,6 +1,7 @@
 """jadfer identify: who is who in results."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from people import (
 from jadfer_cli.analysis.people.match import NOBODY, conflicts, to_groups, to_people
 from jadfer_cli.analysis.people.parts import Part, best_cut, first_of_parts
 from jadfer_cli.common import file_sha256
+from jadfer_cli.faces import recognise
 from jadfer_cli.faces.recognise import unit
 from jadfer_cli.results import load
 
@@ -140,6 +142,22 @@ def test_a_track_that_changes_from_one_person_to_another_is_divided_there(study,
 
 
 @pytest.mark.slow
+def test_results_are_replaced_only_on_request_and_may_be_identified_again(study, invoke, tmp_path):
+    folder, truth = study
+    for suffix in (".parquet", ".json"):
+        path = folder / "results" / f"part1{suffix}"
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    command = ("identify", tmp_path, "--recogniser", folder / "tiny.onnx", "-o", tmp_path)
+    assert invoke(*command).exit_code == 2
+    for names in ({"person_1", "person_2", "person_3"}, set(truth["part1"].values())):
+        how = ["--references", folder / "faces"] if "person_1" not in names else []
+        done = invoke(*command, *how, "--overwrite", *SETTINGS)
+        assert done.exit_code == 0, done.output
+        assert set(names_in(tmp_path / "part1.parquet").values()) == names
+    assert len(pd.read_parquet(tmp_path / "part1.parquet").columns) == 33
+
+
+@pytest.mark.slow
 def test_somebody_without_references_is_unknown_and_a_missing_video_stops_nothing(
     study, invoke, tmp_path
 ):
@@ -186,6 +204,49 @@ def test_what_exists_is_kept_and_wrong_recognisers_are_named(study, invoke, tmp_
                       "--references", faces, width=400)  # fmt: skip
         assert done.exit_code == 2 and text in done.output
     assert not (tmp_path / "x").exists()
+
+
+def test_a_recogniser_is_a_file_a_model_of_jadfer_or_a_pack(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(recognise, "models_folder", lambda: tmp_path / "models")
+    tiny = tiny_recogniser(tmp_path / "tiny.onnx")
+    assert recognise.find_weights(str(tiny))[:2] == ("tiny.onnx", tiny)
+    (tmp_path / "models").mkdir()
+    mine = tiny_recogniser(tmp_path / "models" / "mine.onnx")
+    assert recognise.find_weights("mine")[1] == recognise.find_weights("mine.onnx")[1] == mine
+    # the zip of antelopev2 holds a folder of its own
+    for inside in ("antelopev2/antelopev2/glintr100.onnx", "buffalo_s/w600k_mbf.onnx"):
+        path = tmp_path / ".insightface" / "models" / inside
+        path.parent.mkdir(parents=True)
+        tiny_recogniser(path)
+        name, found, terms = recognise.find_weights(inside.split("/")[0])
+        assert found == path and name == inside.split("/")[0] and "non-commercial" in terms
+    assert recognise.Recogniser("buffalo_s", 1).info.dimensions == 14 * 14 * 3
+
+
+def test_networks_that_scale_their_input_themselves_get_plain_pixels(tmp_path):
+    """InsightFace's rule: Sub and Mul among the first nodes."""
+    from onnx import TensorProto, helper
+
+    def network(*names):
+        crop = helper.make_tensor_value_info("crop", TensorProto.FLOAT, ["n", 3, 112, 112])
+        out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3, 1, 1])
+        steps = ["crop", *(f"x{i}" for i in range(len(names)))]
+        nodes = [helper.make_node("Identity", [a], [b], name=name)
+                 for name, (a, b) in zip(names, pairwise(steps), strict=True)]  # fmt: skip
+        nodes.append(helper.make_node("GlobalAveragePool", [steps[-1]], ["embedding"]))
+        graph = helper.make_graph(nodes, "tiny", [crop], [out])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path = tmp_path / f"{'_'.join(names)}.onnx"
+        path.write_bytes(model.SerializeToString())
+        return recognise.Recogniser(str(path), 1)
+
+    crop = np.zeros((1, 112, 112, 3), np.uint8)
+    crop[..., 0], crop[..., 1] = 255, 51  # red is the first channel
+    scaled = unit([[1.0, -0.6, -1.0]])
+    assert network("Conv_0").embed_crops(crop) == pytest.approx(scaled, abs=1e-4)
+    plain = unit([[255.0, 51.0, 0.0]])
+    assert network("Sub_0", "Mul_1").embed_crops(crop) == pytest.approx(plain, abs=1e-4)
 
 
 def test_a_summary_by_person_needs_people(invoke, tmp_path):

@@ -7,7 +7,11 @@ import pytest
 from media import make_video
 from people import FPS, SIX, box_at, window
 
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.recognise import Recogniser, unit
 from jadfer_cli.geometry import iou
+from jadfer_cli.installation.samples import face_picture
+from jadfer_cli.options import FaceOptions
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -82,3 +86,22 @@ def test_the_clips_have_one_person_per_track_and_one_man_is_in_two(
     (twice,) = where.index[where == 2]
     assert set(clip[table["person"] == twice]) == {"single_face", "face_noface"}
     assert len(where) == len(table) - 1 == 7
+
+
+def test_embeddings_are_those_of_insightface(recogniser):
+    from insightface.model_zoo import get_model
+    from insightface.utils.face_align import norm_crop
+
+    picture = face_picture()
+    faces = load_detector(FaceOptions(detector="centerface"), 1).detect(picture)
+    ours = Recogniser(str(recogniser), 1)
+    theirs = get_model(str(recogniser), providers=["CPUExecutionProvider"])
+    bgr = np.ascontiguousarray(picture[:, :, ::-1])
+    assert len(faces) == 6
+    for points in faces.landmarks_px:
+        crop_bgr = norm_crop(bgr, points)
+        expected = unit(theirs.get_feat(crop_bgr))
+        same_crop = ours.embed_crops(np.ascontiguousarray(crop_bgr[None, :, :, ::-1]))
+        assert same_crop == pytest.approx(expected, abs=1e-4)
+        # their crops are not protected against aliasing
+        assert float((ours.embed(picture, points[None]) @ expected.T)[0, 0]) > 0.95
