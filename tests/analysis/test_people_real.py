@@ -88,6 +88,7 @@ def test_the_clips_have_one_person_per_track_and_one_man_is_in_two(
     assert len(where) == len(table) - 1 == 7
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # insightface calls old scikit-image
 def test_embeddings_are_those_of_insightface(recogniser):
     from insightface.model_zoo import get_model
     from insightface.utils.face_align import norm_crop
