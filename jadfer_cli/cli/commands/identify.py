@@ -220,10 +220,14 @@ def _report(identified: Identified, out: Path, *, quiet: bool) -> None:
 
 def _people(seen: Sequence[Appearance], order: Sequence[str], names: dict[str, str]) -> Any:
     """One line per person: how often and how long seen, and in which results."""
+    from jadfer_cli.results.schema import UNKNOWN
+
     lines = []
     for person in order:
         own = [each for each in seen if each.person == person]
+        # of somebody unknown, a high score means that the person is elsewhere in the frame
         scores = [each.person_score for each in own if each.person_score is not None]
+        scores = [] if person == UNKNOWN else scores
         results = list(dict.fromkeys(names[each.result] for each in own))
         more = f" and {len(results) - 3} more" if len(results) > 3 else ""
         lines.append([
