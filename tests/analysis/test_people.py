@@ -154,6 +154,11 @@ def test_results_are_replaced_only_on_request_and_may_be_identified_again(study,
         done = invoke(*command, *how, "--overwrite", *SETTINGS)
         assert done.exit_code == 0, done.output
         assert set(names_in(tmp_path / "part1.parquet").values()) == names
+    # a folder of new results inside is not an input of the next run
+    for _ in range(2):
+        inside = ("-r", "-o", tmp_path / "named", "--overwrite", *SETTINGS)
+        assert invoke(*command[:4], *inside).exit_code == 0
+    assert [p.name for p in (tmp_path / "named").iterdir() if p.is_dir()] == []
     assert len(pd.read_parquet(tmp_path / "part1.parquet").columns) == 33
 
 

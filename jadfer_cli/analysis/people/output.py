@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -96,8 +97,16 @@ def appearance_table(found: Sequence[Appearance]) -> pd.DataFrame:
 
 
 def result_paths(found: FoundResults, folder: Path) -> dict[Path, Path]:
-    """Where the new result of each result goes, in the same tree."""
-    return {result.path: folder / found.relative_path(result) for result in found.results}
+    """Where the new result of each result goes, in the same tree.
+
+    Results of an earlier run, in a folder below the inputs, are left out.
+    """
+    own, root = Path(os.path.abspath(folder)), Path(os.path.abspath(found.root))
+    return {
+        result.path: folder / found.relative_path(result)
+        for result in found.results
+        if own == root or not Path(os.path.abspath(result.path)).is_relative_to(own)
+    }
 
 
 def check_targets(targets: Sequence[Path], *, overwrite: bool) -> None:

@@ -20,6 +20,7 @@ from jadfer_cli.text import count_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from jadfer_cli.analysis.people.embedding import Embedder
     from jadfer_cli.analysis.people.identify import Identified
     from jadfer_cli.analysis.people.output import Appearance
 
@@ -139,15 +140,10 @@ def identify(
     """Find out who is who."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.people import output
-        from jadfer_cli.analysis.people.embedding import Embedder
         from jadfer_cli.analysis.people.identify import IdentifyOptions
         from jadfer_cli.analysis.people.identify import identify as find_people
         from jadfer_cli.analysis.people.references import read_references
         from jadfer_cli.analysis.source_video import VideoFinder
-        from jadfer_cli.faces.detect import load_detector
-        from jadfer_cli.faces.recognise import Recogniser
-        from jadfer_cli.options import FaceOptions
-        from jadfer_cli.runtime import usable_cores
 
         _check(threshold, alike, step, keep_embeddings)
         options = IdentifyOptions(threshold, alike, step, force, keep_embeddings is not None)
@@ -155,18 +151,20 @@ def identify(
         paths = output.result_paths(found, out)
         output.check_targets(output.targets(paths, out, keep_embeddings), overwrite=overwrite)
         finder = VideoFinder(videos)
-        threads = threads or usable_cores()
-        embedder = Embedder(
-            load_detector(FaceOptions(detector=detector), threads), Recogniser(recogniser, threads)
-        )
+        embedder = _embedder(detector, recogniser, threads)
         people = None
         if references is not None:
             people = read_references(references, embedder, threshold)
             for text in people.warnings:
                 print_warning(text)
+        results = [result for result in found.results if result.path in paths]
         identified = find_people(
-            found.results, finder, embedder, people, options,
+            results, finder, embedder, people, options,
             lambda results: reading.each(results, "recognising", quiet=quiet),
+            # of several results, the bar counts results
+            lambda frames, n: reading.tracked(
+                frames, "recognising", total=n, quiet=quiet or len(results) > 1
+            ),
         )  # fmt: skip
         counted = dict(zip(people.names, people.n_pictures, strict=True)) if people else None
         settings = output.settings_of(
@@ -178,6 +176,21 @@ def identify(
             n = output.write_vectors(identified, keep_embeddings)
             reading.wrote(keep_embeddings, count_text(n, "embedding"), quiet=quiet)
         _report(identified, out, quiet=quiet)
+
+
+def _embedder(detector: str, recogniser: str, threads: int | None) -> Embedder:
+    """Loads the detector and the recogniser."""
+    from jadfer_cli.analysis.people.embedding import Embedder
+    from jadfer_cli.faces.detect import load_detector
+    from jadfer_cli.faces.recognise import Recogniser
+    from jadfer_cli.options import FaceOptions
+    from jadfer_cli.runtime import usable_cores
+
+    threads = threads or usable_cores()
+    recognising = Recogniser(recogniser, threads)
+    # the result has decided already which faces are large enough
+    finding = load_detector(FaceOptions(detector=detector, min_face_px=0), threads)
+    return Embedder(finding, recognising)
 
 
 def _check(threshold: float, alike: float, step: float, vectors: Path | None) -> None:
