@@ -25,6 +25,9 @@ TRACKERS = ("bytetrack", "ocsort")
 BATCH_CPU, BATCH_GPU = 16, 64
 
 
+# Cosines of embeddings of one person (tests/bench/identity.py): of any two faces, and of the mean
+# embeddings of two neighbouring parts of one track.
+SAME_PERSON, SAME_TRACK = 0.5, 0.35
 # When an event begins and ends: probabilities, and durations in seconds.
 EVENT_ON, EVENT_OFF = 0.6, 0.4
 EVENT_MIN_DURATION_S, EVENT_MERGE_GAP_S = 0.2, 0.1

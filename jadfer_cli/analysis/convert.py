@@ -16,7 +16,7 @@ from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
 from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.load import SUFFIX, load
 from jadfer_cli.results.members import is_collected
-from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.parquet import read_attrs, read_schema
 from jadfer_cli.results.paths import is_sidecar
 from jadfer_cli.results.schema import FACE_SOURCES
 from jadfer_cli.text import json_text, parsed_json
@@ -116,7 +116,7 @@ class Conversion:
     def _descriptions(self, labels: Sequence[str]) -> dict[str, dict[str, str]]:
         if self.tool:
             return {name: {"Description": text} for name, text in self.tool.descriptions.items()}
-        return column_descriptions(labels)
+        return column_descriptions(labels, read_schema(self.path).names)
 
     def _write_sidecar(
         self, metadata: Mapping[str, Any], descriptions: Mapping[str, dict[str, str]]

@@ -141,6 +141,10 @@ class Annotated:
         return float((self.frame_end_s[seen] - self.frame_start_s[seen]).sum())
 
 
+_COLUMNS = ("video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
+            "expression", *(f"{name}_deg" for name in ANGLES))  # fmt: skip
+
+
 def read_faces(result: Result) -> Annotated:
     """Read the rows of a result.
 
@@ -152,9 +156,7 @@ def read_faces(result: Result) -> Annotated:
 
 def face_columns(result: Result) -> list[str]:
     """Return the columns of a result that `as_faces` needs."""
-    columns = ["video", "frame", "time_s", "duration_s", "frame_status", "track_id", "usable",
-               "expression", *reason_column(result)]  # fmt: skip
-    return [*columns, *_angle_columns(), *result.probabilities]
+    return [*_COLUMNS, *reason_column(result), *result.probabilities]
 
 
 def require_expressions(result: Result) -> None:

@@ -13,6 +13,7 @@ from jadfer_cli.analysis.failures import Failure
 from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.methods_rules import rule_sentences
 from jadfer_cli.analysis.methods_steps import derived_sentences
+from jadfer_cli.analysis.people.methods import people_sentences
 from jadfer_cli.analysis.provenance import (
     changed_options,
     differing_settings,
@@ -145,6 +146,7 @@ def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
             *_faces(group[0], cite),
             *model_sentences(group[0], cite),
             *_coverage(group, cite),
+            *people_sentences(group, cite),
             *derived_sentences(group),
             *_software(group),
         )

@@ -46,7 +46,7 @@ class Summary:
     Attributes:
         result: The result's file.
         video: The video's name in the rows.
-        track_id: None for a whole video, or if there is no face at all.
+        track_id: None for a whole video, for a person with several tracks, or without any face.
         labels: The model's K labels.
         tracks: Number of tracks.
         first_seen_s: Start of the first frame with a face; None without one.
@@ -97,6 +97,7 @@ class Summary:
     angles_deg: Floats
     angles_sd_deg: Floats
     rule: str
+    person: str | None = None  # only if the tracks of each person were pooled
 
     @property
     def face_share(self) -> float | None:
@@ -131,6 +132,7 @@ class Summary:
             "video": self.video,
             "result": self.result,
             "track_id": self.track_id,
+            **({} if self.person is None else {"person": self.person}),
             "tracks": self.tracks,
             "video_s": self.video_s,
             "analysed_s": self.analysed_s,
@@ -279,9 +281,22 @@ def _weighted_mean_and_sd(p: Floats, w: Floats) -> tuple[Floats, Floats]:
     return mean, np.sqrt((w[:, None] * (p - mean) ** 2).sum(0) / denominator)
 
 
-def columns(labels: Iterable[str]) -> list[str]:
-    """Return the columns of a table of summaries, for these labels."""
-    names = ["video", "result", "track_id", "tracks", "video_s", "analysed_s", "frame_step_s"]
+def _person(people: bool) -> list[str]:
+    return ["person"] if people else []
+
+
+def columns(labels: Iterable[str], *, people: bool = False) -> list[str]:
+    """Return the columns of a table of summaries, for these labels, with or without `person`."""
+    names = [
+        "video",
+        "result",
+        *(["person"] if people else []),
+        "track_id",
+        "tracks",
+        "video_s",
+        "analysed_s",
+        "frame_step_s",
+    ]
     names += ["first_seen_s", "last_seen_s", "seconds_seen", "face_share", "frames", "face_s"]
     names += ["usable_share", "usable_share_of_video", "counted_s"]
     names += ["episodes", "transitions", "rule"]
@@ -296,7 +311,8 @@ def table(items: Iterable[Summary]) -> pd.DataFrame:
     """Return one row per summary. Labels that a model lacks are null in its rows."""
     items = list(items)
     labels = list(dict.fromkeys(label for item in items for label in item.labels))
-    rows = pd.DataFrame([item.row() for item in items], columns=columns(labels))
+    people = any(item.person is not None for item in items)
+    rows = pd.DataFrame([item.row() for item in items], columns=columns(labels, people=people))
     nullable_ints = ["track_id", *(f"episodes_{label}" for label in labels)]
     rows = rows.astype({name: "Int64" for name in nullable_ints})
     rows.attrs = {"jadfer_summary": {"rule": sorted({item.rule for item in items})}}
@@ -305,18 +321,20 @@ def table(items: Iterable[Summary]) -> pd.DataFrame:
 
 def transition_table(items: Iterable[Summary]) -> pd.DataFrame:
     """Return one row per summary and pair of expressions: `from`, `to`, `count`, even if 0."""
+    items = list(items)
+    people = any(item.person is not None for item in items)
     rows = pd.DataFrame(
-        [row for item in items for row in _transition_rows(item)],
-        columns=["video", "result", "track_id", "from", "to", "count", "rule"],
+        [row for item in items for row in _transition_rows(item, people)],
+        columns=["video", "result", *_person(people), "track_id", "from", "to", "count", "rule"],
     )
     return rows.astype({"track_id": "Int64", "count": "int64"})
 
 
-def _transition_rows(item: Summary) -> Iterator[tuple[object, ...]]:
+def _transition_rows(item: Summary, people: bool) -> Iterator[tuple[object, ...]]:
     for i, before in enumerate(item.labels):
         for j, after in enumerate(item.labels):
             if i != j:
                 count = int(item.transitions[i, j])
-                yield (
-                    item.video, item.result, item.track_id, before, after, count, item.rule
-                )  # fmt: skip
+                person = [item.person] if people else []
+                yield (item.video, item.result, *person, item.track_id, before, after, count,
+                       item.rule)  # fmt: skip

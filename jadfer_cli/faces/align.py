@@ -32,7 +32,9 @@ _MIN_SPREAD_PX = 1e-2
 _MAX_SAMPLES = 16
 
 
-def similarity(landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> FloatArray:
+def similarity(
+    landmarks_px: npt.ArrayLike, size_px: int = CROP_PX, template: FloatArray = TEMPLATE
+) -> FloatArray:
     """Fit the similarity transform that best maps each face's landmarks to the template.
 
     Least squares over rotation, scale and shift, without reflection (Umeyama 1991). In the
@@ -42,6 +44,7 @@ def similarity(landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> FloatArra
     Args:
         landmarks_px: (n, 5, 2), in the source image.
         size_px: Side of the crop.
+        template: float32 (5, 2), where the landmarks belong in the unit square.
 
     Returns:
         float32 (n, 2, 3), source to crop; never NaN for finite input. If the landmarks coincide
@@ -51,15 +54,15 @@ def similarity(landmarks_px: npt.ArrayLike, size_px: int = CROP_PX) -> FloatArra
         ValueError: `landmarks_px` is not (n, 5, 2).
     """
     points = np.asarray(landmarks_px, np.float64)
-    if points.ndim != 3 or points.shape[1:] != TEMPLATE.shape:
+    if points.ndim != 3 or points.shape[1:] != template.shape:
         raise ValueError(f"landmarks_px must be (n, 5, 2), got {points.shape}")
-    target = TEMPLATE.astype(np.float64) * size_px
+    target = template.astype(np.float64) * size_px
     mean = points.mean(axis=1)  # (n, 2)
     target_mean = target.mean(axis=0)
     p = (points - mean[:, None]) @ np.array([1, 1j])  # (n, 5) complex
     q = (target - target_mean) @ np.array([1, 1j])  # (5,) complex
     spread = (np.abs(p) ** 2).sum(axis=1)  # (n,)
-    known = spread > len(TEMPLATE) * _MIN_SPREAD_PX**2
+    known = spread > len(template) * _MIN_SPREAD_PX**2
     factor = (p.conj() @ q) / np.where(known, spread, 1.0)
     factor = np.where(known & (np.abs(factor) > 1e-6), factor, 1.0)
 

@@ -1,7 +1,7 @@
 """InsightFace model packs: the public ones, and those installed on this machine.
 
-Only a pack's face detector is used. `jadfer models fetch` downloads packs; this module never
-accesses the network.
+Of a pack, jadfer uses the face detector and the face recogniser. `jadfer models fetch` downloads
+packs; this module never accesses the network.
 """
 
 from __future__ import annotations
@@ -79,6 +79,17 @@ def detector_in(folder: Path) -> Path | None:
         for path in sorted(folder.glob(pattern)):
             if path.is_file() and path.stat().st_size > 0:
                 return path
+    return None
+
+
+def find_recogniser(name: str) -> Path | None:
+    """Find the face recogniser of the pack `name`; None if it is not installed."""
+    pack_folder = packs_folder() / name
+    for folder in (pack_folder, pack_folder / name):
+        for pattern in ("w600k_*.onnx", "glintr*.onnx"):
+            for path in sorted(folder.glob(pattern)):
+                if path.is_file() and path.stat().st_size > 0:
+                    return path
     return None
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from jadfer_cli.analysis.frame_times import frame_spans, spans_where, usable_rows
+from jadfer_cli.analysis.video_rows import check_complete, check_same_video, rows_of_video
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import ResultError
 from jadfer_cli.options import OverlayOptions
 from jadfer_cli.overlay import regions
 from jadfer_cli.overlay.cover_check import MAX_FRAMES, Cover, Uncovered, find_uncovered
 from jadfer_cli.overlay.painter import DrawnFace, Painter, blur, font_sizes
-from jadfer_cli.overlay.rows import check_complete, check_same_video, rows_of_video
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.load import Result
 from jadfer_cli.stopping import raise_if_stopped

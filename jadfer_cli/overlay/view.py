@@ -21,9 +21,9 @@ from typing import IO, Any
 from urllib.parse import quote
 
 from jadfer_cli.analysis.tabular import check_target
+from jadfer_cli.analysis.video_rows import check_same_video, rows_of_video
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, OutputError
-from jadfer_cli.overlay.rows import check_same_video, rows_of_video
 from jadfer_cli.overlay.view_copy import Progress, write_copy
 from jadfer_cli.overlay.view_data import page_data, script_json
 from jadfer_cli.records import VideoInfo

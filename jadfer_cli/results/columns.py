@@ -74,12 +74,28 @@ _LAST: dict[str, tuple[str, str]] = {
     ),
 }
 
+# Columns that `jadfer identify` adds.
+PERSON_DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "person": {
+        "Description": "Name of the person: a folder of reference pictures, or person_N for the "
+        "Nth one found without references; unknown if nobody was recognised; " + _FACE
+    },
+    "person_score": {
+        "Description": "Cosine of the face's embedding, averaged over this part of the track, and "
+        "that of the person; for unknown, of the most similar person; null without anything to "
+        "compare"
+    },
+}
 
-def column_descriptions(labels: Sequence[str]) -> dict[str, dict[str, str]]:
+
+def column_descriptions(
+    labels: Sequence[str], columns: Sequence[str] = ()
+) -> dict[str, dict[str, str]]:
     """Describe every column of a result, in column order, as a BIDS sidecar does.
 
     Args:
         labels: The model's labels.
+        columns: Names of all columns, if other commands have added some.
 
     Returns:
         For each column "Description" and, if it has one, "Units".
@@ -88,7 +104,8 @@ def column_descriptions(labels: Sequence[str]) -> dict[str, dict[str, str]]:
         name: (f"Calibrated probability of {name.removeprefix('p_')}; the p_ columns sum to 1", "")
         for name in probability_columns(labels)
     }
-    return {
+    described = {
         name: {"Description": text} | ({"Units": unit} if unit else {})
         for name, (text, unit) in (_FIXED | probabilities | _LAST).items()
     }
+    return described | {k: v for k, v in PERSON_DESCRIPTIONS.items() if k in columns}

@@ -13,7 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from jadfer_cli.results.schema import BOX_COLUMNS, probability_columns, result_schema
+from jadfer_cli.results.schema import (
+    BOX_COLUMNS,
+    person_schema,
+    probability_columns,
+    result_schema,
+)
 
 Bools = npt.NDArray[np.bool_]
 
@@ -33,7 +38,7 @@ def column_problem(schema: pa.Schema, labels: Sequence[str]) -> str | None:
     """
     if len(set(schema.names)) < len(schema.names):
         return "two columns have the same name"
-    for field in result_schema(labels):
+    for field in [*result_schema(labels), *person_schema()]:
         if field.name not in schema.names:
             continue
         found = schema.field(field.name).type
@@ -167,6 +172,13 @@ def _face_checks(
     if "expression" in names and labels:  # an imported result may have no labels
         known = rows["expression"].isin(list(labels)).to_numpy(bool)
         yield has_face & ~known, "expression is none of the model's labels"
+    if "person" in names:
+        named = rows["person"].notna().to_numpy(bool)
+        yield has_face & ~named, "person is empty"
+        yield ~has_face & named, "there is a person, but no face"
+    if "person_score" in names:
+        score = rows["person_score"].to_numpy(np.float64, na_value=np.nan)
+        yield np.abs(score) > 1 + _P_TOLERANCE, "person_score is not a cosine"
     if "usable" in names:
         yield has_face & rows["usable"].isna().to_numpy(bool), "usable is empty"
         if "unusable_reason" in names:

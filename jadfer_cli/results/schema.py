@@ -34,6 +34,13 @@ LANDMARK_COLUMNS = tuple(f"{name}_{axis}" for name in LANDMARK_NAMES for axis in
 
 _CATEGORY = pa.dictionary(pa.int32(), pa.string())
 _Field = tuple[str, pa.DataType, str]  # name, Arrow type, pandas type
+# Columns that a later command adds to a result: `jadfer identify`.
+PERSON_COLUMNS = ("person", "person_score")
+UNKNOWN = "unknown"  # in the column `person`: nobody was recognised
+_PERSON_FIELDS: list[_Field] = [
+    ("person", _CATEGORY, "category"),
+    ("person_score", pa.float32(), "float32"),
+]
 _LANDMARK_FIELDS: list[_Field] = [(name, pa.float32(), "float32") for name in LANDMARK_COLUMNS]
 
 
@@ -79,6 +86,11 @@ def _result_fields(labels: Sequence[str]) -> list[_Field]:
         ("p_max", pa.float32(), "float32"),
         ("entropy", pa.float32(), "float32"),
     ]
+
+
+def person_schema() -> pa.Schema:
+    """Return the Arrow schema of the columns that `jadfer identify` adds."""
+    return _with_pandas_metadata(_PERSON_FIELDS)
 
 
 def landmark_schema() -> pa.Schema:

@@ -171,6 +171,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             *_not_usable(found),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
+    if people := m.get("people", {}).get("persons"):
+        facts.append(("People", ", ".join(people)))
     return facts
 
 

@@ -92,7 +92,11 @@ _TransitionsOption = Annotated[
     ),
 ]
 _ByOption = Annotated[
-    str, typer.Option(help="One row per 'track', or per 'video' with its tracks pooled.")
+    str,
+    typer.Option(
+        help="One row per 'track', per 'person' of `jadfer identify`, or per 'video' with its "
+        "tracks pooled."
+    ),
 ]
 _AllFacesOption = Annotated[
     bool, typer.Option("--all-faces", help="Also count faces that are not usable.")
@@ -129,10 +133,12 @@ def summary(
         from jadfer_cli.analysis import summary as summing
         from jadfer_cli.analysis import tabular
         from jadfer_cli.analysis.event_rule import Rule
+        from jadfer_cli.analysis.people.by_person import summarise_people
         from jadfer_cli.analysis.provenance import mixed
 
-        if by not in summing.BY:
-            raise OptionError(f"--by must be one of {', '.join(summing.BY)}, not {by}.")
+        kinds = (*summing.BY, "person")
+        if by not in kinds:
+            raise OptionError(f"--by must be one of {', '.join(kinds)}, not {by}.")
         rule = Rule(on, off, min_duration, merge_gap, all_faces)
         style = text_style(bom=bom, decimal=decimal)
         targets = [path for path in (out, transitions) if path is not None]
@@ -145,7 +151,10 @@ def summary(
             print_warning(text)
         items: list[Summary] = []
         for result in reading.each(results, "reading", quiet=quiet):
-            items += summing.summarise(result, by=by, rule=rule, raw_changes=raw_changes)
+            if by == "person":
+                items += summarise_people(result, rule, raw_changes=raw_changes)
+            else:
+                items += summing.summarise(result, by=by, rule=rule, raw_changes=raw_changes)
         names = display_names(result.path for result in results)
         if not (quiet or raw_changes):
             warn_of_coarse_frames(rule, [(names[item.result], item.frame_step_s) for item in items])
@@ -166,23 +175,29 @@ def _first_seen(item: Summary) -> str:
 
 def _table(items: Sequence[Summary], names: Mapping[str, str], by: str) -> Any:
     """The most important columns, as many as fit a terminal."""
-    pooled = by == "video"
+    pooled, named = by != "track", by == "person"
     wide = room() >= _WIDE
     rows = [
         [
             names[item.result],
+            *([item.person or "-"] if named else []),
             str(item.tracks) if pooled else "-" if item.track_id is None else str(item.track_id),
             *([_first_seen(item)] if wide else []),
             f"{item.seconds_seen:.2f}",
             share_text(item.usable_share),
-            share_text(item.usable_share_of_video),
+            *([] if named and not wide else [share_text(item.usable_share_of_video)]),
             str(int(item.transitions.sum())),
             shares_text(item.shares, most=3 if wide else 1),
         ]
         for item in items
     ]
     head = (
-        "result", "tracks" if pooled else "track", *(["from"] if wide else []), "seconds", "usable",
-        "of video", "changes", "expressions" if wide else "most shown",
+        "result", *(["person"] if named else []),
+        "tracks" if pooled else "track", *(["from"] if wide else []), "seconds", "usable",
+        *([] if named and not wide else ["of video"]), "changes",
+        "expressions" if wide else "most shown",
     )  # fmt: skip
-    return figures(head, rows, right=range(1, len(head) - 1))
+    table = figures(head, rows, right=range(2 if named else 1, len(head) - 1))
+    if named:
+        table.columns[1].no_wrap = True
+    return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,15 @@ _NAME_THE_VIDEO = "Name the video that was annotated."
 _ANNOTATE_AGAIN = "Annotate the video again."
 
 
-def rows_of_video(result: Result, info: VideoInfo) -> pd.DataFrame:
-    """Read the rows that `jadfer overlay` needs, with the times of the video itself.
+def rows_of_video(
+    result: Result, info: VideoInfo, more: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Read the rows that are drawn over a video, with the times of the video itself.
 
     Args:
         result: The result.
         info: The video.
+        more: Other columns to read; the probabilities by default.
 
     Raises:
         ResultError: The rows are damaged, or are not of this video: it lacks their frames, or
@@ -35,7 +39,8 @@ def rows_of_video(result: Result, info: VideoInfo) -> pd.DataFrame:
     """
     columns = ["frame", "time_s", "duration_s", "frame_status", "face_detected", "track_id",
                "usable"]  # fmt: skip
-    rows = result.rows([*columns, *BOX_COLUMNS, *result.probabilities]).reset_index(drop=True)
+    more = result.probabilities if more is None else more
+    rows = result.rows([*columns, *BOX_COLUMNS, *more]).reset_index(drop=True)
     if not len(rows):
         raise ResultError(f"{result.path} has no rows.", _ANNOTATE_AGAIN)
     last = int(rows["frame"].iloc[-1])

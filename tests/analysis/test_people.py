@@ -1,0 +1,359 @@
+"""jadfer identify: who is who in results."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from made import Made, Track
+from people import (
+    SETTINGS,
+    SIX,
+    box_at,
+    panned,
+    reference_pictures,
+    result_of,
+    tiny_recogniser,
+    window,
+)
+
+from jadfer_cli.analysis.people.match import NOBODY, conflicts, to_groups, to_people
+from jadfer_cli.analysis.people.parts import Part, best_cut, first_of_parts
+from jadfer_cli.common import file_sha256
+from jadfer_cli.faces import recognise
+from jadfer_cli.faces.recognise import unit
+from jadfer_cli.results import load
+
+# The window moves right, then left: everybody leaves, and comes back in another part.
+PARTS = ([0, 80, 160, 240], [320, 400, 480, 560], [640, 480, 320, 160])
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The panned picture in three parts with results, who their tracks show, and a recogniser."""
+    folder = tmp_path_factory.mktemp("study")
+    truth = {
+        f"part{n}": panned(folder / f"part{n}.mp4", folder / "results" / f"part{n}.parquet", xs)
+        for n, xs in enumerate(PARTS)
+    }
+    reference_pictures(folder / "faces")
+    tiny_recogniser(folder / "tiny.onnx")
+    return folder, truth
+
+
+def names_in(path):
+    """The person of each track, and all of them if it changes."""
+    rows = pd.read_parquet(path)
+    faces = rows[rows["face_detected"]]
+    return {int(t): " ".join(dict.fromkeys(g["person"])) for t, g in faces.groupby("track_id")}
+
+
+@pytest.mark.slow
+def test_people_are_recognised_by_reference_pictures(study, invoke, tmp_path):
+    folder, truth = study
+    before = {p: file_sha256(p) for p in (folder / "results").iterdir()}
+    done = invoke("identify", folder / "results", "--recogniser", folder / "tiny.onnx",
+                  "--references", folder / "faces", *SETTINGS, "-o", tmp_path / "named",
+                  )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for part, expected in truth.items():
+        assert names_in(tmp_path / "named" / f"{part}.parquet") == expected
+    assert before == {p: file_sha256(p) for p in (folder / "results").iterdir()}
+    rows = pd.read_parquet(tmp_path / "named" / "part0.parquet")
+    assert rows["person"].dtype == "category" and rows["person_score"].dtype == np.float32
+    assert (rows.loc[rows["face_detected"], "person_score"] >= 0.8).all()
+    settings = rows.attrs["jadfer"]["people"]
+    assert settings["method"] == "references" and settings["threshold"] == 0.8
+    assert settings["recogniser"]["sha256"] == file_sha256(folder / "tiny.onnx")
+    sidecar = json.loads((tmp_path / "named" / "part0.json").read_text())
+    assert list(sidecar)[-2:] == ["person", "person_score"] and "path" not in settings["recogniser"]
+    # everything else is as it was, and embeddings are nowhere
+    original = pd.read_parquet(folder / "results" / "part0.parquet")
+    pd.testing.assert_frame_equal(rows[original.columns], original)
+    assert len(rows.columns) == len(original.columns) + 2
+    assert {p.suffix for p in (tmp_path / "named").iterdir()} == {".parquet", ".json", ".csv"}
+    # other programs get the names and what they mean
+    path = tmp_path / "named" / "part0.parquet"
+    assert invoke("convert", path, "-o", tmp_path / "part0.csv").exit_code == 0
+    assert pd.read_csv(tmp_path / "part0.csv")["person"].tolist() == rows["person"].tolist()
+    described = json.loads((tmp_path / "part0.json").read_text())
+    assert described["person"] == sidecar["person"]
+    shown = invoke("show", path, width=200)
+    assert "People       ann, bob, cat" in shown.output
+    written = " ".join(invoke("methods", tmp_path / "named").output.split())
+    assert "reference pictures, at a cosine of at least 0.8." in written and "ArcFace" in written
+    # one person per row of the summary, with the tracks of that person joined
+    summed = invoke("summary", tmp_path / "named", "--by", "person", "-o", tmp_path / "s.csv")
+    assert summed.exit_code == 0, summed.output
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert sorted(table["person"]) == sorted(n for names in truth.values() for n in names.values())
+
+
+@pytest.mark.slow
+def test_without_references_tracks_are_grouped_across_clips(study, invoke, tmp_path):
+    folder, truth = study
+    done = invoke("identify", folder / "results", "--recogniser", folder / "tiny.onnx",
+                  "-o", tmp_path, "--keep-embeddings", tmp_path / "v.npz", *SETTINGS)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    called = {}
+    for part, expected in truth.items():
+        for track, name in names_in(tmp_path / f"{part}.parquet").items():
+            called.setdefault(expected[track], set()).add(name)
+    assert sorted(map(len, called.values())) == [1] * 6
+    assert {name for names in called.values() for name in names} == {
+        f"person_{n}" for n in range(1, 7)
+    }
+    with np.load(tmp_path / "v.npz") as file:
+        kept = {name: file[name] for name in file.files}
+    assert len(kept["embedding"]) == len(kept["frame"]) == len(kept["track_id"]) > 20
+    assert np.allclose(np.linalg.norm(kept["embedding"], axis=1), 1, atol=1e-5)
+    table = pd.read_csv(tmp_path / "people.csv")
+    assert len(table) == sum(map(len, truth.values())) and not table["changes"].any()
+
+
+@pytest.mark.slow
+def test_a_track_that_changes_from_one_person_to_another_is_divided_there(study, invoke, tmp_path):
+    folder, _ = study
+    # ann and cat are both in the window; the tracks swap them at frame 9
+    n, x = 16, 0
+    first, second = box_at("ann", x), box_at("cat", x)
+    boxes = [first] * 9 + [second] * (n - 9)
+    swapped = [second] * 9 + [first] * (n - 9)
+    tracks = [Track(0, list(range(n)), box_px=boxes), Track(1, list(range(n)), box_px=swapped)]
+    result_of(tmp_path / "swap.mp4", [window(x)] * n, tracks, tmp_path / "in" / "swap.parquet")
+    done = invoke("identify", tmp_path / "in", "--recogniser", folder / "tiny.onnx",
+                  "--references", folder / "faces", *SETTINGS, "-o", tmp_path / "named",
+                  )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    rows = pd.read_parquet(tmp_path / "named" / "swap.parquet")
+    for track, names in ((0, ("ann", "cat")), (1, ("cat", "ann"))):
+        person = rows.loc[rows["track_id"] == track, "person"].tolist()
+        assert person == [names[0]] * 9 + [names[1]] * (n - 9)
+    said = " ".join(done.output.split())
+    assert "track 0 changes from ann to cat at 1.80 s." in said
+    assert pd.read_csv(tmp_path / "named" / "people.csv")["changes"].all()
+    # the swapped tracks are joined again, person by person
+    summed = invoke("summary", tmp_path / "named", "--by", "person", "-o", tmp_path / "s.csv")
+    assert summed.exit_code == 0, summed.output
+    table = pd.read_csv(tmp_path / "s.csv").set_index("person")
+    assert table.loc["ann", "seconds_seen"] == table.loc["cat", "seconds_seen"] == n / 5
+    assert table["tracks"].tolist() == [2, 2]
+
+
+@pytest.mark.slow
+def test_results_are_replaced_only_on_request_and_may_be_identified_again(study, invoke, tmp_path):
+    folder, truth = study
+    for suffix in (".parquet", ".json"):
+        path = folder / "results" / f"part1{suffix}"
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    command = ("identify", tmp_path, "--recogniser", folder / "tiny.onnx", "-o", tmp_path)
+    assert invoke(*command).exit_code == 2
+    for names in ({"person_1", "person_2", "person_3"}, set(truth["part1"].values())):
+        how = ["--references", folder / "faces"] if "person_1" not in names else []
+        done = invoke(*command, *how, "--overwrite", *SETTINGS)
+        assert done.exit_code == 0, done.output
+        assert set(names_in(tmp_path / "part1.parquet").values()) == names
+    # a folder of new results inside is not an input of the next run
+    for _ in range(2):
+        inside = ("-r", "-o", tmp_path / "named", "--overwrite", *SETTINGS)
+        assert invoke(*command[:4], *inside).exit_code == 0
+    assert [p.name for p in (tmp_path / "named").iterdir() if p.is_dir()] == []
+    assert len(pd.read_parquet(tmp_path / "part1.parquet").columns) == 33
+
+
+@pytest.mark.slow
+def test_somebody_without_references_is_unknown_and_a_missing_video_stops_nothing(
+    study, invoke, tmp_path
+):
+    folder, truth = study
+    some = reference_pictures(tmp_path / "some", ("ann", "bob"))
+    (tmp_path / "in").mkdir()
+    for suffix in (".parquet", ".json"):
+        path = folder / "results" / f"part0{suffix}"
+        (tmp_path / "in" / path.name).write_bytes(path.read_bytes())
+    Made([Track(0, [0])], video="nowhere/lost.mp4").write(tmp_path / "in" / "lost.parquet")
+    done = invoke("identify", tmp_path / "in", "--recogniser", folder / "tiny.onnx", "--references",
+                  some, "-o", tmp_path / "named", *SETTINGS)  # fmt: skip
+    assert done.exit_code == 1
+    said = " ".join(done.output.split())
+    assert "lost.parquet was not identified" in said and "--videos" in said
+    found = names_in(tmp_path / "named" / "part0.parquet")
+    known = {t: n if n in ("ann", "bob") else "unknown" for t, n in truth["part0"].items()}
+    assert found == known and not (tmp_path / "named" / "lost.parquet").exists()
+
+
+@pytest.mark.slow
+def test_what_exists_is_kept_and_wrong_recognisers_are_named(study, invoke, tmp_path, monkeypatch):
+    folder, _ = study
+    monkeypatch.setenv("HOME", str(tmp_path))
+    results, tiny = folder / "results", folder / "tiny.onnx"
+    done = invoke("identify", results, "--recogniser", tiny, "-o", results, *SETTINGS)
+    assert done.exit_code == 2 and "already exists" in done.output
+    other = tiny_recogniser(tmp_path / "other.onnx", side=64)
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    for named, text in (
+        (other, "is not a face recogniser"),
+        (tmp_path / "damaged.onnx", "cannot be loaded"),
+        ("buffalo_l", "jadfer models fetch buffalo_l"),
+        ("nonsense", "There is no recogniser nonsense"),
+    ):
+        done = invoke("identify", results, "--recogniser", named, "-o", tmp_path / "x", width=400)
+        assert done.exit_code == 1 and text in done.output, named
+    for faces, text in (
+        (tmp_path / "none", "is not a folder"),
+        (tmp_path, "has no picture with one clear face"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        done = invoke("identify", results, "--recogniser", tiny, "-o", tmp_path / "x",
+                      "--references", faces, width=400)  # fmt: skip
+        assert done.exit_code == 2 and text in done.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_recogniser_is_a_file_a_model_of_jadfer_or_a_pack(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(recognise, "models_folder", lambda: tmp_path / "models")
+    tiny = tiny_recogniser(tmp_path / "tiny.onnx")
+    assert recognise.find_weights(str(tiny))[:2] == ("tiny.onnx", tiny)
+    (tmp_path / "models").mkdir()
+    mine = tiny_recogniser(tmp_path / "models" / "mine.onnx")
+    assert recognise.find_weights("mine")[1] == recognise.find_weights("mine.onnx")[1] == mine
+    # the zip of antelopev2 holds a folder of its own
+    for inside in ("antelopev2/antelopev2/glintr100.onnx", "buffalo_s/w600k_mbf.onnx"):
+        path = tmp_path / ".insightface" / "models" / inside
+        path.parent.mkdir(parents=True)
+        tiny_recogniser(path)
+        name, found, terms = recognise.find_weights(inside.split("/")[0])
+        assert found == path and name == inside.split("/")[0] and "non-commercial" in terms
+    assert recognise.Recogniser("buffalo_s", 1).info.dimensions == 14 * 14 * 3
+
+
+def test_networks_that_scale_their_input_themselves_get_plain_pixels(tmp_path):
+    """InsightFace's rule: Sub and Mul among the first nodes."""
+    from onnx import TensorProto, helper
+
+    def network(*names):
+        crop = helper.make_tensor_value_info("crop", TensorProto.FLOAT, ["n", 3, 112, 112])
+        out = helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3, 1, 1])
+        steps = ["crop", *(f"x{i}" for i in range(len(names)))]
+        nodes = [helper.make_node("Identity", [a], [b], name=name)
+                 for name, (a, b) in zip(names, pairwise(steps), strict=True)]  # fmt: skip
+        nodes.append(helper.make_node("GlobalAveragePool", [steps[-1]], ["embedding"]))
+        graph = helper.make_graph(nodes, "tiny", [crop], [out])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        path = tmp_path / f"{'_'.join(names)}.onnx"
+        path.write_bytes(model.SerializeToString())
+        return recognise.Recogniser(str(path), 1)
+
+    crop = np.zeros((1, 112, 112, 3), np.uint8)
+    crop[..., 0], crop[..., 1] = 255, 51  # red is the first channel
+    scaled = unit([[1.0, -0.6, -1.0]])
+    assert network("Conv_0").embed_crops(crop) == pytest.approx(scaled, abs=1e-4)
+    plain = unit([[255.0, 51.0, 0.0]])
+    assert network("Sub_0", "Mul_1").embed_crops(crop) == pytest.approx(plain, abs=1e-4)
+
+
+def test_a_summary_by_person_needs_people(invoke, tmp_path):
+    path = Made([Track(0, [0, 1])]).write(tmp_path / "a.parquet")
+    done = invoke("summary", path, "--by", "person", width=300)
+    assert done.exit_code == 1 and "no column person" in done.output
+    assert "jadfer identify" in done.output
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "problem"),
+    [
+        ("person", [None, None], "person is empty"),
+        ("person_score", [0.5, 3.0], "person_score is not a cosine"),
+        ("person", [1, 2], "the column person holds int64"),
+    ],
+)
+def test_columns_of_people_are_checked(tmp_path, column, values, problem):
+    path = Made([Track(0, [0, 1])], n_frames=2).write(tmp_path / "a.parquet")
+    rows = pd.read_parquet(path)
+    good = rows.assign(person="ann", person_score=0.5)
+    good.to_parquet(path)
+    assert load.load(path).rows()["person"].tolist() == ["ann", "ann"]
+    good.assign(**{column: values}).to_parquet(path)
+    with pytest.raises(load.DamagedResult, match=problem):
+        load.load(path).rows()
+
+
+# Calculations by hand.
+
+
+def towards(*angles_deg):
+    """Embeddings in the plane."""
+    a = np.radians(angles_deg)
+    return np.column_stack([np.cos(a), np.sin(a)]).astype(np.float32)
+
+
+def test_a_track_is_divided_where_its_faces_stop_being_alike():
+    person = [0, 5, -5, 3, 0, 2]
+    assert first_of_parts(towards(*person, *(90 + x for x in person)), 0.2) == [0, 6]
+    back = [*person, *(90 + x for x in person), *person]
+    assert first_of_parts(towards(*back), 0.2) == [0, 6, 12]
+    assert first_of_parts(towards(*person, *(60 + x for x in person)), 0.2) == [0]  # cos 60 = 0.5
+    assert first_of_parts(towards(*person, 90, *person), 0.2) == [0]  # one odd face
+    assert first_of_parts(towards(0), 0.2) == [0]
+
+
+def test_the_cut_is_where_both_sides_agree_best():
+    before, after = towards(0)[0], towards(90)[0]
+    assert best_cut(towards(5, 10, 80, 85), before, after) == 2
+    assert best_cut(towards(5, 10, 20), before, after) == 3
+    assert best_cut(np.full((2, 2), np.nan, np.float32), before, after) == 0
+
+
+def part(result, track, rows, angle, clear=True, n=8):
+    return Part(result, track, np.array(rows), towards(angle)[0], n, clear, 0.0, 1.0)
+
+
+def test_nobody_is_twice_in_one_frame():
+    frames = [np.repeat(np.arange(10), 2)]  # two faces in each of ten frames
+    even, odd = range(0, 20, 2), range(1, 20, 2)
+    parts = [part(0, 0, even, 0), part(0, 1, odd, 10)]
+    apart = conflicts(parts, frames)
+    assert apart.tolist() == [[False, True], [True, False]]
+    groups = to_groups(parts, apart, 0.5)
+    assert groups.person.tolist() == [0, 1]
+    known = to_people(np.stack([p.vector for p in parts]), towards(2), apart, 0.5)
+    assert known.person.tolist() == [0, NOBODY]  # 2 degrees are nearer than 8
+    assert known.score == pytest.approx(np.cos(np.radians([2, 8])), abs=1e-6)
+    # tracks that meet in three frames only may be one person whose track IDs changed
+    touching = [part(0, 0, range(0, 12, 2), 0), part(0, 1, range(7, 20, 2), 10)]
+    assert not conflicts(touching, frames).any()
+    assert to_groups(touching, conflicts(touching, frames), 0.5).person.tolist() == [0, 0]
+
+
+def test_groups_are_numbered_in_order_and_unclear_faces_found_nobody():
+    parts = [part(0, 0, [0], 90), part(1, 0, [0], 0), part(2, 0, [0], 85),
+             part(3, 0, [0], 5, clear=False), part(4, 0, [0], 200, clear=False)]  # fmt: skip
+    found = to_groups(parts, np.zeros((5, 5), bool), 0.8)
+    assert found.person.tolist() == [0, 1, 0, 1, NOBODY]
+    cosines = np.cos(np.radians([5, 5, 5, 5, 112.5]))  # 200 degrees: nearest is 87.5
+    assert found.score == pytest.approx(cosines, abs=1e-5, nan_ok=True)
+    # a short part that cannot be the person it resembles keeps nobody apart
+    long = [part(0, 0, [0, 2, 4, 6], 0), part(1, 0, [0], 5), part(0, 1, [1, 3, 5, 7], 3, n=2)]
+    apart = conflicts(long, [np.repeat(np.arange(8), 2), np.arange(8)])
+    assert apart.sum() == 2
+    assert to_groups(long, apart, 0.8).person.tolist() == [0, 0, NOBODY]
+    only_unclear = to_groups(parts[3:], np.zeros((2, 2), bool), 0.8)
+    assert only_unclear.person.tolist() == [NOBODY, NOBODY]
+
+
+@pytest.mark.slow  # scikit-learn takes seconds to import
+def test_clusters_agree_with_scikit_learn():
+    from sklearn.cluster import AgglomerativeClustering
+    from sklearn.metrics import adjusted_rand_score
+
+    rng = np.random.default_rng(0)
+    centres = unit(rng.normal(size=(6, 32)))
+    vectors = unit(centres[rng.integers(0, 6, 40)] + 0.15 * rng.normal(size=(40, 32)))
+    parts = [Part(i, 0, np.array([0]), v, 8, True, 0.0, 1.0) for i, v in enumerate(vectors)]
+    found = to_groups(parts, np.zeros((40, 40), bool), 0.35).person
+    other = AgglomerativeClustering(
+        n_clusters=None, metric="cosine", linkage="average", distance_threshold=0.65
+    ).fit_predict(vectors)
+    assert adjusted_rand_score(found, other) == 1.0 and len(set(SIX)) == found.max() + 1
