@@ -30,18 +30,21 @@ def voted(n: int, seed: int = 0):
 
 def test_the_vote_share_recovers_temperature_and_bias():
     logits, faces = voted(4000)
-    found = calibrate.fit_vote_share(logits, faces.votes)
+    found = calibrate.fit_vote_share(logits, faces.votes, biases=True)
     assert found.temperature == pytest.approx(1.5, rel=0.03)
     assert found.bias == pytest.approx(BIAS, abs=0.05)
     doubtful = faces.votes.copy()
     doubtful[:, -1] += 50  # raters who name no expression change nothing
-    assert calibrate.fit_vote_share(logits, doubtful) == found
+    assert calibrate.fit_vote_share(logits, doubtful, biases=True) == found
+    without = calibrate.fit_vote_share(logits, faces.votes)
+    assert without.temperature == pytest.approx(1.5, rel=0.05) and without.bias == ()
+    assert (without.probabilities(logits).argmax(1) == logits.argmax(1)).all()
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 def test_every_fit_can_be_loaded(tmp_path, scale):
     logits, faces = voted(300)
-    found = calibrate.fit_vote_share(logits * scale, faces.votes)
+    found = calibrate.fit_vote_share(logits * scale, faces.votes, biases=True)
     network = checkpoint.load().build()
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, network, scores={VOTE_SHARE: found})
@@ -56,7 +59,7 @@ def test_biases_of_expressions_without_votes_stay_finite():
     logits, faces = voted(300)
     votes = faces.votes.copy()
     votes[:, 7] = 0
-    found = calibrate.fit_vote_share(logits, votes)
+    found = calibrate.fit_vote_share(logits, votes, biases=True)
     assert np.isfinite(found.bias).all() and found.bias[7] == min(found.bias)
 
 
@@ -119,5 +122,5 @@ def test_a_model_file_keeps_the_definitions_and_the_predictor_uses_one(tmp_path,
     with monkeypatch.context() as patched:  # as another program may write it
         patched.setattr(checkpoint.header, "read", lambda data: None)
         checkpoint.save(path, network, scores={VOTE_SHARE: Calibration(1.0, (1.0, 2.0))})
-    with pytest.raises(ModelError, match="2 biases of 'vote_share' for 8 classes"):
+    with pytest.raises(ModelError, match="2 biases of 'votes' for 8 classes"):
         checkpoint.load(str(path))

@@ -223,7 +223,7 @@ def _votes(found: dict[str, Any] | None) -> list[Any]:
             "KL of the scores from the shares; ECE of the highest score; r over all scores. "
             "Shares are of the raters who named an expression; "
             f"{found['unknown_share']['all']:.1%} of all votes did not. "
-            f"vote share: fitted on: {found['vote_share_fitted_on']}."
+            f"votes: fitted on: {found['vote_share_fitted_on']}."
         ),
     ]
 
