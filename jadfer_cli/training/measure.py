@@ -74,8 +74,7 @@ def measure(
         report: Receives notes and progress.
 
     Raises:
-        OptionError: An unknown protocol, too few images to fit a temperature on, or a network
-            without spatial maps to probe.
+        OptionError: An unknown protocol, too few images for a temperature, or no maps to probe.
         ModelError: The model cannot be loaded, or has other labels.
         TrainingError: The data set cannot be read.
     """
@@ -86,17 +85,16 @@ def measure(
         require_maps(network)
     faces = data.load(split)
     order = _order(faces, protocol)
-    main = order[0]
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.clusters(split)
     calibration = _refitted(network, data, runtime) if refit_temperature else _stored(loaded)
     temperature = calibration["temperature"]
     logits = _logits(network, faces, runtime, report)
     scores = {**loaded.scores, MAJORITY: Calibration(temperature)}
-    probed = _probed(network, faces, main, report) if probes else None
+    probed = _probed(network, faces, order[0], report) if probes else None
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
-        **by_protocol[main],
+        **by_protocol[order[0]],
         "dataset": options.dataset,
         "split": split,
         "data_path": str(options.data),
@@ -109,8 +107,8 @@ def measure(
         "votes": compare(logits, faces, scores, clusters),
         "probes": None if probed is None else probed.figures,
     }
-    before, classes = scored(logits, faces, main)
-    after = scored(logits, faces, main, temperature)[0]
+    before, classes = scored(logits, faces, order[0])
+    after = scored(logits, faces, order[0], temperature)[0]
     return Measurement(result, before, after, classes, probed)
 
 
