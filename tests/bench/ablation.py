@@ -44,6 +44,7 @@ from jadfer_cli.training.faceset import Counted, FaceSet
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import from_table
 from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import STATE
 
 VARIANTS: dict[str, dict[str, Any]] = {
     report.FULL: {},
@@ -169,9 +170,11 @@ def computed(a: argparse.Namespace, options: TrainOptions) -> Data:
     if a.stem:
         start = starts.load(str(a.stem), options.network.architecture)
     else:
+        plain = recipe_options.defaults("plain")
         plain = dataclasses.replace(
-            recipe_options.defaults("plain"), epochs=a.stem_epochs, precision=options.precision
-        )
+            plain, epochs=a.stem_epochs, precision=options.precision,
+            batch_size=loop.fitting_batch_size(len(half_a), plain.batch_size),
+        )  # fmt: skip
         network = loop.train(plain, half_a, sets["valid"], a.out / "stem",
                              start=starts.load(a.start, "plain"))  # fmt: skip
         start = Start("half-a", stem=network.stem.state_dict())
@@ -218,10 +221,12 @@ def run(name: str, seed: int, base: TrainOptions, data: Data, out: Path) -> Netw
     options = dataclasses.replace(from_table(VARIANTS[name], base), seed=seed, workers=0)
     make = functools.partial(cached.CachedTrainer, maps=data.maps, valid_maps=data.valid_maps)
     folder = out / f"{name.replace(' ', '-')}-{seed}-{base.epochs}"
-    return loop.train(
+    network = loop.train(
         options, data.train, data.valid, folder, start=data.start, callbacks=last_epoch_counts(),
         make=make,
     )  # fmt: skip
+    (folder / STATE).unlink()  # 50 MB, only for resuming
+    return network
 
 
 @torch.no_grad()
