@@ -26,14 +26,14 @@ def probe_tables(found: dict[str, Any] | None) -> list[Table | Text]:
         ]
         for name, f in found["by_probe"].items()
     ]  # fmt: skip
-    head = ["disturbed", "accuracy", "lost", "mean class recall", "lost", "labels changed"]
+    head = ["disturbed", "accuracy", "lost", "mean recall", "lost", "labels changed"]
     return [
         title(f"Probes: parts of the network disturbed, {found['protocol']}, n = {found['n']:,}"),
         figures(head, rows, right=range(1, len(head))),
         Text(
-            "A part that can be disturbed at no cost contributes nothing. SB, CB: the spatial and "
-            "the contextual branch. JAD: joint attention dropping, which acts only in training, "
-            "forced on."
+            "A part that can be disturbed at no cost contributes nothing. SB: the spatial branch. "
+            "JAD: joint attention dropping, which acts only in training, forced on; random "
+            "dropping takes as much attention. Recall is the mean over the expressions."
         ),
         *_context(found),
         *_maps(found["maps"]),

@@ -28,8 +28,8 @@ EXAMPLES = 12  # faces whose maps are drawn
 _BATCH = 64
 
 FLAT, SHUFFLED, BLANK = "maps flattened", "maps shuffled", "SB without the image"
-CONTEXT = "another face's context"
-JAD_OWN, JAD_RANDOM = "JAD on", "random dropping, same amount"
+CONTEXT = "other face's context"
+JAD_OWN, JAD_RANDOM = "JAD on", "random dropping"
 
 
 @dataclass(frozen=True)
