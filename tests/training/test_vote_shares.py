@@ -1,5 +1,7 @@
 """Scores as shares of raters: the fit, the comparison of definitions, and the model file."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,9 @@ from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.runtime import settle
-from jadfer_cli.training import calibrate, vote_shares
+from jadfer_cli.training import calibrate, run_folder, vote_shares
 from jadfer_cli.training.ferplus import from_votes
+from jadfer_cli.training.start import Start
 
 BIAS = np.array([0.3, -0.2, 0.1, 0, 0, -0.1, 0.1, -0.2])
 
@@ -124,3 +127,17 @@ def test_a_model_file_keeps_the_definitions_and_the_predictor_uses_one(tmp_path,
         checkpoint.save(path, network, scores={VOTE_SHARE: Calibration(1.0, (1.0, 2.0))})
     with pytest.raises(ModelError, match="2 biases of 'votes' for 8 classes"):
         checkpoint.load(str(path))
+
+
+def test_training_stores_what_the_shares_were_fitted_on(tmp_path):
+    _, faces = voted(120)
+    kind = networks.load("plain")
+    network = kind.build(kind.config(crop_px=32)).eval()
+    path, metrics = run_folder.finish(network, faces, tmp_path, {"dataset": "ferplus"}, Start())
+    assert metrics["votes_fitted_on"] == "made valid, 120 images"
+    stored = checkpoint.load(str(path))
+    assert stored.scores[VOTE_SHARE].bias == () and MAJORITY in stored.scores
+    labels_only = dataclasses.replace(faces, votes=None)
+    path, metrics = run_folder.finish(network, labels_only, tmp_path, {}, Start())
+    assert "votes_fitted_on" not in metrics
+    assert list(checkpoint.load(str(path)).scores) == [MAJORITY]
