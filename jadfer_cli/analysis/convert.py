@@ -88,7 +88,7 @@ class Conversion:
         """
         metadata = _metadata(self.path)
         labels = list(metadata["labels"])
-        descriptions = self._descriptions(labels)
+        descriptions = self._descriptions(metadata)
         if not self.has_sidecar:
             self._write_sidecar(metadata, descriptions)
         n_rows = 0
@@ -111,12 +111,13 @@ class Conversion:
         except (OSError, ValueError):
             return False
         metadata = _metadata(self.path)
-        return bool(found == {"jadfer": metadata, **self._descriptions(metadata["labels"])})
+        return bool(found == {"jadfer": metadata, **self._descriptions(metadata)})
 
-    def _descriptions(self, labels: Sequence[str]) -> dict[str, dict[str, str]]:
+    def _descriptions(self, metadata: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if self.tool:
             return {name: {"Description": text} for name, text in self.tool.descriptions.items()}
-        return column_descriptions(labels, read_schema(self.path).names)
+        columns = read_schema(self.path).names
+        return column_descriptions(metadata["labels"], metadata["model"].get("scores"), columns)
 
     def _write_sidecar(
         self, metadata: Mapping[str, Any], descriptions: Mapping[str, dict[str, str]]

@@ -35,7 +35,7 @@ TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
          "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
-         "--redetect", "--start", "--end")  # fmt: skip
+         "--redetect", "--start", "--end", "--scores")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from jadfer_cli.analysis.wording import listed
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint, lineage, networks
 from jadfer_cli.expression.lineage import MIN_QUOTED_IMAGES, Ancestor
+from jadfer_cli.expression.scores import VOTE_SHARE
 from jadfer_cli.text import count_text
 
 Cite = Callable[[str], str]
@@ -32,7 +33,8 @@ def model_sentences(metadata: Mapping[str, Any], cite: Cite) -> Iterable[str]:
     if terms := model.get("terms"):
         yield f"Terms of the weights: {str(terms).rstrip('.')}."
     labels = listed(metadata["labels"])
-    yield _probabilities(metrics, len(metadata["labels"]), labels, cite)
+    meaning = _vote_shares if model.get("scores") == VOTE_SHARE else _probabilities
+    yield meaning(metrics, len(metadata["labels"]), labels, cite)
     yield _accuracy(metrics)
     if model.get("preview"):
         yield "The model is a briefly trained preview; its scores are not meant for publication."
@@ -133,6 +135,17 @@ def _probabilities(metrics: Mapping[str, Any], n: int, labels: str, cite: Cite) 
     return (
         f"It gives a probability for each of {n} labels ({labels}), calibrated by temperature "
         f"scaling{biases} ({cited}) on {on}{caution}."
+    )
+
+
+def _vote_shares(metrics: Mapping[str, Any], n: int, labels: str, cite: Cite) -> str:
+    cited = cite(bibliography.entry(bibliography.CALIBRATION))
+    words, _, images = lineage.votes_fitted_on(metrics).partition(", ")
+    on = f"the votes of {_set_name(words)}, {images}" if images else "votes of raters"
+    return (
+        f"It gives, for each of {n} labels ({labels}), the share of raters expected to choose it "
+        "for this face alone, as a photograph, among raters who name one of the labels; the shares "
+        f"sum to 1. They were calibrated by temperature scaling ({cited}) on {on}."
     )
 
 

@@ -133,6 +133,15 @@ LandmarksOption = Annotated[
 ModelOption = Annotated[
     str, _option(MACHINE_PANEL, "A name from `jadfer models list`, or a .safetensors file.")
 ]
+ScoresOption = Annotated[
+    str,
+    _option(
+        MACHINE_PANEL,
+        "What the probabilities mean. votes: the share of raters who would choose the label. "
+        "majority: the probability that the majority would, as before 0.6. auto is votes if the "
+        "model was fitted to votes.",
+    ),
+]
 PrecisionOption = Annotated[
     str,
     _option(MACHINE_PANEL, f"{', '.join(PRECISIONS)}; auto is fp32 on the CPU, fp16 on CUDA."),

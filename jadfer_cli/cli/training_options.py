@@ -101,6 +101,22 @@ JsonFile = Annotated[
         show_default=False,
     ),
 ]
+Probes = Annotated[
+    bool,
+    typer.Option(
+        "--probes",
+        rich_help_panel=MACHINE_PANEL,
+        help="Also disturb the network's parts one by one, and print what each disturbance costs.",
+    ),
+]
+ProbeFigure = Annotated[
+    Path | None,
+    _output(
+        "Draw the network's spatial maps here (PNG, SVG or PDF), with --probes; by default "
+        "probes.png beside the other charts.",
+        show_default=False,
+    ),
+]
 Plots = Annotated[
     Path | None, _output("Folder for confusion.png and reliability.png.", show_default=False)
 ]

@@ -144,6 +144,12 @@ def calibrated_on(metrics: Mapping[str, Any]) -> str:
     return fitted_on
 
 
+def votes_fitted_on(metrics: Mapping[str, Any]) -> str:
+    """The images whose votes the vote shares were fitted to, in words; empty if to none."""
+    fitted_on = _mapping(metrics).get("votes_fitted_on")
+    return fitted_on if isinstance(fitted_on, str) else ""
+
+
 def temperature_text(temperature: float, metrics: Mapping[str, Any]) -> str:
     """One sentence about the temperature and where it comes from."""
     if fitted_on := calibrated_on(metrics):

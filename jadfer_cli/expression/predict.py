@@ -9,7 +9,7 @@ import numpy as np
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import engines
 from jadfer_cli.expression.checkpoint import Checkpoint
-from jadfer_cli.expression.scores import DEFAULT as DEFAULT_SCORES
+from jadfer_cli.expression.scores import choose
 from jadfer_cli.records import FloatArray, ImageArray
 from jadfer_cli.runtime import BatchLimiter, Runtime
 
@@ -23,22 +23,23 @@ class Predictor:
     Args:
         checkpoint: Verified weights.
         runtime: Device, precision, engine and batch size.
-        scores: The definition of the probabilities, a key of `checkpoint.scores`.
+        scores: The definition of the probabilities, as for `scores.choose`.
 
     Attributes:
         labels: K class names, in the order of the probabilities.
         crop_px: Side of the crops.
+        scores: The definition of the probabilities.
+        calibration: Maps logits to them.
         engine: Maps uint8 crops (n, S, S, 3) to logits (n, K).
         batch_limiter: Limits the crops scored at once; shrinks when GPU memory runs out.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, runtime: Runtime, scores: str = DEFAULT_SCORES
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, scores: str = "auto") -> None:
         self.labels = checkpoint.labels
         self.crop_px = checkpoint.crop_px
         self.batch_limiter = BatchLimiter(runtime.batch_size, "faces")
-        self._calibration = checkpoint.scores[scores]
+        self.scores = choose(scores, checkpoint.scores, checkpoint.entry.name)
+        self.calibration = checkpoint.scores[self.scores]
         self._source = f"{checkpoint.entry.path} in {runtime.precision}"
         self.engine = engines.make(checkpoint, runtime)
 
@@ -64,4 +65,4 @@ class Predictor:
                 f"The network {self._source} gives scores that are not finite numbers.",
                 "Its weights are damaged or unsuitable. If the precision is not fp32, try fp32.",
             )
-        return self._calibration.probabilities(logits)
+        return self.calibration.probabilities(logits)

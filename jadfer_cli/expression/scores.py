@@ -1,9 +1,10 @@
 """What the probabilities mean: how logits become scores, by definition.
 
+- `votes`: the share of raters who would choose the expression, among those who name one of the
+  expressions. Raters who answer "unknown" count in no share, so shares sum to 1. A model has this
+  definition if it was fitted to votes.
 - `majority`: the probability that the majority of raters would choose the expression, among
   photographs that have a majority.
-- `vote_share`: the share of the raters who choose the expression, among the raters who name one
-  of the expressions. Raters who answer "unknown" count in no share, so shares sum to 1.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MAJORITY, VOTE_SHARE = "majority", "vote_share"
-# the definition that `annotate` uses
-DEFAULT = MAJORITY
+from jadfer_cli.errors import ModelError
+
+MAJORITY, VOTE_SHARE = "majority", "votes"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,28 @@ class Calibration:
             "temperature": self.temperature,
             **({"bias": list(self.bias)} if self.bias else {}),
         }
+
+
+def choose(wanted: str, available: Mapping[str, Calibration], model: str) -> str:
+    """The definition to use.
+
+    Args:
+        wanted: One of the definitions; "auto" for the share of votes if the model was fitted to
+            votes, otherwise the majority.
+        available: The model's calibrations by definition.
+        model: The model's name, for the message.
+
+    Raises:
+        ModelError: The model does not have the definition.
+    """
+    if wanted == "auto":
+        return VOTE_SHARE if VOTE_SHARE in available else MAJORITY
+    if wanted not in available:
+        raise ModelError(
+            f"The model {model} has no scores of the kind {wanted}: it was not fitted to votes.",
+            f"Its scores are {', '.join(available)}; see `scores`.",
+        )
+    return wanted
 
 
 def read_scores(temperature: float, further: Mapping[str, Any]) -> dict[str, Calibration]:

@@ -234,6 +234,8 @@ def describe(item: Item) -> dict[str, Any]:
             "labels": list(loaded.labels),
             "temperature": loaded.temperature,
             "calibrated_on": lineage.calibrated_on(loaded.metrics) or None,
+            "scores": {name: scale.as_table() for name, scale in loaded.scores.items()},
+            "votes_fitted_on": lineage.votes_fitted_on(loaded.metrics) or None,
             "history": lineage.text(item.name, loaded.sha256, loaded.metrics),
             "note": loaded.note or None,
             "terms": loaded.entry.terms or item.terms,

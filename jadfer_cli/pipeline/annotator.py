@@ -209,7 +209,7 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     preload()
     runtime = settle(options.model)
     model = checkpoint.load(options.model.model)
-    predictor = Predictor(model, runtime)
+    predictor = Predictor(model, runtime, options.model.scores)
     detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
     warnings = []
     if model.entry.preview:

@@ -82,7 +82,8 @@ class Networks:
             "terms": self.model.entry.terms,
             "architecture": self.model.architecture,
             "network": networks.facts(self.model.architecture),
-            "temperature": self.model.temperature,
+            "scores": self.predictor.scores,
+            **self.predictor.calibration.as_table(),
             "metrics": self.model.metrics,
         }
         shared = run_metadata(self.options, self.runtime, self.detector.info, model, self.labels)

@@ -87,21 +87,30 @@ PERSON_DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
 }
 
+# What a probability is, by the definition of the scores; None: not recorded.
+_PROBABILITY: dict[str | None, str] = {
+    "votes": "Share of raters who would choose {}, of those who name an expression",
+    "majority": "Probability that the majority of raters would choose {}, if one agrees",
+    None: "Probability of {}",
+}
+
 
 def column_descriptions(
-    labels: Sequence[str], columns: Sequence[str] = ()
+    labels: Sequence[str], scores: str | None = None, columns: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     """Describe every column of a result, in column order, as a BIDS sidecar does.
 
     Args:
         labels: The model's labels.
+        scores: What the probabilities mean, "votes" or "majority"; None if it is not recorded.
         columns: Names of all columns, if other commands have added some.
 
     Returns:
         For each column "Description" and, if it has one, "Units".
     """
+    meaning = _PROBABILITY.get(scores, _PROBABILITY[None])
     probabilities = {
-        name: (f"Calibrated probability of {name.removeprefix('p_')}; the p_ columns sum to 1", "")
+        name: (f"{meaning.format(name.removeprefix('p_'))}; the p_ columns sum to 1", "")
         for name in probability_columns(labels)
     }
     described = {

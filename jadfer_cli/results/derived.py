@@ -140,7 +140,8 @@ def write_derived(result: Result, out: Path, added: Added) -> int:
     ]
     new = {name: values.astype(np.float32) for name, values in added.columns.items()}
     rows = pd.concat([rows, pd.DataFrame(new, index=rows.index)], axis=1)
-    descriptions = column_descriptions(result.labels) | _earlier(result) | {
+    meaning = result.metadata["model"].get("scores")
+    descriptions = column_descriptions(result.labels, meaning) | _earlier(result) | {
         name: {"Description": text} for name, text in added.descriptions.items()
     }  # fmt: skip
     table = _typed(rows, result)

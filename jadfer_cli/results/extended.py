@@ -89,7 +89,9 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
 
 def _descriptions(result: Result) -> dict[str, Any]:
     """The descriptions of a result's columns: those in its sidecar, or else the standard ones."""
-    standard: dict[str, Any] = dict(column_descriptions(result.labels))
+    standard: dict[str, Any] = dict(
+        column_descriptions(result.labels, result.metadata["model"].get("scores"))
+    )
     try:
         stored = parsed_json(sidecar_path(result.path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

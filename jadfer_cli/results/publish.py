@@ -66,6 +66,9 @@ class FinalFiles:
         if self._landmarks:
             self._landmarks.finish()
 
+    def _descriptions(self) -> dict[str, dict[str, str]]:
+        return column_descriptions(self._labels, self._metadata.get("model", {}).get("scores"))
+
     def publish(self, announce: Callable[[], None]) -> None:
         """Give the files their final names, or remove all of them if that fails.
 
@@ -77,7 +80,7 @@ class FinalFiles:
         Raises:
             OutputError: A file cannot be renamed.
         """
-        sidecar = {"jadfer": self._metadata, **column_descriptions(self._labels)}
+        sidecar = {"jadfer": self._metadata, **self._descriptions()}
         text = json_text(sidecar, indent=2) + "\n"
         path = sidecar_path(self._out)
         published: list[Path] = []

@@ -24,7 +24,7 @@ CHANGES: dict[int, tuple[str, str]] = {
         "0.6.0",
         "usable faces are larger, sharper, less turned and better lit, and a column says why "
         "others are not usable; on a GPU, too, whole frames are "
-        "searched every 0.3 s",
+        "searched every 0.3 s; probabilities are shares of raters unless `scores` is majority",
     ),
 }
 

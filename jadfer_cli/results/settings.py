@@ -18,7 +18,7 @@ from jadfer_cli.results.unfinished import remove_leftovers
 # These decide where and in what batches scores are computed, which changes rounding only.
 _MACHINE_OPTIONS = ("device", "threads", "batch_size", "engine")
 # Recorded outside "options" as what was really used, e.g. the sha256 of the model.
-_RESOLVED_OPTIONS = ("model", "detector", "precision", "redetect_s")
+_RESOLVED_OPTIONS = ("model", "detector", "precision", "redetect_s", "scores")
 _NOT_OPTIONS = ("schema", "revision", "model", "detector")
 _VIDEO = "the video itself"
 _VERSIONS = "the versions of jadfer and its libraries"
@@ -50,6 +50,7 @@ def fingerprint(
         "model": (current_hashes or {}).get(model, model),
         "detector": metadata["detector"]["sha256"],
         "precision": metadata["precision"],
+        **({"scores": metadata["model"]["scores"]} if "scores" in metadata["model"] else {}),
         **({"redetect": metadata["redetect_s"]} if "redetect_s" in metadata else {}),
         "landmarks": options["landmarks"],
         "relative-paths": not is_old and options["relative_paths"],

@@ -23,6 +23,8 @@ from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
 from jadfer_cli.training.evaluate import figures, intervals, scored, untied
 from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.probe_chart import probe_chart
+from jadfer_cli.training.probes import EXAMPLES, Probed, probe, require_maps
 from jadfer_cli.training.reporting import Reporter
 from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.twins import Twins
@@ -38,12 +40,14 @@ class Measurement:
         before: (n, K), probabilities without temperature, of the chosen protocol's n images.
         after: (n, K), with temperature.
         classes: (n,), the true classes.
+        probed: What the probes found, if they were wanted; their figures are under "probes".
     """
 
     figures: dict[str, Any]
     before: npt.NDArray[np.float64]
     after: npt.NDArray[np.float64]
     classes: npt.NDArray[np.intp]
+    probed: Probed | None = None
 
 
 def measure(
@@ -54,6 +58,7 @@ def measure(
     *,
     protocol: str | None = None,
     refit_temperature: bool = False,
+    probes: bool = False,
     report: Reporter,
 ) -> Measurement:
     """Scores a split and computes all figures.
@@ -65,47 +70,57 @@ def measure(
         runtime: Device, threads and batch size.
         protocol: The one to put first; None for the data set's main protocol.
         refit_temperature: Fit the temperature on the data set's valid split.
+        probes: Also disturb the network's parts, as `probes.probe` does.
         report: Receives notes and progress.
 
     Raises:
-        OptionError: An unknown protocol, or too few images to fit a temperature on.
+        OptionError: An unknown protocol, too few images for a temperature, or no maps to probe.
         ModelError: The model cannot be loaded, or has other labels.
         TrainingError: The data set cannot be read.
     """
     loaded = starts.labelled(model)
     data = AlignedData(options, runtime.threads, report)
-    network, faces = loaded.build().to(runtime.device), data.load(split)
-    main = protocol or faces.main_protocol
-    if main not in faces.protocols:
-        raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
+    network = loaded.build().to(runtime.device)
+    if probes:
+        require_maps(network)
+    faces = data.load(split)
+    order = _order(faces, protocol)
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.clusters(split)
-    temperature, metrics = loaded.temperature, loaded.metrics
-    fitted_on, kept_from = map(metrics.get, ("temperature_fitted_on", "temperature_kept_from"))
-    if refit_temperature:
-        (temperature, fitted_on), kept_from = _refitted(network, data, runtime, loaded), None
+    calibration = (
+        _refitted(network, data, runtime, loaded) if refit_temperature else _stored(loaded)
+    )
+    temperature = calibration["temperature"]
     raw = _logits(network, faces, runtime, report)
     logits = raw + _shift(loaded)
     scores = {**loaded.scores, MAJORITY: _calibration(loaded, temperature)}
-    order = (main, *(name for name in faces.protocols if name != main))
+    probed = _probed(network, faces, order[0], report) if probes else None
     by_protocol = _by_protocol(logits, faces, order, temperature, clusters)
     result = {
-        **by_protocol[main],
+        **by_protocol[order[0]],
         "dataset": options.dataset,
         "split": split,
         "data_path": str(options.data),
         "data_notes": list(faces.notes),
-        "temperature": temperature,
-        "temperature_fitted_on": fitted_on,
-        "temperature_kept_from": kept_from,
+        **calibration,
         "test_time_averaging": False,
         **_provenance(loaded, faces, data),
         "protocols": by_protocol,
         **_clean(logits, faces, split, order, temperature, twins),
         "votes": compare(raw, faces, scores, clusters),
+        "probes": None if probed is None else probed.figures,
     }
-    before, classes = scored(logits, faces, main)
-    return Measurement(result, before, scored(logits, faces, main, temperature)[0], classes)
+    before, classes = scored(logits, faces, order[0])
+    after = scored(logits, faces, order[0], temperature)[0]
+    return Measurement(result, before, after, classes, probed)
+
+
+def _order(faces: FaceSet, first: str | None) -> list[str]:
+    """All protocols, the wanted or main one first."""
+    main = first or faces.main_protocol
+    if main not in faces.protocols:
+        raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
+    return [main, *(name for name in faces.protocols if name != main)]
 
 
 def _by_protocol(
@@ -180,9 +195,15 @@ def _calibration(loaded: Checkpoint, temperature: float) -> Calibration:
     return Calibration(temperature, tuple((_shift(loaded) / temperature).tolist()))
 
 
+def _stored(loaded: Checkpoint) -> dict[str, Any]:
+    """The temperature that the model holds, and what it was fitted on."""
+    keys = ("temperature_fitted_on", "temperature_kept_from")
+    return {"temperature": loaded.temperature, **{key: loaded.metrics.get(key) for key in keys}}
+
+
 def _refitted(
     network: Network, data: AlignedData, runtime: Runtime, loaded: Checkpoint
-) -> tuple[float, str]:
+) -> dict[str, Any]:
     """A temperature fitted on the valid split, and a description of that set."""
     valid = data.load("valid")
     which, classes, left_out = untied(valid, valid.main_protocol)
@@ -194,7 +215,12 @@ def _refitted(
     logits = _logits(network, valid, runtime, data.report) + _shift(loaded)
     temperature = calibrate.fit_temperature(logits[which], classes)
     n = count_text(len(classes), "image")
-    return temperature, f"{valid.name}, {valid.main_protocol}{left_out}, {n}"
+    fitted_on = f"{valid.name}, {valid.main_protocol}{left_out}, {n}"
+    return {
+        "temperature": temperature,
+        "temperature_fitted_on": fitted_on,
+        "temperature_kept_from": None,
+    }
 
 
 def _logits(
@@ -214,6 +240,11 @@ def _logits(
         return logits
 
 
+def _probed(network: Network, faces: FaceSet, protocol: str, report: Reporter) -> Probed:
+    with report.counting(f"probing with {faces.name}", len(faces)) as progress:
+        return probe(network, faces, protocol, progress=progress)
+
+
 def _provenance(loaded: Checkpoint, faces: FaceSet, data: AlignedData) -> dict[str, Any]:
     """Images, detector, model and version of a measurement."""
     marks: Any = faces.landmarks_px
@@ -229,13 +260,19 @@ def _provenance(loaded: Checkpoint, faces: FaceSet, data: AlignedData) -> dict[s
     }
 
 
-def write(found: Measurement, json_file: Path | None, plots: Path | None) -> list[Path]:
-    """Writes the figures as JSON, and two charts beside it or into a folder.
+def write(
+    found: Measurement,
+    json_file: Path | None,
+    plots: Path | None,
+    probe_figure: Path | None = None,
+) -> list[Path]:
+    """Writes the figures as JSON, and charts beside it or into a folder.
 
     Args:
         found: A measurement.
         json_file: Where the JSON goes; None for none.
         plots: Folder of the charts; None for beside the JSON.
+        probe_figure: The chart of the probes; None for beside the other charts.
 
     Returns:
         The files written.
@@ -256,6 +293,13 @@ def write(found: Measurement, json_file: Path | None, plots: Path | None) -> lis
         with explain_os_errors(folder):
             _draw(found, *files)
         written += files
+    if found.probed is not None and (probe_figure or folder):
+        target = probe_figure or Path(folder or "", f"{prefix}probes.png")
+        f = found.figures
+        head = f"{f['model']}, maps of {f['data']}: mean map, and its maps of {EXAMPLES} faces"
+        with explain_os_errors(target):
+            charts.write(probe_chart(found.probed, head), target)
+        written.append(target)
     return written
 
 

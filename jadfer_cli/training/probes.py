@@ -28,8 +28,8 @@ EXAMPLES = 12  # faces whose maps are drawn
 _BATCH = 64
 
 FLAT, SHUFFLED, BLANK = "maps flattened", "maps shuffled", "SB without the image"
-CONTEXT = "another face's context"
-JAD_OWN, JAD_RANDOM = "JAD on", "random dropping, same amount"
+CONTEXT = "other face's context"
+JAD_OWN, JAD_RANDOM = "JAD on", "random dropping"
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,7 @@ def probe(
     Raises:
         OptionError: The network has no spatial maps.
     """
-    if not isinstance(network, Jadfer) or network.spatial is None:
-        kind = network.config.architecture
-        raise OptionError(f"A network of the kind {kind} has no spatial maps to probe.")
+    network = require_maps(network)
     network.eval()
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # random dropping
@@ -108,6 +106,18 @@ def probe(
     return Probed(
         found, stacked.double().mean(0).numpy(), torch.stack(examples).numpy(), stacked[:n].numpy()
     )
+
+
+def require_maps(network: Network) -> Jadfer:
+    """Returns the network.
+
+    Raises:
+        OptionError: It has no spatial maps.
+    """
+    if not isinstance(network, Jadfer) or network.spatial is None:
+        kind = network.config.architecture
+        raise OptionError(f"A network of the kind {kind} has no spatial maps to probe.")
+    return network
 
 
 @torch.no_grad()

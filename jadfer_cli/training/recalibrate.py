@@ -44,7 +44,7 @@ def fit(
     weighted = np.asarray(votes, np.float64) / np.maximum(votes.sum(1, keepdims=True), 1)
     weighted = weighted / sizes[person][:, None]
     with_none = np.column_stack([weighted, np.zeros(len(weighted))])
-    return fit_vote_share(_log(p), with_none, ridge=_RIDGE)
+    return fit_vote_share(_log(p), with_none, ridge=_RIDGE, biases=True)
 
 
 def apply(calibration: Calibration, p: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

@@ -13,6 +13,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint, lineage
 from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
+from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate
 from jadfer_cli.training.evaluate import figures, untied
 from jadfer_cli.training.faceset import FaceSet
@@ -94,6 +95,7 @@ def finish(
     scores = {MAJORITY: Calibration(temperature)}
     if valid.votes is not None and len(valid) >= calibrate.MIN_IMAGES:
         scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, valid.votes)
+        source |= {"votes_fitted_on": f"{valid.name}, {count_text(len(valid), 'image')}"}
     metrics: dict[str, Any] = {
         "training": history,
         "temperature": temperature,

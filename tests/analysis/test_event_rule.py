@@ -59,8 +59,8 @@ def test_the_frame_rate_changes_no_count(tmp_path, fps):
     clip = made(tmp_path, fps)
     assert counts(clip) == (3, 4, 6)
     found = smiles(clip)
-    # p = 0.05 + 0.9 (t - onset) / 0.4 reaches 0.6 at 0.244 s, falls below 0.4 0.156 s from the end
-    assert found["onset_s"].to_numpy() == pytest.approx([s + 0.244 for s, _ in SMILES], abs=1 / fps)
+    # p = 0.05 + 0.9 (t - onset) / 0.4 reaches 0.5 at 0.200 s, falls below 0.4 0.156 s from the end
+    assert found["onset_s"].to_numpy() == pytest.approx([s + 0.200 for s, _ in SMILES], abs=1 / fps)
     assert found["offset_s"].to_numpy() == pytest.approx(
         [e - 0.156 for _, e in SMILES], abs=1 / fps
     )

@@ -40,7 +40,7 @@ def brief(found):
 def test_one_smile_by_hand(tmp_path):
     # 25 frames per second; reaches 0.6 in frame 2, peaks in 4 (and 5), falls below 0.4 in 8
     p = [0.1, 0.5, 0.6, 0.7, 0.9, 0.9, 0.5, 0.4, 0.39, 0.5]
-    found = find_events(result(tmp_path, Track(0, list(range(10)), showing(p))), Rule())
+    found = find_events(result(tmp_path, Track(0, list(range(10)), showing(p))), Rule(on=0.6))
     assert found.records() == [
         Event(0, "happiness", 0.08, 0.16, 0.32, 0.24, 2, 4, 7,
               pytest.approx(0.9, abs=1e-6), pytest.approx(4.0 / 6, abs=1e-6), 6, "")
@@ -70,12 +70,12 @@ def test_unusable_frames_end_an_event_unless_the_gap_is_short(tmp_path):
     p = [0, 0.9, 0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.5, 0]
     usable = [True] * 3 + [False] * 2 + [True] * 5
     clip = result(tmp_path, Track(0, list(range(10)), showing(p), usable=usable))
-    assert brief(find_events(clip, Rule())) == [(0, "happiness", 1, 1, 8, "")]
-    assert find_events(clip, Rule()).records()[0].n_frames == 6
-    short = Rule(min_duration_s=0, merge_gap_s=0.05)
+    assert brief(find_events(clip, Rule(on=0.6))) == [(0, "happiness", 1, 1, 8, "")]
+    assert find_events(clip, Rule(on=0.6)).records()[0].n_frames == 6
+    short = Rule(on=0.6, min_duration_s=0, merge_gap_s=0.05)
     assert brief(find_events(clip, short)) == [(0, "happiness", 1, 1, 2, "end")]
     assert find_events(clip, short).records()[0].offset_s == pytest.approx(0.12)
-    everybody = Rule(min_duration_s=0, merge_gap_s=0, all_faces=True)
+    everybody = Rule(on=0.6, min_duration_s=0, merge_gap_s=0, all_faces=True)
     assert brief(find_events(clip, everybody)) == [(0, "happiness", 1, 1, 8, "")]
 
 
@@ -145,7 +145,7 @@ def test_videos_without_faces_or_frames_have_a_table_without_rows(tmp_path):
     with_some = find_events(result(tmp_path, Track(0, list(range(10)), "fear")), Rule())
     table = joined([found, with_some])
     assert table.dtypes.equals(with_some.events.dtypes)
-    assert table.attrs["jadfer_events"]["on"] == 0.6
+    assert table.attrs["jadfer_events"]["on"] == 0.5
 
 
 def scan(frames, rule):

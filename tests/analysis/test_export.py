@@ -73,7 +73,7 @@ def test_an_elan_file_has_one_tier_per_track(tmp_path):
     (vocabulary,) = eaf.get_controlled_vocabulary_names()
     entries = eaf.get_cv_entries(vocabulary).values()
     assert [values[0][0] for values, _ in entries] == list(LABELS)
-    assert dict(eaf.get_properties())["jadfer:on"] == "0.6"
+    assert dict(eaf.get_properties())["jadfer:on"] == "0.5"
 
 
 def test_an_elan_file_follows_the_rules_of_its_format(tmp_path):
@@ -202,7 +202,7 @@ def test_bids_files_follow_the_specification(tmp_path):
     assert set(table["trial_type"]) <= set(described["trial_type"]["Levels"])
     assert set(table["truncated"].dropna()) <= set(described["truncated"]["Levels"])
     assert described["onset"]["Units"] == described["duration"]["Units"] == "s"
-    assert described["EventDetection"]["OnThreshold"] == 0.6
+    assert described["EventDetection"]["OnThreshold"] == 0.5
     assert all(re.fullmatch("[A-Z][A-Za-z]*", key) for key in set(described) - set(head))
 
 

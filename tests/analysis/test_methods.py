@@ -64,7 +64,7 @@ def test_one_result(tmp_path):
         "calibrated by temperature scaling (Guo et al., 2017) on FER+ (valid split, protocol: "
         "majority): photographs of faces on which a majority of raters agreed",
         "The limits of this rule follow how the shipped model fails on worse pictures",
-        "by default, events, episodes and transitions are counted by hysteresis (on 0.6, off ",
+        "by default, events, episodes and transitions are counted by hysteresis (on 0.5, off ",
         "40.0% of 10 analysed frames; 75.0% of 4 faces were usable",
         "fp32 with ONNX Runtime (CPU, 2 threads)",
         "not what the person feels",

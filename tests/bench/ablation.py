@@ -1,217 +1,307 @@
-"""Ablation of JADFER on FER+ validation: each part off in turn, two seeds, equal schedules.
+"""Which parts of JADFER help? A paired ablation on stored feature maps, resumable.
 
-    python tests/bench/ablation.py --data ../shared/data \
-        --start ../shared/models/mobilefacenet_arcface.pt --out /tmp/ablation
+    python tests/bench/ablation.py --data FERPlus/data --start mobilefacenet.pt --out RUN
 
-On two CPU cores a full network per variant would take days. So the stem's convolutions up to
-its 7 x 7 stage stay frozen at the start weights, which were trained neither on expressions nor
-with JADFER, and their outputs are cached on disk for a few augmented views of each image. The
-rest - the last two blocks, the branches and the head - is trained from scratch for every variant
-and seed, over the same views in the same order. Results are appended to OUT/ablation.csv; a
-repeated command computes only what is missing. The results of `--images 8000 --views 3 --epochs
-3 --bf16` are in ablation.csv beside this file.
+1. FER+ training without twins of validation or test is halved by picture. A stem is trained on
+   half A (recipe `plain`; --stem FILE takes a trained one).
+2. The stem's fine maps of half B, of augmented views and their mirror images, are stored once.
+3. Every variant trains what follows the fine map on half B, with the same seeds: a pair shares
+   start, order of images and views. The averaged weights of the last epoch count, so that
+   validation chooses nothing.
+4. Every trained variant is also scored on occluded validation faces (`ablation_occlusion.py`).
+
+Each result is a line of RUN/results.jsonl, and the same command continues. `--report` only prints
+the statistics of `ablation_report.py`. --features FOLDER takes maps that were stored before:
+train0.pt, train0m.pt, ..., valid.pt (bfloat16, n x 128 x 14 x 14), labels.pt and stem.pt. Then
+--data is only needed for occlusion.
+
+--set network.paths=8 changes the network of all variants. All figures are of validation.
 """
 
 import argparse
-import csv
 import dataclasses
+import functools
 import json
 import time
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from bench import ablation_occlusion as occlusion
+from bench import ablation_report as report
 
 from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.training_progress import ConsoleReporter
-from jadfer_cli.expression.losses import soft_cross_entropy, variety_loss
-from jadfer_cli.expression.networks.jadfer import Jadfer, JadferConfig
-from jadfer_cli.options import ModelOptions
-from jadfer_cli.runtime import settle
+from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.training import cached, loop, recipe_options
 from jadfer_cli.training import start as starts
-from jadfer_cli.training.augment import AugmentOptions
 from jadfer_cli.training.calibrate import softmax
-from jadfer_cli.training.crops import Crops, EpochSampler
 from jadfer_cli.training.data import AlignedData, DataOptions
-from jadfer_cli.training.evaluate import figures
-from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.state import fingerprint
+from jadfer_cli.training.evaluate import figures, pooled_recall
+from jadfer_cli.training.faceset import Counted, FaceSet
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipe_options import from_table
+from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import STATE
 
-FULL = JadferConfig()
-FROZEN_BLOCKS = 13  # to 128 x 7 x 7
-SHAPE = (128, 7, 7)
-
-# name: the network, the kind of Variety loss
-VARIANTS = {
-    "full (JAD heads, N=4)": (FULL, "cosine"),
-    "no JAD": (dataclasses.replace(FULL, jad="none"), "cosine"),
-    "random dropping, same count": (dataclasses.replace(FULL, jad="random"), "cosine"),
-    "JAD queries": (dataclasses.replace(FULL, jad="queries"), "cosine"),
-    "JAD similar": (dataclasses.replace(FULL, jad="similar"), "cosine"),
-    "no Variety loss": (FULL, "none"),
-    "N=2": (dataclasses.replace(FULL, paths=2), "cosine"),
-    "N=1": (dataclasses.replace(FULL, paths=1), "cosine"),
-    "CB only": (dataclasses.replace(FULL, branches="context"), "cosine"),
-    "SB only": (dataclasses.replace(FULL, branches="spatial"), "cosine"),
-    "pooling only": (dataclasses.replace(FULL, branches="pool"), "cosine"),
+VARIANTS: dict[str, dict[str, Any]] = {
+    report.FULL: {},
+    "no JAD": {"network": {"jad": "none", "jad_interaction": "none"}},
+    "random dropping": {"network": {"jad": "random", "jad_interaction": "random"}},
+    "no Variety": {"variety_weight": 0.0},
+    report.SPATIAL: {"network": {"branches": "spatial"}},
+    report.CONTEXT: {"network": {"branches": "context"}},
 }
 
 
-class Tail(nn.Module):
-    """The part of the stem after the frozen part."""
+class TensorMaps(cached.FineMaps):
+    """Fine maps in files of PyTorch, one per view and mirror image, that were stored before."""
 
-    channels, reduction = 512, 16
+    def __init__(self, key: str, views: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        super().__init__(key, TensorRows(views))  # type: ignore[arg-type]
 
-    def __init__(self, stem: nn.Module) -> None:
-        super().__init__()
-        self.blocks = nn.Sequential(*list(stem.features)[FROZEN_BLOCKS:], stem.conv2)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.blocks(x)
+    def at(self, view: int, index: int, mirrored: bool) -> tuple[torch.Tensor, np.ndarray]:
+        pair = torch.stack([each[index] for each in self.rows.views[view]])
+        return pair.flip(0) if mirrored else pair, np.eye(2, 3, dtype=np.float32)
 
 
-@torch.inference_mode()
-def cached(faces: FaceSet, views: int, start: starts.Start, file: Path, bf16: bool) -> np.ndarray:
-    """float16 (views, n, 128, 7, 7): the frozen part's output for augmented views."""
-    shape = (views, len(faces), *SHAPE)
-    if file.exists():
-        return np.memmap(file, np.float16, "r", shape=shape)
-    part = file.with_suffix(".part")
-    kept = np.memmap(part, np.float16, "w+", shape=shape)
-    network = start.build(JadferConfig()).eval()
-    front = nn.Sequential(*network.stem.early(FROZEN_BLOCKS)).to(memory_format=torch.channels_last)
-    for view in range(views):
-        crops = Crops(faces, 112, AugmentOptions() if views > 1 else None, seed=1)
-        crops.epoch = view
-        done = 0
-        for pixels, *_ in torch.utils.data.DataLoader(crops, 128, num_workers=1):
-            x = (pixels.float() / 255 - network.mean) / network.std
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                y = front(x.contiguous(memory_format=torch.channels_last))
-            kept[view, done : done + len(y)] = y.float().numpy()
-            done += len(y)
-        print(f"{faces.name}: view {view + 1} of {views} cached", flush=True)
-    kept.flush()
-    part.rename(file)
-    return np.memmap(file, np.float16, "r", shape=shape)
+class TensorRows:
+    """Looks like the records of `FineMaps`."""
+
+    def __init__(self, views: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        self.views = views
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __getitem__(self, at: tuple[int, slice]) -> dict[str, np.ndarray]:
+        view, which = at
+        pair = torch.stack([each[which] for each in self.views[view]], 1)  # (m, 2, C, H, W)
+        return {"maps": pair.contiguous().view(torch.int16).numpy()}
 
 
-def train_variant(
-    config: JadferConfig, variety: str, seed: int, a: argparse.Namespace, data: dict
-) -> dict[str, float]:
-    """Trains what follows the frozen part; returns figures of the last averaged weights."""
-    torch.manual_seed(seed)
-    network = Jadfer(config)
-    stem = data["start"].build(JadferConfig()).stem
-    network.stem = Tail(stem)
-    # the frozen part has already normalised
-    network.mean, network.std = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-    network.to(memory_format=torch.channels_last)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99), use_buffers=True
-    )
-    groups = [
-        {"params": [p for n, p in network.named_parameters() if n.startswith("stem.")], "lr": 3e-4},
-        {"params": [p for n, p in network.named_parameters() if not n.startswith("stem.")]},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.05)
-    n, kept = len(data["targets"]), data["train"]
-    steps = a.epochs * (n // a.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, [3e-4, 1e-3], steps, pct_start=0.1, cycle_momentum=False
-    )
-    sampler = EpochSampler(data["classes"], 0.25, seed)
-    for epoch in range(a.epochs):
-        sampler.epoch = epoch
-        order = np.array([index for _, index in sampler])
-        network.train()
-        for first in range(0, n - a.batch_size + 1, a.batch_size):
-            index = order[first : first + a.batch_size]
-            x = torch.from_numpy(np.asarray(kept[epoch % len(kept)][index]))
-            x = x.float().contiguous(memory_format=torch.channels_last)
-            target = data["targets"][index] * 0.95 + 0.05 / 8
-            with torch.autocast("cpu", torch.bfloat16, enabled=a.bf16):
-                output = network(x)
-            loss = soft_cross_entropy(output.logits.float(), target)
-            loss = loss + 0.1 * variety_loss(output.auxiliary["maps"], variety)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimiser.step()
-            schedule.step()
-            average.update_parameters(network)
-    return evaluate(average.module.eval(), data)
+@dataclasses.dataclass
+class Data:
+    """What all variants train on.
+
+    Attributes:
+        train, valid: Faces; without pictures if the maps were stored before.
+        maps, valid_maps: Their fine maps.
+        start: The stem that made them.
+        pictures: Aligned validation faces for occlusion, or None.
+    """
+
+    train: FaceSet
+    valid: FaceSet
+    maps: cached.FineMaps
+    valid_maps: cached.FineMaps
+    start: Start
+    pictures: FaceSet | None
 
 
-@torch.inference_mode()
-def evaluate(network: nn.Module, data: dict) -> dict[str, float]:
-    """Accuracy, recall and mean negative log likelihood on validation, majority."""
-    kept, valid = data["valid"][0], data["valid_set"]
-    parts = [
-        network(torch.from_numpy(np.asarray(kept[i : i + 256])).float()).logits
-        for i in range(0, len(kept), 256)
-    ]
-    logits = torch.cat(parts).numpy()
-    found = figures(logits, valid, "majority")
+def settings(texts: list[str]) -> dict[str, Any]:
+    """Nested tables from KEY=VALUE; a value that is not TOML is a text."""
+    table: dict[str, Any] = {}
+    for text in texts:
+        key, _, value = text.partition("=")
+        try:
+            parsed = tomllib.loads(f"x = {value}")["x"]
+        except tomllib.TOMLDecodeError:
+            parsed = value
+        *groups, name = key.split(".")
+        inner = table
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[name] = parsed
+    return table
+
+
+def stored(folder: Path, a: argparse.Namespace) -> Data:
+    """Maps that were stored before, with their labels and stem."""
+    labels = torch.load(folder / "labels.pt", weights_only=False)  # a file of our own
+    sets = {}
+    for split in ("train", "valid"):
+        own = labels[split]
+        n = len(own["targets"])
+        protocols = {name: Counted(which, of) for name, (which, of) in own["protocols"].items()}
+        sets[split] = FaceSet(
+            f"stored {split}", [np.zeros((1, 1), np.uint8)] * n, own["names"],
+            own["targets"].numpy().astype(np.float32), protocols,
+        )  # fmt: skip
+    n_views = min(a.views, len(list(folder.glob("train*m.pt"))))
+
+    def read(name: str) -> torch.Tensor:
+        return torch.load(folder / f"{name}.pt", mmap=True, weights_only=True)
+
+    views = [(read(f"train{v}"), read(f"train{v}m")) for v in range(n_views)]
+    state = read("stem")
+    stem = {k.removeprefix("stem."): v for k, v in state.items() if k.startswith("stem.")}
+    valid = read("valid")
+    pictures = None
+    if a.data is not None:
+        pictures = aligned(a).load("valid")
+        names = [Path(name).name for name in pictures.image_names]
+        if names != [Path(name).name for name in sets["valid"].image_names]:
+            raise SystemExit(f"{folder} and {a.data} hold other validation images")
+    return Data(
+        sets["train"], sets["valid"], TensorMaps(f"stored {n_views}", views),
+        TensorMaps("stored valid", [(valid, valid)]), Start("half-a", stem=stem), pictures,
+    )  # fmt: skip
+
+
+def aligned(a: argparse.Namespace) -> AlignedData:
+    options = DataOptions("ferplus", a.data, a.votes, detectors=(a.detector,))
+    return AlignedData(options, a.threads, ConsoleReporter(stderr_console(), quiet=False))
+
+
+def computed(a: argparse.Namespace, options: TrainOptions) -> Data:
+    """Half B and the maps of a stem that is trained on half A."""
+    data = aligned(a)
+    sets = {split: data.load(split) for split in ("train", "valid", "test")}
+    dropped = data.twins(sets, "cpu").having("train", ("valid", "test"))
+    train = sets["train"].take(~dropped).labelled()[0]
+    # by the picture, so that equal ones are on one side
+    in_a = np.array([train.digest(i)[0] & 1 for i in range(len(train))]) == 0
+    half_a, half_b = train.take(in_a), train.take(~in_a)
+    if a.images:
+        half_b = half_b.take(np.arange(min(a.images, len(half_b))))
+    if a.stem:
+        start = starts.load(str(a.stem), options.network.architecture)
+    else:
+        plain = recipe_options.defaults("plain")
+        plain = dataclasses.replace(
+            plain, epochs=a.stem_epochs, precision=options.precision,
+            batch_size=loop.fitting_batch_size(len(half_a), plain.batch_size),
+        )  # fmt: skip
+        network = loop.train(plain, half_a, sets["valid"], a.out / "stem",
+                             start=starts.load(a.start, "plain"))  # fmt: skip
+        start = Start("half-a", stem=network.stem.state_dict())
+    network = start.build(options.network)
+    maps = cached.fine_maps(network, half_b, a.out / "maps", views=a.views,
+                            augmentation=options.augmentation)  # fmt: skip
+    valid_maps = cached.fine_maps(network, sets["valid"], a.out / "maps")
+    return Data(half_b, sets["valid"], maps, valid_maps, start, sets["valid"])
+
+
+def measured(logits: np.ndarray, valid: FaceSet) -> dict[str, float]:
+    """Figures of logits (n, K): log likelihood of the votes and of the majority, and recalls."""
+    log_p = np.log(np.maximum(softmax(logits), 1e-12))
+    voted = valid.targets.sum(1) > 0
     counted = valid.protocols["majority"]
-    p = softmax(logits[counted.which])[np.arange(len(counted.which)), counted.classes]
+    f = figures(logits, valid, "majority")
     return {
-        "accuracy": found["accuracy"],
-        "mean_class_recall": found["mean_class_recall"],
-        "nll": float(-np.log(p).mean()),
+        "log_likelihood": float((valid.targets * log_p).sum(1)[voted].mean()),
+        "log_likelihood_majority": float(log_p[counted.which, counted.classes].mean()),
+        "accuracy": f["accuracy"],
+        "recall": f["mean_class_recall"],
+        "pooled_recall": pooled_recall(np.array(f["confusion"])),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--start", required=True)
+def last_epoch_counts() -> loop.Callbacks:
+    """Keeps the weights of the last epoch, also after resuming."""
+    done = 0
+
+    def resume(history: list[Any]) -> None:
+        nonlocal done
+        done = len(history)
+
+    def evaluate(logits: torch.Tensor, faces: FaceSet) -> dict[str, float]:
+        nonlocal done
+        done += 1
+        return {"score": float(done), **measured(logits.numpy(), faces)}
+
+    return loop.Callbacks(on_resume=resume, evaluate=evaluate)
+
+
+def run(name: str, seed: int, base: TrainOptions, data: Data, out: Path) -> Network:
+    """Trains a variant, or resumes it."""
+    options = dataclasses.replace(from_table(VARIANTS[name], base), seed=seed, workers=0)
+    make = functools.partial(cached.CachedTrainer, maps=data.maps, valid_maps=data.valid_maps)
+    folder = out / f"{name.replace(' ', '-')}-{seed}-{base.epochs}"
+    network = loop.train(
+        options, data.train, data.valid, folder, start=data.start, callbacks=last_epoch_counts(),
+        make=make,
+    )  # fmt: skip
+    (folder / STATE).unlink()  # 50 MB, only for resuming
+    return network
+
+
+@torch.no_grad()
+def scores(network: Network, rows: Any, n: int) -> np.ndarray:
+    """Logits (n, K) of stored maps."""
+    parts = []
+    for first in range(0, n, 128):
+        bits = np.array(rows[0, first : first + 128]["maps"][:, 0])
+        maps = torch.from_numpy(bits).view(torch.bfloat16).float()
+        parts.append(network.score(maps).logits.numpy())
+    return np.concatenate(parts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--detector", default="auto")
-    parser.add_argument("--images", type=int, default=14000, help="training images used")
-    parser.add_argument("--views", type=int, default=4)
-    parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--data", type=Path, help="FER+, as for jadfer train")
+    parser.add_argument("--votes", type=Path)
+    parser.add_argument("--detector", default="centerface")
+    parser.add_argument("--features", type=Path, help="maps that were stored before")
+    parser.add_argument("--start", default="scratch", help="of the stem on half A")
+    parser.add_argument("--stem", type=Path, help="a stem trained on half A")
+    parser.add_argument("--stem-epochs", type=int, default=10)
+    parser.add_argument("--images", type=int, help="of half B at most; for a try")
+    parser.add_argument("--views", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, default=96)
+    parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--variant", action="append", choices=VARIANTS)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="for CPUs with bfloat16 instructions")
-    a = parser.parse_args()
+    parser.add_argument("--report", action="store_true", help="only print the statistics")
+    a = parser.parse_args(arguments)
+    table = a.out / "results.jsonl"
+    if not a.report:
+        train_all(a, table)
+    print(report.text(report.read(table)))
+
+
+def train_all(a: argparse.Namespace, table: Path) -> None:
+    """Trains and measures every variant and seed that the table does not have."""
+    if a.features is None and a.data is None:
+        raise SystemExit("give --data or --features")
+    torch.set_num_threads(a.threads)
     a.out.mkdir(parents=True, exist_ok=True)
-    runtime = settle(ModelOptions(device="cpu"))
-    options = DataOptions("ferplus", a.data, detectors=(a.detector,))
-    data_set = AlignedData(options, runtime.threads, ConsoleReporter(stderr_console(), quiet=False))
-    sets = {split: data_set.load(split) for split in ("train", "valid", "test")}
-    dropped = data_set.twins(sets, runtime.device).having("train", ("valid", "test"))
-    train = sets["train"].take(~dropped)
-    train = train.take(np.random.default_rng(0).permutation(len(train))[: a.images])
-    train, classes = train.labelled()
-    start = starts.load(a.start, "jadfer")
-    key = fingerprint(train, sets["valid"], start)
-    data = {
-        "start": start, "classes": classes, "targets": torch.from_numpy(train.targets),
-        "valid_set": sets["valid"],
-        "train": cached(train, a.views, start, a.out / f"train-{key}-{a.views}.f16", a.bf16),
-        "valid": cached(sets["valid"], 1, start, a.out / f"valid-{key}.f16", a.bf16),
-    }  # fmt: skip
-    table = a.out / "ablation.csv"
-    done = set()
-    if table.exists():
-        with table.open() as file:
-            done = {(row["variant"], row["seed"]) for row in csv.DictReader(file)}
+    base = dataclasses.replace(
+        from_table(settings(a.set), recipe_options.defaults("jadfer")),
+        epochs=a.epochs, batch_size=a.batch_size, precision="bf16" if a.bf16 else "fp32",
+    )  # fmt: skip
+    data = computed(a, base) if a.features is None else stored(a.features, a)
+    occluded = {}
+    if data.pictures is not None:
+        network = data.start.build(base.network)
+        occluded = {
+            kind: occlusion.maps(network, data.pictures, kind, a.out) for kind in occlusion.KINDS
+        }
+    done = {(row["variant"], row["seed"]) for row in report.read(table)}
     for seed in range(a.seeds):
-        for name, (config, variety) in VARIANTS.items():
-            if (name, str(seed)) in done:
+        for name in a.variant or VARIANTS:
+            if (name, seed) in done:
                 continue
             began = time.monotonic()
-            found = train_variant(config, variety, seed, a, data)
-            row = {"variant": name, "seed": seed, **found, "seconds": time.monotonic() - began}
-            new = not table.exists()
-            with table.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-            print(json.dumps(row), flush=True)
+            network = run(name, seed, base, data, a.out)
+            n = len(data.valid)
+            row = {
+                "variant": name, "seed": seed, "epochs": a.epochs, "images": len(data.train),
+                **measured(scores(network, data.valid_maps.rows, n), data.valid),
+                "occluded": {kind: measured(scores(network, rows, n), data.valid)
+                             for kind, rows in occluded.items()},
+                "settings": a.set, "seconds": round(time.monotonic() - began),
+            }  # fmt: skip
+            with table.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(json.dumps({k: v for k, v in row.items() if k != "occluded"}), flush=True)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_a_bids_file_must_have_a_bids_name(results, run, tmp_path):
 def test_finding_no_event_is_not_an_error(results, run, tmp_path):
     done = run(results / "smile.parquet", "--expression", "sad", "-o", tmp_path / "x.csv")
     assert done.exit_code == 0
-    assert "no event: nothing reached 0.6 for 0.2 s (see --on" in done.stderr
+    assert "no event: nothing reached 0.5 for 0.2 s (see --on" in done.stderr
     assert len(pd.read_csv(tmp_path / "x.csv")) == 0
     done = run(results / "empty.parquet")
     assert done.exit_code == 0 and done.stdout.strip() == ",".join(COLUMNS)

@@ -107,7 +107,7 @@ def test_the_planned_methods_state_the_options(tmp_path, invoke):
         "detected by CenterFace (Xu et al., 2020)", "scaled to 960 px", "in every analysed frame",
         "OC-SORT", "At most 1 track per video will be kept",
         "Each face will be scored by the network jadfer-compact", "@software{jadfer",
-        "will be counted by hysteresis (on 0.6, off 0.4",
+        "will be counted by hysteresis (on 0.5, off 0.4",
         "not measured on the videos of this study",
     ):  # fmt: skip
         assert words in text, words

@@ -1,5 +1,7 @@
 """Scores as shares of raters: the fit, the comparison of definitions, and the model file."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,9 @@ from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.runtime import settle
-from jadfer_cli.training import calibrate, vote_shares
+from jadfer_cli.training import calibrate, run_folder, vote_shares
 from jadfer_cli.training.ferplus import from_votes
+from jadfer_cli.training.start import Start
 
 BIAS = np.array([0.3, -0.2, 0.1, 0, 0, -0.1, 0.1, -0.2])
 
@@ -30,18 +33,21 @@ def voted(n: int, seed: int = 0):
 
 def test_the_vote_share_recovers_temperature_and_bias():
     logits, faces = voted(4000)
-    found = calibrate.fit_vote_share(logits, faces.votes)
+    found = calibrate.fit_vote_share(logits, faces.votes, biases=True)
     assert found.temperature == pytest.approx(1.5, rel=0.03)
     assert found.bias == pytest.approx(BIAS, abs=0.05)
     doubtful = faces.votes.copy()
     doubtful[:, -1] += 50  # raters who name no expression change nothing
-    assert calibrate.fit_vote_share(logits, doubtful) == found
+    assert calibrate.fit_vote_share(logits, doubtful, biases=True) == found
+    without = calibrate.fit_vote_share(logits, faces.votes)
+    assert without.temperature == pytest.approx(1.5, rel=0.05) and without.bias == ()
+    assert (without.probabilities(logits).argmax(1) == logits.argmax(1)).all()
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 def test_every_fit_can_be_loaded(tmp_path, scale):
     logits, faces = voted(300)
-    found = calibrate.fit_vote_share(logits * scale, faces.votes)
+    found = calibrate.fit_vote_share(logits * scale, faces.votes, biases=True)
     network = checkpoint.load().build()
     path = tmp_path / "model.safetensors"
     checkpoint.save(path, network, scores={VOTE_SHARE: found})
@@ -56,7 +62,7 @@ def test_biases_of_expressions_without_votes_stay_finite():
     logits, faces = voted(300)
     votes = faces.votes.copy()
     votes[:, 7] = 0
-    found = calibrate.fit_vote_share(logits, votes)
+    found = calibrate.fit_vote_share(logits, votes, biases=True)
     assert np.isfinite(found.bias).all() and found.bias[7] == min(found.bias)
 
 
@@ -119,5 +125,19 @@ def test_a_model_file_keeps_the_definitions_and_the_predictor_uses_one(tmp_path,
     with monkeypatch.context() as patched:  # as another program may write it
         patched.setattr(checkpoint.header, "read", lambda data: None)
         checkpoint.save(path, network, scores={VOTE_SHARE: Calibration(1.0, (1.0, 2.0))})
-    with pytest.raises(ModelError, match="2 biases of 'vote_share' for 8 classes"):
+    with pytest.raises(ModelError, match="2 biases of 'votes' for 8 classes"):
         checkpoint.load(str(path))
+
+
+def test_training_stores_what_the_shares_were_fitted_on(tmp_path):
+    _, faces = voted(120)
+    kind = networks.load("plain")
+    network = kind.build(kind.config(crop_px=32)).eval()
+    path, metrics = run_folder.finish(network, faces, tmp_path, {"dataset": "ferplus"}, Start())
+    assert metrics["votes_fitted_on"] == "made valid, 120 images"
+    stored = checkpoint.load(str(path))
+    assert stored.scores[VOTE_SHARE].bias == () and MAJORITY in stored.scores
+    labels_only = dataclasses.replace(faces, votes=None)
+    path, metrics = run_folder.finish(network, labels_only, tmp_path, {}, Start())
+    assert "votes_fitted_on" not in metrics
+    assert list(checkpoint.load(str(path)).scores) == [MAJORITY]

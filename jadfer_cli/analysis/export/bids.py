@@ -113,7 +113,7 @@ def _describe_columns(events: EventSet) -> dict[str, Any]:
         "offset_frame": _column("Last frame", _FRAME_INDEX),
         "p_apex": _column(
             "Probability at the apex",
-            "Calibrated probability of the expression in the apex frame, 0 to 1",
+            "Probability of the expression in the apex frame, 0 to 1",
         ),
         "p_mean": _column(
             "Mean probability",

@@ -83,6 +83,7 @@ def annotate(
     track_gap: of.TrackGapOption = _F.track_gap_s,
     landmarks: of.LandmarksOption = False,
     model: of.ModelOption = _M.model,
+    scores: of.ScoresOption = _M.scores,
     device: shared.DeviceOption = _M.device,
     precision: of.PrecisionOption = _M.precision,
     batch_size: shared.BatchSizeOption = _M.batch_size,

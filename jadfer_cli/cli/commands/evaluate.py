@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from jadfer_cli.cli.options import (
     QuietOption,
     ThreadsOption,
 )
+from jadfer_cli.cli.probe_tables import probe_tables
 from jadfer_cli.cli.tables import figures, show, table, title
 from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -45,11 +47,14 @@ Examples:
 
   jadfer evaluate --dataset rafdb --data RAF-DB/ --plots figures/
 
+  jadfer evaluate --dataset folder --data faces/ --probes --probe-figure maps.png
+
 Layouts: ferplus, rafdb and affectnet as they are distributed; folder: DATA/test/CLASS/*.jpg; \
 csv: columns file and label.
 """
 
 _M = ModelOptions()
+_PICTURES = (".png", ".svg", ".pdf")
 _NAMES = {
     "accuracy": "accuracy",
     "mean_class_recall": "mean class recall",
@@ -82,6 +87,8 @@ def evaluate(
     batch_size: BatchSizeOption = _M.batch_size,
     json_file: o.JsonFile = None,
     plots: o.Plots = None,
+    probes: o.Probes = False,
+    probe_figure: o.ProbeFigure = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -92,9 +99,7 @@ def evaluate(
                 "--dataset and --data are needed.",
                 "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
             )
-        for file in (json_file, None if plots is None else plots / "confusion.png"):
-            if file is not None:
-                check_writable(file)
+        _check_files(json_file, plots, probe_figure, probes=probes)
         from jadfer_cli.runtime import settle
         from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
@@ -112,12 +117,28 @@ def evaluate(
             settle(
                 ModelOptions(engine="torch", device=device, threads=threads, batch_size=batch_size)
             ),
-            protocol=protocol, refit_temperature=refit_temperature, report=report,
+            protocol=protocol, refit_temperature=refit_temperature, probes=probes, report=report,
         )  # fmt: skip
         show(*_report(found.figures))
-        for path in write(found, json_file, plots):
+        for path in write(found, json_file, plots, probe_figure):
             if not quiet:
                 stderr_console().print(Text(f"wrote {path}"))
+
+
+def _check_files(
+    json_file: Path | None, plots: Path | None, probe_figure: Path | None, *, probes: bool
+) -> None:
+    """Refuses early what could not be written."""
+    if probe_figure is not None and not probes:
+        raise OptionError("--probe-figure needs --probes.")
+    if probe_figure is not None and probe_figure.suffix.lower() not in _PICTURES:
+        raise OptionError(
+            f"--probe-figure takes a name that ends in {', '.join(_PICTURES)}, not {probe_figure}."
+        )
+    chart = None if plots is None else plots / "confusion.png"
+    for file in (json_file, chart, probe_figure):
+        if file is not None:
+            check_writable(file)
 
 
 def _report(found: dict[str, Any]) -> list[Any]:
@@ -145,6 +166,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
         *_votes(found["votes"]),
         title(f"Confusion, {found['protocol']}: rows label, columns top expression"),
         figures(["", *marks.values(), "recall"], confusion, right=range(1, len(labels) + 2)),
+        *probe_tables(found["probes"]),
     ]
 
 
@@ -223,7 +245,7 @@ def _votes(found: dict[str, Any] | None) -> list[Any]:
             "KL of the scores from the shares; ECE of the highest score; r over all scores. "
             "Shares are of the raters who named an expression; "
             f"{found['unknown_share']['all']:.1%} of all votes did not. "
-            f"vote share: fitted on: {found['vote_share_fitted_on']}."
+            f"votes: fitted on: {found['vote_share_fitted_on']}."
         ),
     ]
 

@@ -44,6 +44,10 @@ ends before the first frame in which the probability falls below --off. Interrup
 --merge-gap are bridged, including frames in which the face is missing or unusable, or the frame \
 is corrupt. Events that are then shorter than --min-duration are dropped.
 
+The default of --on is half of the raters. Results of jadfer 0.5 and earlier, or of \
+`annotate --scores majority`, have higher probabilities: --on 0.6 finds about the \
+same events in them.
+
 Events of different expressions may overlap where gaps are bridged, or if --on and --off add up \
 to less than 1. Without -o, events are printed as a table on a terminal, and as CSV in a pipe.
 
