@@ -36,7 +36,9 @@ def _output(help_text: str, *flags: str, **more: Any) -> Any:
 _DETECTOR = f"Finds the landmarks that faces are aligned by: {DETECTORS}."
 Dataset = Annotated[
     str | None,
-    _data("ferplus, rafdb, affectnet7, affectnet8, folder or csv.", show_default=False),
+    _data(
+        "ferplus, rafdb, affectnet7, affectnet8, press_faces, folder or csv.", show_default=False
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -116,6 +118,17 @@ Detectors = Annotated[
     ),
 ]
 
+DataSets = Annotated[
+    list[str] | None,
+    _data(
+        "One of several data sets to train on together; may be repeated, the main one first. "
+        "NAME is a layout; --set data_sets.NAME.weight=2 and the like say how it counts.",
+        "--data-set",
+        metavar="NAME=DIR",
+        show_default=False,
+    ),
+]
+
 # Training
 RecipeName = Annotated[
     str | None,
@@ -139,6 +152,14 @@ StartWeights = Annotated[
         "stem if it is of another architecture; or a PyTorch state dict (.pt): of "
         "MobileFaceNet, of a stem, of a whole network.",
         "scratch",
+    ),
+]
+Init = Annotated[
+    str | None,
+    _training(
+        "As --start, for a network of another size or recipe: tensors that fit are used, the "
+        "others are listed.",
+        "none",
     ),
 ]
 Stem = Annotated[str | None, _training("mobilefacenet or ir50.", "mobilefacenet")]

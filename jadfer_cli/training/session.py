@@ -22,7 +22,7 @@ from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate, recipes, run_config, run_folder
 from jadfer_cli.training import start as starts
-from jadfer_cli.training.data import AlignedData
+from jadfer_cli.training.data import AlignedData, JoinedData
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import Callbacks, check_enough, fitting_batch_size, train
@@ -30,6 +30,7 @@ from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.reporting import Reporter, figures_line
 from jadfer_cli.training.scoring import logits_of
+from jadfer_cli.training.sets_in_loss import describe
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE, EpochRecord, StepRecord, saved_run
 from jadfer_cli.training.teacher import mixed_targets, n_views, teacher_probabilities
@@ -127,15 +128,12 @@ class Session:
             OutputError: It cannot be written.
         """
         inputs = self.inputs
-        history = inputs | {
-            **{
-                key: Path(inputs[key]).name for key in {"data", "votes", "landmarker"} & set(inputs)
-            },
+        history = run_config.without_folders(inputs) | {
             "detectors": [Path(name).name for name in inputs.get("detectors", ("auto",))],
             "start": self.start.name,
             **({"start_model": self.start.origin} if self.start.origin else {}),
             **self._taught_by(),
-            "images": len(train_set.labelled()[0]),
+            **_numbers(train_set.labelled()[0]),
             "twins": self.chosen.facts,
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "method": recipes.facts(self.options.recipe),
@@ -182,6 +180,8 @@ class Session:
             f"{LABELS[i]} {int((classes == i).sum()):,}" for i in sorted(set(classes.tolist()))
         )
         self.report.say(f"{train_set.name}: {len(labelled):,} labelled images: {counts}")
+        for line in describe(labelled, classes):
+            self.report.say(line)
         n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
         if n_valid < _FEW_IMAGES:
             use = "choose the best epoch and fit the temperature"
@@ -216,6 +216,12 @@ class Session:
         if not self.start.whole:
             return
         network = self.start.build(self.options.network)
+        if self.start.partial:
+            taken, new, unused = self.start.fit(network)
+            self.report.say(
+                f"{self.start.name}: {count_text(len(taken), 'tensor')} taken; new: "
+                f"{', '.join(new) or 'none'}; not used: {', '.join(unused) or 'none'}"
+            )
         if self.start.resized(network):
             self.report.say(
                 f"{self.start.name}: positions are resized for crops of "
@@ -255,22 +261,21 @@ def prepare(
         OutputError: The folder cannot be written.
     """
     inputs = run_config.inputs_of(config)
-    if "dataset" not in inputs or "data" not in inputs:
+    if "data_sets" not in inputs and not {"dataset", "data"} <= set(inputs):
         raise OptionError(
             "`dataset` and `data` are needed.",
             "E.g. jadfer train --dataset folder --data faces/ --start default --out runs/mine",
         )
     architecture = run_config.recipe_of(config).architecture
-    start = starts.load(inputs.get("start", starts.SCRATCH), architecture)
+    start = starts.chosen(inputs.get("start"), inputs.get("init"), architecture)
     teachers = [starts.labelled(name) for name in inputs.get("teacher", ())]
     options = run_config.options_of(config, start)
     check_writable(out / STATE)
     if "batch_size" in config:  # always so in a resumed run, whose config holds it
         saved_run(out, options)
-    wanted = run_config.data_of(inputs, cache)
+    data = _data(inputs, cache, runtime.threads, report)
     if landmarker.MODEL in recipes.load(options.recipe).needs:
-        landmarker.Landmarker(wanted.landmarker)  # before hours of alignment
-    data = AlignedData(wanted, runtime.threads, report)
+        landmarker.Landmarker(data.options.landmarker)  # before hours of alignment
     chosen = _training_images(data, out, config.get("batch_size"), runtime.device, report)
     if "batch_size" not in config:
         fitting = fitting_batch_size(chosen.n_labelled, options.batch_size)
@@ -282,6 +287,25 @@ def prepare(
             options = dataclasses.replace(options, batch_size=fitting)
         saved_run(out, options)
     return Session(out, inputs, options, start, teachers, runtime, data, report, chosen)
+
+
+def _data(
+    inputs: run_config.Config, cache: Path | None, threads: int, report: Reporter
+) -> AlignedData:
+    """The one data set, or all that are trained on together."""
+    sets = run_config.sets_of(inputs, cache)
+    if sets:
+        return JoinedData(sets, threads, report)
+    return AlignedData(run_config.data_of(inputs, cache), threads, report)
+
+
+def _numbers(labelled: FaceSet) -> dict[str, Any]:
+    """The number of training images, of each data set if there are several."""
+    found: dict[str, Any] = {"images": len(labelled)}
+    if (mixture := labelled.mixture) is not None:
+        counts = np.bincount(mixture.source, minlength=len(mixture.names)).tolist()
+        found["images_by_set"] = dict(zip(mixture.names, counts, strict=True))
+    return found
 
 
 def _training_images(

@@ -1,0 +1,85 @@
+"""Several data sets in one loss: smoothing, logit offsets and classes by the set of each image."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from jadfer_cli.labels import LABELS
+from jadfer_cli.training.faceset import FaceSet
+from jadfer_cli.training.mixture import logit_offsets
+
+
+class SetsInLoss:
+    """What the loss needs to know about the data set of each image.
+
+    Args:
+        faces: n labelled images of joined sets.
+        drawn: (n,), how often each is drawn.
+        label_smoothing: Of sets without their own.
+        device: Where the network trains.
+    """
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        drawn: npt.NDArray[np.floating],
+        label_smoothing: float,
+        device: torch.device,
+    ) -> None:
+        mixture = faces.mixture
+        assert mixture is not None
+        smoothing = np.nan_to_num(mixture.smoothing, nan=label_smoothing)
+        even = mixture.known / mixture.known.sum(1, keepdims=True)
+        self.source = torch.from_numpy(mixture.source).to(device)
+        self.smoothing = torch.from_numpy(smoothing).float().to(device)[:, None]
+        self.even = torch.from_numpy(even).float().to(device)
+        offsets = logit_offsets(mixture, faces.targets, drawn)
+        self.offsets = torch.from_numpy(offsets).to(device)
+
+    def _of(self, indices: torch.Tensor) -> torch.Tensor:
+        return self.source[indices.to(self.source.device)]
+
+    def offsets_of(self, indices: torch.Tensor) -> torch.Tensor:
+        """What is added to the logits of some images, (B, K)."""
+        return self.offsets[self._of(indices)]
+
+    def smoothed(self, targets: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Targets (B, K) of some images with their set's label smoothing."""
+        source = self._of(indices)
+        share = self.smoothing[source]
+        return self.named(targets, indices) * (1 - share) + share * self.even[source]
+
+    def named(self, targets: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """Targets (B, K) over the expressions that each image's set can name.
+
+        A teacher, for one, may name others.
+        """
+        kept = targets * (self.even[self._of(indices)] > 0)
+        return kept / kept.sum(1, keepdim=True).clamp_min(1e-12)
+
+
+def balanced_classes(faces: FaceSet, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Classes (n,) for the sampler; those of several sets are distinct: each is balanced alone."""
+    if faces.mixture is None:
+        return classes
+    _, distinct = np.unique(
+        faces.mixture.source * faces.targets.shape[1] + classes, return_inverse=True
+    )
+    return np.asarray(distinct, np.intp)
+
+
+def describe(faces: FaceSet, classes: npt.NDArray[np.intp]) -> list[str]:
+    """One line per joined set: its labelled images by class, and what it cannot name."""
+    mixture = faces.mixture
+    if mixture is None:
+        return []
+    lines = []
+    for k, name in enumerate(mixture.names):
+        counts = np.bincount(classes[mixture.source == k], minlength=len(LABELS))
+        each = ", ".join(f"{LABELS[i]} {counts[i]:,}" for i in np.flatnonzero(counts))
+        silent = [LABELS[i] for i in np.flatnonzero(~mixture.known[k])]
+        without = f"; says nothing about {', '.join(silent)}" if silent else ""
+        lines.append(f"  {name}, weight {mixture.weights[k]:g}: {counts.sum():,}: {each}{without}")
+    return lines
