@@ -170,7 +170,7 @@ def options_of(config: Config, start: Start) -> TrainOptions:
     Raises:
         OptionError: A value is not valid, or contradicts the start's network.
     """
-    base = defaults(config.get("recipe", recipes.DEFAULT), fine_tuning=bool(start.whole))
+    base = defaults(config.get("recipe", recipes.DEFAULT), fine_tuning=start.whole_network)
     options = from_table({k: v for k, v in config.items() if k not in INPUTS}, base)
     network = start.settle(options.network, config.get("network", {}))
     return dataclasses.replace(options, network=network)

@@ -47,6 +47,11 @@ class Start:
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
     partial: bool = False
 
+    @property
+    def whole_network(self) -> bool:
+        """Whether training continues from all weights of a network."""
+        return bool(self.whole) and not self.partial
+
     def settle(self, wanted: NetworkConfig, named: Iterable[str] = ()) -> NetworkConfig:
         """The config to train: that of the start's network, with the wanted regularisation.
 
@@ -73,6 +78,8 @@ class Start:
 
     def resized(self, network: Network) -> list[str]:
         """The start's position tensors whose size differs from those of a network."""
+        if self.partial:
+            return []  # `fit` names them
         wanted = network.state_dict()
         return [name for name in self.whole if _is_resized(name, self.whole, wanted)]
 
