@@ -17,7 +17,8 @@ from jadfer_cli.faces.landmarker import FaceMeshes
 from jadfer_cli.labels import LABELS
 from jadfer_cli.records import ImageArray
 
-# uint8 (H, W), grey; the path of a picture, read when needed; or the bytes of a picture's file
+# uint8 (H, W), grey, or (H, W, 3), RGB; the path of a picture, read when needed; or the bytes of
+# a picture's file
 Picture = npt.NDArray[np.uint8] | Path | bytes
 
 
@@ -122,7 +123,7 @@ class FaceSet:
 
         entry = self.images[index]
         if isinstance(entry, np.ndarray):
-            return np.repeat(entry[:, :, None], 3, 2)
+            return entry if entry.ndim == 3 else np.repeat(entry[:, :, None], 3, 2)
         try:
             encoded = entry.read_bytes() if isinstance(entry, Path) else entry
         except OSError as error:
@@ -135,6 +136,20 @@ class FaceSet:
                 f"{where} is not a readable picture.", "Remove it, or convert it to PNG or JPEG."
             )
         return np.ascontiguousarray(image[:, :, ::-1])
+
+    def decoded(self) -> FaceSet:
+        """The set with pictures that are bytes decoded once, for training; keys of caches change.
+
+        Raises:
+            TrainingError: One is not a readable picture.
+        """
+        images = list(self.images)
+        for index, entry in enumerate(images):
+            if isinstance(entry, bytes):
+                image = self.image_rgb(index)
+                grey = bool((image == image[:, :, :1]).all())
+                images[index] = np.ascontiguousarray(image[:, :, 0]) if grey else image
+        return dataclasses.replace(self, images=images)
 
     def digest(self, index: int) -> bytes:
         """A hash of picture `index`: of its pixels, or of its file's bytes."""

@@ -7,8 +7,11 @@ import numpy.typing as npt
 import torch
 
 from jadfer_cli.labels import LABELS
+from jadfer_cli.training.crops import EpochSampler
 from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.mixture import logit_offsets
+from jadfer_cli.training.mixture import draw_probabilities, logit_offsets
+from jadfer_cli.training.options import TrainOptions
+from jadfer_cli.training.recipes import Recipe
 
 
 class SetsInLoss:
@@ -60,14 +63,24 @@ class SetsInLoss:
         return kept / kept.sum(1, keepdim=True).clamp_min(1e-12)
 
 
-def balanced_classes(faces: FaceSet, classes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Classes (n,) for the sampler; those of several sets are distinct: each is balanced alone."""
+def sampler_of(
+    train_set: FaceSet, recipe: Recipe, options: TrainOptions
+) -> tuple[EpochSampler, npt.NDArray[np.float64] | None]:
+    """The recipe's sampler of the labelled images; of joined sets each is balanced by itself.
+
+    Returns:
+        The sampler, and how often each labelled image of joined sets is drawn; None for one set.
+    """
+    faces, classes = train_set.labelled()
     if faces.mixture is None:
-        return classes
+        return recipe.sampler(classes, options), None
     _, distinct = np.unique(
         faces.mixture.source * faces.targets.shape[1] + classes, return_inverse=True
     )
-    return np.asarray(distinct, np.intp)
+    sampler = recipe.sampler(np.asarray(distinct, np.intp), options)
+    drawn = draw_probabilities(faces.mixture, classes, sampler.p)
+    sampler.draw_with(drawn)
+    return sampler, drawn
 
 
 def describe(faces: FaceSet, classes: npt.NDArray[np.intp]) -> list[str]:

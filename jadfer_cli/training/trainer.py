@@ -14,12 +14,11 @@ from jadfer_cli.expression.networks.base import Network, Output
 from jadfer_cli.training import recipes, tensor_file
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.faceset import FaceSet
-from jadfer_cli.training.mixture import draw_probabilities
 from jadfer_cli.training.optimisation import moving_average, running_statistics_kept, shifted
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipes import Batch
 from jadfer_cli.training.scoring import logits_of, pixels_of
-from jadfer_cli.training.sets_in_loss import SetsInLoss, balanced_classes
+from jadfer_cli.training.sets_in_loss import SetsInLoss, sampler_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     DAMAGED_RUN,
@@ -68,13 +67,10 @@ class Trainer:
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
         )
-        labelled, classes = train_set.labelled()
-        self.sampler = self.recipe.sampler(balanced_classes(labelled, classes), options)
+        self.sampler, drawn = sampler_of(train_set, self.recipe, options)
         self.sets: SetsInLoss | None = None
-        if labelled.mixture is not None:
-            drawn = draw_probabilities(labelled.mixture, classes, self.sampler.p)
-            self.sampler.draw_with(drawn)
-            self.sets = SetsInLoss(labelled, drawn, options.label_smoothing, device)
+        if drawn is not None:
+            self.sets = SetsInLoss(train_set.labelled()[0], drawn, options.label_smoothing, device)
         self.steps_per_epoch = len(self.sampler) // options.batch_size
         groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
         self.optimiser = self.recipe.optimiser(groups, options)
