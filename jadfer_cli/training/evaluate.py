@@ -222,7 +222,8 @@ def split_rows(
 
 
 def _joined_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[str, float]:
-    result, scores = {}, []
+    result: dict[str, float] = {}
+    scores = []
     for name, part, own in split_rows(logits, faces):
         found = selection_figures(own, part)
         scores.append(found.pop("score"))

@@ -254,7 +254,7 @@ def logit_offsets(
         np.bincount(mixture.source, p * targets[:, k], len(mixture.names))
         for k in range(targets.shape[1])
     ], 1)  # fmt: skip
-    priors /= np.maximum(priors.sum(1, keepdims=True), 1e-300)
+    priors = priors / np.maximum(priors.sum(1, keepdims=True), 1e-300)
     logs = np.log(np.maximum(priors, _LEAST_PRIOR))
     both = mixture.known & mixture.known[0]
     found[both] = (mixture.correction[:, None] * (logs - logs[0]))[both]
