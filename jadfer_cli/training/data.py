@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from jadfer_cli.faces.landmarker import PRESENT, Landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.text import count_text
-from jadfer_cli.training import datasets, mixture
+from jadfer_cli.training import datasets
 from jadfer_cli.training.align import find_landmarks
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.layouts import SPLITS
@@ -193,61 +193,6 @@ class AlignedData:
         missing = int((meshes.presence < PRESENT).sum())
         self.report.say(f"{faces.name}: no face mesh in {count_text(missing, 'image')}")
         return dataclasses.replace(faces, meshes=meshes)
-
-
-class JoinedData(AlignedData):
-    """Splits of several data sets, each joined to one face set.
-
-    Args:
-        sets: Data set and options of each, by name, the main one first. They share detectors,
-            cache and threshold of twins.
-        threads: As of `AlignedData`.
-        report: As of `AlignedData`.
-
-    Raises:
-        ModelError: A detector cannot be loaded.
-    """
-
-    def __init__(
-        self,
-        sets: Mapping[str, tuple[DataOptions, mixture.SetOptions]],
-        threads: int,
-        report: Reporter,
-    ) -> None:
-        super().__init__(next(iter(sets.values()))[0], threads, report)
-        self.sets = {
-            name: AlignedData(options, threads, report, self.detectors)
-            for name, (options, _) in sets.items()
-        }
-        self.set_options = {name: options for name, (_, options) in sets.items()}
-
-    def read(self, split: str) -> FaceSet:
-        """One split of all sets that have it, without landmarks.
-
-        Raises:
-            SplitMissing: No set has it, or a set has no training images.
-            OptionError: An option does not fit a data set.
-            TrainingError: A data set is missing or unreadable.
-        """
-        return self._joined(split, lambda one: one.read(split))
-
-    def load(self, split: str, *, first_only: bool = False) -> FaceSet:
-        """One split of all sets that have it, with landmarks; as of `AlignedData.load`."""
-        return self._joined(split, lambda one: one.load(split, first_only=first_only))
-
-    def _joined(self, split: str, get: Callable[[AlignedData], FaceSet]) -> FaceSet:
-        found, missing = {}, []
-        for name, one in self.sets.items():
-            try:
-                faces = get(one)
-            except SplitMissing as error:
-                missing.append(error)
-                continue
-            options = self.set_options[name]
-            found[name] = mixture.treated(faces, options, training=split == "train")
-        if missing and (split == "train" or not found):
-            raise missing[0]
-        return mixture.join(found, self.set_options)
 
 
 def default_cache() -> Path:

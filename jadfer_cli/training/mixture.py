@@ -41,6 +41,9 @@ class SetOptions:
             ratio of the set's label frequencies to those of the first set (Menon et al. 2021,
             arXiv 2007.07314). The network then learns scores for the first set's frequencies.
         targets: File of soft targets that replace the labels; see `soft_targets`.
+        witnesses: Model whose scores, with the geometry of the face, turn the labels of training
+            images into soft targets; see `witnesses`. Empty for none.
+        doubted: Protocols whose labels count only where another witness agrees.
         choice_weight: Weight of its score in the choice of the best epoch.
 
     Raises:
@@ -54,6 +57,8 @@ class SetOptions:
     protocol: str = ""
     prior_correction: float = 0.0
     targets: Path | None = None
+    witnesses: str = ""
+    doubted: tuple[str, ...] = ()
     choice_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -68,6 +73,8 @@ class SetOptions:
             )
         if not 0 <= (self.label_smoothing or 0) < 1:
             raise OptionError(f"label_smoothing must be below 1, not {self.label_smoothing}.")
+        if self.targets is not None and self.witnesses:
+            raise OptionError("`targets` and `witnesses` exclude each other.")
         for name in (*self.class_weights, *self.expressions):
             if name not in LABELS:
                 raise OptionError(
@@ -84,7 +91,7 @@ def from_table(name: str, table: Mapping[str, Any]) -> SetOptions:
     kinds: dict[str, tuple[type, ...]] = {
         "weight": (int, float), "class_weights": (dict,), "label_smoothing": (int, float),
         "expressions": (list,), "protocol": (str,), "prior_correction": (int, float),
-        "targets": (str,), "choice_weight": (int, float),
+        "targets": (str,), "witnesses": (str,), "doubted": (list,), "choice_weight": (int, float),
     }  # fmt: skip
     found: dict[str, Any] = {}
     for key, value in table.items():
@@ -96,8 +103,8 @@ def from_table(name: str, table: Mapping[str, Any]) -> SetOptions:
             kind = " or ".join(k.__name__ for k in kinds[key])
             raise OptionError(f"data_sets.{name}.{key} must be of type {kind}, not {value!r}.")
         found[key] = value
-    if "expressions" in found:
-        found["expressions"] = tuple(map(str, found["expressions"]))
+    for key in {"expressions", "doubted"} & set(found):
+        found[key] = tuple(map(str, found[key]))
     if "targets" in found:
         found["targets"] = Path(found["targets"])
     for key, value in found.get("class_weights", {}).items():

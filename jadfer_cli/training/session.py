@@ -20,9 +20,9 @@ from jadfer_cli.faces import landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
-from jadfer_cli.training import calibrate, recipes, run_config, run_folder
+from jadfer_cli.training import calibrate, joined_data, recipes, run_config, run_folder
 from jadfer_cli.training import start as starts
-from jadfer_cli.training.data import AlignedData, JoinedData
+from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.loop import Callbacks, check_enough, fitting_batch_size, train
@@ -30,7 +30,7 @@ from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.reporting import Reporter, figures_line
 from jadfer_cli.training.scoring import logits_of
-from jadfer_cli.training.sets_in_loss import describe
+from jadfer_cli.training.sets_in_loss import describe, numbers
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE, EpochRecord, StepRecord, saved_run
 from jadfer_cli.training.teacher import mixed_targets, n_views, teacher_probabilities
@@ -133,7 +133,7 @@ class Session:
             "start": self.start.name,
             **({"start_model": self.start.origin} if self.start.origin else {}),
             **self._taught_by(),
-            **_numbers(train_set.labelled()[0]),
+            **numbers(train_set.labelled()[0]),
             "twins": self.chosen.facts,
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "method": recipes.facts(self.options.recipe),
@@ -273,7 +273,7 @@ def prepare(
     check_writable(out / STATE)
     if "batch_size" in config:  # always so in a resumed run, whose config holds it
         saved_run(out, options)
-    data = _data(inputs, cache, runtime.threads, report)
+    data = joined_data.data_of(inputs, cache, runtime, report)
     if landmarker.MODEL in recipes.load(options.recipe).needs:
         landmarker.Landmarker(data.options.landmarker)  # before hours of alignment
     chosen = _training_images(data, out, config.get("batch_size"), runtime.device, report)
@@ -287,25 +287,6 @@ def prepare(
             options = dataclasses.replace(options, batch_size=fitting)
         saved_run(out, options)
     return Session(out, inputs, options, start, teachers, runtime, data, report, chosen)
-
-
-def _data(
-    inputs: run_config.Config, cache: Path | None, threads: int, report: Reporter
-) -> AlignedData:
-    """The one data set, or all that are trained on together."""
-    sets = run_config.sets_of(inputs, cache)
-    if sets:
-        return JoinedData(sets, threads, report)
-    return AlignedData(run_config.data_of(inputs, cache), threads, report)
-
-
-def _numbers(labelled: FaceSet) -> dict[str, Any]:
-    """The number of training images, of each data set if there are several."""
-    found: dict[str, Any] = {"images": len(labelled)}
-    if (mixture := labelled.mixture) is not None:
-        counts = np.bincount(mixture.source, minlength=len(mixture.names)).tolist()
-        found["images_by_set"] = dict(zip(mixture.names, counts, strict=True))
-    return found
 
 
 def _training_images(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -96,3 +98,12 @@ def describe(faces: FaceSet, classes: npt.NDArray[np.intp]) -> list[str]:
         without = f"; says nothing about {', '.join(silent)}" if silent else ""
         lines.append(f"  {name}, weight {mixture.weights[k]:g}: {counts.sum():,}: {each}{without}")
     return lines
+
+
+def numbers(labelled: FaceSet) -> dict[str, Any]:
+    """The number of training images, of each data set if there are several."""
+    found: dict[str, Any] = {"images": len(labelled)}
+    if (mixture := labelled.mixture) is not None:
+        counts = np.bincount(mixture.source, minlength=len(mixture.names)).tolist()
+        found["images_by_set"] = dict(zip(mixture.names, counts, strict=True))
+    return found

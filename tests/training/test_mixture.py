@@ -14,8 +14,9 @@ from jadfer_cli.expression.losses import soft_cross_entropy
 from jadfer_cli.expression.networks.jadfer import JadferConfig
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training import datasets, evaluate, loop, mixture, recipes, run_config, soft_targets
-from jadfer_cli.training.data import DataOptions, JoinedData
+from jadfer_cli.training.data import DataOptions
 from jadfer_cli.training.faceset import Counted, FaceSet
+from jadfer_cli.training.joined_data import JoinedData
 from jadfer_cli.training.mixture import SetOptions
 from jadfer_cli.training.recipe_options import defaults
 from jadfer_cli.training.reporting import Reporter
@@ -248,10 +249,6 @@ def test_pictures_of_a_person_stay_together_where_a_csv_has_no_splits(tmp_path):
         people[split] = {int(name[:-4]) // 4 for name in names}
         assert len(names) == 4 * len(people[split])
     assert all(people.values()) and sum(map(len, people.values())) == 30
-
-
-class NoDetector(JoinedData):
-    """Reads the sets only."""
 
 
 @pytest.fixture
