@@ -14,8 +14,7 @@ D width, h heads, N paths, K classes.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,10 +33,10 @@ from jadfer_cli.expression.networks.base import (
     NetworkKind,
     Output,
 )
+from jadfer_cli.expression.networks.spatial import Probe, SpatialCells, SpatialRegions
 
 BRANCHES = ("both", "context", "spatial", "pool")
 SPATIAL_TOKENS = ("regions", "cells")
-_MEAN_MOMENTUM = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class JadferConfig(AttentionConfig):
     own_classifiers: bool = True  # SB and CB also classify alone, in training
     context_layers: int = 2  # L_c
     interaction_layers: int = 2  # L_s
+    context_hidden: float = 0.5  # in training, share of faces that SB must name without CB
     dropout: float = 0.2  # in the head
     jad: str = "heads"  # CB's reading, one of JAD_READINGS
     jad_interaction: str = "queries"  # SCI's reading
@@ -79,8 +79,9 @@ class JadferConfig(AttentionConfig):
         for name in ("context_layers", "interaction_layers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if not 0 <= self.dropout <= 1:
-            raise ValueError(f"dropout must lie between 0 and 1, got {self.dropout}")
+        for name in ("dropout", "context_hidden"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError("mean and std have three values")
         if min(self.std) <= 0:
@@ -95,108 +96,10 @@ EARLIER_CONFIG = {
     "fine_maps": False,
     "centred_maps": False,
     "own_classifiers": False,
+    "context_hidden": 0.0,
     "jad_interaction": "heads",
     "jad_amount": "count",
 }
-
-
-@dataclass
-class Probe:
-    """Changes to the inside of a trained network, which show what a part contributes.
-
-    Attributes:
-        maps: Replaces the spatial maps (B, N, H', W').
-        blank: SB sees the mean feature of each cell over the batch: no face in particular.
-        context: Indices (B,): each face gets the context tokens of another one.
-        jad: JAD drops in every face, as in training; `random` replaces every reading.
-    """
-
-    maps: Callable[[torch.Tensor], torch.Tensor] | None = None
-    blank: bool = False
-    context: torch.Tensor | None = None
-    jad: str | None = None  # "own" or "random"
-
-
-class SpatialMaps(nn.Sequential):
-    """The logits of N maps, if wanted without what they show of every face."""
-
-    mean_position: torch.Tensor  # what a map shows at each cell on average
-
-    def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
-        n, hidden = config.paths, config.map_hidden
-        super().__init__(
-            nn.Conv2d(channels, n * hidden, 1, bias=False),
-            nn.BatchNorm2d(n * hidden),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(n * hidden, n, 1, groups=n),
-        )
-        self.centred = config.centred_maps
-        if self.centred:
-            self.register_buffer("mean_position", torch.zeros(1, side * side, n))
-            self.scale = nn.Parameter(torch.ones(1, n, 1, 1))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Maps features (B, C', H', W') to logits (B, N, H', W')."""
-        logits: torch.Tensor = super().forward(features)  # type: ignore[no-untyped-call]
-        if not self.centred:
-            return logits
-        if self.training:
-            mean = logits.mean(0, keepdim=True)  # (1, N, H', W')
-            flat = mean.detach().flatten(2).transpose(1, 2)
-            self.mean_position.lerp_(flat.to(self.mean_position.dtype), _MEAN_MOMENTUM)
-        else:
-            mean = self.mean_position.transpose(1, 2).reshape(1, *logits.shape[1:])
-        return (logits - mean) * self.scale
-
-
-class SpatialRegions(nn.Module):
-    """SB: N parallel paths; each pools the features over its own region to one token."""
-
-    def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
-        super().__init__()
-        d = config.width
-        self.maps = SpatialMaps(config, channels, side)
-        self.project = nn.Conv2d(channels, d, 1)
-        self.position = nn.Parameter(torch.randn(1, side * side, d) * 0.02)
-        self.norm = nn.LayerNorm(d)
-        self.path = nn.Parameter(torch.randn(config.paths, d, d) / math.sqrt(d))
-        self.bias = nn.Parameter(torch.randn(1, config.paths, d) * 0.02)
-
-    def forward(self, features: torch.Tensor, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps features (B, C', H', W') to tokens S (B, N, D) and maps (B, N, H', W').
-
-        A map is a softmax over its cells, times their number: 1 on average.
-        """
-        logits = self.maps(features).float()
-        maps = logits.flatten(2).softmax(-1).view_as(logits) * logits[0, 0].numel()
-        maps = maps if probe.maps is None else probe.maps(maps)
-        seen = features.mean(0, keepdim=True).expand_as(features) if probe.blank else features
-        cells = self.project(seen).flatten(2).transpose(1, 2) + self.position  # (B, H'W', D)
-        pooled = maps.flatten(2).to(cells.dtype) @ cells / cells.shape[1]  # (B, N, D)
-        tokens = torch.einsum("bnd,nde->bne", self.norm(pooled), self.path) + self.bias
-        return tokens, maps
-
-
-class SpatialCells(nn.Module):
-    """SB: N parallel paths; each weights every cell by a map in [0, 1] and projects it."""
-
-    def __init__(self, config: JadferConfig, channels: int, side: int) -> None:
-        super().__init__()
-        self.maps = SpatialMaps(config, channels, side)
-        self.project = nn.Conv2d(channels, config.width, 1, bias=False)
-        self.bias = nn.Parameter(torch.zeros(config.width))
-        self.position = nn.Parameter(torch.randn(1, side * side, config.width) * 0.02)
-
-    def forward(self, features: torch.Tensor, probe: Probe) -> tuple[torch.Tensor, torch.Tensor]:
-        """Maps features (B, C', H', W') to tokens S (B, H'W', D) and maps (B, N, H', W')."""
-        maps = self.maps(features).sigmoid()
-        maps = maps if probe.maps is None else probe.maps(maps)
-        seen = features.mean(0, keepdim=True).expand_as(features) if probe.blank else features
-        # proj_i(F * M_i) = M_i * proj_i(F): a map scales all channels of a cell equally
-        projected = self.project(seen).unflatten(1, (maps.shape[1], -1))  # (B, N, D/N, H', W')
-        paths = (projected * maps.unsqueeze(2)).flatten(1, 2)  # (B, D, H', W')
-        tokens = paths.flatten(2).transpose(1, 2) + self.bias + self.position  # (B, H'W', D)
-        return tokens, maps
 
 
 class ContextualBranch(nn.Module):
@@ -283,14 +186,30 @@ class Jadfer(Network):
             )
             if self.own_spatial is not None and self.training:
                 auxiliary["spatial"] = self.own_spatial(tokens.mean(1))
+            seen = None if context is None else self._context_seen(context)
             for block in self.interaction:
-                tokens = block(tokens, context)
+                tokens = block(tokens, context, seen)
             parts.append(tokens.mean(1))  # (B, D)
+            if context is not None and seen is not None:
+                context = context * seen
         if context is not None:
             parts.append(context[:, 0])  # (B, D)
         if not parts:
             parts.append(features.mean((2, 3)))  # (B, C)
         return Output(self.head(torch.cat(parts, 1)), auxiliary)
+
+    def _context_seen(self, context: torch.Tensor) -> torch.Tensor | None:
+        """1 or 0 for each face (B, 1, 1): whether SCI and the head get its context; None: all do.
+
+        JAD drops single cells, which an inert SB survives, as CB knows the whole face. Here all
+        of a face's context is dropped, as ModDrop drops a modality (Neverova et al. 2016, arXiv
+        1501.00102), so that SB learns to name the expression, too.
+        """
+        hidden = 1.0 if self.probe.alone else self.config.context_hidden * self.training
+        if hidden <= 0:
+            return None
+        kept = torch.rand(len(context), 1, 1, device=context.device) >= hidden
+        return kept.to(context.dtype)
 
     @contextlib.contextmanager
     def probed(self, probe: Probe) -> Iterator[None]:
@@ -329,6 +248,7 @@ NETWORK = NetworkKind(
     config=JadferConfig,
     build=Jadfer,
     tunable=(
+        "context_hidden",
         "dropout",
         "drop_path",
         "jad",
