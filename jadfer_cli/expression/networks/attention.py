@@ -218,19 +218,10 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(d, hidden), nn.GELU(), nn.Linear(hidden, d))
         self.drop_path = DropPath(config.drop_path)
 
-    def forward(
-        self,
-        x: torch.Tensor,
-        context: torch.Tensor | None = None,
-        seen: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """Maps tokens (B, Nq, D) to (B, Nq, D).
-
-        `context` is (B, Nk, D), class token first; where `seen` (B, 1, 1) is 0, it is not used.
-        """
+    def forward(self, x: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        """Maps tokens (B, Nq, D) to (B, Nq, D); `context` is (B, Nk, D), class token first."""
         query = self.norm_query(x)
         keys = query if self.norm_context is None else self.norm_context(context)
-        attended = self.drop_path(self.attention(query, keys, n_cls=1))
-        x = x + (attended if seen is None else attended * seen)
+        x = x + self.drop_path(self.attention(query, keys, n_cls=1))
         y: torch.Tensor = x + self.drop_path(self.mlp(self.norm_mlp(x)))
         return y

@@ -50,12 +50,15 @@ class JadferConfig(AttentionConfig):
     paths: int = 4  # N, spatial paths
     map_hidden: int = 64  # channels inside each path's map
     spatial_tokens: str = "regions"  # regions: one token a path; cells: one a cell of the map
-    fine_maps: bool = True  # SB sees the stem's fine map, else its last one
+    fine_maps: bool = False  # SB sees the stem's fine map, else its last one
+    # CB's tokens are cells of the stem's fine map, 2 x 2 averaged, else of its last one. Those know
+    # the whole face already, so CB alone would do as well as the network, and SB stay inert.
+    fine_context: bool = True
+    region_contrast: bool = True  # a region's token: how its features differ from the whole face's
     centred_maps: bool = True  # a map shows where a face differs from the mean face
     own_classifiers: bool = True  # SB and CB also classify alone, in training
     context_layers: int = 2  # L_c
     interaction_layers: int = 2  # L_s
-    context_hidden: float = 0.5  # in training, share of faces that SB must name without CB
     dropout: float = 0.2  # in the head
     jad: str = "heads"  # CB's reading, one of JAD_READINGS
     jad_interaction: str = "queries"  # SCI's reading
@@ -79,9 +82,8 @@ class JadferConfig(AttentionConfig):
         for name in ("context_layers", "interaction_layers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        for name in ("dropout", "context_hidden"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout must lie between 0 and 1, got {self.dropout}")
         if len(self.mean) != 3 or len(self.std) != 3:
             raise ValueError("mean and std have three values")
         if min(self.std) <= 0:
@@ -96,7 +98,8 @@ EARLIER_CONFIG = {
     "fine_maps": False,
     "centred_maps": False,
     "own_classifiers": False,
-    "context_hidden": 0.0,
+    "region_contrast": False,
+    "fine_context": False,
     "jad_interaction": "heads",
     "jad_amount": "count",
 }
@@ -149,7 +152,8 @@ class Jadfer(Network):
         kind = SpatialRegions if config.spatial_tokens == "regions" else SpatialCells
         seen = fine if config.fine_maps else coarse
         self.spatial = kind(config, *seen) if spatial else None
-        self.context = ContextualBranch(config, *coarse) if context else None
+        cells = (fine[0], fine[1] // 2) if config.fine_context else coarse
+        self.context = ContextualBranch(config, *cells) if context else None
         self.interaction = nn.ModuleList(
             Block(config, config.jad_interaction, cross=True)
             for _ in range(config.interaction_layers if config.branches == "both" else 0)
@@ -175,7 +179,8 @@ class Jadfer(Network):
         features = self.stem.coarse(fine)  # (B, C, H, W)
         auxiliary = {"maps": features.new_zeros(features.shape[0], 0, *features.shape[2:])}
         parts = []
-        context = None if self.context is None else self.context(features)  # (B, HW + 1, D)
+        cells = nn.functional.avg_pool2d(fine, 2) if self.config.fine_context else features
+        context = None if self.context is None else self.context(cells)  # (B, HW + 1, D)
         if context is not None and self.own_context is not None and self.training:
             auxiliary["context"] = self.own_context(context[:, 0])
         if context is not None and self.probe.context is not None:
@@ -186,30 +191,14 @@ class Jadfer(Network):
             )
             if self.own_spatial is not None and self.training:
                 auxiliary["spatial"] = self.own_spatial(tokens.mean(1))
-            seen = None if context is None else self._context_seen(context)
             for block in self.interaction:
-                tokens = block(tokens, context, seen)
+                tokens = block(tokens, context)
             parts.append(tokens.mean(1))  # (B, D)
-            if context is not None and seen is not None:
-                context = context * seen
         if context is not None:
             parts.append(context[:, 0])  # (B, D)
         if not parts:
             parts.append(features.mean((2, 3)))  # (B, C)
         return Output(self.head(torch.cat(parts, 1)), auxiliary)
-
-    def _context_seen(self, context: torch.Tensor) -> torch.Tensor | None:
-        """1 or 0 for each face (B, 1, 1): whether SCI and the head get its context; None: all do.
-
-        JAD drops single cells, which an inert SB survives, as CB knows the whole face. Here all
-        of a face's context is dropped, as ModDrop drops a modality (Neverova et al. 2016, arXiv
-        1501.00102), so that SB learns to name the expression, too.
-        """
-        hidden = 1.0 if self.probe.alone else self.config.context_hidden * self.training
-        if hidden <= 0:
-            return None
-        kept = torch.rand(len(context), 1, 1, device=context.device) >= hidden
-        return kept.to(context.dtype)
 
     @contextlib.contextmanager
     def probed(self, probe: Probe) -> Iterator[None]:
@@ -248,7 +237,6 @@ NETWORK = NetworkKind(
     config=JadferConfig,
     build=Jadfer,
     tunable=(
-        "context_hidden",
         "dropout",
         "drop_path",
         "jad",

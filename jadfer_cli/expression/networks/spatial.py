@@ -20,13 +20,24 @@ class SpatialConfig(Protocol):
     """The fields of a network's config that its spatial branch needs."""
 
     @property
-    def paths(self) -> int: ...  # N
+    def width(self) -> int:
+        """D."""
+
     @property
-    def map_hidden(self) -> int: ...  # channels inside each path's map
+    def paths(self) -> int:
+        """N."""
+
     @property
-    def centred_maps(self) -> bool: ...  # a map shows where a face differs from the mean face
+    def map_hidden(self) -> int:
+        """Channels inside each path's map."""
+
     @property
-    def width(self) -> int: ...  # D
+    def centred_maps(self) -> bool:
+        """A map shows where a face differs from the mean face."""
+
+    @property
+    def region_contrast(self) -> bool:
+        """A token says how the region's features differ from the whole face's."""
 
 
 @dataclass
@@ -37,14 +48,12 @@ class Probe:
         maps: Replaces the spatial maps (B, N, H', W').
         blank: SB sees the mean feature of each cell over the batch: no face in particular.
         context: Indices (B,): each face gets the context tokens of another one.
-        alone: SB decides without CB.
         jad: JAD drops in every face, as in training; `random` replaces every reading.
     """
 
     maps: Callable[[torch.Tensor], torch.Tensor] | None = None
     blank: bool = False
     context: torch.Tensor | None = None
-    alone: bool = False
     jad: str | None = None  # "own" or "random"
 
 
@@ -86,6 +95,7 @@ class SpatialRegions(nn.Module):
     def __init__(self, config: SpatialConfig, channels: int, side: int) -> None:
         super().__init__()
         d = config.width
+        self.contrast = config.region_contrast
         self.maps = SpatialMaps(config, channels, side)
         self.project = nn.Conv2d(channels, d, 1)
         self.position = nn.Parameter(torch.randn(1, side * side, d) * 0.02)
@@ -103,7 +113,8 @@ class SpatialRegions(nn.Module):
         maps = maps if probe.maps is None else probe.maps(maps)
         seen = features.mean(0, keepdim=True).expand_as(features) if probe.blank else features
         cells = self.project(seen).flatten(2).transpose(1, 2) + self.position  # (B, H'W', D)
-        pooled = maps.flatten(2).to(cells.dtype) @ cells / cells.shape[1]  # (B, N, D)
+        weights = maps - 1 if self.contrast else maps
+        pooled = weights.flatten(2).to(cells.dtype) @ cells / cells.shape[1]  # (B, N, D)
         tokens = torch.einsum("bnd,nde->bne", self.norm(pooled), self.path) + self.bias
         return tokens, maps
 
