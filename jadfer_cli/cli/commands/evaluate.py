@@ -18,6 +18,7 @@ from jadfer_cli.cli.options import (
     QuietOption,
     ThreadsOption,
 )
+from jadfer_cli.cli.suite_tables import run_suite
 from jadfer_cli.cli.tables import figures, show, table, title
 from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -44,6 +45,8 @@ Examples:
   jadfer evaluate runs/mine/model.safetensors --dataset folder --data faces/ --json mine.json
 
   jadfer evaluate --dataset rafdb --data RAF-DB/ --plots figures/
+
+  jadfer evaluate runs/mine/model.safetensors --beside default --suite suite.toml
 
 Layouts: ferplus, rafdb and affectnet as they are distributed; folder: DATA/test/CLASS/*.jpg; \
 csv: columns file and label.
@@ -72,6 +75,8 @@ def evaluate(
     split: o.Split = "test",
     votes: o.Votes = None,
     classes: o.Classes = None,
+    suite: o.SuiteFile = None,
+    beside: o.Beside = None,
     detector: o.Detector = None,
     cache: o.Cache = None,
     twin_threshold: o.TwinThreshold = None,
@@ -87,6 +92,14 @@ def evaluate(
 ) -> None:
     """Measure a model on a labelled data set."""
     with errors_as_exit_codes(debug=debug):
+        machine = ModelOptions(
+            engine="torch", device=device, threads=threads, batch_size=batch_size
+        )
+        if suite is not None:
+            if json_file is not None:
+                check_writable(json_file)
+            run_suite(suite, (checkpoint, *(beside or ())), machine, json_file, quiet=quiet)
+            return
         if dataset is None or data is None:
             raise OptionError(
                 "--dataset and --data are needed.",
@@ -109,9 +122,7 @@ def evaluate(
                 dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
             ),
             split,
-            settle(
-                ModelOptions(engine="torch", device=device, threads=threads, batch_size=batch_size)
-            ),
+            settle(machine),
             protocol=protocol, refit_temperature=refit_temperature, report=report,
         )  # fmt: skip
         show(*_report(found.figures))
