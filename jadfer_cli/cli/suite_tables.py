@@ -45,7 +45,7 @@ def run_suite(
     lines = [
         [
             row.test,
-            f"{row.n:,}{' s' if row.unit == 'per second' else ''}",
+            f"{row.n:,} s" if row.unit == "per second" else f"{row.n:,}",
             *(_cell(row, row.values.get(model)) for model in models),
         ]
         for row in rows
