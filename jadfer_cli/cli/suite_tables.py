@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.tables import figures, show, title
 from jadfer_cli.cli.training_progress import ConsoleReporter
-from jadfer_cli.common import atomic_write
+from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.text import json_text
 
@@ -32,14 +31,14 @@ def run_suite(
     models: Sequence[str],
     machine: ModelOptions,
     json_file: Path | None,
-    *,
-    quiet: bool,
+    report: ConsoleReporter,
 ) -> None:
     """Measures the models, shows the table and writes it as JSON if a file is given."""
     from jadfer_cli.runtime import settle
     from jadfer_cli.training import suite
 
-    report = ConsoleReporter(stderr_console(), quiet=quiet)
+    if json_file is not None:
+        check_writable(json_file)
     rows = suite.run(suite.read(file), models, settle(machine), report)
     head = ["test", "n", *models]
     lines = [

@@ -7,11 +7,9 @@ lower resolution. A label that it changes was not about the face.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +17,8 @@ import numpy.typing as npt
 from jadfer_cli.faces import align
 from jadfer_cli.faces.detector import Detector
 from jadfer_cli.faces.follow import follow
-from jadfer_cli.records import ImageArray
+from jadfer_cli.records import Frame, ImageArray
+from jadfer_cli.video.encode import encode
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
@@ -92,28 +91,25 @@ def compressed(clip: Path, detector: Detector, crop_px: int, crf: int) -> ClipFa
     Raises:
         VideoError: The clip cannot be read.
     """
-    import av
-
     info = probe(str(clip))
-    # an encoder of yuv420p wants even sides
-    height, width = (side - side % 2 for side in (info.height_px, info.width_px))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "compressed.mp4"
-        with (
-            VideoReader(info, np.arange(info.n_frames)) as reader,
-            av.open(str(path), "w") as container,
-        ):
-            rate = Fraction(info.nominal_fps).limit_denominator(1001)
-            stream: Any = container.add_stream("libx264", rate=rate, options={"crf": str(crf)})
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            last = np.zeros((height, width, 3), np.uint8)
-            for frame in reader:
-                if frame.image_rgb is not None:
-                    last = np.ascontiguousarray(frame.image_rgb[:height, :width])
-                picture = av.VideoFrame.from_ndarray(last, format="rgb24")
-                container.mux(stream.encode(picture))
-            container.mux(stream.encode())
+        with VideoReader(info, np.arange(info.n_frames)) as reader:
+            encode(
+                path,
+                _pictures(reader, info.height_px, info.width_px),
+                fps=info.nominal_fps,
+                crf=crf,
+            )
         return read(path, detector, crop_px)
+
+
+def _pictures(frames: Iterable[Frame], height: int, width: int) -> Iterator[ImageArray]:
+    """A picture for every frame: that of the frame before where one is missing."""
+    last: ImageArray = np.zeros((height, width, 3), np.uint8)
+    for frame in frames:
+        last = last if frame.image_rgb is None else frame.image_rgb
+        yield last
 
 
 def labels_per_frame(faces: ClipFaces, labels: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

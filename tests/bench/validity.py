@@ -14,7 +14,9 @@ from pathlib import Path
 import tomli_w
 from clips import RANGES
 
+from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.suite_tables import run_suite
+from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.options import ModelOptions
 
 GRID = ("grid_bbaf2n.mpg", "grid_brbk7n.mpg", "grid_lbax4n.mpg", "grid_lbbc2a.mpg")
@@ -55,7 +57,7 @@ def main() -> None:
         file = Path(folder) / "suite.toml"
         file.write_text(tomli_w.dumps(table), "utf-8")
         machine = ModelOptions(engine="torch", threads=a.threads)
-        run_suite(file, a.models, machine, a.json, quiet=False)
+        run_suite(file, a.models, machine, a.json, ConsoleReporter(stderr_console(), quiet=False))
 
 
 if __name__ == "__main__":

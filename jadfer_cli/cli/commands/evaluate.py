@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -28,6 +29,9 @@ from jadfer_cli.expression.lineage import temperature_text
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.text import count_text
+
+if TYPE_CHECKING:
+    from jadfer_cli.training.data import DataOptions
 
 PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
@@ -95,40 +99,48 @@ def evaluate(
         machine = ModelOptions(
             engine="torch", device=device, threads=threads, batch_size=batch_size
         )
+        report = ConsoleReporter(stderr_console(), quiet=quiet)
         if suite is not None:
-            if json_file is not None:
-                check_writable(json_file)
-            run_suite(suite, (checkpoint, *(beside or ())), machine, json_file, quiet=quiet)
+            run_suite(suite, (checkpoint, *(beside or ())), machine, json_file, report)
             return
-        if dataset is None or data is None:
-            raise OptionError(
-                "--dataset and --data are needed.",
-                "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
-            )
+        options = _data_options(dataset, data, votes, classes, detector, cache, twin_threshold)
         for file in (json_file, None if plots is None else plots / "confusion.png"):
             if file is not None:
                 check_writable(file)
         from jadfer_cli.runtime import settle
-        from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
 
-        chosen: dict[str, Any] = (
-            {} if twin_threshold is None else {"twin_threshold": twin_threshold}
-        )
-        report = ConsoleReporter(stderr_console(), quiet=quiet)
         found = measure(
-            checkpoint,
-            DataOptions(
-                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
-            ),
-            split,
-            settle(machine),
+            checkpoint, options, split, settle(machine),
             protocol=protocol, refit_temperature=refit_temperature, report=report,
         )  # fmt: skip
         show(*_report(found.figures))
         for path in write(found, json_file, plots):
             if not quiet:
                 stderr_console().print(Text(f"wrote {path}"))
+
+
+def _data_options(
+    dataset: str | None,
+    data: Path | None,
+    votes: Path | None,
+    classes: list[str] | None,
+    detector: str | None,
+    cache: Path | None,
+    twin_threshold: float | None,
+) -> DataOptions:
+    """The data set of the options; raises OptionError if it is not given."""
+    from jadfer_cli.training.data import DataOptions
+
+    if dataset is None or data is None:
+        raise OptionError(
+            "--dataset and --data are needed.",
+            "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
+        )
+    chosen: Any = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+    return DataOptions(
+        dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
+    )
 
 
 def _report(found: dict[str, Any]) -> list[Any]:
