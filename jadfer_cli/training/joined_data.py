@@ -112,7 +112,11 @@ class SoftLabels:
 
 
 def soft_labels(
-    data: AlignedData, options: mixture.SetOptions, cache: Path, device: str = "cpu"
+    data: AlignedData,
+    options: mixture.SetOptions,
+    cache: Path,
+    device: str = "cpu",
+    precision: str = "fp32",
 ) -> SoftLabels:
     """Combines the labels of a set's training split with a network and the face's geometry.
 
@@ -138,7 +142,9 @@ def soft_labels(
     faces = data.with_meshes(aligned)
     assert faces.meshes is not None
     with data.report.counting(f"{model.entry.name} scores {faces.name}", 6 * len(faces)) as count:
-        p = six_looks(faces, model, device=device, keep_in=cache, progress=count)
+        p = six_looks(
+            faces, model, device=device, precision=precision, keep_in=cache, progress=count
+        )
     combined = witnesses.combine(
         faces.targets.argmax(1), p, witnesses.supported(faces.meshes), doubted
     )
