@@ -19,6 +19,7 @@ from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.faces import align
 from jadfer_cli.faces.landmarker import BLENDSHAPES
 from jadfer_cli.labels import LABELS
+from jadfer_cli.training import witnesses
 from jadfer_cli.training.data import AlignedData, DataOptions, default_cache
 from jadfer_cli.training.joined_data import SoftLabels, soft_labels
 from jadfer_cli.training.mixture import SetOptions
@@ -27,7 +28,7 @@ USED = {
     "smile": ("mouthSmileLeft", "mouthSmileRight"), "jaw": ("jawOpen",),
     "brow_outer": ("browOuterUpLeft", "browOuterUpRight"), "brow_inner": ("browInnerUp",),
     "eyes_wide": ("eyeWideLeft", "eyeWideRight"), "frown": ("mouthFrownLeft", "mouthFrownRight"),
-    "brow_down": ("browDownLeft", "browDownRight"), "sneer": ("noseSneerLeft", "noseSneerRight"),
+    "brow_down": ("browDownLeft", "browDownRight"),
 }  # fmt: skip
 QUANTILES = (0.1, 0.5, 0.9)
 TILE_PX, TEXT_PX, COLUMNS = 112, 42, 10
@@ -43,6 +44,15 @@ def table(found: SoftLabels) -> None:
             values = own[:, [BLENDSHAPES.index(name) for name in names]].max(1)
             cells.append(" ".join(f"{q:.2f}" for q in np.quantile(values, QUANTILES)))
         print(f"| {LABELS[k]} | {len(own)} | " + " | ".join(cells) + " |")
+
+
+def supports(found: SoftLabels) -> None:
+    seen = witnesses.supported(found.faces.meshes)
+    names = LABELS[: witnesses.ANGER + 1]
+    print("| label, geometry supports % | " + " | ".join(names) + " |\n|---|" + "---|" * len(names))
+    for k in np.unique(found.combined.labels):
+        own = 100 * seen[found.combined.labels == k][:, : len(names)].mean(0)
+        print(f"| {LABELS[k]} | " + " | ".join(f"{share:.0f}" for share in own) + " |")
 
 
 def sheet(found: SoftLabels, n: int, seed: int) -> np.ndarray:
@@ -88,6 +98,7 @@ def main() -> None:
     chosen = SetOptions(witnesses=a.model, doubted=tuple(a.doubted))
     found = soft_labels(data, chosen, default_cache(), precision=a.precision)
     table(found)
+    supports(found)
     print(*found.combined.report(), sep="\n")
     print(found.path)
     if a.sheet:
