@@ -122,6 +122,16 @@ def supported(meshes: FaceMeshes, limits: Thresholds | None = None) -> npt.NDArr
     return found
 
 
+def undecided(
+    labels: npt.NDArray[np.intp], p: npt.NDArray[np.floating], limits: Thresholds | None = None
+) -> npt.NDArray[np.bool_]:
+    """Images whose target depends on the geometry, (n,); that of the others need not be found."""
+    t = limits or Thresholds()
+    smile = ~np.isin(labels, list(_NOT_SMILES)) & (p[:, HAPPINESS] >= t.smiling)
+    found: npt.NDArray[np.bool_] = (p.argmax(1) != labels) | smile
+    return found
+
+
 def combine(
     labels: npt.NDArray[np.intp],
     p: npt.NDArray[np.floating],

@@ -89,6 +89,17 @@ def test_a_doubted_label_that_stands_alone_is_left_out_and_the_report_counts():
     )
 
 
+def test_geometry_is_needed_only_where_it_decides():
+    rng = np.random.default_rng(0)
+    labels, p = rng.integers(0, 8, 400), rng.dirichlet(np.ones(8), 400)
+    needed = witnesses.undecided(labels, p)
+    assert 0 < (~needed).sum() < 400
+    first = witnesses.combine(labels, p, rng.random((400, 8)) < 0.5).targets
+    second = witnesses.combine(labels, p, np.zeros((400, 8), bool)).targets
+    assert np.array_equal(first[~needed], second[~needed])
+    assert not np.array_equal(first[needed], second[needed])
+
+
 class Data:
     """Aligned faces of a made-up set whose geometry is known."""
 
