@@ -95,6 +95,18 @@ Refit = Annotated[
         help="Fit the temperature on this data set's valid split, and use it.",
     ),
 ]
+SuiteFile = Annotated[
+    Path | None,
+    _data(
+        "Measure on all sets and clips that this TOML file lists, in one table; see the guide.",
+        "--suite",
+        show_default=False,
+    ),
+]
+Beside = Annotated[
+    list[str] | None,
+    _data("With --suite: a further model for the table; may be repeated.", show_default=False),
+]
 JsonFile = Annotated[
     Path | None,
     _output(

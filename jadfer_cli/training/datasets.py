@@ -100,6 +100,7 @@ def load(
         tuple(sorted(LABELS.index(expression) for expression in found.expressions)),
         notes=found.notes,
         votes=_votes(found.rows),
+        people=_people(found.rows),
     )
 
 
@@ -120,3 +121,8 @@ def _votes(rows: list[Row]) -> npt.NDArray[np.float32] | None:
     """The votes (n, K + 1) of a layout that has them for every row."""
     votes = [row.votes for row in rows if row.votes is not None]
     return np.stack(votes) if len(votes) == len(rows) else None
+
+
+def _people(rows: list[Row]) -> tuple[str, ...]:
+    people = tuple(row.person for row in rows)
+    return people if any(people) else ()

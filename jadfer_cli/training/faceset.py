@@ -88,6 +88,7 @@ class FaceSet:
         votes: float32 (n, K + 1), raw numbers of votes: for each expression, and for none of
             them (unknown, not a face); None if the set has labels only.
         meshes: Of the n faces, in pixels of each picture; None unless the recipe needs them.
+        people: n names, empty where the person is not known; () if none is.
         parts: The sets that were joined, by name and in order; empty for a single set.
         mixture: How training uses the joined sets; None for a single set.
     """
@@ -102,6 +103,7 @@ class FaceSet:
     notes: tuple[str, ...] = ()
     votes: npt.NDArray[np.float32] | None = None
     meshes: FaceMeshes | None = None
+    people: tuple[str, ...] = ()
     parts: Mapping[str, FaceSet] = field(default_factory=dict)
     mixture: Mixture | None = None
 
@@ -191,6 +193,7 @@ class FaceSet:
             self.notes,
             None if self.votes is None else self.votes[index],
             None if self.meshes is None else self.meshes.take(index),
+            tuple(self.people[i] for i in index) if self.people else (),
             mixture=None if self.mixture is None else self.mixture.take(index),
         )
 

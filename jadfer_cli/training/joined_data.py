@@ -100,7 +100,7 @@ class SoftLabels:
 
     Attributes:
         path: Their file.
-        faces: The images, with meshes.
+        faces: The images.
         p: (n, K), the network's scores.
         combined: Targets and rules.
     """
@@ -112,7 +112,11 @@ class SoftLabels:
 
 
 def soft_labels(
-    data: AlignedData, options: mixture.SetOptions, cache: Path, device: str = "cpu"
+    data: AlignedData,
+    options: mixture.SetOptions,
+    cache: Path,
+    device: str = "cpu",
+    precision: str = "fp32",
 ) -> SoftLabels:
     """Combines the labels of a set's training split with a network and the face's geometry.
 
@@ -135,18 +139,23 @@ def soft_labels(
     doubted = np.zeros(len(aligned), bool)
     for protocol in options.doubted:
         doubted[aligned.protocols[protocol].which] = True
-    faces = data.with_meshes(aligned)
+    labels = aligned.targets.argmax(1)
+    task = f"{model.entry.name} scores {aligned.name}, 6 views"
+    with data.report.counting(task, 6 * len(aligned)) as count:
+        p = six_looks(
+            aligned, model, device=device, precision=precision, keep_in=cache, progress=count
+        )
+    undecided = witnesses.undecided(labels, p)
+    faces = data.with_meshes(aligned.take(undecided))
     assert faces.meshes is not None
-    with data.report.counting(f"{model.entry.name} scores {faces.name}", 6 * len(faces)) as count:
-        p = six_looks(faces, model, device=device, keep_in=cache, progress=count)
-    combined = witnesses.combine(
-        faces.targets.argmax(1), p, witnesses.supported(faces.meshes), doubted
-    )
-    digest = hashlib.sha256(combined.targets.tobytes() + faces.content_key("").encode())
+    support = np.zeros(p.shape, bool)
+    support[undecided] = witnesses.supported(faces.meshes)
+    combined = witnesses.combine(labels, p, support, doubted)
+    digest = hashlib.sha256(combined.targets.tobytes() + aligned.content_key("").encode())
     path = cache / f"targets-{digest.hexdigest()[:16]}.npz"
     if not path.exists():
-        soft_targets.write(path, faces.image_names, combined.targets)
-    return SoftLabels(path, faces, p, combined)
+        soft_targets.write(path, aligned.image_names, combined.targets)
+    return SoftLabels(path, aligned, p, combined)
 
 
 def data_of(

@@ -80,7 +80,7 @@ def measure(
     if main not in faces.protocols:
         raise OptionError(f"`protocol` must be one of {', '.join(faces.protocols)}, not {main}.")
     twins = _twins(data, faces, split, runtime.device)
-    clusters = None if twins is None else twins.clusters(split)
+    clusters = None if twins is None else twins.draws(split)
     temperature, fitted_on = loaded.temperature, loaded.metrics.get("temperature_fitted_on")
     kept_from = loaded.metrics.get("temperature_kept_from")
     if refit_temperature:
@@ -161,7 +161,7 @@ def _clean(
     kept = faces.take(~having)
     if not len(kept.protocols[order[0]].which):
         return {"clean": None, "twins": counts}
-    clusters = twins.clusters(split)[~having]
+    clusters = twins.draws(split)[~having]
     found = _by_protocol(logits[~having], kept, order, temperature, clusters)
     return {"clean": found, "twins": counts}
 

@@ -192,8 +192,20 @@ def join(sets: Mapping[str, FaceSet], options: Mapping[str, SetOptions]) -> Face
         tuple(sorted({k for part in parts for k in part.expressions})),
         np.concatenate(marks) if len(marks) == len(parts) else None,
         tuple(note for part in parts for note in part.notes),
+        people=_people(sets),
         parts=dict(sets),
         mixture=_mixture(sets, options, source),
+    )
+
+
+def _people(sets: Mapping[str, FaceSet]) -> tuple[str, ...]:
+    """The people of joined sets; those of two sets are different people."""
+    if not any(part.people for part in sets.values()):
+        return ()
+    return tuple(
+        f"{name}/{person}" if person else ""
+        for name, part in sets.items()
+        for person in part.people or [""] * len(part)
     )
 
 

@@ -49,6 +49,7 @@ def six_looks(
     teacher: Checkpoint,
     *,
     device: str = "cpu",
+    precision: str = "fp32",
     keep_in: Path | None = None,
     progress: Callable[[int], None] = lambda n: None,
 ) -> npt.NDArray[np.float32]:
@@ -68,7 +69,7 @@ def six_looks(
             centre = marks.mean(2, keepdims=True)
             view = dataclasses.replace(faces, landmarks_px=centre + (marks - centre) / zoom)
         p = teacher_probabilities(
-            view, teacher, device=device, keep_in=keep_in,
+            view, teacher, device=device, precision=precision, keep_in=keep_in,
             progress=lambda n, done=done: progress(done + n),  # type: ignore[misc]
         )  # fmt: skip
         logs.append(np.log(np.maximum(p, 1e-12)))

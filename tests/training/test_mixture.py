@@ -13,7 +13,16 @@ from jadfer_cli.errors import OptionError, SplitMissing, TrainingError
 from jadfer_cli.expression.losses import soft_cross_entropy
 from jadfer_cli.expression.networks.jadfer import JadferConfig
 from jadfer_cli.labels import LABELS
-from jadfer_cli.training import datasets, evaluate, loop, mixture, recipes, run_config, soft_targets
+from jadfer_cli.training import (
+    datasets,
+    evaluate,
+    loop,
+    mixture,
+    recipes,
+    run_config,
+    soft_targets,
+    twins,
+)
 from jadfer_cli.training.data import DataOptions
 from jadfer_cli.training.faceset import Counted, FaceSet
 from jadfer_cli.training.joined_data import JoinedData
@@ -235,6 +244,20 @@ def test_a_person_in_two_splits_is_an_error(tmp_path):
         datasets.load("csv", table, "train")
 
 
+def test_a_bootstrap_draws_pictures_of_one_person_together(tmp_path):
+    packed = datasets.load("press_faces", press(tmp_path / "a"), "test")
+    assert packed.people == ("Cy",) * 4 and packed.take([0, 2]).people == ("Cy", "Cy")
+    faces = made("a", {"fear": 6})
+    faces.images[5] = faces.images[0]  # a twin
+    named = dataclasses.replace(faces, people=("A", "A", "B", "", "", ""))
+    found = twins.find({"test": named}, twins.ONLY_EQUAL)
+    draws = found.draws("test").tolist()
+    assert draws[0] == draws[1] == draws[5] and len(set(draws)) == 4
+    assert len(set(found.clusters("test").tolist())) == 5
+    joint = joined(named, faces)
+    assert joint.people[:4] == ("one/A", "one/A", "one/B", "") and len(joint.people) == 12
+
+
 def test_pictures_of_a_person_stay_together_where_a_csv_has_no_splits(tmp_path):
     table = tmp_path / "own.csv"
     for i in range(120):
@@ -271,9 +294,9 @@ def test_near_duplicates_are_dropped_across_sets(tmp_path, no_detector):
     config = {"data_sets": {"folder": {"data": str(tmp_path / "own")},
                             "press_faces": {"data": str(data)}}}  # fmt: skip
     read = JoinedData(run_config.sets_of(config, tmp_path / "cache"), 1, Reporter())
-    twins = read.twins({}, "cpu")
+    found = read.twins({}, "cpu")
     train = read.read("train")
-    dropped = [train.image_names[i] for i in np.flatnonzero(twins.having("train", ("test",)))]
+    dropped = [train.image_names[i] for i in np.flatnonzero(found.having("train", ("test",)))]
     assert dropped == ["folder/sad/1.png"] or dropped == ["folder/train/sad/1.png"]
     assert len(read.read("test")) == 4  # the folder has no test split
     with pytest.raises(SplitMissing):

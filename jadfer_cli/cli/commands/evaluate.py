@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,6 +19,7 @@ from jadfer_cli.cli.options import (
     QuietOption,
     ThreadsOption,
 )
+from jadfer_cli.cli.suite_tables import run_suite
 from jadfer_cli.cli.tables import figures, show, table, title
 from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -27,6 +29,9 @@ from jadfer_cli.expression.lineage import temperature_text
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.text import count_text
+
+if TYPE_CHECKING:
+    from jadfer_cli.training.data import DataOptions
 
 PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
@@ -44,6 +49,8 @@ Examples:
   jadfer evaluate runs/mine/model.safetensors --dataset folder --data faces/ --json mine.json
 
   jadfer evaluate --dataset rafdb --data RAF-DB/ --plots figures/
+
+  jadfer evaluate runs/mine/model.safetensors --beside default --suite suite.toml
 
 Layouts: ferplus, rafdb and affectnet as they are distributed; folder: DATA/test/CLASS/*.jpg; \
 csv: columns file and label.
@@ -72,6 +79,8 @@ def evaluate(
     split: o.Split = "test",
     votes: o.Votes = None,
     classes: o.Classes = None,
+    suite: o.SuiteFile = None,
+    beside: o.Beside = None,
     detector: o.Detector = None,
     cache: o.Cache = None,
     twin_threshold: o.TwinThreshold = None,
@@ -87,37 +96,51 @@ def evaluate(
 ) -> None:
     """Measure a model on a labelled data set."""
     with errors_as_exit_codes(debug=debug):
-        if dataset is None or data is None:
-            raise OptionError(
-                "--dataset and --data are needed.",
-                "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
-            )
+        machine = ModelOptions(
+            engine="torch", device=device, threads=threads, batch_size=batch_size
+        )
+        report = ConsoleReporter(stderr_console(), quiet=quiet)
+        if suite is not None:
+            run_suite(suite, (checkpoint, *(beside or ())), machine, json_file, report)
+            return
+        options = _data_options(dataset, data, votes, classes, detector, cache, twin_threshold)
         for file in (json_file, None if plots is None else plots / "confusion.png"):
             if file is not None:
                 check_writable(file)
         from jadfer_cli.runtime import settle
-        from jadfer_cli.training.data import DataOptions
         from jadfer_cli.training.measure import measure, write
 
-        chosen: dict[str, Any] = (
-            {} if twin_threshold is None else {"twin_threshold": twin_threshold}
-        )
-        report = ConsoleReporter(stderr_console(), quiet=quiet)
         found = measure(
-            checkpoint,
-            DataOptions(
-                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
-            ),
-            split,
-            settle(
-                ModelOptions(engine="torch", device=device, threads=threads, batch_size=batch_size)
-            ),
+            checkpoint, options, split, settle(machine),
             protocol=protocol, refit_temperature=refit_temperature, report=report,
         )  # fmt: skip
         show(*_report(found.figures))
         for path in write(found, json_file, plots):
             if not quiet:
                 stderr_console().print(Text(f"wrote {path}"))
+
+
+def _data_options(
+    dataset: str | None,
+    data: Path | None,
+    votes: Path | None,
+    classes: list[str] | None,
+    detector: str | None,
+    cache: Path | None,
+    twin_threshold: float | None,
+) -> DataOptions:
+    """The data set of the options; raises OptionError if it is not given."""
+    from jadfer_cli.training.data import DataOptions
+
+    if dataset is None or data is None:
+        raise OptionError(
+            "--dataset and --data are needed.",
+            "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
+        )
+    chosen: Any = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+    return DataOptions(
+        dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
+    )
 
 
 def _report(found: dict[str, Any]) -> list[Any]:
@@ -137,8 +160,11 @@ def _report(found: dict[str, Any]) -> list[Any]:
         _figures_table(by_protocol),
         *_clean(found),
         Text(
-            "In brackets: 95 % bootstrap interval over images; copies of one photograph are drawn "
-            "together. No test-time averaging. " + temperature_text(found["temperature"], found)
+            "In brackets: 95 % bootstrap interval over images; copies of one photograph, and "
+            "pictures of one person where they are named, are drawn together. No test-time "
+            "averaging. "
+            + temperature_text(found["temperature"], found)
+            + temperature_text(found["temperature"], found)
         ),
         *_ties(by_protocol),
         *_among_fewer(found),

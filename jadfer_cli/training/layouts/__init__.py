@@ -30,12 +30,14 @@ class Row(NamedTuple):
         name: Its name in the set.
         target: Its label distribution (K,).
         votes: Its votes (K + 1,), the last for none of the expressions, if the set has votes.
+        person: Who it shows; empty if not known.
     """
 
     picture: Path | bytes
     name: str
     target: npt.NDArray[np.float32]
     votes: npt.NDArray[np.float32] | None = None
+    person: str = ""
 
 
 class LayoutRows(NamedTuple):

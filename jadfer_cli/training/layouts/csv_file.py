@@ -57,7 +57,7 @@ def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
         person = (line.get("person") or "").strip()
         belongs = known[named] if named else hashed_split(person or name)
         people.append((person, belongs))
-        by_split[belongs].append(Row(data.parent / name, name, target, counted))
+        by_split[belongs].append(Row(data.parent / name, name, target, counted, person))
     check_people(people, str(data))
     expressions = expressions_in(row for rows in by_split.values() for row in rows)
     if split != "test" and not by_split["valid"]:

@@ -39,7 +39,7 @@ def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
     rows = []
     for line, picture in zip(own, pictures, strict=True):
         expression = expression_of(line["label"], classes, f"{root / LIST}, {line['file']}")
-        rows.append(Row(picture, line["file"], one_hot(expression)))
+        rows.append(Row(picture, line["file"], one_hot(expression), person=line["person"]))
     press = [
         i for i, line in enumerate(own) if line["source"] == "press" and line["label"] in _COUNTED
     ]
