@@ -110,8 +110,9 @@ def _named(model: Ancestor) -> str:
 
 
 def _data(model: Ancestor, cite: Cite) -> str:
-    work = bibliography.DATASETS.get(model.dataset_key)
-    name = model.dataset + (f" ({cite(bibliography.entry(work))})" if work else "")
+    works = [bibliography.DATASETS.get(key) for key in model.dataset_key.split("+")]
+    cited = "; ".join(cite(bibliography.entry(work)) for work in works if work)
+    name = model.dataset + (f" ({cited})" if cited else "")
     return name if model.images is None else f"{name}, {count_text(model.images, 'image')}"
 
 

@@ -36,7 +36,9 @@ def _output(help_text: str, *flags: str, **more: Any) -> Any:
 _DETECTOR = f"Finds the landmarks that faces are aligned by: {DETECTORS}."
 Dataset = Annotated[
     str | None,
-    _data("ferplus, rafdb, affectnet7, affectnet8, folder or csv.", show_default=False),
+    _data(
+        "ferplus, rafdb, affectnet7, affectnet8, press_faces, folder or csv.", show_default=False
+    ),
 ]
 Data = Annotated[
     Path | None,
@@ -93,6 +95,18 @@ Refit = Annotated[
         help="Fit the temperature on this data set's valid split, and use it.",
     ),
 ]
+SuiteFile = Annotated[
+    Path | None,
+    _data(
+        "Measure on all sets and clips that this TOML file lists, in one table; see the guide.",
+        "--suite",
+        show_default=False,
+    ),
+]
+Beside = Annotated[
+    list[str] | None,
+    _data("With --suite: a further model for the table; may be repeated.", show_default=False),
+]
 JsonFile = Annotated[
     Path | None,
     _output(
@@ -132,6 +146,17 @@ Detectors = Annotated[
     ),
 ]
 
+DataSets = Annotated[
+    list[str] | None,
+    _data(
+        "One of several data sets to train on together; may be repeated, the main one first. "
+        "NAME is a layout; --set data_sets.NAME.weight=2 and the like say how it counts.",
+        "--data-set",
+        metavar="NAME=DIR",
+        show_default=False,
+    ),
+]
+
 # Training
 RecipeName = Annotated[
     str | None,
@@ -155,6 +180,14 @@ StartWeights = Annotated[
         "stem if it is of another architecture; or a PyTorch state dict (.pt): of "
         "MobileFaceNet, of a stem, of a whole network.",
         "scratch",
+    ),
+]
+Init = Annotated[
+    str | None,
+    _training(
+        "As --start, for a network of another size or recipe: tensors that fit are used, the "
+        "others are listed.",
+        "none",
     ),
 ]
 Stem = Annotated[str | None, _training("mobilefacenet or ir50.", "mobilefacenet")]

@@ -21,12 +21,22 @@ DATASET_TITLES = {
     "rafdb": "RAF-DB",
     "affectnet7": "AffectNet (7 classes)",
     "affectnet8": "AffectNet (8 classes)",
+    "press_faces": "press photographs and film stills (muxspace/facial_expressions)",
     "ms-celeb-1m": "MS-Celeb-1M",
     "codes": "human codes of the user's own videos",
 }
 MIN_QUOTED_IMAGES = 100  # a share of fewer is off by 10 points or more (95 % interval)
 _MAX_ANCESTORS = 20
-_KEPT = ("dataset", "data", "images", "start", "start_model", "teacher", "teacher_models")
+_KEPT = (
+    "dataset",
+    "data",
+    "data_sets",
+    "images",
+    "start",
+    "start_model",
+    "teacher",
+    "teacher_models",
+)
 NOT_RECORDED = "not recorded; ask the author of the file"
 
 
@@ -39,7 +49,7 @@ class Ancestor:
         sha256: Hash of its file; None if not recorded.
         part: "whole", or "stem" if the next model took only that.
         dataset: Name of the data set, in words; empty if not recorded.
-        dataset_key: The same as `jadfer train` names it.
+        dataset_key: The same as `jadfer train` names it; several are joined by +.
         images: Number of training images; None if not recorded.
     """
 
@@ -111,14 +121,16 @@ def ancestors(name: str, sha256: str | None, metrics: Mapping[str, Any]) -> list
 
 
 def _ancestor(model: Mapping[str, Any], training: Mapping[str, Any]) -> Ancestor:
-    key, images, sha256 = training.get("dataset"), training.get("images"), model.get("sha256")
-    key = key if isinstance(key, str) else ""
+    images, sha256 = training.get("images"), model.get("sha256")
+    sets = {"": {"layout": training.get("dataset")}, **_mapping(training.get("data_sets"))}
+    layouts = [_mapping(table).get("layout", name) for name, table in sets.items()]
+    keys = [key for key in layouts if isinstance(key, str) and key]
     return Ancestor(
         name=str(model.get("name", "a model")),
         sha256=sha256 if isinstance(sha256, str) else None,
         part=str(model.get("part", "whole")),
-        dataset=DATASET_TITLES.get(key, OWN_IMAGES) if key else "",
-        dataset_key=key,
+        dataset=" and ".join(DATASET_TITLES.get(key, OWN_IMAGES) for key in keys),
+        dataset_key="+".join(keys),
         images=images if isinstance(images, int) else None,
     )
 

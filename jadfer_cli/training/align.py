@@ -23,7 +23,7 @@ from jadfer_cli.records import Faces, ImageArray
 from jadfer_cli.training.faceset import FaceSet
 
 _CANVAS_PX = 640
-_SMALL_PX = 128  # up to this side, nine pictures share a canvas
+_SMALL_PX = 192  # up to this side, nine pictures share a canvas
 
 
 class _Tiling(NamedTuple):
@@ -53,7 +53,7 @@ def find_landmarks(
 ) -> npt.NDArray[np.float32]:
     """Finds the landmarks of each picture's face.
 
-    Pictures with a side of more than 128 px are processed one by one, with a margin and, if that
+    Pictures with a side of more than 192 px are processed one by one, with a margin and, if that
     shows no face, without.
 
     Args:
@@ -70,11 +70,10 @@ def find_landmarks(
     Raises:
         TrainingError: A picture cannot be read.
     """
-    file = (
-        None
-        if cache is None
-        else cache / f"landmarks-{faces.content_key(f'{detector_sha256} {_NINE}')}.npz"
-    )
+    method = f"{detector_sha256} {_NINE}"
+    if not all(isinstance(picture, np.ndarray) for picture in faces.images):
+        method += f" {_SMALL_PX}"  # arrays are FER+'s, 48 px
+    file = None if cache is None else cache / f"landmarks-{faces.content_key(method)}.npz"
     n = len(faces)
     found, first = _cached(file, n)
     saved = time.monotonic()

@@ -91,8 +91,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         counts = np.bincount(classes).astype(float)
         weights = np.maximum(counts, 1)[classes] ** -balance
         self.p = weights / weights.sum()
-        self.balance, self.seed = balance, seed
+        self.weighted, self.seed = bool(balance), seed
         self.epoch, self.skip = 0, 0
+
+    def draw_with(self, p: npt.NDArray[np.floating]) -> None:
+        """Draws with other probabilities (n,)."""
+        self.p, self.weighted = p / p.sum(), True
 
     def __len__(self) -> int:
         return len(self.p) - self.skip
@@ -100,5 +104,5 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng((self.seed, self.epoch))
         n = len(self.p)
-        order = rng.choice(n, n, p=self.p) if self.balance else rng.permutation(n)
+        order = rng.choice(n, n, p=self.p) if self.weighted else rng.permutation(n)
         return iter(list(enumerate(order.tolist()))[self.skip :])

@@ -13,6 +13,7 @@ import numpy as np
 from jadfer_cli.common import cache_folder
 from jadfer_cli.errors import OptionError, SplitMissing
 from jadfer_cli.faces import detect
+from jadfer_cli.faces.detector import Detector
 from jadfer_cli.faces.landmarker import PRESENT, Landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import FaceOptions
@@ -93,6 +94,7 @@ class AlignedData:
         options: The data set and the names of the detectors.
         threads: CPU threads of a detector.
         report: Receives counts and progress.
+        detectors: Loaded already; None to load them.
 
     Attributes:
         detectors: The loaded detectors, in the order of the options.
@@ -101,9 +103,15 @@ class AlignedData:
         ModelError: A detector cannot be loaded.
     """
 
-    def __init__(self, options: DataOptions, threads: int, report: Reporter) -> None:
+    def __init__(
+        self,
+        options: DataOptions,
+        threads: int,
+        report: Reporter,
+        detectors: list[Detector] | None = None,
+    ) -> None:
         self.options, self.threads, self.report = options, threads, report
-        self.detectors = [
+        self.detectors = detectors or [
             detect.load_detector(
                 FaceOptions(detector=name, detection_threshold=DETECTION_THRESHOLD), threads
             )

@@ -7,7 +7,7 @@ it is the same tenth on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,16 @@ from jadfer_cli.errors import OptionError, SplitMissing, TrainingError
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training import ferplus
 from jadfer_cli.training.faceset import Counted, FaceSet
-from jadfer_cli.training.layouts import SPLITS, LayoutRows, Row, affectnet, csv_file, folder, rafdb
+from jadfer_cli.training.layouts import (
+    SPLITS,
+    LayoutRows,
+    Row,
+    affectnet,
+    csv_file,
+    folder,
+    press_faces,
+    rafdb,
+)
 
 
 class _Layout(NamedTuple):
@@ -32,6 +41,7 @@ _LAYOUTS = {
     "rafdb": _Layout(rafdb.read, rafdb.HINT),
     "affectnet7": _Layout(affectnet.reader(7), affectnet.HINT),
     "affectnet8": _Layout(affectnet.reader(8), affectnet.HINT),
+    "press_faces": _Layout(press_faces.read, press_faces.HINT),
     "folder": _Layout(folder.read, folder.HINT),
     "csv": _Layout(csv_file.read, csv_file.HINT),
 }
@@ -83,14 +93,22 @@ def load(
     targets = np.stack([row.target for row in found.rows])
     return FaceSet(
         f"{dataset} {split}",
-        [row.path for row in found.rows],
+        [row.picture for row in found.rows],
         [row.name for row in found.rows],
         targets,
-        {"all": Counted(np.arange(len(targets)), targets.argmax(1), _winners(targets))},
+        _protocols(found.protocols or {"all": range(len(targets))}, targets),
         tuple(sorted(LABELS.index(expression) for expression in found.expressions)),
         notes=found.notes,
         votes=_votes(found.rows),
+        people=_people(found.rows),
     )
+
+
+def _protocols(
+    positions: Mapping[str, Sequence[int]], targets: npt.NDArray[np.float32]
+) -> dict[str, Counted]:
+    every = Counted(np.arange(len(targets)), targets.argmax(1), _winners(targets))
+    return {name: every.at(np.isin(every.which, list(of))) for name, of in positions.items()}
 
 
 def _winners(targets: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -103,3 +121,8 @@ def _votes(rows: list[Row]) -> npt.NDArray[np.float32] | None:
     """The votes (n, K + 1) of a layout that has them for every row."""
     votes = [row.votes for row in rows if row.votes is not None]
     return np.stack(votes) if len(votes) == len(rows) else None
+
+
+def _people(rows: list[Row]) -> tuple[str, ...]:
+    people = tuple(row.person for row in rows)
+    return people if any(people) else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -194,8 +195,11 @@ def selection_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[
     """Computes accuracy and mean recall by protocol, and the "score" that chooses the epoch.
 
     The score is accuracy + 0.25 x pooled recall on the main protocol, so that rare expressions
-    count, but no image of a rare one counts three times as much as another image.
+    count, but no image of a rare one counts three times as much as another image. Of joined sets
+    it is the mean of their scores by `choice_weights`.
     """
+    if faces.parts:
+        return _joined_figures(logits, faces)
     result = {}
     for protocol in faces.protocols:
         found = figures(logits, faces, protocol)
@@ -204,4 +208,28 @@ def selection_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[
         if protocol == faces.main_protocol:
             pooled = pooled_recall(np.array(found["confusion"]))
     result["score"] = result[f"{faces.main_protocol}_accuracy"] + 0.25 * pooled
+    return result
+
+
+def split_rows(
+    rows: npt.NDArray[np.floating], faces: FaceSet
+) -> Iterator[tuple[str, FaceSet, npt.NDArray[np.floating]]]:
+    """Name, faces and rows of each of the joined sets, or of the one set."""
+    start = 0
+    for name, part in (faces.parts or {faces.name: faces}).items():
+        yield name, part, rows[start : start + len(part)]
+        start += len(part)
+
+
+def _joined_figures(logits: npt.NDArray[np.floating], faces: FaceSet) -> dict[str, float]:
+    result: dict[str, float] = {}
+    scores = []
+    for name, part, own in split_rows(logits, faces):
+        found = selection_figures(own, part)
+        scores.append(found.pop("score"))
+        result |= {f"{name}_{key}": value for key, value in found.items()}
+    weights = None if faces.mixture is None else faces.mixture.choice_weights
+    if weights is not None and not weights.sum():
+        weights = None
+    result["score"] = float(np.average(scores, weights=weights))
     return result

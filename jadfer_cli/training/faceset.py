@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,10 @@ from jadfer_cli.errors import TrainingError
 from jadfer_cli.faces.landmarker import FaceMeshes
 from jadfer_cli.labels import LABELS
 from jadfer_cli.records import ImageArray
+
+# uint8 (H, W), grey, or (H, W, 3), RGB; the path of a picture, read when needed; or the bytes of
+# a picture's file
+Picture = npt.NDArray[np.uint8] | Path | bytes
 
 
 class Counted(NamedTuple):
@@ -31,12 +36,47 @@ class Counted(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Which of several joined sets each image is from, and how training uses the sets.
+
+    Attributes:
+        names: Of the s sets.
+        source: (n,), the set of each image.
+        weights: (s,), how often images of each set are drawn, relative to the others.
+        class_weights: (s, K), how often those of each class are drawn, relative to the set's.
+        smoothing: (s,), label smoothing; NaN for that of the run.
+        known: bool (s, K), the expressions that each set can name.
+        correction: (s,), strength of the correction for the set's label frequencies.
+        choice_weights: (s,), weight in the choice of the best epoch.
+    """
+
+    names: tuple[str, ...]
+    source: npt.NDArray[np.intp]
+    weights: npt.NDArray[np.float64]
+    class_weights: npt.NDArray[np.float64]
+    smoothing: npt.NDArray[np.float64]
+    known: npt.NDArray[np.bool_]
+    correction: npt.NDArray[np.float64]
+    choice_weights: npt.NDArray[np.float64]
+
+    def take(self, index: npt.NDArray[np.intp]) -> Mixture:
+        """The same of some images."""
+        return dataclasses.replace(self, source=self.source[index])
+
+    def tobytes(self) -> bytes:
+        """All that decides a run, for its fingerprint."""
+        values = dataclasses.asdict(self)
+        names: tuple[str, ...] = values.pop("names")
+        return "\n".join(names).encode() + b"".join(array.tobytes() for array in values.values())
+
+
+@dataclass(frozen=True)
 class FaceSet:
     """Labelled face images of one split.
 
     Attributes:
         name: Data set and split, for messages.
-        images: n pictures: uint8 (H, W), grey, or the path of a file that is read when needed.
+        images: n pictures.
         image_names: n names, for messages and lists.
         targets: float32 (n, K), label distributions over the expressions; zeros if unlabelled.
         protocols: By name, the images that count and their classes; the main one first.
@@ -48,10 +88,13 @@ class FaceSet:
         votes: float32 (n, K + 1), raw numbers of votes: for each expression, and for none of
             them (unknown, not a face); None if the set has labels only.
         meshes: Of the n faces, in pixels of each picture; None unless the recipe needs them.
+        people: n names, empty where the person is not known; () if none is.
+        parts: The sets that were joined, by name and in order; empty for a single set.
+        mixture: How training uses the joined sets; None for a single set.
     """
 
     name: str
-    images: list[npt.NDArray[np.uint8] | Path]
+    images: list[Picture]
     image_names: list[str]
     targets: npt.NDArray[np.float32]
     protocols: Mapping[str, Counted]
@@ -60,6 +103,9 @@ class FaceSet:
     notes: tuple[str, ...] = ()
     votes: npt.NDArray[np.float32] | None = None
     meshes: FaceMeshes | None = None
+    people: tuple[str, ...] = ()
+    parts: Mapping[str, FaceSet] = field(default_factory=dict)
+    mixture: Mixture | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,23 +124,39 @@ class FaceSet:
         import cv2
 
         entry = self.images[index]
-        if not isinstance(entry, Path):
-            return np.repeat(entry[:, :, None], 3, 2)
+        if isinstance(entry, np.ndarray):
+            return entry if entry.ndim == 3 else np.repeat(entry[:, :, None], 3, 2)
         try:
-            data = np.frombuffer(entry.read_bytes(), np.uint8)
+            encoded = entry.read_bytes() if isinstance(entry, Path) else entry
         except OSError as error:
-            raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
+            raise TrainingError(f"{entry!s} cannot be read ({error.strerror}).") from error
+        data = np.frombuffer(encoded, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if image is None:
+            where = entry if isinstance(entry, Path) else f"{self.name}: {self.image_names[index]}"
             raise TrainingError(
-                f"{entry} is not a readable picture.", "Remove it, or convert it to PNG or JPEG."
+                f"{where} is not a readable picture.", "Remove it, or convert it to PNG or JPEG."
             )
         return np.ascontiguousarray(image[:, :, ::-1])
+
+    def decoded(self) -> FaceSet:
+        """The set with pictures that are bytes decoded once, for training; keys of caches change.
+
+        Raises:
+            TrainingError: One is not a readable picture.
+        """
+        images = list(self.images)
+        for index, entry in enumerate(images):
+            if isinstance(entry, bytes):
+                image = self.image_rgb(index)
+                grey = bool((image == image[:, :, :1]).all())
+                images[index] = np.ascontiguousarray(image[:, :, 0]) if grey else image
+        return dataclasses.replace(self, images=images)
 
     def digest(self, index: int) -> bytes:
         """A hash of picture `index`: of its pixels, or of its file's bytes."""
         entry = self.images[index]
-        data = entry.read_bytes() if isinstance(entry, Path) else entry.tobytes()
+        data = entry.read_bytes() if isinstance(entry, Path) else bytes(entry)
         return hashlib.sha1(data, usedforsecurity=False).digest()
 
     def content_key(self, salt: str) -> str:
@@ -108,7 +170,7 @@ class FaceSet:
                     raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
                 digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
             else:
-                digest.update(entry.tobytes())
+                digest.update(bytes(entry))
         return digest.hexdigest()[:16]
 
     def take(self, which: npt.ArrayLike) -> FaceSet:
@@ -131,10 +193,17 @@ class FaceSet:
             self.notes,
             None if self.votes is None else self.votes[index],
             None if self.meshes is None else self.meshes.take(index),
+            tuple(self.people[i] for i in index) if self.people else (),
+            mixture=None if self.mixture is None else self.mixture.take(index),
         )
+
+    @property
+    def widest(self) -> Counted:
+        """The images that count under the protocol with the most, and their classes."""
+        return max(self.protocols.values(), key=lambda counted: len(counted.which))
 
     def labelled(self) -> tuple[FaceSet, npt.NDArray[np.intp]]:
         """The images that count under the widest protocol, in order, and their classes."""
-        counted = max(self.protocols.values(), key=lambda c: len(c.which))
+        counted = self.widest
         order = np.argsort(counted.which)
         return self.take(counted.which[order]), counted.classes[order]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from jadfer_cli.errors import SplitMissing, TrainingError
 from jadfer_cli.labels import LABELS
-from jadfer_cli.training.faceset import Counted, FaceSet
+from jadfer_cli.training.faceset import Counted, FaceSet, Picture
 
 FOLDERS = {"train": "FER2013Train", "valid": "FER2013Valid", "test": "FER2013Test"}
 PROTOCOLS = ("majority", "plurality")
@@ -71,7 +71,7 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
             "with PNG images and a label.csv (https://github.com/microsoft/FERPlus).",
         ) from error
     names = [row[0] for row in rows]
-    images: list[npt.NDArray[np.uint8] | Path] = []
+    images: list[Picture] = []
     for name in names:
         try:
             png = np.frombuffer(read(f"{folder}/{name}"), np.uint8)
@@ -90,7 +90,7 @@ def load(data: Path, split: str, votes_csv: Path | None = None) -> FaceSet:
 
 def from_votes(
     name: str,
-    images: list[npt.NDArray[np.uint8] | Path],
+    images: list[Picture],
     image_names: list[str],
     votes: npt.NDArray[np.float32],
 ) -> FaceSet:

@@ -141,7 +141,8 @@ def train(
     trainer = make(options, start, torch.device(device), train_set, data)
     state = trainer.restore(out)
     calls.on_begin()
-    crops = trainer.dataset(train_set)
+    crops = trainer.dataset(train_set.decoded())
+    valid_set = valid_set.decoded()
     calls.on_resume([EpochRecord(**earlier) for earlier in state.history])
     while state.epoch < options.epochs:
         crops.epoch = trainer.sampler.epoch = state.epoch

@@ -86,7 +86,7 @@ def measure(
     faces = data.load(split)
     order = _order(faces, protocol)
     twins = _twins(data, faces, split, runtime.device)
-    clusters = None if twins is None else twins.clusters(split)
+    clusters = None if twins is None else twins.draws(split)
     calibration = (
         _refitted(network, data, runtime, loaded) if refit_temperature else _stored(loaded)
     )
@@ -176,7 +176,7 @@ def _clean(
     kept = faces.take(~having)
     if not len(kept.protocols[order[0]].which):
         return {"clean": None, "twins": counts}
-    clusters = twins.clusters(split)[~having]
+    clusters = twins.draws(split)[~having]
     found = _by_protocol(logits[~having], kept, order, temperature, clusters)
     return {"clean": found, "twins": counts}
 

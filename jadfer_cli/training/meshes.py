@@ -99,7 +99,7 @@ def _key(faces: FaceSet, five_px: npt.NDArray[np.float32], sha256: str) -> str:
                 raise TrainingError(f"{entry} cannot be read ({error.strerror}).") from error
             digest.update(f"{entry.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
         else:
-            digest.update(entry.tobytes())
+            digest.update(bytes(entry))
     return digest.hexdigest()[:16]
 
 

@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.networks.base import Network
-from jadfer_cli.expression.networks.jadfer import Jadfer, Probe
+from jadfer_cli.expression.networks.jadfer import Jadfer
+from jadfer_cli.expression.networks.spatial import Probe
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.evaluate import figures
 from jadfer_cli.training.faceset import FaceSet

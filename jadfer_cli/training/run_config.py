@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jadfer_cli.errors import OptionError
-from jadfer_cli.training import recipes
+from jadfer_cli.training import mixture, recipes
 from jadfer_cli.training.augment import NO_AUGMENTATION
 from jadfer_cli.training.data import DataOptions
 from jadfer_cli.training.near_duplicates import SAME_PHOTOGRAPH
@@ -22,9 +22,11 @@ from jadfer_cli.training.start import Start
 # the entries that are not part of TrainOptions, with their type in TOML
 INPUTS: dict[str, type] = {
     "dataset": str, "data": str, "votes": str, "classes": list, "detectors": list, "start": str,
-    "teacher": list, "twin_threshold": float, "landmarker": str,
+    "teacher": list, "twin_threshold": float, "landmarker": str, "data_sets": dict, "init": str,
 }  # fmt: skip
-_KINDS = {list: "list", float: "number"}
+_KINDS = {list: "list", float: "number", dict: "table"}
+# the entries of a table of data_sets that say which set it is; the others are of SetOptions
+_WHICH = ("layout", "data", "votes", "classes")
 Config = dict[str, Any]  # nested tables, as in TOML
 
 
@@ -53,7 +55,11 @@ def assemble(
     earlier = out / CONFIG
     file = file or (earlier if earlier.is_file() else None)
     config: Config = {} if file is None else read_config(file)
-    config |= {key: value for key, value in given.items() if value is not None}
+    config |= {
+        key: value for key, value in given.items() if value is not None and key != "data_sets"
+    }
+    for name, data in map(_named_folder, given.get("data_sets") or ()):
+        config.setdefault("data_sets", {}).setdefault(name, {})["data"] = data
     changes = [_setting(text) for text in settings or ()]
     if stem is not None:
         changes.insert(0, ("network.stem", stem))
@@ -62,10 +68,12 @@ def assemble(
     elif augment:
         config.pop("augmentation", None)
     for key, value in changes:
-        table, _, name = key.rpartition(".")
-        target = config.setdefault(table, {}) if table else config
-        if not isinstance(target, dict):
-            raise OptionError(f"`set` {key}: {table} is not a table of the config.")
+        *tables, name = key.split(".")
+        target = config
+        for table in tables:
+            target = target.setdefault(table, {})
+            if not isinstance(target, dict):
+                raise OptionError(f"`set` {key}: {table} is not a table of the config.")
         target[name] = value
     if isinstance(config.get("teacher"), str):  # config files up to jadfer 0.3 name one
         config["teacher"] = [config["teacher"]]
@@ -86,6 +94,16 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, tomllib.loads(f"x = {value}")["x"]
     except tomllib.TOMLDecodeError:
         return key, value
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    """Splits NAME=DIR."""
+    name, sep, folder = text.partition("=")
+    if not sep or not name or not folder:
+        raise OptionError(
+            f"`data_sets` {text} is not NAME=DIR.", "E.g. `data_sets` ferplus=FERPlus/data"
+        )
+    return name, folder
 
 
 def inputs_of(config: Config) -> Config:
@@ -109,8 +127,31 @@ def with_absolute_paths(inputs: Config) -> Config:
         found[key] = os.path.abspath(inputs[key])
     for key in {"detectors", "teacher"} & set(inputs):
         found[key] = [absolute(name) for name in inputs[key]]
-    if "start" in inputs:
-        found["start"] = absolute(inputs["start"])
+    for key in {"start", "init"} & set(inputs):
+        found[key] = absolute(inputs[key])
+    if "data_sets" in inputs:
+        found["data_sets"] = {
+            name: table | {
+                key: os.path.abspath(table[key])
+                for key in {"data", "votes", "targets"} & set(table)
+            }
+            for name, table in inputs["data_sets"].items()
+        }  # fmt: skip
+    return found
+
+
+def without_folders(inputs: Config) -> Config:
+    """The same inputs with the names of files and folders only, for the model's record."""
+    found = dict(inputs)
+    for key in {"data", "votes", "landmarker", "init"} & set(inputs):
+        found[key] = Path(inputs[key]).name
+    if "data_sets" in inputs:
+        found["data_sets"] = {
+            name: table | {
+                key: Path(table[key]).name for key in {"data", "votes", "targets"} & set(table)
+            }
+            for name, table in inputs["data_sets"].items()
+        }  # fmt: skip
     return found
 
 
@@ -129,7 +170,7 @@ def options_of(config: Config, start: Start) -> TrainOptions:
     Raises:
         OptionError: A value is not valid, or contradicts the start's network.
     """
-    base = defaults(config.get("recipe", recipes.DEFAULT), fine_tuning=bool(start.whole))
+    base = defaults(config.get("recipe", recipes.DEFAULT), fine_tuning=start.whole_network)
     options = from_table({k: v for k, v in config.items() if k not in INPUTS}, base)
     network = start.settle(options.network, config.get("network", {}))
     return dataclasses.replace(options, network=network)
@@ -148,3 +189,29 @@ def data_of(inputs: Config, cache: Path | None) -> DataOptions:
         inputs.get("twin_threshold", SAME_PHOTOGRAPH),
         None if landmarker is None else Path(landmarker),
     )
+
+
+def sets_of(
+    inputs: Config, cache: Path | None
+) -> dict[str, tuple[DataOptions, mixture.SetOptions]]:
+    """The data sets of a training with several, by name; empty for a single one.
+
+    Raises:
+        OptionError: A table is not valid, or `dataset` is given as well.
+    """
+    tables = inputs.get("data_sets", {})
+    clash = [key for key in ("dataset", "data", "votes", "classes") if key in inputs]
+    if tables and clash:
+        raise OptionError(
+            f"`{clash[0]}` and `data_sets` exclude each other.", "Name all sets with `data_sets`."
+        )
+    found = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not isinstance(table.get("data"), str):
+            raise OptionError(f"data_sets.{name} needs an entry `data`, its folder or file.")
+        which: Config = {key: table[key] for key in _WHICH if key in table}
+        own = {key: value for key, value in inputs.items() if key != "data_sets"}
+        own |= which | {"dataset": which.pop("layout", name)}
+        rest = {key: value for key, value in table.items() if key not in _WHICH}
+        found[name] = (data_of(own, cache), mixture.from_table(name, rest))
+    return found

@@ -15,9 +15,10 @@ from jadfer_cli.expression.networks.base import Network
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration
 from jadfer_cli.text import count_text
 from jadfer_cli.training import calibrate
-from jadfer_cli.training.evaluate import figures, untied
+from jadfer_cli.training.evaluate import figures, split_rows, untied
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.scoring import logits_of
+from jadfer_cli.training.source_calibration import by_source
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import EpochRecord
 
@@ -74,7 +75,7 @@ def finish(
 
     Args:
         network: With its best weights.
-        valid: The validation faces.
+        valid: The validation faces; of joined sets the first fits the temperature.
         out: Folder of the run.
         history: How it was trained; stored in the file's metrics as "training".
         start: Its temperature is kept if validation has fewer than calibrate.MIN_IMAGES images.
@@ -85,26 +86,32 @@ def finish(
     Raises:
         OutputError: The file cannot be written.
     """
-    logits = logits_of(network, valid).numpy()
-    which, classes, left_out = untied(valid, valid.main_protocol)
+    sets = list(split_rows(logits_of(network, valid).numpy(), valid))
+    _, main, logits = sets[0]
+    which, classes, left_out = untied(main, main.main_protocol)
     temperature, source = start.temperature, {"temperature_kept_from": start.name}
     if len(classes) >= calibrate.MIN_IMAGES:
         # over all expressions, as `annotate` uses it, even if the data set names fewer
         temperature = calibrate.fit_temperature(logits[which], classes)
-        source = {"temperature_fitted_on": f"{valid.name}, {valid.main_protocol}{left_out}"}
+        source = {"temperature_fitted_on": f"{main.name}, {main.main_protocol}{left_out}"}
     scores = {MAJORITY: Calibration(temperature)}
-    if valid.votes is not None and len(valid) >= calibrate.MIN_IMAGES:
-        scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, valid.votes)
-        source |= {"votes_fitted_on": f"{valid.name}, {count_text(len(valid), 'image')}"}
+    if main.votes is not None and len(main) >= calibrate.MIN_IMAGES:
+        scores[VOTE_SHARE] = calibrate.fit_vote_share(logits, main.votes)
+        source |= {"votes_fitted_on": f"{main.name}, {count_text(len(main), 'image')}"}
     metrics: dict[str, Any] = {
         "training": history,
         "temperature": temperature,
         **source,
     }
-    for protocol in valid.protocols:
-        found = figures(logits, valid, protocol, temperature)
-        found["ece_before_temperature"] = figures(logits, valid, protocol)["ece"]
-        metrics[f"{valid.name} {protocol}"] = found
+    for _, part, own in sets:
+        for protocol in part.protocols:
+            found = figures(own, part, protocol, temperature)
+            found["ece_before_temperature"] = figures(own, part, protocol)["ece"]
+            metrics[f"{part.name} {protocol}"] = found
+    if len(sets) > 1:
+        metrics["calibration_by_source"] = {
+            name: by_source(own, part, scores[MAJORITY]) for name, part, own in sets
+        }
     path = out / MODEL
     checkpoint.save(
         path, network, temperature=temperature, metrics=metrics, scores=scores,

@@ -20,7 +20,7 @@ from jadfer_cli.faces import landmarker
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
-from jadfer_cli.training import calibrate, recipes, run_config, run_folder
+from jadfer_cli.training import calibrate, joined_data, recipes, run_config, run_folder
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData
 from jadfer_cli.training.evaluate import selection_figures
@@ -30,6 +30,7 @@ from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.reporting import Reporter, figures_line
 from jadfer_cli.training.scoring import logits_of
+from jadfer_cli.training.sets_in_loss import describe, numbers
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE, EpochRecord, StepRecord, saved_run
 from jadfer_cli.training.teacher import mixed_targets, n_views, teacher_probabilities
@@ -127,15 +128,12 @@ class Session:
             OutputError: It cannot be written.
         """
         inputs = self.inputs
-        history = inputs | {
-            **{
-                key: Path(inputs[key]).name for key in {"data", "votes", "landmarker"} & set(inputs)
-            },
+        history = run_config.without_folders(inputs) | {
             "detectors": [Path(name).name for name in inputs.get("detectors", ("auto",))],
             "start": self.start.name,
             **({"start_model": self.start.origin} if self.start.origin else {}),
             **self._taught_by(),
-            "images": len(train_set.labelled()[0]),
+            **numbers(train_set.labelled()[0]),
             "twins": self.chosen.facts,
             "best_epoch": max(record.epoch for record in self.history if record.best),
             "method": recipes.facts(self.options.recipe),
@@ -182,6 +180,8 @@ class Session:
             f"{LABELS[i]} {int((classes == i).sum()):,}" for i in sorted(set(classes.tolist()))
         )
         self.report.say(f"{train_set.name}: {len(labelled):,} labelled images: {counts}")
+        for line in describe(labelled, classes):
+            self.report.say(line)
         n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
         if n_valid < _FEW_IMAGES:
             use = "choose the best epoch and fit the temperature"
@@ -216,6 +216,12 @@ class Session:
         if not self.start.whole:
             return
         network = self.start.build(self.options.network)
+        if self.start.partial:
+            taken, new, unused = self.start.fit(network)
+            self.report.say(
+                f"{self.start.name}: {count_text(len(taken), 'tensor')} taken; new: "
+                f"{', '.join(new) or 'none'}; not used: {', '.join(unused) or 'none'}"
+            )
         if self.start.resized(network):
             self.report.say(
                 f"{self.start.name}: positions are resized for crops of "
@@ -255,22 +261,21 @@ def prepare(
         OutputError: The folder cannot be written.
     """
     inputs = run_config.inputs_of(config)
-    if "dataset" not in inputs or "data" not in inputs:
+    if "data_sets" not in inputs and not {"dataset", "data"} <= set(inputs):
         raise OptionError(
             "`dataset` and `data` are needed.",
             "E.g. jadfer train --dataset folder --data faces/ --start default --out runs/mine",
         )
     architecture = run_config.recipe_of(config).architecture
-    start = starts.load(inputs.get("start", starts.SCRATCH), architecture)
+    start = starts.chosen(inputs.get("start"), inputs.get("init"), architecture)
     teachers = [starts.labelled(name) for name in inputs.get("teacher", ())]
     options = run_config.options_of(config, start)
     check_writable(out / STATE)
     if "batch_size" in config:  # always so in a resumed run, whose config holds it
         saved_run(out, options)
-    wanted = run_config.data_of(inputs, cache)
+    data = joined_data.data_of(inputs, cache, runtime, report)
     if landmarker.MODEL in recipes.load(options.recipe).needs:
-        landmarker.Landmarker(wanted.landmarker)  # before hours of alignment
-    data = AlignedData(wanted, runtime.threads, report)
+        landmarker.Landmarker(data.options.landmarker)  # before hours of alignment
     chosen = _training_images(data, out, config.get("batch_size"), runtime.device, report)
     if "batch_size" not in config:
         fitting = fitting_batch_size(chosen.n_labelled, options.batch_size)

@@ -36,6 +36,7 @@ class Start:
         whole: State dict of a whole network, or empty.
         stem: State dict of a stem, or empty.
         origin: What a trained model records about these weights; empty from scratch.
+        partial: Whether tensors of `whole` that do not fit the network are left out.
     """
 
     name: str = SCRATCH
@@ -44,6 +45,12 @@ class Start:
     whole: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     stem: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False)
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    partial: bool = False
+
+    @property
+    def whole_network(self) -> bool:
+        """Whether training continues from all weights of a network."""
+        return bool(self.whole) and not self.partial
 
     def settle(self, wanted: NetworkConfig, named: Iterable[str] = ()) -> NetworkConfig:
         """The config to train: that of the start's network, with the wanted regularisation.
@@ -71,8 +78,26 @@ class Start:
 
     def resized(self, network: Network) -> list[str]:
         """The start's position tensors whose size differs from those of a network."""
+        if self.partial:
+            return []  # `fit` names them
         wanted = network.state_dict()
         return [name for name in self.whole if _is_resized(name, self.whole, wanted)]
+
+    def fit(self, network: Network) -> tuple[dict[str, torch.Tensor], list[str], list[str]]:
+        """Which tensors a network takes from `whole`.
+
+        Returns:
+            Tensors whose name and shape fit, positions resized; the names of the network's that
+            stay new; and the names of those that are not used.
+        """
+        wanted = network.state_dict()
+        given = _with_fitted_positions(self.whole, wanted)
+        taken = {
+            name: tensor
+            for name, tensor in given.items()
+            if name in wanted and tensor.shape == wanted[name].shape
+        }
+        return taken, sorted(wanted.keys() - taken.keys()), sorted(given.keys() - taken.keys())
 
     def build(self, config: NetworkConfig) -> Network:
         """A new network with these weights.
@@ -82,7 +107,10 @@ class Start:
         """
         network = networks.load(config.architecture).build(config)
         try:
-            if self.whole:
+            if self.partial:
+                taken, _, _ = self.fit(network)
+                network.load_state_dict({**network.state_dict(), **taken})
+            elif self.whole:
                 network.load_state_dict(_with_fitted_positions(self.whole, network.state_dict()))
             elif self.stem:
                 # a network may use the front part of a stem only
@@ -190,6 +218,30 @@ def load(start: str, architecture: str) -> Start:
         except KeyError as error:
             raise ModelError(f"{start}: the layer {error} of MobileFaceNet is missing.") from error
     return Start(path.name, stem=state, origin=origin)
+
+
+def chosen(start: str | None, init: str | None, architecture: str) -> Start:
+    """The weights of `start`, or what fits of those of `init`.
+
+    Raises:
+        OptionError: Both are given.
+        ModelError: As of `load`, or `init` holds no whole network.
+    """
+    if init is None:
+        return load(start or SCRATCH, architecture)
+    if start not in (None, SCRATCH):
+        raise OptionError("`start` and `init` exclude each other.")
+    path = Path(init)
+    if path.suffix in (".pt", ".pth"):
+        found = load(init, architecture)
+        if not found.whole:
+            raise ModelError(f"{init} holds a stem only.", "Give it as `start`.")
+        return dataclasses.replace(found, config=None, partial=True)
+    model = labelled(init)
+    return Start(
+        model.entry.name, whole=model.state, origin=lineage.origin(model), partial=True,
+        temperature=model.temperature,
+    )  # fmt: skip
 
 
 def _stem_of(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -73,6 +73,8 @@ def fingerprint(train_set: FaceSet, valid_set: FaceSet, start: Start) -> str:
         digest.update(faces.targets.tobytes())
         if faces.landmarks_px is not None:
             digest.update(faces.landmarks_px.tobytes())
+        if faces.mixture is not None:
+            digest.update(faces.mixture.tobytes())
         if faces.meshes is not None:
             digest.update(faces.meshes.points_px.tobytes())
             digest.update(faces.meshes.blendshapes.tobytes())

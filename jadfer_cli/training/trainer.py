@@ -18,6 +18,7 @@ from jadfer_cli.training.optimisation import moving_average, running_statistics_
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipes import Batch
 from jadfer_cli.training.scoring import logits_of, pixels_of
+from jadfer_cli.training.sets_in_loss import SetsInLoss, sampler_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import (
     DAMAGED_RUN,
@@ -66,7 +67,10 @@ class Trainer:
         self.average = torch.optim.swa_utils.AveragedModel(
             self.network, multi_avg_fn=moving_average(options.ema), use_buffers=True
         )
-        self.sampler = self.recipe.sampler(train_set.labelled()[1], options)
+        self.sampler, drawn = sampler_of(train_set, self.recipe, options)
+        self.sets: SetsInLoss | None = None
+        if drawn is not None:
+            self.sets = SetsInLoss(train_set.labelled()[0], drawn, options.label_smoothing, device)
         self.steps_per_epoch = len(self.sampler) // options.batch_size
         groups = self.network.parameter_groups(options.lr, options.stem_lr, options.weight_decay)
         self.optimiser = self.recipe.optimiser(groups, options)
@@ -137,25 +141,31 @@ class Trainer:
         """
         o, recipe = self.options, self.recipe
         faces, targets = self.prepared(images), targets.to(self.device)
-        smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
+        if self.sets is None:
+            smooth = targets * (1 - o.label_smoothing) + o.label_smoothing / targets.shape[1]
+        else:
+            smooth = self.sets.smoothed(targets, indices)
         batch = Batch(
             smooth, indices, self.statistics, state.epoch, o.epochs,
             placements=None if placements is None else placements.to(self.device),
+            offsets=None if self.sets is None else self.sets.offsets_of(indices),
         )  # fmt: skip
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)
-        output, second = self.outputs(faces, seed)
+        output, second = self.outputs(faces, seed, batch)
         if recipe.relabel is not None:
             with torch.no_grad():
                 relabelled = recipe.relabel(output, batch._replace(second=second), o.own)
+            if self.sets is not None:
+                relabelled = self.sets.named(relabelled, indices)
             batch = batch._replace(targets=relabelled)
         loss = recipe.loss(output, batch._replace(second=second), o.own)
         loss.backward()  # type: ignore[no-untyped-call]
         if o.optimiser == "sam":
             with shifted(self.network, o.sam_rho), running_statistics_kept(self.network):
                 self.optimiser.zero_grad(set_to_none=True)
-                again, second = self.outputs(faces, seed)
+                again, second = self.outputs(faces, seed, batch)
                 recipe.loss(again, batch._replace(second=second), o.own).backward()  # type: ignore[no-untyped-call]
         self._update(loss.item(), state)
         return loss.item(), int((output.logits.argmax(1) == targets.argmax(1)).sum())
@@ -184,13 +194,15 @@ class Trainer:
         """Logits (n, K) of validation images by the averaged weights."""
         return logits_of(self.averaged, faces)
 
-    def outputs(self, faces: torch.Tensor, seed: int) -> tuple[Output, Output | None]:
+    def outputs(self, faces: torch.Tensor, seed: int, batch: Batch) -> tuple[Output, Output | None]:
         """The network's output for a prepared batch and, if there is one, for its second view."""
         torch.manual_seed(seed)
         bf16 = self.options.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             outputs = [self.forward(view) for view in self.views(faces)]
-        first, *rest = [Output(each.logits.float(), each.auxiliary) for each in outputs]
+        first, *rest = [
+            Output(batch.shifted(each.logits.float()), each.auxiliary) for each in outputs
+        ]
         return first, rest[0] if rest else None
 
     def _update(self, loss: float, state: State) -> None:

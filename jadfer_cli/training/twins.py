@@ -13,7 +13,7 @@ import os
 import zipfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class Twins:
         names: Picture names by split, in the order of the pairs' indices.
         pairs: Indices into all splits' pictures, one after another.
         threshold: The correlation above which two pictures are twins.
+        people: Who each picture shows, by split; splits without names are missing.
     """
 
     names: Mapping[str, Sequence[str]]
     pairs: Pairs
     threshold: float
+    people: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def _positions(self, split: str) -> slice:
         sizes = [len(names) for names in self.names.values()]
@@ -79,6 +81,28 @@ class Twins:
         links = (np.ones(len(self.pairs.first)), (self.pairs.first, self.pairs.second))
         _, labels = connected_components(coo_matrix(links, (n, n)), directed=False)
         _, found = np.unique(labels[self._positions(split)], return_inverse=True)
+        return np.asarray(found, np.intp)
+
+    def draws(self, split: str) -> npt.NDArray[np.intp]:
+        """A number for each picture of a split, (n,); twins and pictures of one person share it.
+
+        Such pictures depend on each other, so a bootstrap draws them together.
+        """
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        clusters = self.clusters(split)
+        people = self.people.get(split)
+        if people is None:
+            return clusters
+        alone = [name or f"\n{i}" for i, name in enumerate(people)]
+        _, person = np.unique(alone, return_inverse=True)
+        # a graph of clusters and people, linked by pictures
+        n = int(clusters.max(initial=-1)) + 1 + int(person.max(initial=-1)) + 1
+        first_person = int(clusters.max(initial=-1)) + 1
+        links = (np.ones(len(person)), (clusters, first_person + person))
+        _, labels = connected_components(coo_matrix(links, (n, n)), directed=False)
+        _, found = np.unique(labels[clusters], return_inverse=True)
         return np.asarray(found, np.intp)
 
     def write(self, path: Path) -> None:
@@ -140,7 +164,9 @@ def find(
         np.array([found[key][0] for key in keys], np.float32),
         np.array([found[key][1] for key in keys], bool),
     )
-    return Twins({s: faces.image_names for s, faces in ordered.items()}, pairs, threshold)
+    names = {split: faces.image_names for split, faces in ordered.items()}
+    people = {split: faces.people for split, faces in ordered.items() if faces.people}
+    return Twins(names, pairs, threshold, people)
 
 
 def _equal(

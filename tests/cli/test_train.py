@@ -382,3 +382,39 @@ def test_an_unknown_protocol(here, faces):
     result = here("evaluate", "--dataset", "folder", "--data", faces, "--protocol", "majority",
                     "--cache", faces.parent / "cache")  # fmt: skip
     assert result.exit_code == 2 and "--protocol must be one of all" in result.stderr
+
+
+def test_two_data_sets_are_trained_on_together_and_resumed(here, faces, tiny, tmp_path):
+    """One set twice would be all twins, so the second has other pictures."""
+    import cv2
+
+    other = tmp_path / "other"
+    rng = np.random.default_rng(1)
+    for split, n in (("train", 6), ("valid", 3)):
+        for i in range(n):
+            path = other / split / "fear" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), rng.integers(0, 255, (48, 48, 3), np.uint8))
+    out, (start, _) = tmp_path / "both", tiny
+    sets = ("--data-set", f"folder={faces}", "--data-set", f"more={other}", "--set",
+            "data_sets.more.layout=folder", "--set", "data_sets.more.weight=2")  # fmt: skip
+    common = ("--out", out, "--cache", faces.parent / "cache", "--twin-threshold", "1")
+    result = here(
+        "train", *sets, *common, "--init", start / "model.safetensors", "--epochs", "1", *TINY
+    )
+    assert result.exit_code == 0, result.stderr
+    said = " ".join(result.stderr.split())
+    assert "more, weight 2: 6: fear 6; says nothing about neutral, happiness" in said
+    assert re.search(r"tiny: \d+ tensors taken; new: none; not used: none", said)
+    assert "folder all accuracy" in said and "more all accuracy" in said
+    config = tomllib.loads((out / "config.toml").read_text())
+    assert config["data_sets"]["more"] == {"data": str(other), "layout": "folder", "weight": 2}
+    again = here("train", *common)
+    assert again.exit_code == 0 and "nothing is left to train" in again.stderr
+    model = checkpoint.load(str(out / "model.safetensors"))
+    training = model.metrics["training"]
+    assert training["data_sets"]["more"]["data"] == "other"
+    assert training["images_by_set"] == {"folder": 20, "more": 6}
+    assert set(model.metrics["calibration_by_source"]) == {"folder", "more"}
+    clash = here("train", *sets, "--dataset", "folder", "--data", faces, "--out", tmp_path / "no")
+    assert clash.exit_code == 2 and "exclude each other" in clash.stderr

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -20,6 +20,7 @@ from jadfer_cli.cli.options import (
     ThreadsOption,
 )
 from jadfer_cli.cli.probe_tables import probe_tables
+from jadfer_cli.cli.suite_tables import run_suite
 from jadfer_cli.cli.tables import figures, show, table, title
 from jadfer_cli.cli.timeline import letters
 from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -29,6 +30,9 @@ from jadfer_cli.expression.lineage import temperature_text
 from jadfer_cli.labels import LABELS
 from jadfer_cli.options import ModelOptions
 from jadfer_cli.text import count_text
+
+if TYPE_CHECKING:
+    from jadfer_cli.training.data import DataOptions
 
 PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
@@ -48,6 +52,7 @@ Examples:
   jadfer evaluate --dataset rafdb --data RAF-DB/ --plots figures/
 
   jadfer evaluate --dataset folder --data faces/ --probes --probe-figure maps.png
+  jadfer evaluate runs/mine/model.safetensors --beside default --suite suite.toml
 
 Layouts: ferplus, rafdb and affectnet as they are distributed; folder: DATA/test/CLASS/*.jpg; \
 csv: columns file and label.
@@ -77,6 +82,8 @@ def evaluate(
     split: o.Split = "test",
     votes: o.Votes = None,
     classes: o.Classes = None,
+    suite: o.SuiteFile = None,
+    beside: o.Beside = None,
     detector: o.Detector = None,
     cache: o.Cache = None,
     twin_threshold: o.TwinThreshold = None,
@@ -94,29 +101,20 @@ def evaluate(
 ) -> None:
     """Measure a model on a labelled data set."""
     with errors_as_exit_codes(debug=debug):
-        if dataset is None or data is None:
-            raise OptionError(
-                "--dataset and --data are needed.",
-                "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
-            )
-        _check_files(json_file, plots, probe_figure, probes=probes)
-        from jadfer_cli.runtime import settle
-        from jadfer_cli.training.data import DataOptions
-        from jadfer_cli.training.measure import measure, write
-
-        chosen: dict[str, Any] = (
-            {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+        machine = ModelOptions(
+            engine="torch", device=device, threads=threads, batch_size=batch_size
         )
         report = ConsoleReporter(stderr_console(), quiet=quiet)
+        if suite is not None:
+            run_suite(suite, (checkpoint, *(beside or ())), machine, json_file, report)
+            return
+        options = _data_options(dataset, data, votes, classes, detector, cache, twin_threshold)
+        _check_files(json_file, plots, probe_figure, probes=probes)
+        from jadfer_cli.runtime import settle
+        from jadfer_cli.training.measure import measure, write
+
         found = measure(
-            checkpoint,
-            DataOptions(
-                dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
-            ),
-            split,
-            settle(
-                ModelOptions(engine="torch", device=device, threads=threads, batch_size=batch_size)
-            ),
+            checkpoint, options, split, settle(machine),
             protocol=protocol, refit_temperature=refit_temperature, probes=probes, report=report,
         )  # fmt: skip
         show(*_report(found.figures))
@@ -141,6 +139,29 @@ def _check_files(
             check_writable(file)
 
 
+def _data_options(
+    dataset: str | None,
+    data: Path | None,
+    votes: Path | None,
+    classes: list[str] | None,
+    detector: str | None,
+    cache: Path | None,
+    twin_threshold: float | None,
+) -> DataOptions:
+    """The data set of the options; raises OptionError if it is not given."""
+    from jadfer_cli.training.data import DataOptions
+
+    if dataset is None or data is None:
+        raise OptionError(
+            "--dataset and --data are needed.",
+            "E.g. jadfer evaluate --dataset ferplus --data FERPlus/data",
+        )
+    chosen: Any = {} if twin_threshold is None else {"twin_threshold": twin_threshold}
+    return DataOptions(
+        dataset, data, votes, tuple(classes or ()), (detector or "auto",), cache, **chosen
+    )
+
+
 def _report(found: dict[str, Any]) -> list[Any]:
     by_protocol = found["protocols"]
     labels, recall = found["labels"], found["recall"]
@@ -158,8 +179,10 @@ def _report(found: dict[str, Any]) -> list[Any]:
         _figures_table(by_protocol),
         *_clean(found),
         Text(
-            "In brackets: 95 % bootstrap interval over images; copies of one photograph are drawn "
-            "together. No test-time averaging. " + temperature_text(found["temperature"], found)
+            "In brackets: 95 % bootstrap interval over images; copies of one photograph, and "
+            "pictures of one person where they are named, are drawn together. No test-time "
+            "averaging. "
+            + temperature_text(found["temperature"], found)
         ),
         *_ties(by_protocol),
         *_among_fewer(found),

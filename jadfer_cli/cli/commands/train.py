@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -17,6 +17,9 @@ from jadfer_cli.cli.options import DebugOption, DeviceOption, QuietOption, Threa
 from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import ConsoleReporter, TrainingProgress
 from jadfer_cli.options import ModelOptions
+
+if TYPE_CHECKING:
+    from jadfer_cli.training.faceset import FaceSet
 
 PANEL = TRAINING_PANEL
 HELP = """Train a model, or fine-tune the shipped one on faces of your own.
@@ -31,6 +34,9 @@ Examples:
 
   jadfer train --dataset ferplus --data FERPlus/data --start mobilefacenet.pt --out runs/ferplus \
 --epochs 18 --schedule trapezoid --balance 0.3
+
+  jadfer train --data-set ferplus=FERPlus/data --data-set folder=faces/ --set \
+data_sets.folder.weight=0.5 --start default --out runs/both
 
   jadfer train --config runs/mine/config.toml --set network.jad=queries --out runs/queries
 
@@ -61,10 +67,12 @@ def train(
     data: o.Data = None,
     votes: o.Votes = None,
     classes: o.Classes = None,
+    data_sets: o.DataSets = None,
     detectors: o.Detectors = None,
     cache: o.Cache = None,
     twin_threshold: o.TwinThreshold = None,
     start: o.StartWeights = None,
+    init: o.Init = None,
     stem: o.Stem = None,
     epochs: o.Epochs = None,
     batch_size: o.BatchSize = None,
@@ -137,7 +145,7 @@ def _run(
         network = session.train(train_set, valid_set, progress)
     path, metrics = session.finish(network, train_set, valid_set)
     if not quiet:
-        _report(path, metrics, valid_set.name)
+        _report(path, metrics, valid_set)
 
 
 @contextmanager
@@ -161,13 +169,19 @@ def _stop_at_a_step(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
             signal.signal(number, old)
 
 
-def _report(path: Path, metrics: dict[str, Any], name: str) -> None:
+def _report(path: Path, metrics: dict[str, Any], valid_set: FaceSet) -> None:
     from jadfer_cli.expression import lineage
 
+    name = valid_set.name
+    sets = [part.name for part in valid_set.parts.values()] or [name]
     rows = [
-        [key.removeprefix(f"{name} "), f"{found['n']:,}", *_figures(found)]
+        [
+            key if len(sets) > 1 else key.removeprefix(f"{name} "),
+            f"{found['n']:,}",
+            *_figures(found),
+        ]
         for key, found in metrics.items()
-        if isinstance(found, dict) and key.startswith(name)
+        if isinstance(found, dict) and any(key.startswith(f"{each} ") for each in sets)
     ]
     head = ["protocol", "n", "accuracy", "mean recall", "macro F1", "ECE before", "ECE after"]
     show(

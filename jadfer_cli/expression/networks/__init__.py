@@ -16,7 +16,7 @@ from jadfer_cli.expression import named_files
 if TYPE_CHECKING:
     from jadfer_cli.expression.networks.base import NetworkKind
 
-_SHARED = ("attention", "base", "stems", "ulc")
+_SHARED = ("attention", "base", "spatial", "stems", "ulc")
 _FACTS = ("title", "source", "citation")
 
 

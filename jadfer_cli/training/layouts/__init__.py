@@ -6,7 +6,7 @@ A layout only lists pictures with their labels; `training.datasets` makes face s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,16 +26,18 @@ class Row(NamedTuple):
     """One labelled picture.
 
     Attributes:
-        path: Its file.
+        picture: Its file, or the bytes of its file.
         name: Its name in the set.
         target: Its label distribution (K,).
         votes: Its votes (K + 1,), the last for none of the expressions, if the set has votes.
+        person: Who it shows; empty if not known.
     """
 
-    path: Path
+    picture: Path | bytes
     name: str
     target: npt.NDArray[np.float32]
     votes: npt.NDArray[np.float32] | None = None
+    person: str = ""
 
 
 class LayoutRows(NamedTuple):
@@ -46,11 +48,14 @@ class LayoutRows(NamedTuple):
         expressions: Those that the data set as a whole can name, whether or not the split has
             them: which ones are scored must not depend on the split.
         notes: What the user should know, such as files that were skipped.
+        protocols: By name, the positions of the rows that count; the main one first. Empty: one
+            protocol, "all", under which all rows count.
     """
 
     rows: list[Row]
     expressions: Iterable[str]
     notes: tuple[str, ...] = ()
+    protocols: Mapping[str, Sequence[int]] = {}
 
 
 def one_hot(expression: str) -> npt.NDArray[np.float32]:
@@ -99,3 +104,22 @@ def hashed_split(name: str) -> str:
     """The split of a picture in a set without splits, from a hash of its name."""
     fraction = _hash_fraction(name)
     return "test" if fraction < 0.1 else "valid" if fraction < 0.2 else "train"
+
+
+def check_people(split_of: Iterable[tuple[str, str]], where: str) -> None:
+    """Checks that no person is in two splits.
+
+    Args:
+        split_of: Person and split of each picture; persons without a name are not compared.
+        where: The data set, for the message.
+
+    Raises:
+        TrainingError: A person is in two splits.
+    """
+    seen: dict[str, str] = {}
+    for person, split in split_of:
+        if person and seen.setdefault(person, split) != split:
+            raise TrainingError(
+                f"{where}: the person {person!r} is in the splits {seen[person]} and {split}.",
+                "Keep all pictures of a person in one split, or leave the column split out.",
+            )

@@ -16,6 +16,7 @@ from jadfer_cli.training.layouts import (
     SPLITS,
     LayoutRows,
     Row,
+    check_people,
     expression_of,
     expressions_in,
     hashed_split,
@@ -25,8 +26,8 @@ from jadfer_cli.training.layouts import (
 
 HINT = (
     "It needs the columns file and label, or file and one column of votes per expression; a "
-    "column split (train, valid, test) is optional. Files are relative to the CSV. In Excel, "
-    'save as "CSV UTF-8".'
+    "column split (train, valid, test) is optional, and so is person. Files are relative to the "
+    'CSV. In Excel, save as "CSV UTF-8".'
 )
 NO_EXPRESSION = ("unknown", "nf")  # votes for none of the expressions; nf: not a face
 
@@ -39,6 +40,7 @@ def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
     if "file" not in header or ("label" not in header and not votes):
         raise TrainingError(f"{data} has the columns {', '.join(header)}.", HINT)
     by_split: dict[str, list[Row]] = {name: [] for name in SPLITS}
+    people = []
     known = {alias: name for name, aliases in SPLIT_FOLDERS.items() for alias in aliases}
     for number, line in enumerate(table, 2):
         where, name = f"{data}, line {number}", line["file"] or ""
@@ -52,8 +54,11 @@ def read(data: Path, split: str, classes: Mapping[str, str]) -> LayoutRows:
         else:
             counted = _counts(line, votes, where)
             target = counted[:-1] / counted[:-1].sum()
-        belongs = known[named] if named else hashed_split(name)
-        by_split[belongs].append(Row(data.parent / name, name, target, counted))
+        person = (line.get("person") or "").strip()
+        belongs = known[named] if named else hashed_split(person or name)
+        people.append((person, belongs))
+        by_split[belongs].append(Row(data.parent / name, name, target, counted, person))
+    check_people(people, str(data))
     expressions = expressions_in(row for rows in by_split.values() for row in rows)
     if split != "test" and not by_split["valid"]:
         return LayoutRows(split_of_train(split, by_split["train"]), expressions)

@@ -41,6 +41,8 @@ class Batch(NamedTuple):
         epochs: Epochs of the whole training.
         second: Output for the second view of the same images, if the recipe has one.
         placements: float (B, 2, 3), maps from pixels of each picture to those of its crop.
+        offsets: float (B, K), what `mixture.logit_offsets` adds to logits; the output's have it
+            already. None for a single data set.
     """
 
     targets: torch.Tensor
@@ -50,6 +52,11 @@ class Batch(NamedTuple):
     epochs: int
     second: Output | None = None
     placements: torch.Tensor | None = None
+    offsets: torch.Tensor | None = None
+
+    def shifted(self, logits: torch.Tensor) -> torch.Tensor:
+        """Further logits (B, K) of the same images, with the offsets of their data sets."""
+        return logits if self.offsets is None else logits + self.offsets
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def loss(output: Output, batch: Batch, options: JadferOptions) -> torch.Tensor:
         total = total + options.variety_weight * variety
     for branch in ("spatial", "context"):
         if options.own_weight and branch in output.auxiliary:
-            own = soft_cross_entropy(output.auxiliary[branch].float(), batch.targets)
+            logits = batch.shifted(output.auxiliary[branch].float())
+            own = soft_cross_entropy(logits, batch.targets)
             total = total + options.own_weight * own
     return total
 

@@ -20,8 +20,8 @@ from jadfer_cli.expression.networks.jadfer import (
     SPATIAL_TOKENS,
     Jadfer,
     JadferConfig,
-    Probe,
 )
+from jadfer_cli.expression.networks.spatial import Probe
 from jadfer_cli.expression.networks.stems import STEMS, MobileFaceNetStem, mobilefacenet_from_public
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.expression.torch_engine import fold_norms, in_torch
@@ -133,9 +133,9 @@ def test_every_parameter_gets_a_gradient(branches, spatial):
         n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
     ]
     # a bias on the keys shifts all logits of a softmax equally, which changes nothing
-    # SB alone looks at the stem's fine map only
+    # CB alone looks at the stem's fine map only
     unused = [f"stem.features.{i}." for i in (12, 13, 14)] + ["stem.conv2."]
-    unused = [*(unused if branches == "spatial" else []), "key_value.bias"]
+    unused = [*(unused if branches == "context" else []), "key_value.bias"]
     assert [n for n in without if not any(part in n for part in unused)] == []
 
 
