@@ -140,8 +140,9 @@ class Made:
 
     def write(self, out: Path, *, overwrite: bool = False) -> Path:
         frames = self.annotated()
+        companions = ["landmarks"] if self.landmarks else []
         with ResultSink(
-            out, self.video, self.labels, landmarks=self.landmarks, overwrite=overwrite
+            out, self.video, self.labels, companions=companions, overwrite=overwrite
         ) as sink:
             if frames:
                 sink.write(frames)

@@ -170,7 +170,7 @@ def head_pose(landmarks_px: npt.ArrayLike, frame_size: tuple[int, int]) -> Array
             -0.33,
             0.33,
         )
-    return np.degrees(_angles(rotation))
+    return np.degrees(angles(rotation))
 
 
 def _nearest_rotation(affine: Array) -> tuple[Array, Array]:
@@ -183,7 +183,7 @@ def _nearest_rotation(affine: Array) -> tuple[Array, Array]:
     return np.concatenate([rows, third[:, None]], axis=1), scale
 
 
-def _angles(rotation: Array) -> Array:
+def angles(rotation: Array) -> Array:
     """Yaw, pitch, roll (n, 3) in radians of R = Rz(roll) Ry(-yaw) Rx(-pitch)."""
     yaw = np.arcsin(np.clip(rotation[:, 2, 0], -1, 1))
     pitch = -np.arctan2(rotation[:, 2, 1], rotation[:, 2, 2])

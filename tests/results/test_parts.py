@@ -47,8 +47,9 @@ def frames():
 
 def make(out, *, key=KEY, landmarks=False, stop=None, keep=None, overwrite=False):
     """Write the result as the pipeline does; return the facts of the parts it resumed from."""
+    companions = ["landmarks"] if landmarks else []
     with ResultSink(
-        out, "v", LABELS, landmarks=landmarks, overwrite=overwrite, key=key
+        out, "v", LABELS, companions=companions, overwrite=overwrite, key=key
     ) as sink:  # fmt: skip
         stored = [part.facts for part in sink.stored()]
         begin = stored[-1].end if stored else 0
@@ -131,7 +132,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
             snapshot()
 
     monkeypatch.setattr(os, "replace", replaced)
-    make(out, landmarks=True, overwrite=overwrite)
+    make(out, companions=["landmarks"], overwrite=overwrite)
     monkeypatch.undo()
     monkeypatch.setattr(parts, "PART_S", 0.0)
     assert len(killed) >= 8
@@ -144,7 +145,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
                 make(again, landmarks=True)
             remove_leftovers(again, parts=True)
         else:
-            ends.add(len(make(again, landmarks=True, overwrite=overwrite)))
+            ends.add(len(make(again, companions=["landmarks"], overwrite=overwrite)))
         assert names(folder) == ["c.json", "c.landmarks.parquet", "c.parquet"]
         pd.testing.assert_frame_equal(pd.read_parquet(again), expected)
     assert ends == {0, 1, 2}
@@ -176,7 +177,7 @@ def test_parts_that_cannot_be_continued_are_replaced(tmp_path):
         make(out, stop=9)
     with (
         pytest.raises(KeyboardInterrupt),
-        ResultSink(out, "v", LABELS, landmarks=False, overwrite=False, key=KEY) as sink,
+        ResultSink(out, "v", LABELS, overwrite=False, key=KEY) as sink,
     ):
         assert next(sink.stored()).facts.number == 0
         sink.start_over()
@@ -190,9 +191,7 @@ def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
         make(out, stop=9)
-    with ResultSink(
-        out, "v", LABELS, landmarks=False, overwrite=False, key=KEY | {"redetect": 0.0}
-    ) as sink:
+    with ResultSink(out, "v", LABELS, overwrite=False, key=KEY | {"redetect": 0.0}) as sink:
         assert sink.discarded == ["redetect (then 0.3, now 0)"]
         assert list(sink.stored()) == []
     assert names(tmp_path) == []
@@ -206,9 +205,7 @@ def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path
 def test_an_error_that_would_recur_leaves_no_parts(tmp_path, error):
     with (
         pytest.raises((VideoError, OutputError), match=r"gone|do not cover"),
-        ResultSink(
-            tmp_path / "c.parquet", "v", LABELS, landmarks=False, overwrite=False, key=KEY
-        ) as sink,
+        ResultSink(tmp_path / "c.parquet", "v", LABELS, overwrite=False, key=KEY) as sink,
     ):
         sink.write(frames())
         if error != "cover":
@@ -246,7 +243,7 @@ def test_leftovers_are_removed_except_parts_unless_requested_or_locked(tmp_path)
         make(out, stop=9)
     remove_leftovers(out)
     assert "000001.part" in names(folder)
-    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=False, key=KEY):
+    with ResultSink(out, "v", LABELS, overwrite=False, key=KEY):
         assert is_being_written(out)
         remove_leftovers(out, parts=True)
         assert "000001.part" in names(folder)
