@@ -44,12 +44,13 @@ class CanonicalFace:
         vertices, basis = np.empty((0, 3)), []
         for field, value in _fields(data):
             if field == _MESH:
-                packed = b"".join(v for n, v in _fields(_bytes(value)) if n == _VERTEX_BUFFER)
+                vertex = [_bytes(v) for n, v in _fields(_bytes(value)) if n == _VERTEX_BUFFER]
+                packed = b"".join(vertex)
                 floats = np.frombuffer(packed, "<f4").reshape(-1, _FLOATS_PER_VERTEX)
                 vertices = floats[:, :3].astype(np.float64) * [1, -1, -1]
             elif field == _BASIS:
                 entry = dict(_fields(_bytes(value)))
-                weight = np.frombuffer(entry[_WEIGHT], "<f4").item()
+                weight = float(np.frombuffer(_bytes(entry[_WEIGHT]), "<f4").item())
                 basis.append((int(entry.get(_LANDMARK_ID, 0)), weight))
         if not basis or max(index for index, _ in basis) >= len(vertices):
             raise ValueError(f"{FILE} holds no face")
@@ -76,7 +77,8 @@ class CanonicalFace:
 
 def pose_deg(rotation: Array) -> Array:
     """Yaw, pitch and roll (3,) of a rotation, degrees; `faces.quality` defines their signs."""
-    return np.degrees(angles(rotation[None])[0])
+    degrees: Array = np.degrees(angles(rotation[None])[0])
+    return degrees
 
 
 def _bytes(value: int | bytes) -> bytes:

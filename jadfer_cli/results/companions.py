@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.records import AnnotatedFrame
+from jadfer_cli.records import Actions, AnnotatedFrame
 from jadfer_cli.results.schema import (
     CATEGORY,
     Field,
@@ -107,7 +106,7 @@ def _mesh(frame: AnnotatedFrame) -> Values:
     return points.reshape(len(points), -1)
 
 
-def _wanted(frame: AnnotatedFrame) -> Any:
+def _wanted(frame: AnnotatedFrame) -> Actions:
     if frame.actions is None:
         raise ValueError("the frames hold no actions")
     return frame.actions
@@ -147,12 +146,10 @@ def part_table(
         labels: The model's labels.
         companions: Names of the files beside the result.
     """
-    table = result_table(frames, video, labels)
+    columns = list(result_table(frames, video, labels).columns)
     for name in companions:
-        companion = COMPANIONS[name]
-        for field, array in zip(companion.fields, companion.arrays(frames), strict=True):
-            table = table.append_column(pa.field(field[0], field[1]), array)
-    return table.replace_schema_metadata(part_schema(labels, companions).metadata)
+        columns += COMPANIONS[name].arrays(frames)
+    return pa.table(columns, schema=part_schema(labels, companions))
 
 
 def result_of(part: pa.Table, video: str, labels: Sequence[str]) -> pa.Table:

@@ -7,6 +7,7 @@ a face. Key: (video, frame, track_id); sorted by frame and track_id.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +63,11 @@ def result_fields(labels: Sequence[str]) -> list[Field]:
 
 def with_pandas_metadata(fields: Sequence[Field]) -> pa.Schema:
     """Return the Arrow schema of these columns, with the types that pandas gives them."""
+    return _with_pandas_metadata(tuple(fields))
+
+
+@cache  # every part and every file of a result asks for its schema again
+def _with_pandas_metadata(fields: tuple[Field, ...]) -> pa.Schema:
     # Without pandas' metadata, Int32 and boolean would be read as float64 and object.
     empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})
     metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
