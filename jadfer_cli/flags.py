@@ -29,7 +29,7 @@ _SPELLED = {
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
+    "action columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
     "min_duration_s mixed off on protocol start twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
     "sha256".split()
