@@ -284,6 +284,7 @@ class OverlayOptions:
 
     blur: bool = False  # make all faces unrecognisable
     boxes: bool = True  # draw boxes, track IDs and bars
+    mesh: bool = False  # draw the mesh of each face
     labels: int = 3  # bars per face: the most probable expressions
     unusable: bool = False  # also draw the bars of faces marked as not usable
     crf: int = 20  # video quality, from 0 (lossless) to 51 (worst)
@@ -294,5 +295,7 @@ class OverlayOptions:
             raise OptionError(f"`labels` must be zero or more, not {self.labels}.")
         if not 0 <= self.crf <= 51:
             raise OptionError(f"`crf` must be 0 (lossless) to 51 (worst), not {self.crf}.")
-        if not (self.blur or self.boxes):
+        if self.mesh and self.blur:
+            raise OptionError("`mesh` and `blur` exclude each other: a mesh shows the face.")
+        if not (self.blur or self.boxes or self.mesh):
             raise OptionError("`boxes=False` without `blur` draws nothing.", "Add `blur`.")

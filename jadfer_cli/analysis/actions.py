@@ -14,12 +14,13 @@ from jadfer_cli.analysis.face_table import FaceTable
 from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS, snake_case
-from jadfer_cli.results.companions import ACTIONS, COMPANIONS
+from jadfer_cli.results.companions import ACTIONS, COMPANIONS, MESH, MESH_COLUMN
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.parquet import read_attrs, read_schema
 from jadfer_cli.results.paths import companion_path
 
 PREFIX = "a_"
+_WHAT = {ACTIONS: "actions", MESH: "meshes"}
 # Actions that both sides of a face have, without the side: brow_down, eye_blink, ... In ARKit's
 # names, jawLeft, mouthLeft and their right sides are directions, not sides.
 _DIRECTIONS = ("jaw", "mouth")
@@ -106,29 +107,45 @@ def seen_faces(
     return faces.take(seen), values[seen]
 
 
-def _path(result: Result) -> Path:
-    return companion_path(result.path, ACTIONS)
+def read_meshes(result: Result) -> dict[tuple[int, int], Floats]:
+    """Read the meshes of a result.
+
+    Returns:
+        float32 (478, 3) by frame and track: x, y and depth in px. Faces without a mesh are left
+        out.
+
+    Raises:
+        ResultError: There are no meshes, or they are those of another run, or damaged.
+    """
+    rows = _read(result, [MESH_COLUMN], MESH).dropna(subset=[MESH_COLUMN])
+    keys = zip(rows["frame"].tolist(), rows["track_id"].tolist(), strict=True)
+    meshes = (np.asarray(flat).reshape(-1, 3) for flat in rows[MESH_COLUMN])
+    return dict(zip(keys, meshes, strict=True))
 
 
-def _read(result: Result, columns: Sequence[str]) -> pd.DataFrame:
-    path = _path(result)
+def _path(result: Result, name: str = ACTIONS) -> Path:
+    return companion_path(result.path, name)
+
+
+def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.DataFrame:
+    path = _path(result, name)
     if result.dataset is not None:
         raise ResultError(
-            f"{result.path} is part of a dataset, which holds no actions.",
+            f"{result.path} is part of a dataset, which holds no {_WHAT[name]}.",
             "Name the results that it was collected from.",
         )
     if not path.is_file():
         raise ResultError(
-            f"{result.path} has no actions beside it: there is no {path.name}.",
-            "Annotate the video with `actions`.",
+            f"{result.path} has no {_WHAT[name]} beside it: there is no {path.name}.",
+            f"Annotate the video with `{name}`.",
         )
     try:
         metadata = read_attrs(path).get("jadfer")
-        missing = {*COMPANIONS[ACTIONS].schema().names} - {*read_schema(path).names}
+        missing = {*COMPANIONS[name].schema().names} - {*read_schema(path).names}
         if missing or not isinstance(metadata, dict):
             raise ValueError(f"the columns {', '.join(sorted(missing))} are missing")
         if any(metadata.get(key) != result.metadata.get(key) for key in ("created", ACTIONS)):
-            raise _other_run(result)
+            raise _other_run(result, name)
         return pd.read_parquet(path, columns=["frame", "track_id", *columns])
     except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
         raise ResultError(
@@ -136,8 +153,8 @@ def _read(result: Result, columns: Sequence[str]) -> pd.DataFrame:
         ) from error
 
 
-def _other_run(result: Result) -> ResultError:
+def _other_run(result: Result, name: str = ACTIONS) -> ResultError:
     return ResultError(
-        f"{_path(result)} belongs to another run than {result.path}.",
+        f"{_path(result, name)} belongs to another run than {result.path}.",
         "Copy both files of one run, or annotate the video again.",
     )

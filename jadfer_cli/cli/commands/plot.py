@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,7 +43,12 @@ Examples:
 
   jadfer plot results/ -r -o figures/ --format svg
 
+  jadfer plot clip.parquet -o actions.png --actions
+
   jadfer plot results/ -o all.html
+
+With --actions, the figure has one small panel per facial action that reaches 0.1, for one track: \
+the one given by --track, or the one seen longest. It needs results of `jadfer annotate --actions`.
 
 Several results go into a folder with one figure each, or into one .html page.
 """
@@ -63,6 +68,17 @@ _TrackOption = Annotated[
 _ExpressionOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Draw only this one; may be repeated.", show_default="all"),
+]
+_ActionsOption = Annotated[
+    bool, typer.Option("--actions", help="Draw facial actions as small multiples.")
+]
+_ActionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Draw only this action, such as jaw_open; may be repeated.",
+        show_default=False,
+    ),
 ]
 _SmoothOption = Annotated[
     float | None,
@@ -97,6 +113,8 @@ def plot(
     kind: _KindOption = "stacked",
     track: _TrackOption = None,
     expression: _ExpressionOption = None,
+    actions: _ActionsOption = False,
+    action: _ActionOption = None,
     smooth: _SmoothOption = None,
     title: _TitleOption = None,
     size: _SizeOption = None,
@@ -128,6 +146,12 @@ def plot(
             )  # refuses unknown names before anything is drawn
 
         names = display_names(result.path for result in results)
+        if actions or action:
+            _check_actions(places, track or [])
+            pairs = list(zip(results, places, strict=True))
+            for result, place in reading.each(pairs, "drawing", quiet=quiet):
+                _draw_actions(result, place, names, track, action or [], size_mm, quiet=quiet)
+            return
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
@@ -149,6 +173,39 @@ def plot(
             else:
                 figures.write(chart, place, stacked=stacked, size_mm=size_mm)
             reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
+
+
+def _check_actions(places: Sequence[Path], tracks: Sequence[int]) -> None:
+    """Refuses what a figure of actions cannot be.
+
+    Raises:
+        OptionError: It would be a page, or of several tracks.
+    """
+    from jadfer_cli.analysis.plots.actions import ENDINGS
+
+    if any(place.suffix not in ENDINGS for place in places):
+        raise OptionError(f"--actions draws {', '.join(ENDINGS)}, not a page.")
+    if len(tracks) > 1:
+        raise OptionError("--actions draws one track; give --track once.")
+
+
+def _draw_actions(
+    result: Result,
+    place: Path,
+    names: Mapping[str, str],
+    track: Sequence[int] | None,
+    actions: Sequence[str],
+    size_mm: tuple[float, float] | None,
+    *,
+    quiet: bool,
+) -> None:
+    from jadfer_cli.analysis.plots import actions as drawing
+
+    chart = drawing.action_chart(
+        result, track[0] if track else None, actions, names[str(result.path)]
+    )
+    n = drawing.write(chart, place, size_mm=size_mm)
+    reading.wrote(place, count_text(n, "action"), quiet=quiet)
 
 
 def _size_mm(text: str) -> tuple[float, float]:
