@@ -71,8 +71,8 @@ def action_chart(
     if track is None:
         track = max(tracks, key=lambda i: float(tracks[i].span_s.sum()), default=None)
     if track is None or track not in tracks:
-        raise OptionError(f"{result.path} has no track {'' if track is None else track}.".replace(
-            " .", "."))  # fmt: skip
+        wanted = "face" if track is None else f"track {track}"
+        raise OptionError(f"{result.path} has no {wanted} to draw.")
     faces = tracks[track]
     values = read_actions(result, faces, [PREFIX + name for name in action_names()])
     by_name = dict(zip(action_names(), values.T, strict=True))

@@ -135,22 +135,16 @@ def plot(
         size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
+        endings = (*figures.ENDINGS, *pages.ENDINGS)
         for place in dict.fromkeys(places):
-            tabular.check_target(
-                place, overwrite=overwrite, endings=(*figures.ENDINGS, *pages.ENDINGS)
-            )
+            tabular.check_target(place, overwrite=overwrite, endings=endings)
         _check_tracks(results, track or [])
-        for result in results:
-            result.resolve_labels(
-                expression or []
-            )  # refuses unknown names before anything is drawn
-
+        for result in results:  # refuses unknown names before anything is drawn
+            result.resolve_labels(expression or [])
         names = display_names(result.path for result in results)
+        pairs = list(zip(results, places, strict=True))
         if actions or action:
-            _check_actions(places, track or [])
-            pairs = list(zip(results, places, strict=True))
-            for result, place in reading.each(pairs, "drawing", quiet=quiet):
-                _draw_actions(result, place, names, track, action or [], size_mm, quiet=quiet)
+            _draw_actions(pairs, names, track or [], action or [], size_mm, quiet=quiet)
             return
 
         def draw(result: Result) -> Chart:
@@ -165,7 +159,6 @@ def plot(
             pages.write(charts, out, stacked=stacked, title=title)
             reading.wrote(out, count_text(len(results), "figure"), quiet=quiet)
             return
-        pairs = list(zip(results, places, strict=True))
         for result, place in reading.each(pairs, "drawing", quiet=quiet):
             chart = draw(result)
             if place.suffix in pages.ENDINGS:
@@ -175,37 +168,31 @@ def plot(
             reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
 
 
-def _check_actions(places: Sequence[Path], tracks: Sequence[int]) -> None:
-    """Refuses what a figure of actions cannot be.
-
-    Raises:
-        OptionError: It would be a page, or of several tracks.
-    """
-    from jadfer_cli.analysis.plots.actions import ENDINGS
-
-    if any(place.suffix not in ENDINGS for place in places):
-        raise OptionError(f"--actions draws {', '.join(ENDINGS)}, not a page.")
-    if len(tracks) > 1:
-        raise OptionError("--actions draws one track; give --track once.")
-
-
 def _draw_actions(
-    result: Result,
-    place: Path,
+    pairs: Sequence[tuple[Result, Path]],
     names: Mapping[str, str],
-    track: Sequence[int] | None,
+    tracks: Sequence[int],
     actions: Sequence[str],
     size_mm: tuple[float, float] | None,
     *,
     quiet: bool,
 ) -> None:
+    """Draws the actions of each result into its figure.
+
+    Raises:
+        OptionError: It would be a page, or of several tracks.
+    """
     from jadfer_cli.analysis.plots import actions as drawing
 
-    chart = drawing.action_chart(
-        result, track[0] if track else None, actions, names[str(result.path)]
-    )
-    n = drawing.write(chart, place, size_mm=size_mm)
-    reading.wrote(place, count_text(n, "action"), quiet=quiet)
+    if any(place.suffix not in drawing.ENDINGS for _, place in pairs):
+        raise OptionError(f"--actions draws {', '.join(drawing.ENDINGS)}, not a page.")
+    if len(tracks) > 1:
+        raise OptionError("--actions draws one track; give --track once.")
+    track = tracks[0] if tracks else None
+    for result, place in reading.each(pairs, "drawing", quiet=quiet):
+        chart = drawing.action_chart(result, track, actions, names[str(result.path)])
+        n = drawing.write(chart, place, size_mm=size_mm)
+        reading.wrote(place, count_text(n, "action"), quiet=quiet)
 
 
 def _size_mm(text: str) -> tuple[float, float]:

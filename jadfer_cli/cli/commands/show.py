@@ -36,8 +36,8 @@ percentage of an expression is its share of the time in which a face is usable. 
 usable part of the time with a face, "of video" that of the analysed time. Each frame counts for \
 the time that it is shown.
 
-For results of `jadfer annotate --actions`, a warning names the times at which scores and actions \
-contradict each other, such as happiness without a smile. --json lists the frames.
+Results of `jadfer annotate --actions` also show when scores and actions contradict each other, \
+such as happiness without a smile. --json lists the frames.
 
 Examples:
 
