@@ -189,3 +189,12 @@ def test_without_actions_or_with_those_of_another_run(invoke, tmp_path):
     out.with_suffix(".actions.parquet").write_bytes(b"cut")
     got = invoke("events", out, "--blinks", width=400)
     assert got.exit_code == 1 and "clip.actions.parquet is damaged" in got.stderr
+
+
+def test_methods_name_and_cite_the_landmarker(invoke, tmp_path):
+    out = made(tmp_path, [Track(0, [0, 1], actions={})])
+    said = " ".join(invoke("methods", out).stdout.split())
+    assert "by MediaPipe's face landmarker (Lugaresi et al., 2019; Kartynnik et al., 2019)" in said
+    assert "they are not FACS codes" in said and "@misc{Kartynnik2019," in said
+    plain = Made(tracks=[Track(0, [0, 1])]).write(tmp_path / "plain.parquet")
+    assert "MediaPipe" not in invoke("methods", plain).stdout
