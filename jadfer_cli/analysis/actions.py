@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from jadfer_cli.analysis.face_table import FaceTable
-from jadfer_cli.analysis.frame_times import Floats
+from jadfer_cli.analysis.frame_times import Bools, Floats
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS, snake_case
 from jadfer_cli.results.companions import ACTIONS, COMPANIONS, MESH, MESH_COLUMN
@@ -52,7 +52,7 @@ def resolve_actions(names: Sequence[str]) -> tuple[str, ...]:
         OptionError: There is no such action.
     """
     known = action_names()
-    found = {}
+    found: dict[str, None] = {}
     for name in names:
         plain = snake_case(name.strip()) if re.search("[A-Z]", name) else name.strip()
         plain = plain.removeprefix(PREFIX)
@@ -103,7 +103,7 @@ def seen_faces(
         ResultError: As for `read_actions`.
     """
     values = read_actions(result, faces, columns)
-    seen = np.isfinite(values).all(1)
+    seen: Bools = np.isfinite(values).all(axis=1)
     return faces.take(seen), values[seen]
 
 

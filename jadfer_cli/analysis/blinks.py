@@ -142,16 +142,14 @@ def blink_rates(found: EventSet, rule: BlinkRule) -> list[BlinkRate]:
     """Return the rate of each track, by the events of `find_blinks`."""
     faces = read_faces(found.result).faces.counted(all_faces=rule.all_faces)
     seen, _ = seen_faces(found.result, faces, _COLUMNS)
-    events = found.events
-    return [
-        BlinkRate(
-            track,
-            *(int(((events["track_id"] == track) & (events["expression"] == name)).sum())
-              for name in (COMPLETE, INCOMPLETE)),
-            float(seen.span_s[seen.track == track].sum()),
+    rates = []
+    for track in found.tracks:
+        names = found.events.loc[found.events["track_id"] == track, "expression"]
+        complete, incomplete = (int((names == name).sum()) for name in (COMPLETE, INCOMPLETE))
+        rates.append(
+            BlinkRate(track, complete, incomplete, float(seen.span_s[seen.track == track].sum()))
         )
-        for track in found.tracks
-    ]  # fmt: skip
+    return rates
 
 
 def rates_text(found: Sequence[EventSet], rule: BlinkRule) -> str:

@@ -27,7 +27,7 @@ _COLOUR = (120, 230, 255)
 _SUBPIXEL_BITS = 4
 
 
-def draw_mesh(image: ImageArray, points_px: npt.NDArray[np.floating]) -> None:  # type: ignore[type-arg]
+def draw_mesh(image: ImageArray, points_px: npt.NDArray[np.floating]) -> None:
     """Draw a mesh into an image, in place.
 
     Args:
