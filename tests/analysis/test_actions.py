@@ -69,8 +69,6 @@ def test_blinks_complete_incomplete_and_what_is_none(invoke, tmp_path):
     complete = [0.2, 0.08, 0.06, 0.15]  # closed by 0.38, 0.75, 0.81, 0.53 of 0.32
     partial = [0.2, 0.18, 0.2]  # by at most 0.44
     slow = [0.05] * 20  # 0.8 s: eyes closed, not a blink
-    wink = np.full(N, OPEN)
-    wink[200:204] = OPEN
     ratios = eyes((50, complete), (100, partial), (150, slow))
     winking = ratios["ear_left"].copy()
     winking[200:204] = 0.06  # the left eye only
@@ -90,6 +88,13 @@ def test_blinks_complete_incomplete_and_what_is_none(invoke, tmp_path):
     )
     got = invoke("events", out, "--blinks", "--action", "jaw_open")
     assert got.exit_code == 2 and "--blinks excludes" in got.stderr
+
+
+def test_eyes_that_are_closed_or_lowered_do_not_blink(tmp_path):
+    down = np.full(N, 0.08)  # looking down all the time: a further closure is no blink
+    down[100:103] = 0.03
+    out = made(tmp_path, [Track(0, list(range(N)), actions={"ear_left": down, "ear_right": down})])
+    assert not len(blinks.find_blinks(load(out), blinks.BlinkRule()).events)
 
 
 def test_blinks_are_relative_to_each_persons_eyes(tmp_path):
