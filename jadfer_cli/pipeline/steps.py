@@ -14,6 +14,7 @@ from jadfer_cli.faces import align, quality
 from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.follow import Detections
 from jadfer_cli.faces.track import FaceTracker
+from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.pipeline.source import Source
 from jadfer_cli.pipeline.state import RunState
@@ -21,6 +22,9 @@ from jadfer_cli.records import Actions, AnnotatedFrame, Crops, Faces, Frame, Int
 
 # Frame limit per batch, so that videos without faces are also written incrementally.
 _MAX_FRAMES_PER_BATCH = 128
+_YAW_PITCH = [
+    len(ACTION_COLUMNS) + MEASURE_COLUMNS.index(name) for name in ("mesh_yaw_deg", "mesh_pitch_deg")
+]
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,9 @@ def score(
         pixels = crops.rgb if crops.on_device is None else crops.on_device  # (m, S, S, 3)
         probabilities = predictor.probabilities(pixels)  # (m, K)
         faces = Faces.join([one.faces for one in batch])
-        assessed = quality.assess(crops.rgb, faces, size_px)
+        pose = [one.actions.values[:, _YAW_PITCH] for one in batch if one.actions is not None]
+        mesh_pose = np.concatenate(pose) if pose else None
+        assessed = quality.assess(crops.rgb, faces, size_px, mesh_pose)
         ends = np.cumsum([0, *(len(one.faces) for one in batch)])
         yield [
             AnnotatedFrame(
