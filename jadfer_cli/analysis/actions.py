@@ -103,7 +103,7 @@ def seen_faces(
         ResultError: As for `read_actions`.
     """
     values = read_actions(result, faces, columns)
-    seen: Bools = np.isfinite(values).all(axis=1)
+    seen: Bools = np.asarray(np.isfinite(values).all(axis=1), np.bool_)
     return faces.take(seen), values[seen]
 
 

@@ -180,9 +180,11 @@ def summarise(
     require_expressions(result)
     annotated = read_faces(result)
     items = summaries(annotated, result, by=by, rule=rule, raw_changes=raw_changes)
-    tracks: dict[int | None, FaceTable] = {None: annotated.faces}
-    tracks.update(annotated.faces.by_track())
-    groups = {item.track_id: tracks[item.track_id] for item in items}
+    tracks = annotated.faces.by_track()
+    groups = {
+        item.track_id: annotated.faces if item.track_id is None else tracks[item.track_id]
+        for item in items
+    }
     acted = action_summary.action_summaries(result, groups, all_faces=rule.all_faces)
     return tuple(replace(item, actions=acted.get(item.track_id, {})) for item in items)
 
