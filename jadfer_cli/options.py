@@ -166,19 +166,24 @@ class AnnotateOptions:
         faces: How faces are found, tracked and filtered.
         model: Which network scores them, and where it runs.
         landmarks: Also return the five landmarks (written to a separate file).
+        actions: Also return facial actions: 52 coefficients and measures of eyes, mouth and head
+            (written to a separate file). Needs the face landmarker, see `jadfer models fetch`.
+        mesh: With `actions`, also return the 478 landmarks (written to a separate file).
         relative_paths: Name videos in the rows by their path below the folder given, like
             day1/P01.mp4, not by the path as given. A single video has its file name.
         file_names: Name videos in the rows by their file name.
         study: Content of the study file that gave options; recorded in the metadata, no more.
 
     Raises:
-        OptionError: Both ways to name videos are chosen.
+        OptionError: Both ways to name videos are chosen, or `mesh` without `actions`.
     """
 
     video: VideoOptions = VideoOptions()
     faces: FaceOptions = FaceOptions()
     model: ModelOptions = ModelOptions()
     landmarks: bool = False
+    actions: bool = False
+    mesh: bool = False
     relative_paths: bool = False
     file_names: bool = False
     study: str | None = None
@@ -186,6 +191,8 @@ class AnnotateOptions:
     def __post_init__(self) -> None:
         if self.relative_paths and self.file_names:
             raise OptionError("`relative_paths` and `file_names` exclude each other.")
+        if self.mesh and not self.actions:
+            raise OptionError("`mesh` needs `actions`.", "Add `actions` as well.")
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -212,6 +219,8 @@ class OptionKeywords(TypedDict, total=False):
     threads: int | None
     engine: str
     landmarks: bool
+    actions: bool
+    mesh: bool
     relative_paths: bool
     file_names: bool
     study: str | None
@@ -243,7 +252,7 @@ def combined(options: AnnotateOptions | None, keywords: Mapping[str, Any]) -> An
         values = {name: value for name, value in keywords.items() if name in names}
         if values:
             changed[group] = dataclasses.replace(getattr(options, group), **values)
-    own = ("landmarks", "relative_paths", "file_names", "study")
+    own = ("landmarks", "actions", "mesh", "relative_paths", "file_names", "study")
     changed |= {name: keywords[name] for name in own if name in keywords}
     return dataclasses.replace(options, **changed)
 
@@ -284,6 +293,7 @@ class OverlayOptions:
 
     blur: bool = False  # make all faces unrecognisable
     boxes: bool = True  # draw boxes, track IDs and bars
+    mesh: bool = False  # draw the mesh of each face
     labels: int = 3  # bars per face: the most probable expressions
     unusable: bool = False  # also draw the bars of faces marked as not usable
     crf: int = 20  # video quality, from 0 (lossless) to 51 (worst)
@@ -294,5 +304,7 @@ class OverlayOptions:
             raise OptionError(f"`labels` must be zero or more, not {self.labels}.")
         if not 0 <= self.crf <= 51:
             raise OptionError(f"`crf` must be 0 (lossless) to 51 (worst), not {self.crf}.")
-        if not (self.blur or self.boxes):
+        if self.mesh and self.blur:
+            raise OptionError("`mesh` and `blur` exclude each other: a mesh shows the face.")
+        if not (self.blur or self.boxes or self.mesh):
             raise OptionError("`boxes=False` without `blur` draws nothing.", "Add `blur`.")

@@ -7,11 +7,13 @@ pixels of the displayed (rotated) frame, x to the right, y down.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
 
 FloatArray = npt.NDArray[np.float32]
 TimeArray = npt.NDArray[np.float64]
@@ -170,12 +172,7 @@ class Faces:
 
     def take(self, which: npt.NDArray[Any]) -> Faces:
         """Returns the faces at `which` (indices or a mask), in that order."""
-        return Faces(
-            self.boxes_px[which],
-            self.scores[which],
-            self.landmarks_px[which],
-            self.followed[which],
-        )
+        return Faces(*(getattr(self, field.name)[which] for field in fields(self)))
 
     def left_to_right(self) -> Faces:
         """Returns the faces in an order that depends on their boxes alone."""
@@ -288,6 +285,26 @@ _MEASURES = (
 
 
 @dataclass(frozen=True)
+class Actions:
+    """What the muscles of n faces do, from a mesh of each.
+
+    Attributes:
+        values: float32 (n, A), the columns `labels.ACTION_COLUMNS` and `labels.MEASURE_COLUMNS`;
+            NaN without a mesh.
+        points_px: float32 (n, 478, 3), the mesh: x, y and depth; None unless it is wanted.
+    """
+
+    values: FloatArray
+    points_px: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        n_columns = len(ACTION_COLUMNS) + len(MEASURE_COLUMNS)
+        _check("values", self.values, (None, n_columns), np.float32)
+        if self.points_px is not None:
+            _check("points_px", self.points_px, (len(self.values), None, 3), np.float32)
+
+
+@dataclass(frozen=True)
 class DetectorInfo:
     """The detector in use, for the metadata.
 
@@ -309,7 +326,7 @@ class DetectorInfo:
     sha256: str
     terms: str
     provider: str
-    hint: str | None = field(default=None)
+    hint: str | None = None
     title: str = ""
     citation: str = ""
 
@@ -326,6 +343,7 @@ class AnnotatedFrame:
         probabilities: float32 (n, K), calibrated, rows sum to 1, in the model's label order.
         restartable: True if detection from here on does not depend on earlier frames, so an
             interrupted run may resume here; see `faces.follow`.
+        actions: Of the n faces; None unless they are wanted.
     """
 
     index: int
@@ -338,6 +356,7 @@ class AnnotatedFrame:
     probabilities: FloatArray
     restartable: bool = False
     notes: ReaderNotes = NO_NOTES
+    actions: Actions | None = None
 
     def __post_init__(self) -> None:
         n = len(self.faces)

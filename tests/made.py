@@ -6,12 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from jadfer_cli.labels import LABELS
+from jadfer_cli.labels import ACTION_COLUMNS, LABELS, MEASURE_COLUMNS
 from jadfer_cli.options import AnnotateOptions
-from jadfer_cli.records import OK, UNUSABLE_REASONS, AnnotatedFrame, DetectorInfo, Faces, Quality
+from jadfer_cli.records import (
+    OK,
+    UNUSABLE_REASONS,
+    Actions,
+    AnnotatedFrame,
+    DetectorInfo,
+    Faces,
+    Quality,
+)
 from jadfer_cli.results import metadata as sidecar
 from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.runtime import Runtime
+
+N_ACTIONS = len(ACTION_COLUMNS) + len(MEASURE_COLUMNS)
 
 
 def sure(label: str, p: float = 0.9, labels=LABELS) -> np.ndarray:
@@ -36,6 +46,17 @@ class Track:
     reason: object = ""  # one of UNUSABLE_REASONS; of a face that is not usable "blurred"
     box_px: object = (100.0, 80.0, 180.0, 180.0)
     p: float = 0.9
+    # column of actions to its value, or one per frame; the other columns are 0, the presence 1
+    actions: dict | None = None
+
+    def action_values(self) -> np.ndarray:
+        names = [*ACTION_COLUMNS, *MEASURE_COLUMNS]
+        values = np.zeros((len(self.frames), len(names)), np.float32)
+        values[:, -1] = 1
+        for name, value in (self.actions or {}).items():
+            values[:, names.index(name)] = value
+        values[np.isnan(values).any(1)] = np.nan  # a face without a mesh
+        return values
 
     def probabilities(self, labels) -> np.ndarray:
         if isinstance(self.shows, str):
@@ -80,20 +101,24 @@ class Made:
         self.durations_s = np.append(gaps, np.median(gaps) if len(gaps) else 0.04)
         self.frames = list(range(self.n_frames)) if self.frames is None else list(self.frames)
 
+    @property
+    def has_actions(self) -> bool:
+        return any(track.actions is not None for track in self.tracks)
+
     def annotated(self) -> list[AnnotatedFrame]:
         by_frame: dict[int, list[tuple]] = {index: [] for index in self.frames}
         for track in self.tracks:
             p = track.probabilities(self.labels)
             boxes = np.broadcast_to(np.asarray(track.box_px, np.float32), (len(track.frames), 4))
-            codes = track.codes()
+            codes, acted = track.codes(), track.action_values()
             for i, index in enumerate(track.frames):
-                by_frame[index].append((track.id, p[i], boxes[i], codes[i]))
+                by_frame[index].append((track.id, p[i], boxes[i], codes[i], acted[i]))
         return [self._frame(index, sorted(by_frame[index], key=lambda t: t[0]))
                 for index in self.frames]  # fmt: skip
 
     def _frame(self, index: int, faces: list[tuple]) -> AnnotatedFrame:
         n = len(faces)
-        boxes = np.array([box for _, _, box, _ in faces], np.float32).reshape(n, 4)
+        boxes = np.array([box for _, _, box, _, _ in faces], np.float32).reshape(n, 4)
         # typical places of eyes, nose and corners of the mouth in the box
         at = np.array([(0.32, 0.4), (0.68, 0.4), (0.5, 0.6), (0.36, 0.77), (0.64, 0.77)])
         sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
@@ -102,14 +127,15 @@ class Made:
         quality = Quality(
             (points[:, 1, 0] - points[:, 0, 0]).astype(np.float32), zeros + np.float32(0.3),
             zeros + np.float32(0.6), zeros, zeros + np.float32(0.8), zeros, zeros, zeros,
-            np.array([code for *_, code in faces], np.int32),
+            np.array([code for *_, code, _ in faces], np.int32),
         )  # fmt: skip
-        p = np.array([p for _, p, _, _ in faces], np.float32).reshape(n, len(self.labels))
+        p = np.array([p for _, p, *_ in faces], np.float32).reshape(n, len(self.labels))
         return AnnotatedFrame(
             index, float(self.times_s[index]), float(self.durations_s[index]),
             self.status.get(index, OK),
             Faces(boxes, np.full(n, 0.9, np.float32), points),
             np.array([i for i, *_ in faces], np.int32), quality, p,
+            actions=Actions(np.array([a for *_, a in faces], np.float32).reshape(n, N_ACTIONS)),
         )  # fmt: skip
 
     def described(self, frames: list[AnnotatedFrame]) -> dict:
@@ -147,12 +173,16 @@ class Made:
             "warnings": [], "created": "2026-11-24T10:00:00+00:00", "wall_s": 1.0,
             "frames_per_s": float(len(self.frames)),
         }  # fmt: skip
+        if self.has_actions:
+            found["actions"] = {"revision": 1, "sha256": "4" * 64}
         return merged(found, self.metadata)
 
     def write(self, out: Path, *, overwrite: bool = False) -> Path:
         frames = self.annotated()
+        companions = ["landmarks"] if self.landmarks else []
+        companions += ["actions"] if self.has_actions else []
         with ResultSink(
-            out, self.video, self.labels, landmarks=self.landmarks, overwrite=overwrite
+            out, self.video, self.labels, companions=companions, overwrite=overwrite
         ) as sink:
             if frames:
                 sink.write(frames)

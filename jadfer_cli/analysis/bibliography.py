@@ -10,6 +10,7 @@ import re
 
 CALIBRATION = "Guo2017"
 BLUR = "Crete2007"
+LANDMARKER = ("Lugaresi2019", "Kartynnik2019")
 TRACKERS = {"bytetrack": "Zhang2022", "ocsort": "Cao2023"}
 DATASETS = {
     "ferplus": "Barsoum2016",
@@ -70,6 +71,21 @@ _ENTRIES = {
   booktitle = {IEEE/CVF Conference on Computer Vision and Pattern Recognition},
   year      = {2023},
   note      = {arXiv:2203.14360}
+}""",
+    "Lugaresi2019": """@misc{Lugaresi2019,
+  author = {Lugaresi, Camillo and Tang, Jiuqiang and Nash, Hadon and McClanahan, Chris and
+            Uboweja, Esha and Hays, Michael and Zhang, Fan and Chang, Chuo-Ling and Yong, Ming
+            Guang and Lee, Juhyun and Chang, Wan-Teh and Hua, Wei and Georg, Manfred and Grundmann,
+            Matthias},
+  title  = {{MediaPipe}: A Framework for Building Perception Pipelines},
+  year   = {2019},
+  note   = {arXiv:1906.08172}
+}""",
+    "Kartynnik2019": """@misc{Kartynnik2019,
+  author = {Kartynnik, Yury and Ablavatski, Artsiom and Grishchenko, Ivan and Grundmann, Matthias},
+  title  = {Real-time Facial Surface Geometry from Monocular Video on Mobile {GPUs}},
+  year   = {2019},
+  note   = {arXiv:1907.06724}
 }""",
     "Crete2007": """@inproceedings{Crete2007,
   author    = {Crete, Frederique and Dolmiere, Thierry and Ladret, Patricia and Nicolas, Marina},

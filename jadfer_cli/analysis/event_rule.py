@@ -9,7 +9,7 @@ stretch. All durations are in seconds, so that they mean the same at every frame
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,34 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 
 _TOLERANCE_S = 1e-6  # time bases of containers are 1/90000 s or longer; less is rounding
+
+
+class AnyRule(Protocol):
+    """What decides the events of a table: `Rule`, or `blinks.BlinkRule`."""
+
+    @property
+    def on(self) -> float:
+        """The value at which an event begins."""
+
+    @property
+    def off(self) -> float:
+        """The value below which it ends."""
+
+    @property
+    def all_faces(self) -> bool:
+        """Whether faces count that are not usable."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return the rule, JSON-ready, for files that can store it."""
+
+    def text(self) -> str:
+        """Return the rule in words, for a cell of a table."""
+
+    def coarse_text(self, frame_step_s: float) -> str | None:
+        """Return a warning if frames this far apart are too few for the rule."""
+
+    def nothing_text(self) -> str:
+        """Return why there may be no event, as a clause."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +94,10 @@ class Rule:
             f"on {self.on:g}, off {self.off:g}, at least {self.min_duration_s:g} s, gaps up to "
             f"{self.merge_gap_s:g} s bridged, {faces_text(self.all_faces)}"
         )
+
+    def nothing_text(self) -> str:
+        """Return why there may be no event, as a clause."""
+        return f"nothing reached {self.on:g} for {self.min_duration_s:g} s"
 
     def coarse_text(self, frame_step_s: float) -> str | None:
         """Return a warning if frames are too far apart for the rule, otherwise None.

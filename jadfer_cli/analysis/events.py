@@ -1,4 +1,4 @@
-"""Find events: when a face begins to show an expression, shows it most, and stops showing it.
+"""Find events: when a face begins to show an expression or an action, shows it most, and stops.
 
 What counts as an event is defined in `event_rule`, which faces count in `face_table`.
 """
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
-from jadfer_cli.analysis.face_table import FaceTable, read_faces, require_expressions
+from jadfer_cli.analysis.actions import PREFIX, resolve_actions, seen_faces
+from jadfer_cli.analysis.event_rule import AnyRule, Rule, breaks_before, stretches
+from jadfer_cli.analysis.face_table import Annotated, FaceTable, read_faces, require_expressions
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
 
@@ -28,9 +29,10 @@ class Event:
 
     Attributes:
         track_id: The face.
-        expression: The label that it shows.
+        expression: The label that it shows, or the action.
         onset_s: Start of the first frame.
-        apex_s: Begin of the frame with the highest probability; if several are equal, of the first.
+        apex_s: Begin of the frame with the highest probability (of an action: coefficient); if
+            several are equal, of the first.
         offset_s: End of the last frame, that is, of the time for which it stands.
         duration_s: Time from onset to offset.
         onset_frame: Index of the first frame.
@@ -70,7 +72,8 @@ class EventSet:
     Attributes:
         result: The result in which they were found.
         rule: What counted as an event.
-        expressions: The expressions that were searched, in the order of the labels.
+        expressions: The expressions that were searched, in the order of the labels, then the
+            actions.
         tracks: IDs of all tracks of the result, with or without events, ascending.
         end_s: End of the video; no event ends later.
         frame_step_s: Typical time from one analysed frame to the next.
@@ -78,7 +81,7 @@ class EventSet:
     """
 
     result: Result
-    rule: Rule
+    rule: AnyRule
     expressions: tuple[str, ...]
     tracks: tuple[int, ...]
     end_s: float
@@ -115,30 +118,60 @@ def select_expressions(names: Sequence[str], result: Result) -> tuple[str, ...]:
     return result.resolve_labels(names)
 
 
-def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventSet:
+def find_events(
+    result: Result, rule: Rule, names: Sequence[str] = (), actions: Sequence[str] = ()
+) -> EventSet:
     """Find the events of a result.
 
     Args:
         result: Its rows are read here.
         rule: What counts as an event.
-        names: The expressions to search, as for `select_expressions`.
+        names: The expressions to search, as for `select_expressions`; with actions and without
+            names, none.
+        actions: The actions to search, by their names.
 
     Raises:
-        OptionError: The result lacks an expression.
-        ResultError: The file of the result is damaged or missing.
+        OptionError: The result lacks an expression, or there is no such action.
+        ResultError: The file of the result or of its actions is damaged or missing.
     """
-    expressions = select_expressions(names, result)
-    require_expressions(result)
+    actions = resolve_actions(actions)
+    expressions = () if actions and not names else select_expressions(names, result)
+    if expressions or not actions:
+        require_expressions(result)
     annotated = read_faces(result)
-    end_s = float(result.metadata["video"].get("duration_s") or 0.0)
-    if len(annotated.frame_end_s):
-        end_s = max(end_s, float(annotated.frame_end_s[-1]))
     faces = annotated.faces.counted(all_faces=rule.all_faces)
     breaks = breaks_before(faces, rule)
     tables = [
-        _events_of(faces, faces.p[:, annotated.labels.index(name)], breaks, name, rule)
+        events_of(faces, faces.p[:, annotated.labels.index(name)], breaks, name, rule)
         for name in expressions
     ]
+    if actions:
+        seen, values = seen_faces(result, faces, [PREFIX + name for name in actions])
+        breaks = breaks_before(seen, rule)
+        pairs = zip(actions, values.T, strict=True)
+        tables += [events_of(seen, each, breaks, name, rule) for name, each in pairs]
+    return event_set(result, annotated, rule, (*expressions, *actions), tables)
+
+
+def event_set(
+    result: Result,
+    annotated: Annotated,
+    rule: AnyRule,
+    names: tuple[str, ...],
+    tables: Sequence[pd.DataFrame],
+) -> EventSet:
+    """Return the events of several tables as those of one result.
+
+    Args:
+        result: The result.
+        annotated: Its frames and faces.
+        rule: What counted as an event.
+        names: What was searched.
+        tables: Events with the columns from `track_id` to `truncated`.
+    """
+    end_s = float(result.metadata["video"].get("duration_s") or 0.0)
+    if len(annotated.frame_end_s):
+        end_s = max(end_s, float(annotated.frame_end_s[-1]))
     events = pd.concat(
         [_no_events(), *(table for table in tables if len(table))], ignore_index=True
     )
@@ -149,11 +182,11 @@ def find_events(result: Result, rule: Rule, names: Sequence[str] = ()) -> EventS
     events.insert(1, "result", str(result.path))
     events["rule"] = pd.Series(rule.text(), events.index, dtype="str")
     tracks = tuple(np.unique(annotated.faces.track).tolist())
-    return EventSet(result, rule, expressions, tracks, end_s, annotated.frame_step_s, events)
+    return EventSet(result, rule, names, tracks, end_s, annotated.frame_step_s, events)
 
 
-def _events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule) -> pd.DataFrame:
-    """The events of one expression in all tracks, without the columns `video` and `result`."""
+def events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule) -> pd.DataFrame:
+    """Return the events of one expression in all tracks, with the columns of `Event`."""
     first, last = stretches(p, faces, breaks, rule)  # (e,) each, inclusive
     if not len(first):
         return _no_events()

@@ -13,6 +13,7 @@ from typing import Any
 
 from jadfer_cli.analysis.failures import Failure, failures_beside, failures_in
 from jadfer_cli.errors import DamagedResult, ResultError
+from jadfer_cli.results.companions import COMPANIONS
 from jadfer_cli.results.load import SUFFIX, Result, load
 from jadfer_cli.results.members import is_collected, members
 from jadfer_cli.results.parquet import read_attrs, read_schema
@@ -20,7 +21,7 @@ from jadfer_cli.results.paths import result_of_parts
 from jadfer_cli.text import without_subject
 
 TABLE_KEY = "jadfer_table"  # in the attrs of tables that jadfer wrote from results
-_LANDMARKS_SUFFIX = ".landmarks" + SUFFIX
+_COMPANION_SUFFIXES = tuple(f".{name}{SUFFIX}" for name in COMPANIONS)
 
 
 class SkipReason(enum.Enum):
@@ -59,7 +60,7 @@ class FoundResults:
 
     Attributes:
         results: In the order of the inputs, each once; those of a folder sorted by name.
-        skipped: All other Parquet files found, except landmarks.
+        skipped: All other Parquet files found, except landmarks and actions.
         root: The deepest folder that holds all inputs.
         failures: Videos of the same batches that failed; of one result alone, none.
     """
@@ -102,7 +103,7 @@ def find_results(
         is_named = not (os.path.isdir(text) or _is_pattern(text))
         n_results = 0
         for path in [Path(text)] if is_named else _candidates(text, recursive):
-            if is_landmarks(path) and not (is_named and alone):
+            if is_companion(path) and not (is_named and alone):
                 continue
             key = os.path.abspath(path)
             if key not in results and key not in skipped:
@@ -191,10 +192,12 @@ def is_result(path: Path) -> bool:
     return True
 
 
-def is_landmarks(path: Path) -> bool:
-    """Whether a file holds the landmarks of a result in the same folder."""
-    result = path.with_name(path.name.removesuffix(_LANDMARKS_SUFFIX) + SUFFIX)
-    return path.name.endswith(_LANDMARKS_SUFFIX) and result.exists()
+def is_companion(path: Path) -> bool:
+    """Whether a file holds landmarks or actions of a result in the same folder."""
+    for suffix in _COMPANION_SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.with_name(path.name.removesuffix(suffix) + SUFFIX).exists()
+    return False
 
 
 def _is_pattern(text: str) -> bool:

@@ -105,3 +105,19 @@ def spans_where(mask: Bools, start_s: Floats, end_s: Floats) -> Floats:
     return np.array(
         [(start_s[at[run.start]], end_s[at[run.stop - 1]]) for run in runs], np.float64
     ).reshape(-1, 2)
+
+
+def weighted_mean_and_sd(p: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """Return mean (K,) and SD (K,) of p (n, K) with the weights w (n,), see `summary`.
+
+    NaN where undefined: the mean without any weight, the SD of a single frame.
+    """
+    undefined = np.full(p.shape[1], np.nan)
+    v1 = w.sum()
+    if v1 <= 0:
+        return undefined, undefined
+    mean = (w[:, None] * p).sum(0) / v1
+    denominator = v1 - (w**2).sum() / v1
+    if denominator <= 1e-12 * v1:  # the SD of one frame is undefined
+        return mean, undefined
+    return mean, np.sqrt((w[:, None] * (p - mean) ** 2).sum(0) / denominator)

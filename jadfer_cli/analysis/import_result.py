@@ -76,9 +76,7 @@ def import_csv(
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=".importing-", dir=out.parent)
     with folder as temporary:
-        files = FinalFiles(
-            out, Path(temporary), name, found.labels, landmarks=False, metadata=metadata
-        )
+        files = FinalFiles(out, Path(temporary), name, found.labels, (), metadata)
         try:
             files.write(table)
             files.finish()

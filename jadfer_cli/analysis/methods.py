@@ -34,8 +34,9 @@ _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
 _STATED = ("--every", "--fps", "--tracker", "--detector", "--model", "--device", "--precision",
-         "--engine", "--threads", "--batch-size", "--landmarks", "--relative-paths", "--file-names",
-         "--redetect", "--start", "--end", "--scores")  # fmt: skip
+         "--engine", "--threads", "--batch-size", "--landmarks", "--actions", "--mesh",
+         "--relative-paths", "--file-names", "--redetect", "--start", "--end",
+         "--scores")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,7 @@ def _paragraph(results: Sequence[Result], works: dict[str, str]) -> str:
             *_videos(group),
             *_faces(group[0], cite),
             *model_sentences(group[0], cite),
+            *_actions(group[0], cite),
             *_coverage(group, cite),
             *people_sentences(group, cite),
             *derived_sentences(group),
@@ -213,6 +215,16 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
             "Options other than the defaults: "
             + ", ".join(f"{flag} {options[flag]}" for flag in others)
             + "."
+        )
+
+
+def _actions(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
+    if found := m.get("actions"):
+        works = "; ".join(cite(bibliography.entry(key)) for key in bibliography.LANDMARKER)
+        yield (
+            "Facial actions (52 blendshape coefficients, eyes, gaze, mouth and head pose) were "
+            f"computed for each face by MediaPipe's face landmarker ({works}), sha256 "
+            f"{short_sha256(found['sha256'])}; they are not FACS codes."
         )
 
 

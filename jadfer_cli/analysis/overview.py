@@ -9,6 +9,7 @@ from typing import Any
 from jadfer_cli.analysis.face_table import Annotated, read_faces
 from jadfer_cli.analysis.provenance import changed_options
 from jadfer_cli.analysis.summary import Summary, summaries
+from jadfer_cli.analysis.witness import Contradiction, contradictions
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
 
@@ -26,6 +27,7 @@ class Overview:
         whole: The summary of all tracks together.
         tracks: The summary of each track; empty without a face.
         warnings: What a reader must know first, one sentence each.
+        contradictions: Faces whose scores and actions contradict each other.
     """
 
     result: Result
@@ -33,6 +35,7 @@ class Overview:
     whole: Summary
     tracks: tuple[Summary, ...]
     warnings: tuple[str, ...]
+    contradictions: tuple[Contradiction, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return everything except the timeline, JSON-ready."""
@@ -71,6 +74,7 @@ class Overview:
             "usable_share_of_video": self.whole.usable_share_of_video,
             "unusable_shares": self.annotated.faces.unusable_shares(),
             "expression_shares": self.whole.shares,
+            "contradictions": [each.facts() for each in self.contradictions],
             "tracks": [
                 {
                     "track_id": track.track_id,
@@ -124,8 +128,12 @@ def overview(result: Result) -> Overview:
     annotated = read_faces(result)
     (whole,) = summaries(annotated, result, by="video")
     tracks = summaries(annotated, result) if len(annotated.faces) else ()
-    warnings = tuple(_warnings(result.metadata, whole, len(annotated.frame_start_s)))
-    return Overview(result, annotated, whole, tracks, warnings)
+    found = contradictions(result, annotated)
+    warnings = [
+        *_warnings(result.metadata, whole, len(annotated.frame_start_s)),
+        *(each.sentence() for each in found),
+    ]
+    return Overview(result, annotated, whole, tracks, tuple(warnings), found)
 
 
 def _warnings(metadata: Mapping[str, Any], whole: Summary, n_frames: int) -> list[str]:

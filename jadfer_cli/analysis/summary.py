@@ -16,13 +16,14 @@ sqrt(-2 ln R) (Mardia and Jupp 2000, as in `scipy.stats.circstd`, which takes no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.analysis import action_summary
 from jadfer_cli.analysis.event_rule import Rule, episodes_by_rule, faces_text
 from jadfer_cli.analysis.face_table import (
     ANGLES,
@@ -32,7 +33,7 @@ from jadfer_cli.analysis.face_table import (
     read_faces,
     require_expressions,
 )
-from jadfer_cli.analysis.frame_times import Floats, Ints
+from jadfer_cli.analysis.frame_times import Floats, Ints, weighted_mean_and_sd
 from jadfer_cli.results.load import Result
 
 BY = ("track", "video")
@@ -70,6 +71,7 @@ class Summary:
         angles_deg: float64 (3,), circular means of yaw, pitch and roll; NaN without counted time.
         angles_sd_deg: float64 (3,), their circular SDs.
         rule: How episodes and transitions were counted, in words.
+        actions: Columns of `action_summary.COLUMNS`; empty without actions.
     """
 
     result: str
@@ -98,6 +100,7 @@ class Summary:
     angles_sd_deg: Floats
     rule: str
     person: str | None = None  # only if the tracks of each person were pooled
+    actions: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def face_share(self) -> float | None:
@@ -158,7 +161,7 @@ class Summary:
             values[f"share_{label}"] = seconds / self.counted_s if self.counted_s else None
             values[f"episodes_{label}"] = n
             values[f"episode_mean_s_{label}"] = float(self.episode_s[i]) / n if n else None
-        return values
+        return values | dict(self.actions)
 
 
 def summarise(
@@ -177,7 +180,15 @@ def summarise(
         ResultError: The result is damaged.
     """
     require_expressions(result)
-    return summaries(read_faces(result), result, by=by, rule=rule, raw_changes=raw_changes)
+    annotated = read_faces(result)
+    items = summaries(annotated, result, by=by, rule=rule, raw_changes=raw_changes)
+    tracks = annotated.faces.by_track()
+    groups = {
+        item.track_id: annotated.faces if item.track_id is None else tracks[item.track_id]
+        for item in items
+    }
+    acted = action_summary.action_summaries(result, groups, all_faces=rule.all_faces)
+    return tuple(replace(item, actions=acted.get(item.track_id, {})) for item in items)
 
 
 def summaries(
@@ -228,7 +239,7 @@ def _measures(counted: FaceTable, n_labels: int) -> dict[str, Any]:
     """The fields of a Summary that are computed frame by frame from the faces that count."""
     w = counted.span_s
     named = counted.expression >= 0  # none in results without expressions
-    mean, sd = _weighted_mean_and_sd(counted.p, w)
+    mean, sd = weighted_mean_and_sd(counted.p, w)
     angles, angles_sd = _circular_mean_and_sd(counted.angles_deg, w)
     return {
         "counted_s": float(w.sum()),
@@ -268,35 +279,14 @@ def _circular_mean_and_sd(angles_deg: Floats, w: Floats) -> tuple[Floats, Floats
     return np.degrees(np.angle(resultant)), np.degrees(np.sqrt(2 * np.abs(np.log(length))))
 
 
-def _weighted_mean_and_sd(p: Floats, w: Floats) -> tuple[Floats, Floats]:
-    """Mean (K,) and SD (K,) of p (n, K) with the weights w (n,); NaN where undefined."""
-    undefined = np.full(p.shape[1], np.nan)
-    v1 = w.sum()
-    if v1 <= 0:
-        return undefined, undefined
-    mean = (w[:, None] * p).sum(0) / v1
-    denominator = v1 - (w**2).sum() / v1
-    if denominator <= 1e-12 * v1:  # the SD of one frame is undefined
-        return mean, undefined
-    return mean, np.sqrt((w[:, None] * (p - mean) ** 2).sum(0) / denominator)
-
-
 def _person(people: bool) -> list[str]:
     return ["person"] if people else []
 
 
 def columns(labels: Iterable[str], *, people: bool = False) -> list[str]:
     """Return the columns of a table of summaries, for these labels, with or without `person`."""
-    names = [
-        "video",
-        "result",
-        *(["person"] if people else []),
-        "track_id",
-        "tracks",
-        "video_s",
-        "analysed_s",
-        "frame_step_s",
-    ]
+    names = ["video", "result", *_person(people), "track_id", "tracks", "video_s", "analysed_s"]
+    names += ["frame_step_s"]
     names += ["first_seen_s", "last_seen_s", "seconds_seen", "face_share", "frames", "face_s"]
     names += ["usable_share", "usable_share_of_video", "counted_s"]
     names += ["episodes", "transitions", "rule"]
@@ -312,8 +302,14 @@ def table(items: Iterable[Summary]) -> pd.DataFrame:
     items = list(items)
     labels = list(dict.fromkeys(label for item in items for label in item.labels))
     people = any(item.person is not None for item in items)
-    rows = pd.DataFrame([item.row() for item in items], columns=columns(labels, people=people))
+    with_actions = any(item.actions for item in items)
+    names = [
+        *columns(labels, people=people),
+        *(action_summary.COLUMNS if with_actions else ()),
+    ]
+    rows = pd.DataFrame([item.row() for item in items], columns=names)
     nullable_ints = ["track_id", *(f"episodes_{label}" for label in labels)]
+    nullable_ints += action_summary.BLINK_COLUMNS[:2] if with_actions else ()
     rows = rows.astype({name: "Int64" for name in nullable_ints})
     rows.attrs = {"jadfer_summary": {"rule": sorted({item.rule for item in items})}}
     return rows

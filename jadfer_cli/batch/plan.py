@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jadfer_cli.batch.inputs import Source
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.paths import is_begun, landmark_path, sidecar_path
+from jadfer_cli.results.paths import is_begun, result_files
 
 SUFFIX = ".parquet"
 
@@ -93,7 +93,7 @@ def _refuse_collisions(tasks: Sequence[Task]) -> None:
     """Checks that no two videos write the same file, on case-insensitive disks either."""
     owner: dict[str, str] = {}
     for task in tasks:
-        for path in (task.target, sidecar_path(task.target), landmark_path(task.target)):
+        for path in result_files(task.target, ("landmarks", "actions", "mesh")):
             other = owner.setdefault(os.path.abspath(path).casefold(), task.video)
             if other != task.video:
                 raise OptionError(

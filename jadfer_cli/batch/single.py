@@ -95,15 +95,14 @@ class SingleRun:
             OptionError, OutputError: The result exists, or cannot be written.
             VideoError: The video is missing or unreadable, or no file.
         """
-        from jadfer_cli.results.paths import landmark_path, sidecar_path
+        from jadfer_cli.results.companions import companions_of
+        from jadfer_cli.results.paths import result_files
         from jadfer_cli.results.targets import refuse_existing
         from jadfer_cli.video.container import check_file
 
         out, overwrite = task.target, self.if_exists == IfExists.OVERWRITE
         if self.if_exists != IfExists.SKIP or not out.exists():
-            beside = [sidecar_path(out)]
-            beside += [landmark_path(out)] if self.options.landmarks else []
-            refuse_existing([out, *beside], overwrite=overwrite)
+            refuse_existing(result_files(out, companions_of(self.options)), overwrite=overwrite)
         check_writable(out)
         check_file(task.video)
 

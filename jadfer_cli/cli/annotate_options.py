@@ -129,6 +129,21 @@ LandmarksOption = Annotated[
         FACES_PANEL, "Also write the five facial landmarks, to a separate file.", "--landmarks"
     ),
 ]
+ActionsOption = Annotated[
+    bool,
+    _option(
+        FACES_PANEL,
+        "Also write facial actions (blinks, jaw, smile, gaze, ...), to a separate file. Needs "
+        "`jadfer models fetch face_landmarker`.",
+        "--actions",
+    ),
+]
+MeshOption = Annotated[
+    bool,
+    _option(
+        FACES_PANEL, "With --actions, also write the 478 landmarks, to a separate file.", "--mesh"
+    ),
+]
 
 ModelOption = Annotated[
     str, _option(MACHINE_PANEL, "A name from `jadfer models list`, or a .safetensors file.")

@@ -11,7 +11,7 @@ from jadfer_cli.cli.console import print_warning
 from jadfer_cli.cli.formatting import names_text
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.event_rule import Rule
+    from jadfer_cli.analysis.event_rule import AnyRule
 
 EVENT_PANEL = "What an event is"
 
@@ -27,7 +27,7 @@ MinDurationOption = Annotated[float, event_option("Drop events shorter than this
 MergeGapOption = Annotated[float, event_option("Bridge gaps up to this long, seconds.")]
 
 
-def warn_of_coarse_frames(rule: Rule, steps_s: Iterable[tuple[str, float]]) -> None:
+def warn_of_coarse_frames(rule: AnyRule, steps_s: Iterable[tuple[str, float]]) -> None:
     """Warn of results whose frames are too far apart for the rule, once per distance.
 
     Args:

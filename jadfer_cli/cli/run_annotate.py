@@ -174,15 +174,18 @@ def check_networks(options: AnnotateOptions) -> None:
     """Refuses unknown models and detectors at once, rather than when a worker loads them.
 
     Raises:
-        OptionError: There is no such model or detector.
+        OptionError: There is no such model or detector, or no face landmarker for `actions`.
     """
     from jadfer_cli.expression.checkpoint import find as find_model
     from jadfer_cli.faces.detect import find_weights
+    from jadfer_cli.faces.landmarker import check_available as check_landmarker
 
     try:
         find_model(options.model.model)
         if options.faces.detector != "auto":
             find_weights(options.faces.detector)
+        if options.actions:
+            check_landmarker()
     except ModelError as error:
         raise OptionError(error.message, error.hint) from error
 

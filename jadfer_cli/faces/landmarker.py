@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -28,29 +28,18 @@ import numpy.typing as npt
 
 from jadfer_cli.common import owns_process
 from jadfer_cli.errors import ModelError
+from jadfer_cli.faces import canonical
+from jadfer_cli.faces.canonical import CanonicalFace
+from jadfer_cli.labels import BLENDSHAPES
 from jadfer_cli.records import FloatArray, ImageArray
 
-MODEL = "face_landmarker.task"
+MODEL, MODEL_NAME = "face_landmarker.task", "face_landmarker"
+TERMS = "Apache License 2.0 (Google, MediaPipe)"
 # version float16/1, the only one published
 MODEL_SHA256 = "64184e229b263107bc2b804c6625db1341ff2bb731874b0bcc2fe6544e0bc9ff"
 MODEL_VARIABLE = "JADFER_FACE_LANDMARKER"
 N_POINTS = 478
 PRESENT = 0.5  # presence from which MediaPipe takes a mesh for that of a face
-
-# Names of the blendshapes, as in ARKit; "left" is the person's own left. `_neutral` is unused.
-BLENDSHAPES = (
-    "_neutral", "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft",
-    "browOuterUpRight", "cheekPuff", "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft",
-    "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight",
-    "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft",
-    "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen",
-    "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft",
-    "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft", "mouthLowerDownRight",
-    "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight", "mouthRollLower",
-    "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight",
-    "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "noseSneerLeft", "noseSneerRight",
-)  # fmt: skip
 
 # Points of the mesh that the blendshapes' graph takes.
 _BLENDSHAPE_POINTS = (
@@ -117,11 +106,6 @@ class FaceMeshes:
         return FaceMeshes(self.points_px[index], self.presence[index], self.blendshapes[index])
 
 
-def snake_case(blendshape: str) -> str:
-    """The name of a blendshape in snake case: `mouth_smile_left` of "mouthSmileLeft"."""
-    return re.sub(r"(?=[A-Z])", "_", blendshape).lower().lstrip("_")
-
-
 def models_folder() -> Path:
     """The folder of model files that jadfer does not bundle; it may not exist."""
     from platformdirs import user_data_path
@@ -143,10 +127,28 @@ def find_model(file: Path | None = None) -> Path:
     if not path.is_file():
         raise ModelError(
             f"There is no face landmarker model at {path}.",
-            f"Either save Google's {MODEL} (MediaPipe, Apache-2.0) to {models_folder() / MODEL}, "
-            f"or set {MODEL_VARIABLE} to the file you have.",
+            f"Either run `jadfer models fetch {MODEL_NAME}`; or carry Google's {MODEL} here and "
+            f"run `jadfer models add {MODEL}`, or set {MODEL_VARIABLE} to the file.",
         )
     return path
+
+
+def check_available() -> None:
+    """Checks that the model file and LiteRT are there, without loading them.
+
+    Raises:
+        ModelError: One is missing.
+    """
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        raise _no_litert("No module named 'ai_edge_litert'")
+    find_model()
+
+
+def _no_litert(reason: object) -> ModelError:
+    return ModelError(
+        f"The face landmarker needs LiteRT, which cannot be loaded ({reason}).",
+        "Either pip install 'jadfer-cli[actions]', or pip install ai-edge-litert.",
+    )
 
 
 class Landmarker:
@@ -169,10 +171,7 @@ class Landmarker:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise ModelError(
-                f"The face landmarker needs LiteRT, which cannot be loaded ({error}).",
-                "Either pip install 'jadfer-cli[actions]', or pip install ai-edge-litert.",
-            ) from error
+            raise _no_litert(error) from error
         try:
             self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
             with zipfile.ZipFile(self.path) as archive:
@@ -180,6 +179,7 @@ class Landmarker:
                     archive.read(f"{name}.tflite")
                     for name in ("face_landmarks_detector", "face_blendshapes")
                 ]
+                self._canonical = CanonicalFace.read(archive.read(canonical.FILE))
             self._mesh, self._shapes = (
                 Interpreter(model_content=graph, num_threads=threads) for graph in graphs
             )
@@ -189,8 +189,13 @@ class Landmarker:
         except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
             raise ModelError(
                 f"{self.path} is not a readable face landmarker model ({error}).",
-                f"Save {MODEL} again; its sha256 is {MODEL_SHA256}.",
+                f"Remove it, and run `jadfer models fetch {MODEL_NAME}`. Google's file has the "
+                f"sha256 {MODEL_SHA256}.",
             ) from error
+
+    def canonical_face(self) -> CanonicalFace:
+        """The face that looks into the camera, from the model file."""
+        return self._canonical
 
     def find(self, image_rgb: ImageArray, landmarks_px: npt.ArrayLike) -> FaceMeshes:
         """Meshes and blendshapes of the faces in one image.

@@ -93,7 +93,7 @@ def _write(
     out: Path,
     sha256: str,
 ) -> Iterator[None]:
-    with ResultSink(out, source.name, networks.labels, landmarks=False, overwrite=True) as sink:
+    with ResultSink(out, source.name, networks.labels, overwrite=True) as sink:
         for batch in batches:
             state.add(batch)
             sink.write(batch)

@@ -55,6 +55,21 @@ def check_weights() -> Iterator[Finding]:
             yield finding_from_error(group, item.name, error)
 
 
+def check_landmarker() -> Iterator[Finding]:
+    """Whether the face landmarker for --actions loads, if it is installed."""
+    from jadfer_cli.installation import models
+
+    group, item = "Facial actions", models.landmarker()
+    if models.FETCHABLE in item.marks:
+        detail = f"not installed; `jadfer models fetch {item.name}` installs it, for --actions"
+        yield Finding(group, item.name, OK, detail)
+        return
+    try:
+        yield Finding(group, item.name, OK, f"{models.verify(item)}; {item.terms}")
+    except JadferError as error:  # everything else works without it
+        yield Finding(group, item.name, WARNING, error.message, error.hint or "")
+
+
 def check_pipeline() -> Iterator[Finding]:
     """Every stage, run once."""
     from jadfer_cli.installation import selftest
@@ -69,6 +84,7 @@ CHECKS: dict[str, Callable[[], Iterator[Finding]]] = {
     "Video decoders": environment.check_decoders,
     "Face detectors": check_detectors,
     "Expression weights": check_weights,
+    "Facial actions": check_landmarker,
     "Self test": check_pipeline,
 }
 

@@ -1,4 +1,4 @@
-"""Download and install an InsightFace pack; nothing else in jadfer accesses the internet.
+"""Download and install an InsightFace pack; only `jadfer models fetch` accesses the internet.
 
 InsightFace's own downloader has no timeout, verifies no hash, and treats the folder left by an
 interrupted unzip as an installed pack.
@@ -134,8 +134,11 @@ def fetch_pack(
     target = packs_folder() / pack.name
     with workspace(pack) as work:
         zip_path = work / f"{pack.name}.zip.part"
-        with _source_errors(pack, source), _opened(source, timeout_s) as (stream, total):
-            digest = _copy(stream, zip_path, total, pack, progress)
+        with (
+            source_errors(pack.name, source, by_hand(pack)),
+            opened(source, timeout_s) as (stream, total),
+        ):
+            digest = copy_stream(stream, zip_path, total, pack.name, progress)
         if expected is not None and digest != expected:
             raise ModelError(
                 f"The zip from {source} is not the known {pack.name}: sha256 is {digest}, "
@@ -151,8 +154,8 @@ def fetch_pack(
 
 
 @contextlib.contextmanager
-def _opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | None]]:
-    """The zip as a stream of bytes, and its size if the server sends it."""
+def opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | None]]:
+    """A URL or file as a stream of bytes, and its size if the server sends it."""
     if source.lower().startswith(("http://", "https://")):
         request = urllib.request.Request(source, headers={"User-Agent": "jadfer"})
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
@@ -167,7 +170,7 @@ def _opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | No
 
 
 @contextlib.contextmanager
-def _source_errors(pack: Pack, source: str) -> Iterator[None]:
+def source_errors(name: str, source: str, hint: str) -> Iterator[None]:
     """Turns any failure of the source into one ModelError; a full disk raises OSError as before."""
     cause: Exception
     try:
@@ -186,9 +189,7 @@ def _source_errors(pack: Pack, source: str) -> Iterator[None]:
         if error.filename is None or str(error.filename) != str(Path(source).expanduser()):
             raise
         problem, cause = (error.strerror or str(error)).lower(), error
-    raise ModelError(
-        f"Could not download {pack.name} from {source}: {problem}.", by_hand(pack)
-    ) from cause
+    raise ModelError(f"Could not download {name} from {source}: {problem}.", hint) from cause
 
 
 def _network_problem(reason: object) -> str:
@@ -207,7 +208,9 @@ def _network_problem(reason: object) -> str:
     return f"no connection ({text})"
 
 
-def _copy(stream: IO[bytes], path: Path, total: int | None, pack: Pack, progress: Progress) -> str:
+def copy_stream(
+    stream: IO[bytes], path: Path, total: int | None, name: str, progress: Progress
+) -> str:
     """Writes the stream to a file and returns its sha256.
 
     Raises:
@@ -215,12 +218,12 @@ def _copy(stream: IO[bytes], path: Path, total: int | None, pack: Pack, progress
     """
     digest, done = hashlib.sha256(), 0
     with path.open("wb") as file:
-        progress(f"downloading {pack.name}", 0, total)
+        progress(f"downloading {name}", 0, total)
         while chunk := stream.read(_CHUNK_BYTES):
             file.write(chunk)
             digest.update(chunk)
             done += len(chunk)
-            progress(f"downloading {pack.name}", done, total)
+            progress(f"downloading {name}", done, total)
     if total is not None and done < total:
         raise ConnectionError(f"{done} of {total} bytes")
     return digest.hexdigest()

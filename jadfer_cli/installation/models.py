@@ -1,4 +1,4 @@
-"""All networks on this machine: shipped weights, embedded detectors, InsightFace packs.
+"""All networks on this machine: shipped weights, detectors, InsightFace packs, the landmarker.
 
 For `jadfer models` and `jadfer doctor`; the pipeline does not use it. Importing this module
 imports neither PyTorch nor ONNX Runtime.
@@ -17,12 +17,14 @@ from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import ModelError
 from jadfer_cli.expression import checkpoint, lineage, networks
 from jadfer_cli.faces.detect import CENTERFACE, DETECTORS, DetectorKind
+from jadfer_cli.faces.landmarker import MODEL_NAME, MODEL_SHA256, TERMS, Landmarker
+from jadfer_cli.faces.landmarker import find_model as find_landmarker
 from jadfer_cli.faces.packs import INSIGHTFACE_TERMS, PACKS, installed_packs, packs_folder
 from jadfer_cli.installation.fetch import KNOWN_ZIPS
 from jadfer_cli.installation.unpack import check_files, read_manifest
 from jadfer_cli.options import FaceOptions
 
-WEIGHTS, PACK = "weights", "pack"
+WEIGHTS, PACK, LANDMARKER = "weights", "pack", "landmarker"
 DEFAULT, PREVIEW, EMBEDDED = "default", "preview", "embedded"
 INSTALLED, FETCHABLE, MISSING, AUTO = "installed", "can be fetched", "missing", "used by auto"
 
@@ -138,13 +140,30 @@ def _pack(name: str, path: Path | None, *, auto: bool) -> Item:
     )
 
 
+def landmarker() -> Item:
+    """The face landmarker, installed or not."""
+    try:
+        path = find_landmarker()
+    except ModelError:
+        path = None
+    return Item(
+        name=MODEL_NAME,
+        kind=LANDMARKER,
+        marks=(FETCHABLE if path is None else INSTALLED,),
+        path=path,
+        sha256=MODEL_SHA256,
+        summary="MediaPipe's 478 landmarks and 52 blendshapes, for actions",
+        terms=TERMS,
+    )
+
+
 def find(name: str) -> Item:
     """The network of that name, or in that .safetensors file.
 
     Raises:
         ModelError: There is none; the hint lists the names.
     """
-    known = {item.name: item for item in detectors()}
+    known = {item.name: item for item in [*detectors(), landmarker()]}
     if name in known:
         return known[name]
     shipped = weights()
@@ -179,6 +198,15 @@ def verify(item: Item) -> str:
             f"{_architecture(loaded)} loads; sha256 {loaded.sha256} ({compared.rstrip('.')}); "
             f"{history}"
         )
+    if item.kind == LANDMARKER:
+        loaded_from = Landmarker()
+        if loaded_from.sha256 != item.sha256:
+            raise ModelError(
+                f"{loaded_from.path} is not Google's file: sha256 is {loaded_from.sha256}, "
+                f"expected {item.sha256}.",
+                f"Run: jadfer models fetch {item.name} --overwrite",
+            )
+        return f"the face landmarker loads; sha256 {loaded_from.sha256} (as published)"
     if item.kind == PACK:
         if item.path is None:
             raise ModelError(

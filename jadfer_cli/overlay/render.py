@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.analysis.actions import read_meshes
 from jadfer_cli.analysis.frame_times import frame_spans, spans_where, usable_rows
 from jadfer_cli.analysis.video_rows import check_complete, check_same_video, rows_of_video
 from jadfer_cli.common import atomic_write
@@ -16,6 +17,7 @@ from jadfer_cli.errors import ResultError
 from jadfer_cli.options import OverlayOptions
 from jadfer_cli.overlay import regions
 from jadfer_cli.overlay.cover_check import MAX_FRAMES, Cover, Uncovered, find_uncovered
+from jadfer_cli.overlay.mesh import draw_mesh
 from jadfer_cli.overlay.painter import DrawnFace, Painter, blur, font_sizes
 from jadfer_cli.records import OK, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.load import Result
@@ -156,6 +158,7 @@ class _Scene:
         self._p = rows[list(result.probabilities)].to_numpy(np.float32)
         heights = (rows["bbox_y2"] - rows["bbox_y1"]).groupby(self._ids).median().dropna()
         sizes = font_sizes(heights.to_numpy(np.float64), (info.width_px, info.height_px))
+        self._meshes = read_meshes(result) if options.mesh else {}
         self._fonts = dict(zip(heights.index.tolist(), sizes, strict=True))
 
     def draw(self, index: int, image: ImageArray) -> ImageArray:
@@ -166,6 +169,12 @@ class _Scene:
                 drawn[:] = 128  # no faces were searched for here
                 return drawn
             blur(drawn, self.cover.blurred.box_px[self.cover.blurred.in_frame(index)])
+        for box_row in (
+            self._boxes.row[self._boxes.in_frame(index)].tolist() if self._meshes else ()
+        ):
+            mesh = self._meshes.get((index, int(self._ids[box_row])))
+            if mesh is not None:
+                draw_mesh(drawn, mesh)
         if self._options.boxes:
             place = self._boxes.in_frame(index)
             pairs = zip(self._boxes.box_px[place], self._boxes.row[place].tolist(), strict=True)

@@ -15,6 +15,7 @@ from jadfer_cli.common import owns_process
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.track import preload
 from jadfer_cli.options import (
@@ -88,8 +89,8 @@ class Annotator:
 
         Returns:
             The rows that the command line would write, one per frame and face. With the option
-            `landmarks` ten columns of landmarks are added. The metadata is in
-            `.attrs["jadfer"]`.
+            `landmarks` ten columns of landmarks are added, with `actions` those of the file of
+            actions. The metadata is in `.attrs["jadfer"]`.
 
         Raises:
             VideoError: The video cannot be read, or no frame is selected.
@@ -220,6 +221,10 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     # PyTorch computes 5 to 25 % faster; a process that is not ours is left as it is
     if owns_process() and runtime.device == "cpu" and runtime.engine == "torch":
         keep_freed_memory()
+    actions = None
+    if options.actions:
+        actions = ActionFinder(threads=runtime.threads, keep_points=options.mesh)
     return Networks(
-        options, runtime, model, predictor, detector, options.faces.redetect_s, tuple(warnings)
-    )
+        options, runtime, model, predictor, detector, options.faces.redetect_s, tuple(warnings),
+        actions,
+    )  # fmt: skip

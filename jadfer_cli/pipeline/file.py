@@ -23,6 +23,7 @@ from jadfer_cli.pipeline.source import ArraySource, Source, open_video
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import VideoInfo
 from jadfer_cli.results import settings
+from jadfer_cli.results.companions import companions_of
 from jadfer_cli.results.sink import ResultSink
 
 OnNote = Callable[[str], object]
@@ -69,7 +70,7 @@ def annotate_to_file(
         return None
     source = video if isinstance(video, Source) else open_video(video, networks.options, name)
     with ResultSink(
-        out, source.name, networks.labels, landmarks=networks.options.landmarks,
+        out, source.name, networks.labels, companions=companions_of(networks.options),
         overwrite=skips or if_exists == IfExists.OVERWRITE,
         key=settings.key(networks.metadata(), source.info.path),
     ) as sink:  # fmt: skip

@@ -10,7 +10,7 @@ from jadfer_cli.pipeline.networks import Networks
 from jadfer_cli.pipeline.progress import OnProgress, ProgressMeter, ignore
 from jadfer_cli.pipeline.source import Source
 from jadfer_cli.pipeline.state import RunState
-from jadfer_cli.pipeline.steps import crop, in_batches, score, track
+from jadfer_cli.pipeline.steps import act, crop, in_batches, score, track
 from jadfer_cli.pipeline.threads import Stages
 from jadfer_cli.records import AnnotatedFrame
 
@@ -64,13 +64,15 @@ def annotate_video(
         found = stages.ahead(meter.count(found), ahead, "find")
         # 3. Track: assign each face to a track.
         tracked = track(found, source, options, state)
-        # 4. Crop: faces aligned to a common size; the pictures are no longer needed. A complete
+        # 4. Act: on request, the actions of each face, by a mesh in its picture.
+        acted = act(tracked, networks.actions)
+        # 5. Crop: faces aligned to a common size; the pictures are no longer needed. A complete
         #    batch waits in the queue, so that finding continues while another is scored.
-        cropped = in_batches(crop(tracked, predictor.crop_px), runtime.batch_size)
+        cropped = in_batches(crop(acted, predictor.crop_px), runtime.batch_size)
         batches = stages.ahead(cropped, _UNSCORED_AHEAD, "crop")
-        # 5. Score: expression probabilities and the quality of each face.
+        # 6. Score: expression probabilities and the quality of each face.
         scored = score(batches, predictor, source.size_px)
-        # 6. Write: rows to the file or table.
+        # 7. Write: rows to the file or table.
         for annotated in stages.ahead(scored, _SCORED_AHEAD, "score", meter.report):
             state.add(annotated)
             yield output.write(annotated)

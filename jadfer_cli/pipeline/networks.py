@@ -8,9 +8,11 @@ from typing import Any
 from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.predict import Predictor
+from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.detector import Detector
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.metadata import run_metadata
+from jadfer_cli.results.revision import ACTIONS, ACTIONS_REVISION
 from jadfer_cli.runtime import Runtime
 
 
@@ -26,6 +28,7 @@ class Networks:
         detector: The face detector on its device.
         redetect_s: Longest time between detections in the whole frame; 0 for every frame.
         warnings: What the user should know about these networks.
+        actions: The face landmarker; None unless actions are wanted.
     """
 
     options: AnnotateOptions
@@ -35,6 +38,7 @@ class Networks:
     detector: Detector
     redetect_s: float
     warnings: tuple[str, ...] = ()
+    actions: ActionFinder | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -87,4 +91,7 @@ class Networks:
             "metrics": self.model.metrics,
         }
         shared = run_metadata(self.options, self.runtime, self.detector.info, model, self.labels)
-        return shared | {"redetect_s": self.redetect_s, "crops": self.crops_by}
+        shared |= {"redetect_s": self.redetect_s, "crops": self.crops_by}
+        if self.actions is not None:
+            shared[ACTIONS] = {"revision": ACTIONS_REVISION} | self.actions.metadata()
+        return shared

@@ -11,15 +11,20 @@ import numpy as np
 
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces import align, quality
+from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.follow import Detections
 from jadfer_cli.faces.track import FaceTracker
+from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.pipeline.source import Source
 from jadfer_cli.pipeline.state import RunState
-from jadfer_cli.records import AnnotatedFrame, Crops, Faces, Frame, IntArray
+from jadfer_cli.records import Actions, AnnotatedFrame, Crops, Faces, Frame, IntArray
 
 # Frame limit per batch, so that videos without faces are also written incrementally.
 _MAX_FRAMES_PER_BATCH = 128
+_YAW_PITCH = [
+    len(ACTION_COLUMNS) + MEASURE_COLUMNS.index(name) for name in ("mesh_yaw_deg", "mesh_pitch_deg")
+]
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class TrackedFrame:
         track_ids: int32 (n,).
         restartable: See `AnnotatedFrame`.
         crops: Of the n faces; None until they are made.
+        actions: Of the n faces; None until they are found, and unless they are wanted.
     """
 
     frame: Frame
@@ -39,6 +45,7 @@ class TrackedFrame:
     track_ids: IntArray
     restartable: bool
     crops: Crops | None
+    actions: Actions | None = None
 
 
 def track(
@@ -57,6 +64,14 @@ def track(
             crops = crops.take(left_to_right[by_id])
         state.stats.add(ids, faces.boxes_px, frame.duration_s)
         yield TrackedFrame(frame, faces, ids, restartable, crops)
+
+
+def act(tracked: Iterable[TrackedFrame], finder: ActionFinder | None) -> Iterator[TrackedFrame]:
+    """Finds the actions of all faces; passes the frames on as they are if there is no finder."""
+    for one in tracked:
+        if finder is not None:
+            one = dataclasses.replace(one, actions=finder.find(one.frame.image_rgb, one.faces))
+        yield one
 
 
 def crop(tracked: Iterable[TrackedFrame], crop_px: int) -> Iterator[TrackedFrame]:
@@ -106,7 +121,9 @@ def score(
         pixels = crops.rgb if crops.on_device is None else crops.on_device  # (m, S, S, 3)
         probabilities = predictor.probabilities(pixels)  # (m, K)
         faces = Faces.join([one.faces for one in batch])
-        assessed = quality.assess(crops.rgb, faces, size_px)
+        pose = [one.actions.values[:, _YAW_PITCH] for one in batch if one.actions is not None]
+        mesh_pose = np.concatenate(pose) if pose else None
+        assessed = quality.assess(crops.rgb, faces, size_px, mesh_pose)
         ends = np.cumsum([0, *(len(one.faces) for one in batch)])
         yield [
             AnnotatedFrame(
@@ -120,6 +137,7 @@ def score(
                 probabilities[first:end],
                 one.restartable,
                 one.frame.notes,
+                one.actions,
             )
             for one, (first, end) in zip(batch, pairwise(ends), strict=True)
         ]

@@ -19,12 +19,12 @@ from jadfer_cli.pipeline.result_metadata import result_metadata
 from jadfer_cli.pipeline.source import ArraySource, Source
 from jadfer_cli.pipeline.state import RunState
 from jadfer_cli.records import AnnotatedFrame
+from jadfer_cli.results.companions import companions_of, part_table
 from jadfer_cli.results.row_checks import count_rows, keep_tracks
-from jadfer_cli.results.schema import part_table
 
 
 class TableOutput:
-    """Turns batches of frames into Arrow tables, with landmark columns if asked for.
+    """Turns batches of frames into Arrow tables, with the columns of companions if asked for.
 
     Args:
         source: The video.
@@ -33,11 +33,11 @@ class TableOutput:
 
     def __init__(self, source: Source, networks: Networks) -> None:
         self._name, self._labels = source.name, networks.labels
-        self._landmarks = networks.options.landmarks
+        self._companions = companions_of(networks.options)
 
     def write(self, frames: Sequence[AnnotatedFrame]) -> pa.Table:
         """Returns the rows of some frames."""
-        return part_table(frames, self._name, self._labels, landmarks=self._landmarks)
+        return part_table(frames, self._name, self._labels, self._companions)
 
 
 def annotate_to_table(

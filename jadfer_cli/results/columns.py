@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from jadfer_cli.labels import ACTION_COLUMNS, BLENDSHAPES
 from jadfer_cli.results.schema import probability_columns
 
 _BOX = "of the face's box in the displayed frame; null without a face"
@@ -118,3 +119,59 @@ def column_descriptions(
         for name, (text, unit) in (_FIXED | probabilities | _LAST).items()
     }
     return described | {k: v for k, v in PERSON_DESCRIPTIONS.items() if k in columns}
+
+
+_NO_MESH = "null if no face is seen in the crop"
+_KEY = ("video", "frame", "track_id")
+# Measures of the mesh: description and unit by column, in the order of `labels.MEASURE_COLUMNS`.
+_MEASURES: dict[str, tuple[str, str]] = {
+    **{
+        f"ear_{side}": (
+            f"Eye aspect ratio of the person's {side} eye: height of its opening over width, 0 if "
+            f"closed (Soukupova and Cech 2016); {_NO_MESH}",
+            "",
+        )
+        for side in ("left", "right")
+    },
+    **{
+        f"gaze_{angle}_{side}_deg": (
+            f"{what} of the person's {side} eye in the head, from iris and lid corners: positive "
+            f"{positive}; {_NO_MESH}",
+            "degree",
+        )
+        for angle, what, positive in (
+            ("yaw", "Turn", "towards the image's right edge"),
+            ("pitch", "Elevation", "upwards"),
+        )
+        for side in ("left", "right")
+    },
+    "mouth_opening": (
+        "Gap between the inner lips over the distance of the outer eye corners; " + _NO_MESH,
+        "",
+    ),
+    "mesh_yaw_deg": ("Head turn by the mesh, signs as yaw_deg; " + _NO_MESH, "degree"),
+    "mesh_pitch_deg": ("Head nod by the mesh, signs as pitch_deg; " + _NO_MESH, "degree"),
+    "mesh_roll_deg": ("Head tilt by the mesh, signs as roll_deg; " + _NO_MESH, "degree"),
+    "mesh_presence": (
+        "Probability that the crop shows a face; below 0.5 all other values are null",
+        "",
+    ),
+}
+
+
+def action_descriptions() -> dict[str, dict[str, str]]:
+    """Describe every column of a file of actions, in column order, as a BIDS sidecar does."""
+    coefficients = {
+        column: (
+            f"Coefficient {name} of MediaPipe's face landmarker, 0 to 1; left and right are the "
+            f"person's own; {_NO_MESH}",
+            "",
+        )
+        for column, name in zip(ACTION_COLUMNS, BLENDSHAPES, strict=True)
+    }
+    coefficients["a_neutral"] = ("Coefficient _neutral, which MediaPipe does not use", "")
+    key = {name: _FIXED[name] for name in _KEY}
+    return {
+        name: {"Description": text} | ({"Units": unit} if unit else {})
+        for name, (text, unit) in (key | coefficients | _MEASURES).items()
+    }

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from jadfer_cli.errors import DamagedResult, OptionError, ResultError
 from jadfer_cli.labels import BY_NAME
 from jadfer_cli.results.collected import COLLECTED
+from jadfer_cli.results.companions import COMPANIONS
 from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import attrs_of, refuse_pipe
-from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.read_checks import column_problem, in_order, row_problem
 from jadfer_cli.results.schema import probability_columns
 from jadfer_cli.text import count_text
@@ -151,10 +151,11 @@ def load(path: str | os.PathLike[str]) -> Result:
         raise _unreadable(path, error) from error
     metadata = _metadata(path, schema)
     missing = _missing(schema, _REQUIRED_COLUMNS)
-    if missing and path.name.endswith(landmark_path(Path("x.parquet")).name[1:]):
+    beside = [name for name in COMPANIONS if path.name.endswith(f".{name}{SUFFIX}")]
+    if missing and beside:
         raise ResultError(
             f"{path} lacks columns of a result: {', '.join(missing)}.",
-            "A file of landmarks does not have them; name the result beside it.",
+            f"A file of {beside[0]} does not have them; name the result beside it.",
         )
     if problem := schema_problem(schema, metadata["labels"]):
         raise damaged(path, problem)

@@ -17,7 +17,24 @@ def sidecar_path(out: Path) -> Path:
 
 def landmark_path(out: Path) -> Path:
     """Return the path of a result's landmarks: clip.landmarks.parquet for clip.parquet."""
-    return out.with_suffix(".landmarks.parquet")
+    return companion_path(out, "landmarks")
+
+
+def companion_path(out: Path, name: str) -> Path:
+    """Return the path of a file beside a result: clip.actions.parquet for clip.parquet."""
+    return out.with_suffix(f".{name}.parquet")
+
+
+def result_files(out: Path, companions: Sequence[str]) -> list[Path]:
+    """Return every file of a result: itself, its sidecar, then the files beside it.
+
+    Args:
+        out: The result.
+        companions: Names of the files beside it, see `companions`.
+    """
+    beside = [companion_path(out, name) for name in companions]
+    sidecars = [sidecar_path(companion_path(out, "actions"))] if "actions" in companions else []
+    return [out, sidecar_path(out), *beside, *sidecars]
 
 
 def parts_folder(out: Path) -> Path:
@@ -39,11 +56,16 @@ def result_of_parts(path: Path) -> Path | None:
 
 def is_sidecar(path: Path) -> bool:
     """Return whether this is the JSON sidecar of a result, which describes its columns."""
+    return sidecar_describes(path, "jadfer")
+
+
+def sidecar_describes(path: Path, column: str) -> bool:
+    """Return whether this is a JSON sidecar of jadfer that has an entry for a column."""
     try:
         content = parsed_json(path.read_text(encoding="utf-8")) if path.suffix == ".json" else None
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and "jadfer" in content
+    return isinstance(content, dict) and "jadfer" in content and column in content
 
 
 def display_names(

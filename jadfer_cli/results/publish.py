@@ -10,22 +10,24 @@ from typing import Any
 import pyarrow as pa
 
 from jadfer_cli.common import explain_os_errors, fsync_folder
-from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.columns import action_descriptions, column_descriptions
+from jadfer_cli.results.companions import COMPANIONS, companion_of, result_of
 from jadfer_cli.results.parquet import ResultFile
-from jadfer_cli.results.paths import landmark_path, sidecar_path
-from jadfer_cli.results.schema import landmark_schema, landmarks_of, result_of, result_schema
+from jadfer_cli.results.paths import companion_path, sidecar_path
+from jadfer_cli.results.row_checks import check_same_faces
+from jadfer_cli.results.schema import result_schema
 from jadfer_cli.text import json_text
 
 
 class FinalFiles:
-    """The Parquet result, its sidecar and, on request, its landmarks.
+    """The Parquet result, its sidecar and, on request, the files beside it.
 
     Args:
         out: The result.
         folder: Where the files are kept until they are published; on the same disk as `out`.
         video: Content of the `video` column.
         labels: The model's labels.
-        landmarks: Also write a file of landmarks.
+        companions: Names of the files beside the result, see `companions`.
         metadata: For all files; JSON-ready.
 
     Raises:
@@ -33,21 +35,21 @@ class FinalFiles:
     """
 
     def __init__(
-        self, out: Path, folder: Path, video: str, labels: Sequence[str], *, landmarks: bool,
-        metadata: Mapping[str, Any],
+        self, out: Path, folder: Path, video: str, labels: Sequence[str],
+        companions: Sequence[str], metadata: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self._out, self._folder, self._video, self._labels = out, folder, video, labels
         self._metadata = metadata
         self._rows = ResultFile(out, folder, result_schema(labels), metadata)
-        self._landmarks: ResultFile | None = None
-        if landmarks:
-            try:
-                self._landmarks = ResultFile(
-                    landmark_path(out), folder, landmark_schema(), metadata
-                )
-            except BaseException:
-                self._rows.discard()
-                raise
+        self._beside: dict[str, ResultFile] = {}
+        try:
+            for name in companions:
+                path = companion_path(out, name)
+                schema = COMPANIONS[name].schema()
+                self._beside[name] = ResultFile(path, folder, schema, metadata)
+        except BaseException:
+            self.discard()
+            raise
 
     @property
     def rows_path(self) -> Path:
@@ -55,16 +57,21 @@ class FinalFiles:
         return self._rows.path
 
     def write(self, rows: pa.Table) -> None:
-        """Add the rows of whole frames, a table of `schema.part_schema`."""
+        """Add the rows of whole frames, a table of `companions.part_schema`."""
         self._rows.write(result_of(rows, self._video, self._labels))
-        if self._landmarks:
-            self._landmarks.write(landmarks_of(rows, self._video))
+        for name, file in self._beside.items():
+            file.write(companion_of(rows, self._video, name))
 
     def finish(self) -> None:
-        """Complete the files under their temporary names."""
+        """Complete the files under their temporary names.
+
+        Raises:
+            OutputError: A file beside the result does not hold the same faces.
+        """
         self._rows.finish()
-        if self._landmarks:
-            self._landmarks.finish()
+        for file in self._beside.values():
+            file.finish()
+            check_same_faces(self._rows.path, file.path, file.out)
 
     def _descriptions(self) -> dict[str, dict[str, str]]:
         return column_descriptions(self._labels, self._metadata.get("model", {}).get("scores"))
@@ -80,21 +87,25 @@ class FinalFiles:
         Raises:
             OutputError: A file cannot be renamed.
         """
-        sidecar = {"jadfer": self._metadata, **self._descriptions()}
-        text = json_text(sidecar, indent=2) + "\n"
-        path = sidecar_path(self._out)
+        sidecars = {sidecar_path(self._out): self._descriptions()}
+        for name, file in self._beside.items():
+            if COMPANIONS[name].described:
+                sidecars[sidecar_path(file.out)] = action_descriptions()
         published: list[Path] = []
         try:
-            with explain_os_errors(path):
-                new = self._folder / path.name
-                new.write_text(text, encoding="utf-8")
+            for path, columns in sidecars.items():
+                with explain_os_errors(path):
+                    text = json_text({"jadfer": self._metadata, **columns}, indent=2) + "\n"
+                    (self._folder / path.name).write_text(text, encoding="utf-8")
+            with explain_os_errors(self._out):
                 announce()
-                os.replace(new, path)
-            published.append(path)
-            for file in (self._landmarks, self._rows):
-                if file:
-                    file.publish()
-                    published.append(file.out)
+            for path in sidecars:
+                with explain_os_errors(path):
+                    os.replace(self._folder / path.name, path)
+                published.append(path)
+            for file in (*self._beside.values(), self._rows):
+                file.publish()
+                published.append(file.out)
             with explain_os_errors(self._out):
                 fsync_folder(self._out.parent)  # before the parts are removed
         except BaseException:
@@ -104,6 +115,5 @@ class FinalFiles:
 
     def discard(self) -> None:
         """Remove the files that have not been published."""
-        self._rows.discard()
-        if self._landmarks:
-            self._landmarks.discard()
+        for file in (self._rows, *self._beside.values()):
+            file.discard()

@@ -29,6 +29,12 @@ CHANGES: dict[int, tuple[str, str]] = {
 }
 
 
+# The same for the file of actions, `clip.actions.parquet`; its rows have a revision of their own.
+ACTIONS = "actions"  # entry of the metadata
+ACTIONS_REVISION = 1
+ACTION_CHANGES: dict[int, tuple[str, str]] = {1: ("0.6.0", "the first actions")}
+
+
 def row_revision(metadata: Mapping[str, Any]) -> int:
     """Return the revision of a result's rows; of results before 0.6.0 from their version."""
     if "results_revision" in metadata:
@@ -41,6 +47,17 @@ def row_revision(metadata: Mapping[str, Any]) -> int:
 def changes_since(revision: int) -> str:
     """Return how the rows of this version differ from those of an older revision, in words."""
     return "; ".join(text for number, (_, text) in sorted(CHANGES.items()) if number > revision)
+
+
+def action_revision(metadata: Mapping[str, Any]) -> int:
+    """Return the revision of the actions of a result or a run; 0 if it has none."""
+    return int((metadata.get(ACTIONS) or {}).get("revision", 0))
+
+
+def action_changes_since(revision: int) -> str:
+    """Return how the actions of this version differ from those of an older revision, in words."""
+    later = (text for number, (_, text) in sorted(ACTION_CHANGES.items()) if number > revision)
+    return "; ".join(later)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

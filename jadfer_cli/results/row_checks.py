@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli.errors import OutputError
@@ -32,6 +33,29 @@ def check_coverage(path: Path, expected: npt.NDArray[np.int64], out: Path) -> No
     if not np.array_equal(np.unique(frame), expected) or (np.diff(order) <= 0).any():
         raise OutputError(
             f"{out}: the rows written do not cover the frames of the video; nothing was kept.",
+            "This is a bug in jadfer; please report it with the video.",
+        )
+
+
+def check_same_faces(rows: Path, beside: Path, out: Path) -> None:
+    """Check that a file beside a result has exactly the faces of the result, in their order.
+
+    Args:
+        rows: The result, to be read back.
+        beside: The other file, to be read back.
+        out: The file that an error names.
+
+    Raises:
+        OutputError: They differ.
+    """
+    keys = ["frame", "track_id"]
+    faces = (
+        pq.read_table(rows, columns=keys).drop_null().cast(pa.schema([(k, "int32") for k in keys]))
+    )
+    other = pq.read_table(beside, columns=keys)
+    if any(not faces[name].equals(other[name]) for name in keys):
+        raise OutputError(
+            f"{out}: its rows are not those of the faces in the result; nothing was kept.",
             "This is a bug in jadfer; please report it with the video.",
         )
 

@@ -12,14 +12,22 @@ from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
-from jadfer_cli.results.revision import RESULTS_REVISION, changes_since, row_revision
+from jadfer_cli.results.revision import (
+    ACTIONS,
+    ACTIONS_REVISION,
+    RESULTS_REVISION,
+    action_changes_since,
+    action_revision,
+    changes_since,
+    row_revision,
+)
 from jadfer_cli.results.unfinished import remove_leftovers
 
 # These decide where and in what batches scores are computed, which changes rounding only.
 _MACHINE_OPTIONS = ("device", "threads", "batch_size", "engine")
 # Recorded outside "options" as what was really used, e.g. the sha256 of the model.
 _RESOLVED_OPTIONS = ("model", "detector", "precision", "redetect_s", "scores")
-_NOT_OPTIONS = ("schema", "revision", "model", "detector")
+_NOT_OPTIONS = ("schema", "revision", "model", "detector", "landmarker")
 _VIDEO = "the video itself"
 _VERSIONS = "the versions of jadfer and its libraries"
 _NETWORKS = ("model", "detector")  # compared by their sha256
@@ -38,7 +46,8 @@ def fingerprint(
 
     Returns:
         Values by name, without nesting. Options have the names of the command line without the
-        dashes; "schema", "revision", "model" and "detector" are added, the latter two as sha256.
+        dashes; "schema", "revision", "model", "detector" and "landmarker" are added, the
+        networks as sha256.
     """
     options = metadata["options"]
     # until 0.5.0 the option that is now called file_names was called relative_paths
@@ -53,6 +62,9 @@ def fingerprint(
         **({"scores": metadata["model"]["scores"]} if "scores" in metadata["model"] else {}),
         **({"redetect": metadata["redetect_s"]} if "redetect_s" in metadata else {}),
         "landmarks": options["landmarks"],
+        "actions": options.get("actions", False),
+        "mesh": options.get("mesh", False),
+        "landmarker": str((metadata.get(ACTIONS) or {}).get("sha256", ""))[:_SHA256_DIGITS] or None,
         "relative-paths": not is_old and options["relative_paths"],
         "file-names": options["relative_paths" if is_old else "file_names"],
     }
@@ -194,10 +206,13 @@ def keep(
     """
     metadata = read_metadata(path)
     revision, version = row_revision(metadata), metadata.get("jadfer_version", "of unknown version")
-    if revision > RESULTS_REVISION:
+    newer = max((revision, RESULTS_REVISION, "rows"),
+                (action_revision(metadata), ACTIONS_REVISION, "actions"),
+                key=lambda each: each[0] - each[1])  # fmt: skip
+    if newer[0] > newer[1]:
         raise OutputError(
-            f"{path} was made by jadfer {version}, whose rows are newer (revision {revision}) "
-            f"than those of this version (revision {RESULTS_REVISION}).",
+            f"{path} was made by jadfer {version}, whose {newer[2]} are newer (revision "
+            f"{newer[0]}) than those of this version (revision {newer[1]}).",
             "Update jadfer; `if_exists='overwrite'` replaces the result, another `out` keeps it.",
         )
     if found := differences(path, video, wanted, current_hashes):
@@ -207,6 +222,8 @@ def keep(
         )
     if revision < RESULTS_REVISION:
         return f"made by jadfer {version}, whose rows differ: {changes_since(revision)}"
+    if (then := action_revision(metadata)) < action_revision(wanted):
+        return f"made by jadfer {version}, whose actions differ: {action_changes_since(then)}"
     remove_leftovers(path, parts=True)
     return None
 

@@ -19,13 +19,13 @@ import pyarrow as pa
 from jadfer_cli.common import clock
 from jadfer_cli.errors import BusyError, JadferError, OptionError, OutputError, VideoError
 from jadfer_cli.records import AnnotatedFrame
+from jadfer_cli.results.companions import part_schema, part_table
 from jadfer_cli.results.parts import Facts, Part, Parts
-from jadfer_cli.results.paths import landmark_path, sidecar_path
+from jadfer_cli.results.paths import result_files
 from jadfer_cli.results.publish import FinalFiles
 from jadfer_cli.results.row_checks import check_coverage, count_rows, keep_tracks
-from jadfer_cli.results.schema import part_schema, part_table
 from jadfer_cli.results.targets import make_folders, refuse_existing
-from jadfer_cli.results.unfinished import remove_landmarks
+from jadfer_cli.results.unfinished import remove_companions
 
 
 class ResultSink:
@@ -38,7 +38,7 @@ class ResultSink:
         out: The final Parquet file.
         video: Content of the `video` column.
         labels: The model's labels.
-        landmarks: Also write a file of landmarks.
+        companions: Names of files to write beside the result, see `companions`.
         overwrite: Replace files of an earlier run.
         key: What decides the rows, see `settings.key`. With None the sink neither resumes from
             parts nor leaves any.
@@ -58,13 +58,13 @@ class ResultSink:
         video: str,
         labels: Sequence[str],
         *,
-        landmarks: bool,
+        companions: Sequence[str] = (),
         overwrite: bool,
         key: Mapping[str, Any] | None = None,
     ) -> None:
         self.out, self.video, self.labels = out, video, tuple(labels)
-        self._landmarks, self._key = landmarks, key
-        finals = [out, sidecar_path(out), *([landmark_path(out)] if landmarks else [])]
+        self._companions, self._key = tuple(companions), key
+        finals = result_files(out, self._companions)
         refuse_existing(finals, overwrite=overwrite)
         self._made_folders = make_folders(out.parent)
         self._pending: list[AnnotatedFrame] = []
@@ -138,7 +138,7 @@ class ResultSink:
         self._since_s = time.monotonic()
 
     def _pending_table(self) -> pa.Table:
-        return part_table(self._pending, self.video, self.labels, landmarks=self._landmarks)
+        return part_table(self._pending, self.video, self.labels, self._companions)
 
     def keep(self, tracks: Mapping[int, int]) -> dict[str, int]:
         """Leave out all other tracks; frames without a track left stay as one row each.
@@ -159,7 +159,7 @@ class ResultSink:
 
     def _tables(self) -> Iterator[pa.Table]:
         """Yield all rows that belong in the result, one part at a time."""
-        schema = part_schema(self.labels, landmarks=self._landmarks)
+        schema = part_schema(self.labels, self._companions)
         for table in itertools.chain(self._parts.tables(), [self._pending_table()]):
             if self._kept_tracks is None:
                 yield table
@@ -178,8 +178,7 @@ class ResultSink:
             OutputError: Writing failed, or the rows do not cover the frames.
         """
         self._files = FinalFiles(
-            self.out, self._parts.folder, self.video, self.labels,
-            landmarks=self._landmarks, metadata=metadata,
+            self.out, self._parts.folder, self.video, self.labels, self._companions, metadata
         )  # fmt: skip
         for table in self._tables():
             self._files.write(table)
@@ -191,8 +190,8 @@ class ResultSink:
             raise
         self._files.publish(self._parts.mark_publishing)
         self._committed = True
-        if not self._landmarks:
-            remove_landmarks(self.out)  # those of an earlier result, which this one replaced
+        # those of an earlier result, which this one replaced
+        remove_companions(self.out, keep=self._companions)
         self._parts.close(keep=False)
 
     def __enter__(self) -> Self:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from jadfer_cli.errors import BusyError
+from jadfer_cli.results.companions import COMPANIONS
 from jadfer_cli.results.lock import LOCK_NAME, ResultLock
 from jadfer_cli.results.parquet import read_attrs, read_schema
-from jadfer_cli.results.paths import landmark_path, parts_folder, sidecar_path
-from jadfer_cli.results.schema import landmark_schema
+from jadfer_cli.results.paths import companion_path, parts_folder, sidecar_describes, sidecar_path
 
 FIRST_PART = "000000.part"
 # Present in the folder of parts while finished files are being renamed to their final names.
@@ -55,17 +56,27 @@ def withdraw_published(out: Path) -> None:
     if was_publishing(out):
         if not out.exists():
             sidecar_path(out).unlink(missing_ok=True)
-            remove_landmarks(out)
+            remove_companions(out)
         (parts_folder(out) / PUBLISHING_MARK).unlink()
 
 
-def remove_landmarks(out: Path) -> None:
-    """Remove the landmarks beside a result; a foreign file of the same name stays."""
-    path = landmark_path(out)
-    with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-        is_ours = read_schema(path).names == landmark_schema().names
-        if is_ours and "jadfer" in read_attrs(path):
-            path.unlink()
+def remove_companions(out: Path, keep: Sequence[str] = ()) -> None:
+    """Remove the files beside a result; foreign files of the same names stay.
+
+    Args:
+        out: The result.
+        keep: Names of the files that stay, see `companions`.
+    """
+    for name, companion in COMPANIONS.items():
+        path = companion_path(out, name)
+        if name in keep:
+            continue
+        if companion.described and sidecar_describes(sidecar_path(path), companion.columns[0]):
+            sidecar_path(path).unlink(missing_ok=True)
+        with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+            is_ours = read_schema(path).names == companion.schema().names
+            if is_ours and "jadfer" in read_attrs(path):
+                path.unlink()
 
 
 def clear(folder: Path) -> None:

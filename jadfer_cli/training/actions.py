@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 
 from jadfer_cli.errors import TrainingError
-from jadfer_cli.faces.landmarker import BLENDSHAPES, PRESENT
+from jadfer_cli.faces.landmarker import PRESENT
+from jadfer_cli.labels import BLENDSHAPES
 from jadfer_cli.training.faceset import FaceSet
 
 # FACS unit: blendshapes

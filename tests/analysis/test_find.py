@@ -7,7 +7,7 @@ import pytest
 from made import Made, Track
 
 from jadfer_cli.analysis import tabular
-from jadfer_cli.analysis.find import SkipReason, find_results, is_landmarks, is_result
+from jadfer_cli.analysis.find import SkipReason, find_results, is_companion, is_result
 from jadfer_cli.errors import ResultError
 from jadfer_cli.results.paths import landmark_path
 
@@ -64,7 +64,7 @@ def test_landmarks_and_tables_are_skipped_among_several_files(folder):
     a = folder / "a.parquet"
     events = folder / "events.parquet"
     tabular.write_table(pd.DataFrame({"onset_s": [1.0]}), events)
-    assert is_landmarks(landmark_path(a)) and not is_result(events)
+    assert is_companion(landmark_path(a)) and not is_result(events)
     # as a shell expands *.parquet
     assert paths(a, landmark_path(a), events) == [a]
     with pytest.raises(ResultError, match="name the result beside it"):

@@ -25,6 +25,7 @@ GROUPS = [
     "Video decoders",
     "Face detectors",
     "Expression weights",
+    "Facial actions",
     "Self test",
 ]
 

@@ -80,6 +80,7 @@ def test_an_option_of_many_commands_is_the_same_in_each(flag):
         ("jadfer diff", "--quiet"),  # drops the figures, too
         ("jadfer collect", "--recursive"),  # on by default
         ("jadfer models fetch", "--overwrite"),  # downloads again
+        ("jadfer models add", "--overwrite"),  # installs again
     }
     declared = {
         (tuple(option.opts), option.help, option.rich_help_panel)

@@ -21,8 +21,9 @@ import pytest
 from tiny_detector import tiny_scrfd
 
 from jadfer_cli.expression import checkpoint
+from jadfer_cli.faces import landmarker
 from jadfer_cli.faces.packs import PACKS
-from jadfer_cli.installation import fetch, unpack
+from jadfer_cli.installation import fetch, model_file, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = "from jadfer_cli.cli import main; main()"
@@ -407,6 +408,76 @@ def test_fetch_reports_that_no_hash_is_known(invoke, server, monkeypatch):
     got = invoke("fetch", "buffalo_sc", "-y", "--from", f"{server.url}/good")
     assert got.exit_code == 0
     assert sha256(GOOD) in got.stderr and "no hash to compare it with" in flat(got.stderr)
+
+
+LANDMARKER = zipped(**{"face_landmarks_detector.tflite": b"1", "face_blendshapes.tflite": b"2"})
+
+
+@pytest.fixture
+def folder(home, monkeypatch):
+    """Where the face landmarker is installed; its known hash is that of `LANDMARKER`."""
+    monkeypatch.setattr(model_file, "models_folder", lambda: home / "models")
+    monkeypatch.setattr(landmarker, "models_folder", lambda: home / "models")
+    monkeypatch.setattr(model_file, "MODEL_SHA256", sha256(LANDMARKER))
+    monkeypatch.delenv(landmarker.MODEL_VARIABLE, raising=False)
+    return home / "models"
+
+
+def test_fetch_installs_the_face_landmarker_and_shows_its_terms(invoke, server, folder):
+    ZIPS["landmarker"] = LANDMARKER
+
+    def marks():
+        return json.loads(invoke("list", "--json").stdout)["landmarkers"][0]["marks"]
+
+    assert marks() == ["can be fetched"]
+    got = invoke("fetch", "face_landmarker", "--from", f"{server.url}/landmarker")
+    assert got.exit_code == 0, got.stderr
+    assert got.stdout == f"{folder / landmarker.MODEL}\n"
+    assert "Apache License 2.0" in got.stderr and sha256(LANDMARKER) in got.stderr
+    assert [path.name for path in folder.iterdir()] == [landmarker.MODEL]
+    assert landmarker.find_model() == folder / landmarker.MODEL
+    assert "is already installed" in invoke("fetch", "face_landmarker").stderr
+    assert marks() == ["installed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("good", f"sha256 is {sha256(GOOD)}, expected {sha256(LANDMARKER)}"),
+        ("short", "the connection was lost"),
+        ("nothing", "the server answered 404"),
+    ],
+)
+def test_fetch_of_the_face_landmarker_that_fails_leaves_nothing(invoke, server, folder, kind, said):
+    got = invoke("fetch", "face_landmarker", "--from", f"{server.url}/{kind}")
+    text = flat(got.stderr)
+    assert got.exit_code == 1 and got.stdout == "" and said in text
+    assert "By hand: download https://storage.googleapis.com/mediapipe-models/" in text
+    assert "`jadfer models add /path/to/face_landmarker.task`" in text
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def test_add_takes_the_landmarker_and_packs_and_nothing_else(invoke, home, folder, monkeypatch):
+    known = fetch.KnownZip(len(GOOD), sha256(GOOD))
+    monkeypatch.setitem(fetch.KNOWN_ZIPS, "buffalo_sc", known)
+    carried = {"any name.task": LANDMARKER, "download (1)": GOOD, "x.txt": b"text",
+               "own.safetensors": b"1", "buffalo_s.zip": ZIPS["text"]}  # fmt: skip
+    for name, content in carried.items():
+        (home / name).write_bytes(content)
+    got = invoke("add", home / "any name.task")
+    assert got.exit_code == 0 and (folder / landmarker.MODEL).read_bytes() == LANDMARKER
+    got = invoke("add", home / "download (1)")
+    assert got.exit_code == 2 and "Add --yes to accept them." in flat(got.stderr)
+    got = invoke("add", home / "download (1)", "--yes")  # known by its hash
+    assert got.exit_code == 0, got.stderr
+    assert (home / ".insightface/models/buffalo_sc/det_500m.onnx").read_bytes() == DETECTOR
+    got = invoke("add", home / "x.txt")
+    assert got.exit_code == 1 and "neither the face landmarker nor the zip" in flat(got.stderr)
+    got = invoke("add", home / "own.safetensors")
+    assert got.exit_code == 2 and f"--model {home / 'own.safetensors'}" in flat(got.stderr)
+    got = invoke("add", home / "buffalo_s.zip", "-y")  # by its name, but another file
+    assert got.exit_code == 1 and "is not the known buffalo_s" in flat(got.stderr)
+    assert invoke("add", home / "missing.task").exit_code == 2
 
 
 def test_fetch_with_wrong_arguments(invoke, home):

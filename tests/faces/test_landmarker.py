@@ -11,15 +11,14 @@ from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import landmarker
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.landmarker import (
-    BLENDSHAPES,
     MODEL,
     MODEL_SHA256,
     FaceMeshes,
     Landmarker,
-    snake_case,
     square_of_landmarks,
     square_of_mesh,
 )
+from jadfer_cli.labels import BLENDSHAPES, snake_case
 from jadfer_cli.options import FaceOptions
 
 
@@ -67,6 +66,7 @@ def test_a_missing_model_file_names_both_ways_out(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match="There is no face landmarker model at") as caught:
         Landmarker()
     assert str(tmp_path / MODEL) in caught.value.message
+    assert "Either run `jadfer models fetch face_landmarker`" in caught.value.hint
     assert f"or set {landmarker.MODEL_VARIABLE}" in caught.value.hint
     monkeypatch.setenv(landmarker.MODEL_VARIABLE, str(tmp_path / "mine.task"))
     with pytest.raises(ModelError, match=r"mine\.task"):

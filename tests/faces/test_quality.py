@@ -279,3 +279,15 @@ def test_faces_that_lost_their_label_are_not_usable():
 def test_assess_of_no_face():
     judged = assess(np.empty((0, 112, 112, 3), np.uint8), Faces.none(), (640, 480))
     assert len(judged.usable) == 0 and judged.yaw_deg.dtype == np.float32
+
+
+def test_usable_follows_the_pose_of_a_mesh_where_there_is_one():
+    picture = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), np.uint8)  # sharp
+    found = faces_at([project(yaw, 0, 0) for yaw in (0, 0, 60, 60)])
+    crops = np.concatenate([crop(picture, marks[None]) for marks in found.landmarks_px])
+    nan = np.nan
+    mesh = np.array([[nan, nan], [50, 0], [nan, nan], [10, 5]], np.float32)
+    assert assess(crops, found, FRAME).usable.tolist() == [True, True, False, False]
+    by_mesh = assess(crops, found, FRAME, mesh)
+    assert by_mesh.usable.tolist() == [True, False, False, True]
+    assert by_mesh.yaw_deg == pytest.approx([0, 0, 60, 60], abs=1)  # the columns stay

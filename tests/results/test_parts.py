@@ -15,13 +15,17 @@ from results.test_results import annotated
 
 from jadfer_cli.errors import BusyError, OptionError, OutputError, VideoError
 from jadfer_cli.labels import LABELS
-from jadfer_cli.records import ReaderNotes
-from jadfer_cli.results import parquet, parts
+from jadfer_cli.records import Actions, ReaderNotes
+from jadfer_cli.results import parquet, parts, publish
+from jadfer_cli.results.companions import COMPANIONS
 from jadfer_cli.results.lock import is_being_written
-from jadfer_cli.results.paths import landmark_path, parts_folder
+from jadfer_cli.results.paths import companion_path, landmark_path, parts_folder
 from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.results.unfinished import remove_leftovers
 
+# the files of a result with everything that can lie beside it
+ALL = ["c.actions.json", "c.actions.parquet", "c.json", "c.landmarks.parquet", "c.mesh.parquet",
+       "c.parquet"]  # fmt: skip
 KEY = {"model": "a", "redetect": 0.3, "fps": None}
 # track IDs per frame; frames 0, 3 and 6 are restartable: two parts of three frames, and a rest
 IDS = [[0], [0, 1], [], [0, 1], [1], [1], [0, 2], [2], [], [2]]
@@ -32,10 +36,20 @@ def part_at_each_restartable_frame(monkeypatch):
     monkeypatch.setattr(parts, "PART_S", 0.0)
 
 
+def actions(i, n):
+    """Actions and meshes of n faces; the first face of frame 4 has none."""
+    values = np.random.default_rng(i).random((n, 63), np.float32)
+    points = np.random.default_rng(i).random((n, 5, 3), np.float32)
+    if i == 4 and n:
+        values[0, :-1], points[0] = np.nan, np.nan
+    return Actions(values, points)
+
+
 def frames():
     return [
         dataclasses.replace(
             annotated(i, ids),
+            actions=actions(i, len(ids)),
             restartable=i in (0, 3, 6),
             notes=ReaderNotes(
                 ((0, "decord 3"),) if i == 0 else (), ((i, f"frame {i}"),) if i in (1, 4) else ()
@@ -45,10 +59,11 @@ def frames():
     ]
 
 
-def make(out, *, key=KEY, landmarks=False, stop=None, keep=None, overwrite=False):
+def make(out, *, key=KEY, beside=False, stop=None, keep=None, overwrite=False):
     """Write the result as the pipeline does; return the facts of the parts it resumed from."""
+    companions = list(COMPANIONS) if beside else []
     with ResultSink(
-        out, "v", LABELS, landmarks=landmarks, overwrite=overwrite, key=key
+        out, "v", LABELS, companions=companions, overwrite=overwrite, key=key
     ) as sink:  # fmt: skip
         stored = [part.facts for part in sink.stored()]
         begin = stored[-1].end if stored else 0
@@ -68,22 +83,22 @@ def names(folder):
 @pytest.mark.slow
 def test_a_stopped_run_resumes_and_says_where(tmp_path):
     out, whole = tmp_path / "new" / "c.parquet", tmp_path / "whole.parquet"
-    make(whole, landmarks=True)
+    make(whole, beside=True)
     with pytest.raises(KeyboardInterrupt) as stopped:
-        make(out, landmarks=True, stop=8)
+        make(out, beside=True, stop=8)
     assert stopped.value.__notes__ == ["Run the same command again: it resumes at 0:00."]
     folder = parts_folder(out)
     assert names(folder) == ["000000.part", "000001.part", "key.json", "lock"]
     assert not is_being_written(out)
     with pytest.raises(KeyboardInterrupt):  # before anything new
-        make(out, landmarks=True, stop=6)
-    stored = make(out, landmarks=True)
+        make(out, beside=True, stop=6)
+    stored = make(out, beside=True)
     assert [facts.end for facts in stored] == [3, 6]
     assert [facts.resumed_at for facts in stored] == [None, None]
     assert [facts.decoders for facts in stored] == [[(0, "decord 3")], []]
     assert [facts.warnings for facts in stored] == [[(1, "frame 1")], [(4, "frame 4")]]
-    assert names(out.parent) == ["c.json", "c.landmarks.parquet", "c.parquet"]
-    for final in (out, landmark_path(out)):
+    assert names(out.parent) == ALL
+    for final in (out, *(companion_path(out, name) for name in COMPANIONS)):
         expected = pd.read_parquet(whole.parent / final.name.replace("c.", "whole.", 1))
         found = pd.read_parquet(final)
         pd.testing.assert_frame_equal(found, expected, check_exact=True)
@@ -98,14 +113,17 @@ def test_a_run_stopped_before_its_first_part_leaves_nothing(tmp_path):
 
 def test_kept_tracks_are_the_same_after_resuming(tmp_path):
     out, whole = tmp_path / "c.parquet", tmp_path / "whole.parquet"
-    make(whole, keep={0: 0, 2: 1}, landmarks=True)
+    make(whole, keep={0: 0, 2: 1}, beside=True)
     with pytest.raises(KeyboardInterrupt):
-        make(out, stop=9, landmarks=True)
-    make(out, keep={0: 0, 2: 1}, landmarks=True)
+        make(out, stop=9, beside=True)
+    make(out, keep={0: 0, 2: 1}, beside=True)
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
     pd.testing.assert_frame_equal(
         pd.read_parquet(landmark_path(out)), pd.read_parquet(landmark_path(whole))
     )
+    mine, expected = (pd.read_parquet(companion_path(path, "mesh")) for path in (out, whole))
+    assert mine["track_id"].tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert np.array_equal(np.stack(mine["mesh_px"]), np.stack(expected["mesh_px"]))
     assert pd.read_parquet(out).attrs["jadfer"]["kept"]["faces"] == 7
 
 
@@ -117,7 +135,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
     out = disk / "c.parquet"
     disk.mkdir()
     if overwrite:
-        make(out, landmarks=True)
+        make(out, beside=True)
     replace, killed = os.replace, []
 
     def snapshot():
@@ -131,7 +149,7 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
             snapshot()
 
     monkeypatch.setattr(os, "replace", replaced)
-    make(out, landmarks=True, overwrite=overwrite)
+    make(out, beside=True, overwrite=overwrite)
     monkeypatch.undo()
     monkeypatch.setattr(parts, "PART_S", 0.0)
     assert len(killed) >= 8
@@ -141,11 +159,11 @@ def test_a_run_killed_at_any_step_is_completed_by_the_next(tmp_path, monkeypatch
         again = folder / "c.parquet"
         if again.exists() and not overwrite:  # published; only the parts were still to be removed
             with pytest.raises(OptionError, match="exists already"):
-                make(again, landmarks=True)
+                make(again, beside=True)
             remove_leftovers(again, parts=True)
         else:
-            ends.add(len(make(again, landmarks=True, overwrite=overwrite)))
-        assert names(folder) == ["c.json", "c.landmarks.parquet", "c.parquet"]
+            ends.add(len(make(again, beside=True, overwrite=overwrite)))
+        assert names(folder) == ALL
         pd.testing.assert_frame_equal(pd.read_parquet(again), expected)
     assert ends == {0, 1, 2}
 
@@ -176,7 +194,7 @@ def test_parts_that_cannot_be_continued_are_replaced(tmp_path):
         make(out, stop=9)
     with (
         pytest.raises(KeyboardInterrupt),
-        ResultSink(out, "v", LABELS, landmarks=False, overwrite=False, key=KEY) as sink,
+        ResultSink(out, "v", LABELS, overwrite=False, key=KEY) as sink,
     ):
         assert next(sink.stored()).facts.number == 0
         sink.start_over()
@@ -190,9 +208,7 @@ def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path
     out = tmp_path / "c.parquet"
     with pytest.raises(KeyboardInterrupt):
         make(out, stop=9)
-    with ResultSink(
-        out, "v", LABELS, landmarks=False, overwrite=False, key=KEY | {"redetect": 0.0}
-    ) as sink:
+    with ResultSink(out, "v", LABELS, overwrite=False, key=KEY | {"redetect": 0.0}) as sink:
         assert sink.discarded == ["redetect (then 0.3, now 0)"]
         assert list(sink.stored()) == []
     assert names(tmp_path) == []
@@ -206,9 +222,7 @@ def test_parts_with_other_settings_are_discarded_and_the_settings_named(tmp_path
 def test_an_error_that_would_recur_leaves_no_parts(tmp_path, error):
     with (
         pytest.raises((VideoError, OutputError), match=r"gone|do not cover"),
-        ResultSink(
-            tmp_path / "c.parquet", "v", LABELS, landmarks=False, overwrite=False, key=KEY
-        ) as sink,
+        ResultSink(tmp_path / "c.parquet", "v", LABELS, overwrite=False, key=KEY) as sink,
     ):
         sink.write(frames())
         if error != "cover":
@@ -246,7 +260,7 @@ def test_leftovers_are_removed_except_parts_unless_requested_or_locked(tmp_path)
         make(out, stop=9)
     remove_leftovers(out)
     assert "000001.part" in names(folder)
-    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=False, key=KEY):
+    with ResultSink(out, "v", LABELS, overwrite=False, key=KEY):
         assert is_being_written(out)
         remove_leftovers(out, parts=True)
         assert "000001.part" in names(folder)
@@ -324,3 +338,42 @@ def test_a_foreign_file_named_like_landmarks_stays(tmp_path):
     other.to_parquet(tmp_path / "clip.landmarks.parquet")
     make(tmp_path / "clip.parquet")
     assert pd.read_parquet(tmp_path / "clip.landmarks.parquet").equals(other)
+
+
+def test_actions_have_a_file_and_a_sidecar_of_their_own(tmp_path):
+    out = tmp_path / "c.parquet"
+    make(out, beside=True)
+    rows = pd.read_parquet(companion_path(out, "actions"))
+    faces = [(i, track) for i, ids in enumerate(IDS) for track in ids]
+    assert list(zip(rows["frame"], rows["track_id"], strict=True)) == faces
+    expected = np.concatenate([actions(i, len(ids)).values for i, ids in enumerate(IDS)])
+    assert np.array_equal(rows.iloc[:, 3:].to_numpy(), expected, equal_nan=True)
+    lost = rows.index[rows["frame"] == 4]
+    assert rows.loc[lost].iloc[0, 3:-1].isna().all()  # the mesh of no face
+    assert pd.read_parquet(companion_path(out, "mesh")).loc[lost, "mesh_px"].isna().all()
+    sidecar = json.loads((tmp_path / "c.actions.json").read_text())
+    assert list(sidecar) == ["jadfer", *rows.columns]
+    assert all(sidecar[name]["Description"] for name in rows)
+
+
+def test_actions_of_an_earlier_result_are_removed_with_it_and_others_stay(tmp_path):
+    out = tmp_path / "c.parquet"
+    make(out, beside=True)
+    make(out, overwrite=True)
+    assert names(tmp_path) == ["c.json", "c.parquet"]
+    make(tmp_path / "c.actions.parquet")  # the result of c.actions.mp4
+    make(out, overwrite=True)
+    assert names(tmp_path) == ["c.actions.json", "c.actions.parquet", "c.json", "c.parquet"]
+
+
+def test_a_companion_that_lacks_a_face_is_refused(tmp_path, monkeypatch):
+    whole = publish.companion_of
+
+    def cut(part, video, name):
+        table = whole(part, video, name)
+        return table.slice(1) if name == "actions" else table
+
+    monkeypatch.setattr(publish, "companion_of", cut)
+    with pytest.raises(OutputError, match=r"c\.actions\.parquet: its rows are not those of"):
+        make(tmp_path / "c.parquet", beside=True, key=None)
+    assert names(tmp_path) == []

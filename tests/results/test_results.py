@@ -14,6 +14,7 @@ from jadfer_cli.labels import LABELS
 from jadfer_cli.records import CORRUPT, OK, AnnotatedFrame, Faces, Quality
 from jadfer_cli.results import schema
 from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.companions import LANDMARK_COLUMNS
 from jadfer_cli.results.paths import landmark_path
 from jadfer_cli.results.row_checks import check_coverage, keep_tracks
 from jadfer_cli.results.sink import ResultSink
@@ -75,7 +76,9 @@ def annotated(index: int, ids: list[int], status: int = OK, k: int = 8) -> Annot
 
 def written(tmp_path, frames, *, keep=None, landmarks=False, labels=LABELS):
     out = tmp_path / "clip.parquet"
-    with ResultSink(out, "a/clip.mp4", labels, landmarks=landmarks, overwrite=False) as sink:
+    with ResultSink(
+        out, "a/clip.mp4", labels, companions=["landmarks"] if landmarks else [], overwrite=False
+    ) as sink:
         for frame in frames:  # one table per frame: row groups and dictionaries must be joined
             sink.write([frame])
         expected = np.array([f.index for f in frames], np.int64)
@@ -133,7 +136,7 @@ def test_landmarks_have_a_file_of_their_own(tmp_path):
     out = written(tmp_path, frames, landmarks=True)
     points = pd.read_parquet(landmark_path(out))
     assert points["track_id"].tolist() == [0, 2]
-    xy = points[list(schema.LANDMARK_COLUMNS)].to_numpy().reshape(2, 5, 2)
+    xy = points[list(LANDMARK_COLUMNS)].to_numpy().reshape(2, 5, 2)
     assert np.array_equal(xy, frames[1].faces.landmarks_px)
     assert not any("eye" in name for name in pd.read_parquet(out))
 
@@ -183,7 +186,7 @@ def test_rows_that_miss_a_frame_are_refused_and_nothing_stays(tmp_path):
     out = tmp_path / "clip.parquet"
     with (
         pytest.raises(OutputError, match="do not cover"),
-        ResultSink(out, "v", LABELS, landmarks=True, overwrite=False) as sink,
+        ResultSink(out, "v", LABELS, companions=["landmarks"], overwrite=False) as sink,
     ):
         sink.write([annotated(0, [0]), annotated(2, [0])])
         sink.commit({}, np.array([0, 1, 2]))
@@ -195,7 +198,7 @@ def test_coverage_check_sees_repeats_and_disorder(tmp_path):
         folder = tmp_path / str(ids)
         with (
             pytest.raises(OutputError, match="do not cover"),
-            ResultSink(folder / "c.parquet", "v", LABELS, landmarks=False, overwrite=False) as sink,
+            ResultSink(folder / "c.parquet", "v", LABELS, overwrite=False) as sink,
         ):
             sink.write([annotated(0, ids)])
             sink.commit({}, np.array([0]))
@@ -208,7 +211,7 @@ def test_an_error_while_annotating_leaves_nothing(tmp_path):
     out = tmp_path / "deep" / "er" / "clip.parquet"
     with (
         pytest.raises(KeyboardInterrupt),
-        ResultSink(out, "v", LABELS, landmarks=True, overwrite=False) as sink,
+        ResultSink(out, "v", LABELS, companions=["landmarks"], overwrite=False) as sink,
     ):
         sink.write([annotated(0, [0])])
         raise KeyboardInterrupt
@@ -219,24 +222,24 @@ def test_results_are_replaced_only_on_request_and_foreign_json_never(tmp_path):
     out = written(tmp_path, [annotated(0, [0])])
     before = out.read_bytes()
     with pytest.raises(OptionError, match=r"exists already.*overwrite"):
-        ResultSink(out, "v", LABELS, landmarks=False, overwrite=False)
+        ResultSink(out, "v", LABELS, overwrite=False)
     assert out.read_bytes() == before
-    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=True) as sink:
+    with ResultSink(out, "v", LABELS, overwrite=True) as sink:
         sink.write([annotated(0, []), annotated(1, [])])
         sink.commit({}, np.array([0, 1]))
     assert len(pd.read_parquet(out)) == 2
     (tmp_path / "clip.json").write_text('{"mine": 1}')
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="not written by jadfer"):
-            ResultSink(out, "v", LABELS, landmarks=False, overwrite=overwrite)
+            ResultSink(out, "v", LABELS, overwrite=overwrite)
     assert json.loads((tmp_path / "clip.json").read_text()) == {"mine": 1}
 
 
 def test_two_runs_do_not_write_one_result_at_once(tmp_path):
     out = tmp_path / "clip.parquet"
-    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=False) as first:
+    with ResultSink(out, "v", LABELS, overwrite=False) as first:
         with pytest.raises(OutputError, match="Another run"):
-            ResultSink(out, "v", LABELS, landmarks=False, overwrite=False)
+            ResultSink(out, "v", LABELS, overwrite=False)
         first.write([annotated(0, [0])])
         first.commit({}, np.array([0]))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.json", "clip.parquet"]
@@ -252,7 +255,7 @@ def test_a_second_run_cannot_slip_in_while_the_first_publishes(tmp_path, monkeyp
     def slip_in(*arguments):
         check(*arguments)
         with pytest.raises(OutputError, match="Another run"):
-            ResultSink(out, "v", LABELS, landmarks=False, overwrite=True)
+            ResultSink(out, "v", LABELS, overwrite=True)
         seen.append(True)
 
     monkeypatch.setattr(module, "check_coverage", slip_in)
@@ -279,7 +282,7 @@ def test_a_failure_while_publishing_removes_all_files(tmp_path, monkeypatch):
 def test_landmarks_of_an_earlier_result_are_removed_with_it(tmp_path):
     out = written(tmp_path, [annotated(0, [0])], landmarks=True)
     assert landmark_path(out).exists()
-    with ResultSink(out, "v", LABELS, landmarks=False, overwrite=True) as sink:
+    with ResultSink(out, "v", LABELS, overwrite=True) as sink:
         sink.write([annotated(0, [0])])
         sink.commit({}, np.array([0]))
     assert not landmark_path(out).exists()
@@ -301,7 +304,7 @@ def test_sidecar_is_utf8_in_every_locale(tmp_path):
         "                   np.empty((0, 1), np.float32))\n"
         "out = Path(sys.argv[1]) / 'c.parquet'\n"
         "for overwrite in (False, True):\n"
-        "    with ResultSink(out, 'v', ['neutral'], landmarks=False, overwrite=overwrite) as s:\n"
+        "    with ResultSink(out, 'v', ['neutral'], overwrite=overwrite) as s:\n"
         "        s.write([f])\n"
         "        s.commit({'name': 'M\\u00fcller \\U0001F600'}, np.array([0]))\n"
     )

@@ -11,8 +11,8 @@ from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.expression import networks
 from jadfer_cli.expression.networks.base import Output
 from jadfer_cli.expression.networks.ulc import Ulc
-from jadfer_cli.faces.landmarker import BLENDSHAPES, FaceMeshes
-from jadfer_cli.labels import LABELS
+from jadfer_cli.faces.landmarker import FaceMeshes
+from jadfer_cli.labels import BLENDSHAPES, LABELS
 from jadfer_cli.training import loop, recipes
 from jadfer_cli.training.actions import UNITS, action_units, active_units, conditional
 from jadfer_cli.training.recipe_options import defaults

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jadfer_cli._version import __version__
+from jadfer_cli.analysis.event_rule import Rule
 from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.tabular import write_table
 from jadfer_cli.common import atomic_write
@@ -83,17 +84,23 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
     write_table(table, out)
 
 
+_OF_LABELS = "Calibrated probability of the expression"
+_OF_ALL = "Probability of the expression, coefficient of the action, or closure of the eyes"
+
+
 def _describe_columns(events: EventSet) -> dict[str, Any]:
     rule = events.rule
+    only_labels = set(events.expressions) <= set(events.result.labels)
+    value, at_apex = ("probability", _OF_LABELS) if only_labels else ("value", _OF_ALL)
     return {
         "onset": _seconds(
             "Onset",
-            f"Start of the first frame in which the probability is at least {rule.on:g}, counted "
+            f"Start of the first frame in which the {value} is at least {rule.on:g}, counted "
             "from the first picture of the video",
         ),
         "duration": _seconds(
             "Duration",
-            f"Time to the end of the last frame before the probability is below {rule.off:g}",
+            f"Time to the end of the last frame before the {value} is below {rule.off:g}",
         ),
         "trial_type": _column(
             "Expression",
@@ -106,17 +113,16 @@ def _describe_columns(events: EventSet) -> dict[str, Any]:
         ),
         "apex": _seconds(
             "Apex",
-            "When the frame with the highest probability is shown; the first if several are equal",
+            f"When the frame with the highest {value} is shown; the first if several are equal",
         ),
         "onset_frame": _column("Frame of the onset", _FRAME_INDEX),
         "apex_frame": _column("Frame of the apex", _FRAME_INDEX),
         "offset_frame": _column("Last frame", _FRAME_INDEX),
         "p_apex": _column(
-            "Probability at the apex",
-            "Probability of the expression in the apex frame, 0 to 1",
+            f"{value.capitalize()} at the apex", f"{at_apex} in the apex frame, 0 to 1"
         ),
         "p_mean": _column(
-            "Mean probability",
+            f"Mean {value}",
             "Mean over the frames of the event in which the face was judged",
         ),
         "n_frames": _column(
@@ -142,14 +148,13 @@ def _seconds(name: str, text: str) -> dict[str, Any]:
 
 def _describe_source(events: EventSet) -> dict[str, Any]:
     rule, metadata = events.rule, events.result.metadata
+    by = {"OnThreshold": rule.on, "OffThreshold": rule.off}
+    if isinstance(rule, Rule):
+        by |= {"MinDuration": rule.min_duration_s, "MergeGap": rule.merge_gap_s}
+    else:
+        by |= rule.settings()
     return {
-        "EventDetection": {
-            "OnThreshold": rule.on,
-            "OffThreshold": rule.off,
-            "MinDuration": rule.min_duration_s,
-            "MergeGap": rule.merge_gap_s,
-            "UnusableFacesTaken": rule.all_faces,
-        },
+        "EventDetection": by | {"UnusableFacesTaken": rule.all_faces},
         "GeneratedBy": [
             {
                 "Name": "jadfer",

@@ -82,6 +82,8 @@ def annotate(
     tracker: of.TrackerOption = _F.tracker,
     track_gap: of.TrackGapOption = _F.track_gap_s,
     landmarks: of.LandmarksOption = False,
+    actions: of.ActionsOption = False,
+    mesh: of.MeshOption = False,
     model: of.ModelOption = _M.model,
     scores: of.ScoresOption = _M.scores,
     device: shared.DeviceOption = _M.device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,13 +32,14 @@ from jadfer_cli.results.paths import display_names
 from jadfer_cli.text import count_text
 
 if TYPE_CHECKING:
+    from jadfer_cli.analysis.blinks import BlinkRule
     from jadfer_cli.analysis.event_rule import Rule
     from jadfer_cli.analysis.events import EventSet
     from jadfer_cli.analysis.export.base import Exporter
     from jadfer_cli.results.load import Result
 
 PANEL = RESULTS_PANEL
-HELP = """Find events: when an expression begins (onset), peaks (apex) and ends (offset).
+HELP = """Find events: when an expression or action begins (onset), peaks (apex) and ends (offset).
 
 An event begins with the first frame in which the probability of the expression reaches --on. It \
 ends before the first frame in which the probability falls below --off. Interruptions up to \
@@ -47,6 +49,11 @@ is corrupt. Events that are then shorter than --min-duration are dropped.
 The default of --on is half of the raters. Results of jadfer 0.5 and earlier, or of \
 `annotate --scores majority`, have higher probabilities: --on 0.6 finds about the \
 same events in them.
+
+With --action, the coefficient of a facial action takes the place of the probability. With \
+--blinks, blinks are found by a rule of their own: both eyes close, relative to how far they are \
+open before and after, for at most 0.5 s. Incomplete ones have the name blink_incomplete. Both \
+need results of `jadfer annotate --actions`.
 
 Events of different expressions may overlap where gaps are bridged, or if --on and --off add up \
 to less than 1. Without -o, events are printed as a table on a terminal, and as CSV in a pipe.
@@ -58,6 +65,10 @@ Examples:
   jadfer events results/ -r -o smiles.csv --expression happy --on 0.8
 
   jadfer events results/ -r -o smiles.xlsx
+
+  jadfer events clip.parquet --action jaw_open --on 0.5
+
+  jadfer events results/ -r -o blinks.csv --blinks
 
   jadfer events clip.parquet -o clip.eaf
 
@@ -88,6 +99,11 @@ _ExpressionOption = Annotated[
     list[str] | None,
     event_option("Find only this one; may be repeated.", show_default="all but neutral"),
 ]
+_ActionOption = Annotated[
+    list[str] | None,
+    event_option("Find this facial action, such as jaw_open; may be repeated.", metavar="NAME"),
+]
+_BlinksOption = Annotated[bool, event_option("Find blinks instead.", "--blinks")]
 _AllFacesOption = Annotated[
     bool, event_option("Also use faces that are not usable.", "--all-faces")
 ]
@@ -97,6 +113,8 @@ def events(
     inputs: shared.ResultsArgument,
     recursive: shared.RecursiveOption = False,
     expression: _ExpressionOption = None,
+    action: _ActionOption = None,
+    blinks: _BlinksOption = False,
     on: OnOption = EVENT_ON,
     off: OffOption = EVENT_OFF,
     min_duration: MinDurationOption = EVENT_MIN_DURATION_S,
@@ -112,38 +130,75 @@ def events(
 ) -> None:
     """Find events."""
     with errors_as_exit_codes(debug=debug):
+        from jadfer_cli.analysis.actions import resolve_actions
+        from jadfer_cli.analysis.blinks import BlinkRule
         from jadfer_cli.analysis.event_rule import Rule
         from jadfer_cli.analysis.events import select_expressions
         from jadfer_cli.analysis.export.paths import check_output, output_paths
         from jadfer_cli.analysis.export.tables import styled
 
         style = text_style(bom=bom, decimal=decimal)
-        rule = Rule(on, off, min_duration, merge_gap, all_faces)
-        exporter = None
-        if format_name is not None:
-            exporter = export.exporter_named(format_name)
-            if out is None:
-                raise OptionError(f"--format {format_name} needs -o FILE or -o FOLDER.")
-        elif out is not None:
-            exporter = export.exporter_for(out)
+        if blinks and (expression or action):
+            raise OptionError("--blinks excludes --expression and --action.")
+        search = _Search(
+            Rule(on, off, min_duration, merge_gap, all_faces), expression or [],
+            resolve_actions(action or []), BlinkRule(all_faces=all_faces) if blinks else None,
+        )  # fmt: skip
+        exporter = _exporter(format_name, out)
         results = reading.opened(inputs, recursive=recursive)
-        names = expression or []
         for result in results:
-            select_expressions(names, result)
+            select_expressions(search.names, result)
         if exporter is None or out is None:
-            _print(_found(results, rule, names, quiet=quiet), quiet=quiet)
+            _print(_found(results, search, quiet=quiet), search, quiet=quiet)
             return
         paths = output_paths(results, inputs, out, exporter)
         for path in paths:
             check_output(path, exporter, overwrite=overwrite)
-        _write(paths, styled(exporter, style), rule, names, quiet=quiet)
+        _write(paths, styled(exporter, style), search, quiet=quiet)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is searched: expressions and actions by the rule, or blinks by their own."""
+
+    rule: Rule
+    names: Sequence[str]
+    actions: Sequence[str]
+    blinks: BlinkRule | None
+
+    def find(self, result: Result) -> EventSet:
+        from jadfer_cli.analysis.blinks import find_blinks
+        from jadfer_cli.analysis.events import find_events
+
+        if self.blinks is not None:
+            return find_blinks(result, self.blinks)
+        return find_events(result, self.rule, self.names, self.actions)
+
+    def counted(self, found: Sequence[EventSet]) -> str:
+        """The number of events in words, and the rate of blinks."""
+        from jadfer_cli.analysis.blinks import rates_text
+
+        return _counted(found) if self.blinks is None else rates_text(found, self.blinks)
+
+
+def _exporter(format_name: str | None, out: Path | None) -> Exporter | None:
+    """The format to write; None to print.
+
+    Raises:
+        OptionError: A format without a place for its file, or an unknown one.
+    """
+    if format_name is not None:
+        if out is None:
+            export.exporter_named(format_name)
+            raise OptionError(f"--format {format_name} needs -o FILE or -o FOLDER.")
+        return export.exporter_named(format_name)
+    return None if out is None else export.exporter_for(out)
 
 
 def _write(
     paths: Mapping[Path, Sequence[Result]],
     exporter: Exporter,
-    rule: Rule,
-    names: Sequence[str],
+    search: _Search,
     *,
     quiet: bool,
 ) -> None:
@@ -153,9 +208,9 @@ def _write(
     written: list[EventSet] = []
     several = len(paths) > 1  # then the progress bar counts files, otherwise results
     for path, results in reading.each(list(paths.items()), "finding events", quiet=quiet):
-        found = _found(results, rule, names, quiet=quiet or several)
+        found = _found(results, search, quiet=quiet or several)
         exporter.write(found, path)
-        reading.wrote(path, _counted(found), quiet=quiet)
+        reading.wrote(path, search.counted(found), quiet=quiet)
         written += found
     if not quiet:
         _warn_of_coarse_frames(written)
@@ -164,15 +219,8 @@ def _write(
         print_note(f"Note: {note}")
 
 
-def _found(
-    results: Sequence[Result], rule: Rule, names: Sequence[str], *, quiet: bool
-) -> list[EventSet]:
-    from jadfer_cli.analysis.events import find_events
-
-    return [
-        find_events(result, rule, names)
-        for result in reading.each(results, "finding events", quiet=quiet)
-    ]
+def _found(results: Sequence[Result], search: _Search, *, quiet: bool) -> list[EventSet]:
+    return [search.find(result) for result in reading.each(results, "finding events", quiet=quiet)]
 
 
 def _counted(found: Sequence[EventSet]) -> str:
@@ -184,14 +232,12 @@ def _counted(found: Sequence[EventSet]) -> str:
         return f"{count_text(n, 'event')} of {count_text(tracks, 'track')}{many}."
     if not tracks:
         return f"no event: no face was found{many}."
-    rule = found[0].rule
     return (
-        f"no event: nothing reached {rule.on:g} for {rule.min_duration_s:g} s{many} "
-        "(see --on, --min-duration, --all-faces)."
+        f"no event: {found[0].rule.nothing_text()}{many} (see --on, --min-duration, --all-faces)."
     )
 
 
-def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
+def _print(found: Sequence[EventSet], search: _Search, *, quiet: bool) -> None:
     """Prints a table on a terminal, CSV in a pipe; then the number of events on stderr."""
     from jadfer_cli.analysis.events import joined
 
@@ -204,7 +250,7 @@ def _print(found: Sequence[EventSet], *, quiet: bool) -> None:
         print_csv(joined(found))
     if not quiet:
         _warn_of_coarse_frames(found)
-        print_note(_counted(found).capitalize())
+        print_note(search.counted(found).capitalize())
 
 
 def _warn_of_coarse_frames(found: Sequence[EventSet]) -> None:

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.text import Text
 
+from jadfer_cli.cli import fetching
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli.commands import INSTALLATION_PANEL
 from jadfer_cli.cli.console import (
     errors_as_exit_codes,
     print_json,
     print_line,
-    stderr_console,
     stdout_console,
 )
 from jadfer_cli.cli.tables import Cell, flat, show, table, title
-from jadfer_cli.errors import ModelError, OptionError
+from jadfer_cli.errors import ModelError
 
 PANEL = INSTALLATION_PANEL
-_HELP = """Show, verify and fetch the networks: expression weights and face detectors.
+_HELP = """Show, verify and fetch the networks: expression weights, face detectors, face landmarker.
 
 Examples:
 
@@ -44,7 +32,7 @@ Examples:
   jadfer models fetch buffalo_sc
 """
 
-_LIST_HELP = """List the shipped weights and the face detectors, with their terms.
+_LIST_HELP = """List weights, face detectors and the face landmarker, with their terms.
 
 Examples:
 
@@ -66,7 +54,8 @@ Examples:
 
 _VERIFY_HELP = """Read weights and detectors, compare their sha256, and load them.
 
-Without a NAME, all shipped weights, the embedded detector and the installed packs are verified. \
+Without a NAME, all shipped weights, the embedded detector, and the installed packs and face \
+landmarker are verified. \
 The exit code is 1 if any of them is damaged or missing.
 
 Examples:
@@ -76,11 +65,12 @@ Examples:
   jadfer models verify default buffalo_l
 """
 
-_FETCH_HELP = """Download an InsightFace pack for its face detector (SCRFD).
+_FETCH_HELP = """Download the face landmarker for --actions, or an InsightFace pack for --detector.
 
-The terms of the packs (non-commercial research only) are shown first. The sha256 of the zip is \
-verified, and nothing is left behind if a step fails. This is the only command that uses the \
-internet. For a machine that is offline, download the zip elsewhere and use --from.
+The terms are shown first: Apache 2.0 for the face landmarker (3.8 MB), non-commercial research \
+only for the packs. The sha256 of the file is verified, and nothing is left behind if a step \
+fails. This is the only command that uses the internet. For a machine that is offline, download \
+the file elsewhere, and use `jadfer models add`.
 
 Packs: buffalo_l (289 MB), buffalo_m (276 MB), buffalo_s (128 MB), buffalo_sc (15 MB) and \
 antelopev2 (361 MB). Their detectors need 10 GFLOPs in buffalo_l and antelopev2, 2.5 in \
@@ -88,11 +78,25 @@ buffalo_m, and 0.5 (the fastest) in buffalo_s and buffalo_sc.
 
 Examples:
 
+  jadfer models fetch face_landmarker
+
   jadfer models fetch buffalo_sc
 
   jadfer models fetch buffalo_l --yes
 
   jadfer models fetch buffalo_l --from ~/Downloads/buffalo_l.zip --yes
+"""
+
+_ADD_HELP = """Install a model file from another machine: the face landmarker, or a pack's zip.
+
+What the file is follows from its sha256, else from its content and name. It is verified as by \
+`jadfer models fetch`, and copied. Nothing is downloaded.
+
+Examples:
+
+  jadfer models add face_landmarker.task
+
+  jadfer models add ~/Downloads/buffalo_l.zip --yes
 """
 
 _PATH_HELP = """Print the path of a network's file, for scripts; without NAME, the weights folder.
@@ -104,10 +108,7 @@ Examples:
   sha256sum "$(jadfer models path default)"
 """
 
-_TERMS = (
-    "InsightFace's packs may be used for non-commercial research only. For other uses,\n"
-    "get a licence: https://github.com/deepinsight/insightface#license"
-)
+LANDMARKER = "face_landmarker"
 
 app = typer.Typer(help=_HELP, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 
@@ -119,16 +120,22 @@ _NamesArgument = Annotated[
 _OptionalNameArgument = Annotated[
     str | None, typer.Argument(help="A name from the list.", show_default=False)
 ]
-_PackArgument = Annotated[str, typer.Argument(help="Name of the pack.", show_default=False)]
+_FetchArgument = Annotated[
+    str, typer.Argument(help=f"{LANDMARKER}, or the name of a pack.", show_default=False)
+]
+_FileArgument = Annotated[
+    Path,
+    typer.Argument(help="The model file.", show_default=False, exists=True, dir_okay=False),
+]
 _YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Accept the terms.")]
 _FromOption = Annotated[
     str | None,
     typer.Option(
         "--from",
         "--url",
-        metavar="URL|ZIP",
+        metavar="URL|FILE",
         show_default=False,
-        help="Take the zip from this address, mirror or file.",
+        help="Take the file from this address, mirror or path.",
         envvar="JADFER_PACK_URL",
     ),
 ]
@@ -137,16 +144,15 @@ _Sha256Option = Annotated[
     typer.Option(
         metavar="HEX",
         show_default=False,
-        help="Expected sha256 of the zip, in place of the known one.",
+        help="Expected sha256 of the file, in place of the known one.",
     ),
 ]
 _TimeoutOption = Annotated[
     float, typer.Option(min=0.1, help="Give up when the server is silent this long, seconds.")
 ]
 _RefetchOption = Annotated[
-    bool, typer.Option("--overwrite", help="Fetch the pack again if it is installed.")
+    bool, typer.Option("--overwrite", help="Install it again if it is installed.")
 ]
-_HEX_DIGITS = frozenset("0123456789abcdef")
 _STYLES = {
     "default": "green",
     "embedded": "green",
@@ -162,22 +168,20 @@ def list_models(as_json: shared.JsonOption = False, debug: shared.DebugOption = 
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.installation import models as networks
 
-        weights, detectors = networks.weights(), networks.detectors()
-        if as_json:
-            print_json(
-                {
-                    "weights": [_plain(item) for item in weights],
-                    "detectors": [_plain(item) for item in detectors],
-                }
-            )
-            return
-        show(
-            title("Weights (--model)"),
-            table(("name", "state", "description", "terms"), map(_row, weights)),
-            Text(""),
-            title("Face detectors (--detector)"),
-            table(("name", "state", "description", "terms"), map(_row, detectors)),
+        groups = (
+            ("weights", "Weights (--model)", networks.weights()),
+            ("detectors", "Face detectors (--detector)", networks.detectors()),
+            ("landmarkers", "Face landmarker (--actions)", [networks.landmarker()]),
         )
+        if as_json:
+            print_json({key: [_plain(item) for item in items] for key, _, items in groups})
+            return
+        for key, heading, items in groups:
+            show(
+                *([] if key == "weights" else [Text("")]),
+                title(heading),
+                table(("name", "state", "description", "terms"), map(_row, items)),
+            )
 
 
 @app.command("info", help=_INFO_HELP)
@@ -203,8 +207,8 @@ def verify(names: _NamesArgument = None, debug: shared.DebugOption = False) -> N
 
         items = [networks.find(name) for name in names or ()]
         if not names:
-            present = (d for d in networks.detectors() if networks.FETCHABLE not in d.marks)
-            items = [*networks.weights(), *present]
+            others = [*networks.detectors(), networks.landmarker()]
+            items = [*networks.weights(), *(x for x in others if networks.FETCHABLE not in x.marks)]
         n_failed = 0
         for item in items:
             try:
@@ -220,7 +224,7 @@ def verify(names: _NamesArgument = None, debug: shared.DebugOption = False) -> N
 
 @app.command("fetch", help=_FETCH_HELP)
 def fetch(
-    pack: _PackArgument,
+    name: _FetchArgument,
     yes: _YesOption = False,
     source: _FromOption = None,
     sha256: _Sha256Option = None,
@@ -229,32 +233,34 @@ def fetch(
     quiet: shared.QuietOption = False,
     debug: shared.DebugOption = False,
 ) -> None:
-    """Download a pack."""
+    """Download a model."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.faces.packs import packs_folder
-        from jadfer_cli.installation import fetch as fetching
-        from jadfer_cli.installation.unpack import is_installed
+        how: dict[str, Any] = {"overwrite": overwrite, "quiet": quiet}
+        if name == LANDMARKER:
+            fetching.install_landmarker(source, sha256, timeout, **how)
+        else:
+            fetching.install_pack(name, source, sha256, timeout, yes=yes, **how)
 
-        wanted = fetching.known_pack(pack)
-        folder, console = packs_folder() / pack, stderr_console()
-        if not overwrite and is_installed(pack):
-            console.print(Text(f"{pack} is already installed; --overwrite fetches it again."))
-            print_line(folder)
-            return
-        url = fetching.source_of(wanted, source)
-        if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - _HEX_DIGITS):
-            raise OptionError(f"--sha256 takes 64 hexadecimal digits, not {sha256}.")
-        console.print(Text(_TERMS, style="yellow"))
-        _accept(pack, url, yes=yes)
-        with _bar(quiet=quiet) as progress:
-            fetched = fetching.fetch_pack(
-                wanted, url, sha256=sha256, timeout_s=timeout, progress=progress
-            )
-        if not quiet:
-            compared = "as expected" if fetched.expected else "no hash to compare it with"
-            text = f"{pack} is installed; the sha256 of its zip is {fetched.sha256} ({compared})."
-            console.print(Text(text))
-        print_line(fetched.folder)
+
+@app.command("add", help=_ADD_HELP)
+def add(
+    file: _FileArgument,
+    yes: _YesOption = False,
+    sha256: _Sha256Option = None,
+    overwrite: _RefetchOption = False,
+    quiet: shared.QuietOption = False,
+    debug: shared.DebugOption = False,
+) -> None:
+    """Install a model file."""
+    with errors_as_exit_codes(debug=debug):
+        from jadfer_cli.installation import model_file as files
+
+        how: dict[str, Any] = {"overwrite": overwrite, "quiet": quiet}
+        if (pack := files.pack_in(file)) is not None:
+            fetching.install_pack(pack.name, str(file), sha256, 0.0, yes=yes, **how)
+        else:
+            files.check_is_landmarker(file)
+            fetching.install_landmarker(str(file), sha256, 0.0, **how)
 
 
 @app.command("path", help=_PATH_HELP)
@@ -268,62 +274,13 @@ def path(name: _OptionalNameArgument = None, debug: shared.DebugOption = False) 
             print_line(weights_dir())
             return
         item = networks.find(name)
-        if item.path is None and item.kind == networks.PACK:
-            raise ModelError(
-                f"The pack {name} is not installed.", f"Run: jadfer models fetch {name}"
-            )
+        if item.path is None and networks.FETCHABLE in item.marks:
+            raise ModelError(f"{name} is not installed.", f"Run: jadfer models fetch {name}")
         if item.path is None or not item.path.is_file():
             raise ModelError(
                 f"The file of {name} is missing.", "Run `jadfer models verify` for how to fix it."
             )
         print_line(item.path)
-
-
-def _accept(pack: str, url: str, *, yes: bool) -> None:
-    """Asks the user to accept the terms, unless --yes is given.
-
-    Raises:
-        OptionError: There is no terminal to ask on.
-        ModelError: The user declined.
-    """
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise OptionError(
-            f"{pack} was not fetched: its terms were not accepted.", "Add --yes to accept them."
-        )
-    stderr_console().print(Text(f"{pack} will be downloaded from {url}"))
-    stderr_console().print(Text("Do you accept these terms? (y/N) "), end="")
-    # not typer.confirm: it writes a space to stdout, where only data belongs
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise ModelError(f"{pack} was not fetched: its terms were not accepted.")
-
-
-@contextmanager
-def _bar(*, quiet: bool) -> Iterator[Any]:
-    """Yields a progress callback: a live bar on a terminal, elsewhere one line per stage."""
-    console, seen = stderr_console(), set[str]()
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-        disable=quiet or not console.is_terminal,
-    )
-    task = bar.add_task("connecting", total=None)
-
-    def report(stage: str, done: int, total: int | None) -> None:
-        if stage not in seen and not quiet and not console.is_terminal:
-            size = f" ({total / 1e6:.1f} MB)" if total else ""
-            console.print(Text(f"{stage}{size}"))
-        seen.add(stage)
-        bar.update(task, description=escape(stage), completed=done, total=total)
-
-    with bar:
-        yield report
 
 
 def _row(item: Any) -> list[Cell]:

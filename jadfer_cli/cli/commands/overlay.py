@@ -60,6 +60,12 @@ _BlurOption = Annotated[bool, typer.Option("--blur", help="Make all faces unreco
 _BoxesOption = Annotated[
     bool, typer.Option("--boxes/--no-boxes", help="Draw boxes, track IDs and bars.")
 ]
+_MeshOption = Annotated[
+    bool,
+    typer.Option(
+        "--mesh", help="Draw the mesh of each face, of a result of `annotate --actions --mesh`."
+    ),
+]
 _LabelsOption = Annotated[
     int, typer.Option(metavar="N", help="Number of bars per face; 0 for none.")
 ]
@@ -85,6 +91,7 @@ def overlay(
     out: _OutOption,
     blur: _BlurOption = _O.blur,
     boxes: _BoxesOption = _O.boxes,
+    mesh: _MeshOption = _O.mesh,
     labels: _LabelsOption = _O.labels,
     unusable: _UnusableOption = _O.unusable,
     crf: _CrfOption = _O.crf,
@@ -96,7 +103,13 @@ def overlay(
     """Draw a result over its video."""
     with errors_as_exit_codes(debug=debug):
         options = OverlayOptions(
-            blur=blur, boxes=boxes, labels=labels, unusable=unusable, crf=crf, force=force
+            blur=blur,
+            boxes=boxes,
+            mesh=mesh,
+            labels=labels,
+            unusable=unusable,
+            crf=crf,
+            force=force,
         )
         _check_order(video, result)
         from jadfer_cli.analysis import tabular

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -43,7 +43,12 @@ Examples:
 
   jadfer plot results/ -r -o figures/ --format svg
 
+  jadfer plot clip.parquet -o actions.png --actions
+
   jadfer plot results/ -o all.html
+
+With --actions, the figure has one small panel per facial action that reaches 0.1, for one track: \
+the one given by --track, or the one seen longest. It needs results of `jadfer annotate --actions`.
 
 Several results go into a folder with one figure each, or into one .html page.
 """
@@ -63,6 +68,17 @@ _TrackOption = Annotated[
 _ExpressionOption = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Draw only this one; may be repeated.", show_default="all"),
+]
+_ActionsOption = Annotated[
+    bool, typer.Option("--actions", help="Draw facial actions as small multiples.")
+]
+_ActionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Draw only this action, such as jaw_open; may be repeated.",
+        show_default=False,
+    ),
 ]
 _SmoothOption = Annotated[
     float | None,
@@ -97,6 +113,8 @@ def plot(
     kind: _KindOption = "stacked",
     track: _TrackOption = None,
     expression: _ExpressionOption = None,
+    actions: _ActionsOption = False,
+    action: _ActionOption = None,
     smooth: _SmoothOption = None,
     title: _TitleOption = None,
     size: _SizeOption = None,
@@ -117,17 +135,17 @@ def plot(
         size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
+        endings = (*figures.ENDINGS, *pages.ENDINGS)
         for place in dict.fromkeys(places):
-            tabular.check_target(
-                place, overwrite=overwrite, endings=(*figures.ENDINGS, *pages.ENDINGS)
-            )
+            tabular.check_target(place, overwrite=overwrite, endings=endings)
         _check_tracks(results, track or [])
-        for result in results:
-            result.resolve_labels(
-                expression or []
-            )  # refuses unknown names before anything is drawn
-
+        for result in results:  # refuses unknown names before anything is drawn
+            result.resolve_labels(expression or [])
         names = display_names(result.path for result in results)
+        pairs = list(zip(results, places, strict=True))
+        if actions or action:
+            _draw_actions(pairs, names, track or [], action or [], size_mm, quiet=quiet)
+            return
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
@@ -141,7 +159,6 @@ def plot(
             pages.write(charts, out, stacked=stacked, title=title)
             reading.wrote(out, count_text(len(results), "figure"), quiet=quiet)
             return
-        pairs = list(zip(results, places, strict=True))
         for result, place in reading.each(pairs, "drawing", quiet=quiet):
             chart = draw(result)
             if place.suffix in pages.ENDINGS:
@@ -149,6 +166,33 @@ def plot(
             else:
                 figures.write(chart, place, stacked=stacked, size_mm=size_mm)
             reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
+
+
+def _draw_actions(
+    pairs: Sequence[tuple[Result, Path]],
+    names: Mapping[str, str],
+    tracks: Sequence[int],
+    actions: Sequence[str],
+    size_mm: tuple[float, float] | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Draws the actions of each result into its figure.
+
+    Raises:
+        OptionError: It would be a page, or of several tracks.
+    """
+    from jadfer_cli.analysis.plots import actions as drawing
+
+    if any(place.suffix not in drawing.ENDINGS for _, place in pairs):
+        raise OptionError(f"--actions draws {', '.join(drawing.ENDINGS)}, not a page.")
+    if len(tracks) > 1:
+        raise OptionError("--actions draws one track; give --track once.")
+    track = tracks[0] if tracks else None
+    for result, place in reading.each(pairs, "drawing", quiet=quiet):
+        chart = drawing.action_chart(result, track, actions, names[str(result.path)])
+        n = drawing.write(chart, place, size_mm=size_mm)
+        reading.wrote(place, count_text(n, "action"), quiet=quiet)
 
 
 def _size_mm(text: str) -> tuple[float, float]:

@@ -36,6 +36,9 @@ percentage of an expression is its share of the time in which a face is usable. 
 usable part of the time with a face, "of video" that of the analysed time. Each frame counts for \
 the time that it is shown.
 
+Results of `jadfer annotate --actions` also show when scores and actions contradict each other, \
+such as happiness without a smile. --json lists the frames.
+
 Examples:
 
   jadfer show demo.parquet

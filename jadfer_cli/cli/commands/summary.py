@@ -52,6 +52,10 @@ transition is an episode followed by one of another expression, with no gap long
 both depend on the frame rate; a warning says so. With --raw-changes, an episode is an unbroken \
 run of frames with the same top expression; these counts depend on frame rate and flicker.
 
+Results of `jadfer annotate --actions` have more columns with -o. asymmetry_NAME_mean and _sd are \
+left - right of each paired action, of the person's own sides. blinks are those of `jadfer events \
+--blinks`. actions_s is the time in which actions were measured.
+
 usable_share is the usable part of the time with a face; usable_share_of_video is that of the \
 analysed time. face_share is the part of the analysed time with a face.
 
