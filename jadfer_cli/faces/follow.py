@@ -1,16 +1,18 @@
 """Detect faces at less cost: in the full frame at intervals, in between only near known faces.
 
-Full-frame detection finds every face. In the frames that follow, each face is detected in a
-square region around its last box, at a small fixed input size. If one is not found again, the
-full frame is searched at once, so cuts and fast motion cost time but lose no faces. A face that
-is new in a full-frame detection is also followed backwards, frame by frame, to where it came
-in. Frames are passed on only after that.
+Full-frame detection finds every face. In the frames that follow, a small network tells where each
+face is now (`motion`). A face that it is not sure about, or every face without that network, is
+detected in a square region around its last box, at a small fixed input size. If one is not found
+again, or the picture changes as at a cut, the full frame is searched at once, so cuts and fast
+motion cost time but lose no faces. A face that is new in a full-frame detection is also followed
+backwards, frame by frame, to where it came in. Frames are passed on only after that.
 
 A face that comes and goes between two full-frame detections is missed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jadfer_cli.faces.detector import MAX_BATCH, Detector
+from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.geometry import iou
 from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
 
@@ -25,6 +28,8 @@ REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer
 MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
 _TIME_SLACK_S = 1e-6
 _MAX_PENDING_BYTES = 96 << 20  # images held back for following faces backwards
+_THUMBNAIL_STEP = 16  # every 16th pixel of a row and column is compared between frames
+_CUT = 40.0  # mean difference of grey values between frames from which there may be a cut
 
 
 class Detections(NamedTuple):
@@ -57,7 +62,11 @@ class _Pending:
 
 
 def follow(
-    frames: Iterable[Frame], detector: Detector, redetect_s: float, crop_px: int | None = None
+    frames: Iterable[Frame],
+    detector: Detector,
+    redetect_s: float,
+    crop_px: int | None = None,
+    motion: MotionTracker | None = None,
 ) -> Iterator[Detections]:
     """Detect the faces in consecutive frames.
 
@@ -80,17 +89,22 @@ def follow(
     pending: list[_Pending] = []  # since the last full-frame detection
     searched_interval = -1  # of the last full-frame detection
     last = Faces.none()  # faces of the last frame with an image
+    previous: ImageArray | None = None  # that image
     for frame in frames:
         if frame.image_rgb is None:
             pending.append(_Pending(frame, Faces.none(), full_frame=False))
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
         interval = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
-        due = memory_full or interval != searched_interval
-        faces = None if due else _find_again(frame.image_rgb, last, detector)
+        change = _change(previous, frame.image_rgb)
+        due = memory_full or interval != searched_interval or change > _CUT
+        faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
         full_frame = faces is None
+        previous = frame.image_rgb
         if faces is None:
             faces = detector.detect(frame.image_rgb)
+            if motion is not None:
+                motion.start(frame.image_rgb, faces)
             searched_interval = interval
             _follow_backwards(pending, _unmatched(faces, last), detector)
             yield from (one.detections() for one in pending)
@@ -145,10 +159,58 @@ def _detect_batch(
         yield Detections(frame, faces, restartable=i == 0, crops=crops)
 
 
-def _find_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
-    """Detect all known faces in the next frame; None if the full frame has to be searched."""
+def _change(previous: ImageArray | None, image_rgb: ImageArray) -> float:
+    """Mean difference of grey values between two frames; 0 only if the frames are equal."""
+    if previous is None or previous.shape != image_rgb.shape:
+        return np.inf
+    coarse = (slice(None, None, _THUMBNAIL_STEP), slice(None, None, _THUMBNAIL_STEP), 1)
+    change = np.abs(previous[coarse].astype(np.int16) - image_rgb[coarse]).mean()
+    if change == 0 and not np.array_equal(previous, image_rgb):
+        return np.finfo(float).tiny
+    return float(change)
+
+
+def _find_again(
+    image_rgb: ImageArray,
+    known: Faces,
+    detector: Detector,
+    motion: MotionTracker | None,
+    change: float,
+) -> Faces | None:
+    """Find all known faces in the next frame; None if the full frame has to be searched."""
     if not len(known):
         return known
+    if change == 0:  # the same picture again
+        return dataclasses.replace(known, followed=np.ones(len(known), np.bool_))
+    if motion is None:
+        faces = _detect_again(image_rgb, known, detector)
+    else:
+        faces = _follow_again(image_rgb, detector, motion)
+    if faces is None:
+        return None
+    overlap = iou(faces.boxes_px, faces.boxes_px)
+    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
+        return None
+    return faces
+
+
+def _follow_again(
+    image_rgb: ImageArray, detector: Detector, motion: MotionTracker
+) -> Faces | None:
+    """Follow all faces by the network, and detect again those that it is not sure about."""
+    faces, sure = motion.next(image_rgb)
+    if sure.all():
+        return faces
+    detected = _detect_again(image_rgb, faces.take(~sure), detector)
+    if detected is None:
+        return None
+    motion.correct(image_rgb, ~sure, detected)
+    order = np.argsort(np.concatenate([np.flatnonzero(sure), np.flatnonzero(~sure)]))
+    return Faces.join([faces.take(sure), detected]).take(order)
+
+
+def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
+    """Detect all known faces in regions; None if one is not found, or regions cost too much."""
     candidates = detector.detect_near(image_rgb, known.boxes_px, REGION_MARGIN)
     if candidates is None:
         return None
@@ -158,11 +220,7 @@ def _find_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Face
         if match is None:
             return None
         matches.append(match)
-    faces = Faces.join(matches)
-    overlap = iou(faces.boxes_px, faces.boxes_px)
-    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
-        return None
-    return faces
+    return Faces.join(matches)
 
 
 def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:

@@ -16,6 +16,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.follower import load_follower
 from jadfer_cli.faces.track import preload
 from jadfer_cli.options import (
     AnnotateOptions,
@@ -211,6 +212,8 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     model = checkpoint.load(options.model.model)
     predictor = Predictor(model, runtime)
     detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
+    with_network = options.faces.redetect_s > 0 and options.faces.follower == "network"
+    follower = load_follower() if with_network else None
     warnings = []
     if model.entry.preview:
         warnings.append(
@@ -221,5 +224,6 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     if owns_process() and runtime.device == "cpu" and runtime.engine == "torch":
         keep_freed_memory()
     return Networks(
-        options, runtime, model, predictor, detector, options.faces.redetect_s, tuple(warnings)
+        options, runtime, model, predictor, detector, options.faces.redetect_s, follower,
+        tuple(warnings),
     )

@@ -9,6 +9,8 @@ from jadfer_cli.expression import networks
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.follower import Follower
+from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.metadata import run_metadata
 from jadfer_cli.runtime import Runtime
@@ -24,6 +26,7 @@ class Networks:
         model: The weights of the expression network and what is known about them.
         predictor: The expression network on its device.
         detector: The face detector on its device.
+        follower: The network that follows faces; None if the detector does.
         redetect_s: Longest time between detections in the whole frame; 0 for every frame.
         warnings: What the user should know about these networks.
     """
@@ -34,12 +37,19 @@ class Networks:
     predictor: Predictor
     detector: Detector
     redetect_s: float
+    follower: Follower | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The model's labels, in the order of its probabilities."""
         return self.model.labels
+
+    def motion(self) -> MotionTracker | None:
+        """A new follower of one video's faces; None if the detector follows them."""
+        if self.follower is None or not self.redetect_s:
+            return None
+        return MotionTracker(self.follower, self.options.faces.min_face_px)
 
     @property
     def crops_on_device(self) -> bool:
@@ -86,4 +96,9 @@ class Networks:
             "metrics": self.model.metrics,
         }
         shared = run_metadata(self.options, self.runtime, self.detector.info, model, self.labels)
-        return shared | {"redetect_s": self.redetect_s, "crops": self.crops_by}
+        follower = self.motion() and self.follower
+        return shared | {
+            "redetect_s": self.redetect_s,
+            "follower": follower.info() if follower else None,
+            "crops": self.crops_by,
+        }

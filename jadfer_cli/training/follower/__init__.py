@@ -1,0 +1,1 @@
+"""Trains the network that follows faces between searches of the whole frame."""
