@@ -32,7 +32,7 @@ _MORE = frozenset(
     "columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
     "min_duration_s mixed off on protocol start twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
-    "sha256".split()
+    "sha256 pictures ferplus videos".split()
 )
 _GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
 NAMES = frozenset(

@@ -199,7 +199,9 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     redetect_s = m.get("redetect_s")
     if redetect_s:
         by = " by a small network of the program's own" if m.get("follower") else ""
-        yield f"in full frames every {redetect_s:g} s and, in between, near their last position{by},"
+        yield (
+            f"in full frames every {redetect_s:g} s and, in between, near their last position{by},"
+        )
     else:
         yield "in every analysed frame,"
     yield f"and tracked over time with {tracker}."

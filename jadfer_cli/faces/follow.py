@@ -79,6 +79,7 @@ def follow(
             frame.
         crop_px: Side of the crops that a detector with a device makes if it searches every full
             frame; None for no crops.
+        motion: Follows faces between full-frame detections; None to detect them in regions.
 
     Yields:
         Every frame with its faces, in order; some frames are delayed.
@@ -194,9 +195,7 @@ def _find_again(
     return faces
 
 
-def _follow_again(
-    image_rgb: ImageArray, detector: Detector, motion: MotionTracker
-) -> Faces | None:
+def _follow_again(image_rgb: ImageArray, detector: Detector, motion: MotionTracker) -> Faces | None:
     """Follow all faces by the network, and detect again those that it is not sure about."""
     faces, sure = motion.next(image_rgb)
     if sure.all():

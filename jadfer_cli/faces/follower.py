@@ -98,9 +98,7 @@ def grey_crop(image: ImageArray, matrix: npt.NDArray[np.float64]) -> ImageArray:
     piece = image[y0:y1, x0:x1]
     grey = cv2.cvtColor(piece, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else piece
     if k > 1:
-        grey = cv2.resize(
-            grey, ((x1 - x0) // k, (y1 - y0) // k), interpolation=cv2.INTER_AREA
-        )
+        grey = cv2.resize(grey, ((x1 - x0) // k, (y1 - y0) // k), interpolation=cv2.INTER_AREA)
     fine = matrix.copy()
     fine[:, 2] += fine[:, :2] @ (x0, y0)
     fine[:, :2] *= k
@@ -132,7 +130,9 @@ class Follower:
             )
             names = tuple(value.name for value in self._session.get_outputs())
         except Exception as error:  # protobuf, onnx and ONNX Runtime each raise their own
-            raise ModelError(f"The face follower {path} cannot be loaded ({error}).", hint) from error
+            raise ModelError(
+                f"The face follower {path} cannot be loaded ({error}).", hint
+            ) from error
         if names != OUTPUTS:
             raise ModelError(f"{path} is not a face follower.", hint)
         self._name, self._sha256 = path.name, hashlib.sha256(data).hexdigest()

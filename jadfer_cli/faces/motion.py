@@ -7,7 +7,7 @@ of the detector, whatever detector it is, and the box keeps its place on the fac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +56,10 @@ class _State(NamedTuple):
 
     def replaced(self, at: BoolArray, other: _State) -> _State:
         """This state with the faces at a mask (n,) from another, which has those only."""
-        result = _State(*(array.copy() for array in self))
-        for array, values in zip(result, other, strict=True):
-            array[at] = values
-        return result
+        arrays: dict[str, Any] = {name: array.copy() for name, array in self._asdict().items()}
+        for name, values in other._asdict().items():
+            arrays[name][at] = values
+        return _State(**arrays)
 
 
 class MotionTracker:
@@ -169,9 +169,7 @@ class MotionTracker:
 
     def _interocular(self, landmarks: Array) -> Array:
         """Distance (n,) between the eyes of the aligned face; also in profile it is not small."""
-        interocular: Array = INTEROCULAR_PX / np.sqrt(
-            np.linalg.det(placement(landmarks)[:, :, :2])
-        )
+        interocular: Array = INTEROCULAR_PX / np.sqrt(np.linalg.det(placement(landmarks)[:, :, :2]))
         return interocular
 
     def _boxes(self, shape: tuple[int, ...]) -> tuple[Array, Array]:

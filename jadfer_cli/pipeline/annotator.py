@@ -224,6 +224,12 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     if owns_process() and runtime.device == "cpu" and runtime.engine == "torch":
         keep_freed_memory()
     return Networks(
-        options, runtime, model, predictor, detector, options.faces.redetect_s, follower,
+        options,
+        runtime,
+        model,
+        predictor,
+        detector,
+        options.faces.redetect_s,
+        follower,
         tuple(warnings),
     )

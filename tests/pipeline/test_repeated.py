@@ -54,7 +54,9 @@ def test_a_picture_shown_three_times_costs_one_scoring_and_gives_equal_rows(anno
     pictures = [f.image_rgb for f in VideoReader(info, np.arange(40, 52))]
     n_scored = []
     monkeypatch.setattr(
-        annotator.networks.predictor, "engine", counted(annotator.networks.predictor.engine, n_scored)
+        annotator.networks.predictor,
+        "engine",
+        counted(annotator.networks.predictor.engine, n_scored),
     )
     rows = annotator.annotate_frames([p for p in pictures for _ in range(3)], fps=75)
     assert sum(n_scored) <= 12 * rows.groupby("frame").size().max()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,7 @@ def train(
     options: FollowerOptions,
     progress: Callable[[int, dict[str, float]], None],
     *,
-    report_every: int = 200,
+    report_every: int = 400,
 ) -> FollowerNetwork:
     """Trains the network; a run that was stopped continues from its last report.
 
@@ -125,10 +126,7 @@ def train(
     training = [bank.take(~bank.held_out) for bank in banks]
     valid = [bank.take(bank.held_out) for bank in banks]
     network = FollowerNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(options.averaging),
-        use_buffers=True,
-    )  # fmt: skip
+    averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(
         network.parameters(), options.lr, weight_decay=options.weight_decay
     )
@@ -143,10 +141,10 @@ def train(
         network.train()
         value = loss(network(crops), landmarks, presence, options)
         optimiser.zero_grad()
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 2.0)
         optimiser.step()
-        averaged.update_parameters(network)
+        _average(averaged, network, options.averaging)
         done = step + 1
         if done % report_every == 0 or done == options.steps:
             state = {
@@ -155,10 +153,18 @@ def train(
             }  # fmt: skip
             with atomic_write(out / STATE) as part:
                 torch.save(state, part)
-            figures = measure(averaged.module, valid, weights)
-            progress(done, {"loss": float(value), **figures})
-    module: FollowerNetwork = averaged.module
-    return module.eval()
+            figures = measure(averaged, valid, weights)
+            progress(done, {"loss": value.item(), **figures})
+    return averaged.eval()
+
+
+@torch.no_grad()
+def _average(averaged: FollowerNetwork, network: FollowerNetwork, decay: float) -> None:
+    """Moves a running average of the weights; statistics of batches are averages already."""
+    for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for mean, value in zip(averaged.buffers(), network.buffers(), strict=True):
+        mean.copy_(value)
 
 
 def _lr_factor(step: int, steps: int) -> float:
