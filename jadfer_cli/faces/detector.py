@@ -7,7 +7,7 @@ Every network gets the same input: the frame scaled so that its longer side is `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -33,7 +33,22 @@ Detect = Callable[[Any, float], list[Faces]]
 
 MAX_BATCH = 16  # frames per call, for a network that is faster on several
 REGION_SIDES_PX = (96, 128, 160)  # input sizes for the squares around known faces
+# Resolution of a glance, relative to the full frame's. CenterFace sees nearly every face of 18 px
+# in its input (tests/bench/detection_size.py).
+_GLANCE, _SMALLEST_GLANCE_PX, _GLANCE_FACE_PX = 0.5, 160, 18.0
 _MAX_REGION_COST = 0.7  # of the full frame's pixels; above it, detect in the full frame instead
+
+
+class Glance(NamedTuple):
+    """Faces seen in the full frame at a lower resolution.
+
+    Attributes:
+        faces: What `Detector.detect` returns.
+        reliable_px: Shorter side from which nearly every face is seen.
+    """
+
+    faces: Faces
+    reliable_px: float
 
 
 class Network(Protocol):
@@ -103,11 +118,28 @@ class Detector:
         """
         return self.detect_all([image_rgb])[0]
 
+    def glance(self, image_rgb: ImageArray) -> Glance | None:
+        """Detect the larger faces in one frame, at a quarter of the cost.
+
+        Returns:
+            None if the network takes one input size only, so that it would cost no less.
+        """
+        if self._fixed_size is not None:
+            return None
+        height, width = image_rgb.shape[:2]
+        scale = _GLANCE * scale_to_fit(width, height, self._options.detection_size)
+        longer_px = max(round(scale * max(width, height)), _SMALLEST_GLANCE_PX)
+        box = fit_letterbox(width, height, longer_px)
+        found = self._on_network([image_rgb], box)[0]
+        return Glance(found, _GLANCE_FACE_PX / max(box.zoom))
+
     def detect_all(self, images_rgb: Sequence[ImageArray]) -> list[Faces]:
         """Detect the faces in several frames of equal size; see `detect`."""
         if self.device is not None:
             return [faces for faces, _ in self.detect_and_crop(images_rgb, None)]
-        box = self._letterbox_for(images_rgb)
+        return self._on_network(images_rgb, self._letterbox_for(images_rgb))
+
+    def _on_network(self, images_rgb: Sequence[ImageArray], box: Letterbox) -> list[Faces]:
         found = self._run_network([apply_letterbox(image_rgb, box) for image_rgb in images_rgb])
         return [self._to_frame(faces, box) for faces in found]
 

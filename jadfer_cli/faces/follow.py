@@ -22,12 +22,14 @@ import numpy as np
 from jadfer_cli.faces.detector import MAX_BATCH, Detector
 from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.geometry import iou
-from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
+from jadfer_cli.records import BoolArray, Crops, Faces, FloatArray, Frame, ImageArray
 
 REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer side
 MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
 _TIME_SLACK_S = 1e-6
 _MAX_PENDING_BYTES = 96 << 20  # images held back for following faces backwards
+# With a network that follows faces, the other searches of the full frame are glances.
+_INTERVALS_PER_SEARCH = 4
 _THUMBNAIL_STEP = 16  # every 16th pixel of a row and column is compared between frames
 _CUT = 40.0  # mean difference of grey values between frames from which there may be a cut
 
@@ -76,7 +78,8 @@ def follow(
         redetect_s: Length of the intervals in whose first frame the full frame is searched,
             counted from the video's first frame: a part of a video is searched in the same
             frames as the whole video, apart from the part's first frame. 0 searches every full
-            frame.
+            frame. With `motion`, three of four searches are at half the resolution, and become
+            complete ones if they show a new face.
         crop_px: Side of the crops that a detector with a device makes if it searches every full
             frame; None for no crops.
         motion: Follows faces between full-frame detections; None to detect them in regions.
@@ -88,7 +91,7 @@ def follow(
         yield from _detect_every_frame(frames, detector, crop_px)
         return
     pending: list[_Pending] = []  # since the last full-frame detection
-    searched_interval = -1  # of the last full-frame detection
+    schedule = _Schedule(redetect_s, 1 if motion is None else _INTERVALS_PER_SEARCH)
     last = Faces.none()  # faces of the last frame with an image
     previous: ImageArray | None = None  # that image
     for frame in frames:
@@ -96,17 +99,18 @@ def follow(
             pending.append(_Pending(frame, Faces.none(), full_frame=False))
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
-        interval = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
         change = _change(previous, frame.image_rgb)
-        due = memory_full or interval != searched_interval or change > _CUT
+        due = memory_full or schedule.search_due(frame.time_s) or change > _CUT
         faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
+        if faces is not None and motion is not None and schedule.glance_due(frame.time_s):
+            faces = _confirmed(frame.image_rgb, faces, detector, motion)
         full_frame = faces is None
         previous = frame.image_rgb
         if faces is None:
             faces = detector.detect(frame.image_rgb)
             if motion is not None:
                 motion.start(frame.image_rgb, faces)
-            searched_interval = interval
+            schedule.searched(frame.time_s)
             _follow_backwards(pending, _unmatched(faces, last), detector)
             yield from (one.detections() for one in pending)
             pending.clear()
@@ -114,6 +118,36 @@ def follow(
         pending.append(_Pending(frame, faces, full_frame))
     _search_last_frame(pending, detector)
     yield from (one.detections() for one in pending)
+
+
+class _Schedule:
+    """When the full frame is searched, by intervals that are counted from the video's start.
+
+    Args:
+        interval_s: Length of an interval.
+        per_search: Intervals per complete search; in the others the frame is glanced at.
+    """
+
+    def __init__(self, interval_s: float, per_search: int) -> None:
+        self._interval_s, self._per_search = interval_s, per_search
+        self._last = -per_search  # interval of the last search or glance
+
+    def _interval(self, time_s: float) -> int:
+        return int((time_s + _TIME_SLACK_S) / self._interval_s)
+
+    def search_due(self, time_s: float) -> bool:
+        """Whether the first frame of such an interval is a frame at this time."""
+        return self._interval(time_s) // self._per_search != self._last // self._per_search
+
+    def glance_due(self, time_s: float) -> bool:
+        """Whether a new interval has begun; it is glanced at now."""
+        interval, last = self._interval(time_s), self._last
+        self._last = interval
+        return interval != last
+
+    def searched(self, time_s: float) -> None:
+        """The full frame was searched, for whatever reason."""
+        self._last = self._interval(time_s)
 
 
 def _search_last_frame(pending: list[_Pending], detector: Detector) -> None:
@@ -198,14 +232,25 @@ def _find_again(
 def _follow_again(image_rgb: ImageArray, detector: Detector, motion: MotionTracker) -> Faces | None:
     """Follow all faces by the network, and detect again those that it is not sure about."""
     faces, sure = motion.next(image_rgb)
-    if sure.all():
+    return _redetected(image_rgb, faces, ~sure, detector, motion)
+
+
+def _redetected(
+    image_rgb: ImageArray,
+    faces: Faces,
+    which: BoolArray,
+    detector: Detector,
+    motion: MotionTracker,
+) -> Faces | None:
+    """Detect some of the followed faces in regions; None if one is not found there."""
+    if not which.any():
         return faces
-    detected = _detect_again(image_rgb, faces.take(~sure), detector)
+    detected = _detect_again(image_rgb, faces.take(which), detector)
     if detected is None:
         return None
-    motion.correct(image_rgb, ~sure, detected)
-    order = np.argsort(np.concatenate([np.flatnonzero(sure), np.flatnonzero(~sure)]))
-    return Faces.join([faces.take(sure), detected]).take(order)
+    motion.correct(image_rgb, which, detected)
+    order = np.argsort(np.concatenate([np.flatnonzero(~which), np.flatnonzero(which)]))
+    return Faces.join([faces.take(~which), detected]).take(order)
 
 
 def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
@@ -220,6 +265,22 @@ def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Fa
             return None
         matches.append(match)
     return Faces.join(matches)
+
+
+def _confirmed(
+    image_rgb: ImageArray, faces: Faces, detector: Detector, motion: MotionTracker
+) -> Faces | None:
+    """Glance at the full frame: None if it shows a new face, or no longer one of those followed.
+
+    A face that is large enough to be seen at a glance, but is not, is detected in a region.
+    """
+    glance = detector.glance(image_rgb)
+    if glance is None or len(_unmatched(glance.faces, faces)):
+        return None
+    sides = (faces.boxes_px[:, 2:] - faces.boxes_px[:, :2]).min(axis=1)
+    seen = iou(faces.boxes_px, glance.faces.boxes_px).max(axis=1, initial=0) >= MATCH_IOU
+    doubtful = ~seen & (sides >= glance.reliable_px)
+    return _redetected(image_rgb, faces, doubtful, detector, motion)
 
 
 def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:
