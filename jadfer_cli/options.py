@@ -87,7 +87,8 @@ class FaceOptions:
     # time between detections in the whole frame; in between, faces are searched for near their
     # last position. The same on every device: it moves boxes, which changes 1 to 3 % of labels
     redetect_s: float = 0.3
-    # what searches there: the small network, or the detector, one of FOLLOWERS
+    # what searches there: the small network, or the detector, one of FOLLOWERS;
+    # or a network of your own, an .onnx file of `jadfer train-follower`
     follower: str = "network"
     min_face_px: float = 16.0  # shorter side of the smallest box kept, source px
     max_faces: int | None = None  # keep the N tracks seen longest and largest; None keeps all
@@ -105,9 +106,9 @@ class FaceOptions:
             )
         if not (math.isfinite(self.redetect_s) and self.redetect_s >= 0):
             raise OptionError(f"`redetect_s` must be zero or more seconds, not {self.redetect_s}.")
-        if self.follower not in FOLLOWERS:
+        if self.follower not in FOLLOWERS and not self.follower.endswith(".onnx"):
             raise OptionError(
-                f"`follower` must be one of {', '.join(FOLLOWERS)}, not {self.follower}."
+                f"`follower` must be {', '.join(FOLLOWERS)} or an .onnx file, not {self.follower}."
             )
         if not (math.isfinite(self.min_face_px) and self.min_face_px >= 0):
             raise OptionError(f"`min_face_px` must be zero or more px, not {self.min_face_px}.")

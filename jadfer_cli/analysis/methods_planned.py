@@ -80,7 +80,7 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
         f"score of at least {faces.detection_threshold:g}"
     )
     if faces.redetect_s:
-        by = " by a small network of the program's own" if faces.follower == "network" else ""
+        by = " by a small network of the program's own" if faces.follower != "detector" else ""
         yield (
             f"(in full frames every {faces.redetect_s:g} s, in between near their last "
             f"position{by}),"

@@ -120,7 +120,7 @@ FollowerOption = Annotated[
     _option(
         FACES_PANEL,
         "What searches the surroundings of known faces: network, a small one of jadfer's own that "
-        "asks the detector where it is unsure, or detector.",
+        "asks the detector where it is unsure; detector; or an .onnx file of `train-follower`.",
     ),
 ]
 MinFaceOption = Annotated[float, _option(FACES_PANEL, "Ignore faces smaller than this, px.")]

@@ -122,7 +122,10 @@ class Follower:
     def __init__(self, path: Path, threads: int) -> None:
         import onnxruntime
 
-        hint = "Reinstall jadfer."
+        hint = (
+            "`follower` is network, detector, or an .onnx file of `jadfer train-follower`. If "
+            "network itself is damaged, install jadfer again."
+        )
         try:
             data = path.read_bytes()
             self._session = onnxruntime.InferenceSession(
@@ -155,10 +158,16 @@ class Follower:
         return Followed(landmarks, presence, error)
 
 
-def load_follower() -> Follower:
-    """Load the shipped network; it is too small to gain from several threads.
+def load_follower(name: str) -> Follower | None:
+    """Load the network that the option `follower` names.
+
+    Args:
+        name: "network" for the shipped one, an .onnx file, or "detector" for none.
 
     Raises:
         ModelError: The file is missing or not a follower.
     """
-    return Follower(weights_folder() / FILE, threads=1)
+    if name == "detector":
+        return None
+    path = weights_folder() / FILE if name == "network" else Path(name)
+    return Follower(path, threads=1)  # too small to gain from several threads

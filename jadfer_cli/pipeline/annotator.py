@@ -212,8 +212,7 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     model = checkpoint.load(options.model.model)
     predictor = Predictor(model, runtime)
     detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
-    with_network = options.faces.redetect_s > 0 and options.faces.follower == "network"
-    follower = load_follower() if with_network else None
+    follower = load_follower(options.faces.follower) if options.faces.redetect_s else None
     warnings = []
     if model.entry.preview:
         warnings.append(

@@ -47,7 +47,7 @@ class Networks:
 
     def motion(self) -> MotionTracker | None:
         """A new follower of one video's faces; None if the detector follows them."""
-        if self.follower is None or not self.redetect_s:
+        if self.follower is None or not self.redetect_s:  # tests replace redetect_s
             return None
         return MotionTracker(self.follower, self.options.faces.min_face_px)
 

@@ -125,7 +125,8 @@ def train(
     torch.manual_seed(options.seed)
     training = [bank.take(~bank.held_out) for bank in banks]
     valid = [bank.take(bank.held_out) for bank in banks]
-    network = FollowerNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = FollowerNetwork()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(network)
     optimiser = torch.optim.AdamW(
         network.parameters(), options.lr, weight_decay=options.weight_decay
@@ -163,8 +164,8 @@ def _average(averaged: FollowerNetwork, network: FollowerNetwork, decay: float) 
     """Moves a running average of the weights; statistics of batches are averages already."""
     for mean, value in zip(averaged.parameters(), network.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
-    for mean, value in zip(averaged.buffers(), network.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, current in zip(averaged.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def _lr_factor(step: int, steps: int) -> float:
@@ -213,8 +214,6 @@ def measure(
     """
     network.eval()
     some = [(bank, w) for bank, w in zip(banks, weights, strict=True) if len(bank)]
-    if not some:
-        raise TrainingError("No face is held out for validation.", "Train on more people.")
     drawn = batch_of([b for b, _ in some], [w for _, w in some], views or ViewOptions(), (9, 9), n)
     distance, log_error, present, truth = [], [], [], []
     for part in _parts(drawn):

@@ -127,8 +127,11 @@ def _banks(data: FollowerData, out: Path, cache: Path, report: Reporter) -> dict
             banks[name] = FaceBank.open(file)
     if data.ferplus is not None:
         banks["ferplus"] = _of_ferplus(data.ferplus, cache, report)
-    if not banks:
-        raise TrainingError("There are no faces to train on.", "Give `pictures` or `ferplus`.")
+    if not any(bank.held_out.any() for bank in banks.values()):
+        raise TrainingError(
+            "There are no faces to hold out for validation.",
+            "Give pictures of more people with `pictures`, or `ferplus`.",
+        )
     return banks
 
 
