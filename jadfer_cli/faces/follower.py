@@ -2,7 +2,7 @@
 
 It sees one grey crop around the landmarks of the frame before, and returns them for this frame,
 the probability that the crop shows a face, and the error to expect. It costs about a hundredth of
-a search in the whole frame. `jadfer train-follower` trains it (`training/follower`).
+a search in the whole frame. `jadfer train-follower` trains it (`training/follower_session`).
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ import torch
 from conftest import DEMO
 
 from jadfer_cli.faces.follower import CROP_TEMPLATE, INTEROCULAR_PX, Follower
-from jadfer_cli.training.follower import loop
-from jadfer_cli.training.follower.faces import FaceBank, held_out
-from jadfer_cli.training.follower.network import FollowerNetwork, FollowerOutput, export
-from jadfer_cli.training.follower.session import _PLAIN
-from jadfer_cli.training.follower.views import ViewOptions, make_view
+from jadfer_cli.training import follower_loop as loop
+from jadfer_cli.training.follower_faces import FaceBank, held_out
+from jadfer_cli.training.follower_network import FollowerNetwork, FollowerOutput, export
+from jadfer_cli.training.follower_session import _PLAIN
+from jadfer_cli.training.follower_views import ViewOptions, make_view
 
 MARKS = np.array([[40, 50], [80, 50], [60, 75], [45, 95], [75, 95]], float)
 

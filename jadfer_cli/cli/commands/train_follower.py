@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,57 +30,43 @@ Examples:
 
 Some people are held out for the report: by file name, without the number at its end.
 """
-_SOURCE, _TRAINING = "Data", "Training"
+
+
+def _data(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Data", show_default=False)
+
+
+def _training(help_text: str) -> Any:
+    return typer.Option(help=help_text, rich_help_panel="Training")
 
 
 def train_follower(
     out: RunFolder,
     pictures: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Folder or zip file of pictures with faces; may be repeated.",
-            rich_help_panel=_SOURCE, show_default=False,
-        ),
+        list[Path] | None, _data("Folder or zip file of pictures with faces; may be repeated.")
     ] = None,
     videos: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Video; every third frame is used. May be repeated.",
-            rich_help_panel=_SOURCE, show_default=False,
-        ),
+        list[Path] | None, _data("Video; every third frame is used. May be repeated.")
     ] = None,
     ferplus: Annotated[
-        Path | None,
-        typer.Option(
-            help="FER+, a folder or a zip file; its training images are used.",
-            rich_help_panel=_SOURCE, show_default=False,
-        ),
+        Path | None, _data("FER+, a folder or a zip file; its training images are used.")
     ] = None,
-    every: Annotated[
-        int, typer.Option(help="Use every Nth picture.", rich_help_panel=_SOURCE, min=1)
-    ] = 1,
+    every: Annotated[int, typer.Option(help="Use every Nth picture.", min=1)] = 1,
     cache: Cache = None,
-    steps: Annotated[
-        int,
-        typer.Option(
-            help="Training steps, of 128 views each.", rich_help_panel=_TRAINING, min=1
-        ),
-    ] = 6000,
-    seed: Annotated[
-        int, typer.Option(help="Seeds weights and views.", rich_help_panel=_TRAINING)
-    ] = 0,
+    steps: Annotated[int, _training("Training steps, of 128 views each.")] = 6000,
+    seed: Annotated[int, _training("Seeds weights and views.")] = 0,
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
-) -> None:  # fmt: skip
+) -> None:
     """Train the network that follows faces."""
     interrupted = "Give the same command again to resume from the last saved step."
     with errors_as_exit_codes(debug=debug, interrupted=interrupted):
         from jadfer_cli.options import ModelOptions
         from jadfer_cli.runtime import settle
         from jadfer_cli.training.data import default_cache
-        from jadfer_cli.training.follower.loop import FollowerOptions
-        from jadfer_cli.training.follower.session import FollowerData, run
+        from jadfer_cli.training.follower_loop import FollowerOptions
+        from jadfer_cli.training.follower_session import FollowerData, run
 
         settle(ModelOptions(device="cpu", threads=threads, engine="torch"))
         figures = run(

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import TrainingError
 from jadfer_cli.faces.follower import INTEROCULAR_PX
-from jadfer_cli.training.follower.faces import FaceBank
-from jadfer_cli.training.follower.network import FollowerNetwork, FollowerOutput
-from jadfer_cli.training.follower.views import View, ViewOptions, make_view
+from jadfer_cli.training.follower_faces import FaceBank
+from jadfer_cli.training.follower_network import FollowerNetwork, FollowerOutput
+from jadfer_cli.training.follower_views import View, ViewOptions, make_view
 
 STATE = "state.pt"
 _BATCH = 128

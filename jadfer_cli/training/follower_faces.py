@@ -23,7 +23,7 @@ from jadfer_cli.faces.align import similarity
 from jadfer_cli.geometry import iou
 from jadfer_cli.options import VideoOptions
 from jadfer_cli.records import Faces, FloatArray, ImageArray
-from jadfer_cli.training.follower.views import MIRRORED
+from jadfer_cli.training.follower_views import MIRRORED
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe, select
 

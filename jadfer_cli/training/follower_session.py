@@ -15,11 +15,11 @@ from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.follower import FILE
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.training import ferplus
+from jadfer_cli.training import follower_loop as loop
 from jadfer_cli.training.align import find_landmarks
-from jadfer_cli.training.follower import loop
-from jadfer_cli.training.follower.faces import FaceBank, collect, held_out
-from jadfer_cli.training.follower.network import FollowerNetwork, export
-from jadfer_cli.training.follower.views import ViewOptions
+from jadfer_cli.training.follower_faces import FaceBank, collect, held_out
+from jadfer_cli.training.follower_network import FollowerNetwork, export
+from jadfer_cli.training.follower_views import ViewOptions
 from jadfer_cli.training.reporting import Reporter
 
 REPORT = "report.json"

@@ -1,1 +1,0 @@
-"""Trains the network that follows faces between searches of the whole frame."""
