@@ -7,7 +7,7 @@ Every network gets the same input: the frame scaled so that its longer side is `
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -33,22 +33,8 @@ Detect = Callable[[Any, float], list[Faces]]
 
 MAX_BATCH = 16  # frames per call, for a network that is faster on several
 REGION_SIDES_PX = (96, 128, 160)  # input sizes for the squares around known faces
-# Resolution of a glance, relative to the full frame's. CenterFace sees nearly every face of 18 px
-# in its input (tests/bench/detection_size.py).
-_GLANCE, _SMALLEST_GLANCE_PX, _GLANCE_FACE_PX = 0.5, 160, 18.0
+_GLANCE, _SMALLEST_GLANCE_PX = 0.5, 160  # resolution of a glance, relative to the full frame's
 _MAX_REGION_COST = 0.7  # of the full frame's pixels; above it, detect in the full frame instead
-
-
-class Glance(NamedTuple):
-    """Faces seen in the full frame at a lower resolution.
-
-    Attributes:
-        faces: What `Detector.detect` returns.
-        reliable_px: Shorter side from which nearly every face is seen.
-    """
-
-    faces: Faces
-    reliable_px: float
 
 
 class Network(Protocol):
@@ -118,11 +104,14 @@ class Detector:
         """
         return self.detect_all([image_rgb])[0]
 
-    def glance(self, image_rgb: ImageArray) -> Glance | None:
-        """Detect the larger faces in one frame, at a quarter of the cost.
+    def glance(self, image_rgb: ImageArray) -> Faces | None:
+        """Detect the larger faces in one frame, at a quarter of the cost of `detect`.
+
+        CenterFace sees nearly every face whose shorter side is 12 px or more in its input
+        (tests/bench/detection_size.py).
 
         Returns:
-            None if the network takes one input size only, so that it would cost no less.
+            Faces as of `detect`; None if the network takes one input size only.
         """
         if self._fixed_size is not None:
             return None
@@ -130,8 +119,7 @@ class Detector:
         scale = _GLANCE * scale_to_fit(width, height, self._options.detection_size)
         longer_px = max(round(scale * max(width, height)), _SMALLEST_GLANCE_PX)
         box = fit_letterbox(width, height, longer_px)
-        found = self._on_network([image_rgb], box)[0]
-        return Glance(found, _GLANCE_FACE_PX / max(box.zoom))
+        return self._on_network([image_rgb], box)[0]
 
     def detect_all(self, images_rgb: Sequence[ImageArray]) -> list[Faces]:
         """Detect the faces in several frames of equal size; see `detect`."""

@@ -270,17 +270,16 @@ def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Fa
 def _confirmed(
     image_rgb: ImageArray, faces: Faces, detector: Detector, motion: MotionTracker
 ) -> Faces | None:
-    """Glance at the full frame: None if it shows a new face, or no longer one of those followed.
+    """Glance at the full frame, and detect faces that the glance does not show in their regions.
 
-    A face that is large enough to be seen at a glance, but is not, is detected in a region.
+    Returns:
+        The faces; None if there is a new face, or one is no longer found.
     """
-    glance = detector.glance(image_rgb)
-    if glance is None or len(_unmatched(glance.faces, faces)):
+    seen = detector.glance(image_rgb)
+    if seen is None or len(_unmatched(seen, faces)):
         return None
-    sides = (faces.boxes_px[:, 2:] - faces.boxes_px[:, :2]).min(axis=1)
-    seen = iou(faces.boxes_px, glance.faces.boxes_px).max(axis=1, initial=0) >= MATCH_IOU
-    doubtful = ~seen & (sides >= glance.reliable_px)
-    return _redetected(image_rgb, faces, doubtful, detector, motion)
+    hidden = iou(faces.boxes_px, seen.boxes_px).max(axis=1, initial=0) < MATCH_IOU
+    return _redetected(image_rgb, faces, hidden, detector, motion)
 
 
 def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:

@@ -33,7 +33,8 @@ CROP_TEMPLATE: FloatArray = (TEMPLATE * np.float32(FACE_PX) + np.float32(_OFFSET
 )
 CROP_TEMPLATE.setflags(write=False)
 INTEROCULAR_PX = float(CROP_TEMPLATE[1, 0] - CROP_TEMPLATE[0, 0])
-FILE, TERMS = "jadfer-follower.onnx", "see weights/LICENSE-WEIGHTS.md"
+FILE = "jadfer-follower.onnx"
+SHA256 = "0" * 64  # of the shipped file
 INPUT, OUTPUTS = "crops", ("landmarks", "presence", "error")
 
 
@@ -170,4 +171,11 @@ def load_follower(name: str) -> Follower | None:
     if name == "detector":
         return None
     path = weights_folder() / FILE if name == "network" else Path(name)
-    return Follower(path, threads=1)  # too small to gain from several threads
+    follower = Follower(path, threads=1)  # too small to gain from several threads
+    if name == "network" and follower.info()["sha256"] != SHA256:
+        raise ModelError(
+            f"The face follower {path} is damaged: its sha256 is {follower.info()['sha256']}, not "
+            f"{SHA256}.",
+            "Install jadfer again: pip install --force-reinstall jadfer-cli",
+        )
+    return follower

@@ -68,6 +68,8 @@ def make_view(
         options: How views are made.
         rng: Random numbers.
     """
+    picture, corner = _without_black_border(picture)
+    landmarks_px = landmarks_px - corner
     no_face = not np.isfinite(landmarks_px).all()
     if no_face:
         matrix, presence = _anywhere(picture.shape[:2], rng), 0.0
@@ -92,6 +94,15 @@ def make_view(
         crop, points = crop[:, ::-1], points[MIRRORED]
         points = np.stack([INPUT_PX - points[:, 0], points[:, 1]], 1)
     return View(np.ascontiguousarray(crop), points.astype(np.float32), presence)
+
+
+def _without_black_border(picture: ImageArray) -> tuple[ImageArray, npt.NDArray[np.int_]]:
+    """The part of a patch that shows the picture it was cut from, and the part's corner (x, y)."""
+    rows, columns = np.flatnonzero(picture.any(1)), np.flatnonzero(picture.any(0))
+    if not len(rows):
+        return picture, np.zeros(2, np.int_)
+    part = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return part, np.array([columns[0], rows[0]])
 
 
 def _combined(

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from jadfer_cli.faces import follower
-from jadfer_cli.faces.detector import Glance
 from jadfer_cli.faces.follow import follow
 from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.geometry import iou
@@ -46,7 +45,7 @@ class Scene:
         frame = int(image[0, 0, 0])
         self.glances.append(frame)
         seen = [marks for k, marks in self.marks(frame).items() if self.glances_see(k)]
-        return Glance(self.faces(seen, followed=False), reliable_px=30.0)
+        return self.faces(seen, followed=False)
 
     def detect_near(self, image, boxes, margin):
         frame = int(image[0, 0, 0])
@@ -139,7 +138,7 @@ def test_a_face_that_comes_in_is_seen_at_a_glance_and_followed_backwards():
     assert [len(one.faces) for one in found] == [1] * 6 + [2] * 19
 
 
-def test_a_face_that_a_glance_should_show_but_does_not_is_detected_in_a_region():
+def test_a_face_that_is_too_small_for_a_glance_is_detected_in_its_region():
     scene = Scene([line(15, 100, 100, 1), line(15, 400, 200, 0)])
     scene.glances_see = lambda k: k == 0
     found = scene.run()
