@@ -63,10 +63,9 @@ def recall(frames, detectors):
             rows += [(size, side, hit) for side, hit in zip(sides, best >= 0.4, strict=True)]
     table = pd.DataFrame(rows, columns=["size", "side_px", "found"])
     table["side_px"] = pd.cut(table["side_px"], EDGES)
-    print(
-        table.pivot_table(index="size", columns="side_px", values="found", observed=True).round(3)
-    )
-    print(table.groupby("side_px", observed=True).size().floordiv(len(detectors)).to_dict())
+    shares = table.pivot_table(index="size", columns="side_px", values="found", observed=True)
+    print(shares.round(3).to_string())
+    print("n", (table.groupby("side_px", observed=True).size() // len(detectors)).tolist())
     print({size: round(1000 * float(np.median(t)), 1) for size, t in times.items()}, "core-ms")
 
 

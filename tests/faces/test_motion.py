@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import follower
 from jadfer_cli.faces.follow import follow
 from jadfer_cli.faces.motion import MotionTracker
@@ -212,3 +213,39 @@ def test_crop_and_map_are_inverse():
         np.abs(follower.moved(follower.moved(marks, maps), follower.inverted(maps)) - marks).max()
         < 1e-6
     )
+
+
+# ---- the shipped network
+
+
+def test_the_shipped_network_is_small_whole_and_finds_the_landmarks_of_the_detector(
+    centerface, six_faces
+):
+    network = follower.load_follower("network")
+    assert (follower.weights_folder() / follower.FILE).stat().st_size < 300_000
+    assert network.info() == {"name": follower.FILE, "sha256": follower.SHA256}
+    faces = centerface.detect(six_faces)
+    found = network(six_faces, faces.landmarks_px)
+    scale = np.sqrt(np.linalg.det(follower.placement(faces.landmarks_px)[:, :, :2]))
+    distance = np.linalg.norm(found.landmarks_px - faces.landmarks_px, axis=2).mean(1) * scale
+    assert (distance / follower.INTEROCULAR_PX).mean() < 0.1
+    assert (found.presence > 0.5).all() and (found.error < 0.14).all()
+    beside = network(
+        six_faces, faces.landmarks_px + np.array([0, 400])
+    )  # below them are tables and legs
+    assert (beside.presence < 0.5).mean() > 0.5
+
+
+def test_a_damaged_network_is_refused_with_both_hashes(monkeypatch, tmp_path):
+    whole = (follower.weights_folder() / follower.FILE).read_bytes()
+    monkeypatch.setattr(follower, "weights_folder", lambda: tmp_path)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        follower.load_follower("network")
+    (tmp_path / follower.FILE).write_bytes(whole)
+    monkeypatch.setattr(follower, "SHA256", "1" * 64)
+    with pytest.raises(ModelError, match=f"(?s)[0-9a-f]{{64}}, not {'1' * 64}"):
+        follower.load_follower("network")
+    (tmp_path / follower.FILE).write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        follower.load_follower("network")
+    assert follower.load_follower("detector") is None
