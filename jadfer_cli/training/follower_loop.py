@@ -210,7 +210,8 @@ def measure(
     Returns:
         `error`, the mean error of landmarks in interocular distances, `error_90`, its 90th
         percentile, `correlation` of its logarithm with that foretold, `missed`, the share of faces
-        called absent, and `false`, the share of views without a face called present.
+        called absent, and, if there are any, `false`, the share of views without a face called
+        present.
     """
     network.eval()
     some = [(bank, w) for bank, w in zip(banks, weights, strict=True) if len(bank)]
@@ -230,7 +231,7 @@ def measure(
         "error_90": float(np.quantile(d[face], 0.9)),
         "correlation": float(np.corrcoef(np.log(d[face] + 1e-6), e[face])[0, 1]),
         "missed": float((~p[face]).mean()),
-        "false": float(p[none].mean()),
+        **({"false": float(p[none].mean())} if none.any() else {}),
     }
 
 

@@ -78,9 +78,9 @@ def train_follower(
         )
         if not quiet:
             show(title("Faces held out; errors in interocular distances"))
-            names = list(next(iter(figures.values())))
+            names = max((list(found) for found in figures.values()), key=len)
             rows = [
-                [condition, *(f"{found[name]:.3f}" for name in names)]
+                [condition, *(f"{found[name]:.3f}" if name in found else "" for name in names)]
                 for condition, found in figures.items()
             ]
             show(table(("", *(name.replace("_", " ") for name in names)), rows))
