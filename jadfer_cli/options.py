@@ -89,7 +89,7 @@ class FaceOptions:
     redetect_s: float = 0.3
     # what searches there: the small network, or the detector, one of FOLLOWERS;
     # or a network of your own, an .onnx file of `jadfer train-follower`
-    follower: str = "network"
+    follower: str = "detector"
     min_face_px: float = 16.0  # shorter side of the smallest box kept, source px
     max_faces: int | None = None  # keep the N tracks seen longest and largest; None keeps all
     tracker: str = "bytetrack"  # one of TRACKERS

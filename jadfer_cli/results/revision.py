@@ -23,7 +23,7 @@ CHANGES: dict[int, tuple[str, str]] = {
     5: (
         "0.6.0",
         "usable faces are larger, sharper and less turned; on a GPU, too, whole frames are "
-        "searched every 0.3 s; in between, a small network follows faces",
+        "searched every 0.3 s",
     ),
 }
 
