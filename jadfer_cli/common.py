@@ -133,6 +133,13 @@ def require_opencv() -> None:
         ) from error
 
 
+def weights_folder() -> Path:
+    """Return the folder of the shipped weights: in the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
 def cache_folder() -> Path:
     """Return the folder of this user's jadfer cache, which may not exist yet."""
     from platformdirs import user_cache_path

@@ -34,7 +34,7 @@ _MORE = frozenset(
     "min_duration_s min_share min_usable mixed name neutral off on participants protocol rate "
     "scale scores seconds start tier trials twin_threshold uncoded window "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
-    "references sha256 videos".split()
+    "ferplus pictures references sha256 videos".split()
 )
 _GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
 NAMES = frozenset(

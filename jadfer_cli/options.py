@@ -21,6 +21,7 @@ SCORES = ("auto", "votes", "majority")  # what the probabilities mean: `expressi
 ENGINES = ("auto", "torch", "onnxruntime")
 ROTATIONS = (0, 90, 180, 270)
 TRACKERS = ("bytetrack", "ocsort")
+FOLLOWERS = ("network", "detector")
 # Faces scored at once. On a CPU small batches stay in its caches, which the detector shares:
 # 8 to 16 gave 8 % more frames per second than 32 (`jadfer bench`, two cores).
 BATCH_CPU, BATCH_GPU = 16, 64
@@ -91,6 +92,9 @@ class FaceOptions:
     # time between detections in the whole frame; in between, faces are searched for near their
     # last position. The same on every device: it moves boxes, which changes 1 to 3 % of labels
     redetect_s: float = 0.3
+    # what searches there: the small network, or the detector, one of FOLLOWERS;
+    # or a network of your own, an .onnx file of `jadfer train-follower`
+    follower: str = "detector"
     min_face_px: float = 16.0  # shorter side of the smallest box kept, source px
     max_faces: int | None = None  # keep the N tracks seen longest and largest; None keeps all
     tracker: str = "bytetrack"  # one of TRACKERS
@@ -107,6 +111,10 @@ class FaceOptions:
             )
         if not (math.isfinite(self.redetect_s) and self.redetect_s >= 0):
             raise OptionError(f"`redetect_s` must be zero or more seconds, not {self.redetect_s}.")
+        if self.follower not in FOLLOWERS and not self.follower.endswith(".onnx"):
+            raise OptionError(
+                f"`follower` must be {', '.join(FOLLOWERS)} or an .onnx file, not {self.follower}."
+            )
         if not (math.isfinite(self.min_face_px) and self.min_face_px >= 0):
             raise OptionError(f"`min_face_px` must be zero or more px, not {self.min_face_px}.")
         if self.max_faces is not None and self.max_faces < 1:
@@ -207,6 +215,7 @@ class OptionKeywords(TypedDict, total=False):
     detection_size: int
     detection_threshold: float
     redetect_s: float
+    follower: str
     min_face_px: float
     max_faces: int | None
     tracker: str

@@ -204,7 +204,10 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
     redetect_s = m.get("redetect_s")
     if redetect_s:
-        yield (f"in full frames every {redetect_s:g} s and, in between, near their last position,")
+        by = " by a small network of the program's own" if m.get("follower") else ""
+        yield (
+            f"in full frames every {redetect_s:g} s and, in between, near their last position{by},"
+        )
     else:
         yield "in every analysed frame,"
     yield f"and tracked over time with {tracker}."

@@ -81,7 +81,11 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
         f"score of at least {faces.detection_threshold:g}"
     )
     if faces.redetect_s:
-        yield f"(in full frames every {faces.redetect_s:g} s, in between near their last position),"
+        by = " by a small network of the program's own" if faces.follower != "detector" else ""
+        yield (
+            f"(in full frames every {faces.redetect_s:g} s, in between near their last "
+            f"position{by}),"
+        )
     else:
         yield "(in every analysed frame),"
     tracker = TRACKER_NAMES.get(faces.tracker, faces.tracker)

@@ -115,6 +115,14 @@ RedetectOption = Annotated[
         "and go.",
     ),
 ]
+FollowerOption = Annotated[
+    str,
+    _option(
+        FACES_PANEL,
+        "What searches the surroundings of known faces: network, a small one of jadfer's own that "
+        "asks the detector where it is unsure; detector; or an .onnx file of `train-follower`.",
+    ),
+]
 MinFaceOption = Annotated[float, _option(FACES_PANEL, "Ignore faces smaller than this, px.")]
 MaxFacesOption = Annotated[
     int | None, _option(FACES_PANEL, "Keep the N tracks that are seen longest and largest.")

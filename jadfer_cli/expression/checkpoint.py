@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jadfer_cli.common import atomic_write, file_sha256
+from jadfer_cli.common import atomic_write, file_sha256, weights_folder
 from jadfer_cli.errors import ModelError, OutputError
 from jadfer_cli.expression import build, header, networks
 from jadfer_cli.expression.scores import Calibration, read_scores
@@ -134,9 +134,7 @@ class Checkpoint:
 
 def weights_dir() -> Path:
     """Folder of the shipped weights: in the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "weights"
-    return installed if installed.is_dir() else package.parent / "weights"
+    return weights_folder()
 
 
 def registry() -> dict[str, ModelEntry]:

@@ -33,6 +33,7 @@ Detect = Callable[[Any, float], list[Faces]]
 
 MAX_BATCH = 16  # frames per call, for a network that is faster on several
 REGION_SIDES_PX = (96, 128, 160)  # input sizes for the squares around known faces
+_GLANCE, _SMALLEST_GLANCE_PX = 0.5, 160  # resolution of a glance, relative to the full frame's
 _MAX_REGION_COST = 0.7  # of the full frame's pixels; above it, detect in the full frame instead
 
 
@@ -103,11 +104,30 @@ class Detector:
         """
         return self.detect_all([image_rgb])[0]
 
+    def glance(self, image_rgb: ImageArray) -> Faces | None:
+        """Detect the larger faces in one frame, at a quarter of the cost of `detect`.
+
+        CenterFace sees nearly every face whose shorter side is 12 px or more in its input
+        (tests/bench/detection_size.py).
+
+        Returns:
+            Faces as of `detect`; None if the network takes one input size only.
+        """
+        if self._fixed_size is not None:
+            return None
+        height, width = image_rgb.shape[:2]
+        scale = _GLANCE * scale_to_fit(width, height, self._options.detection_size)
+        longer_px = max(round(scale * max(width, height)), _SMALLEST_GLANCE_PX)
+        box = fit_letterbox(width, height, longer_px)
+        return self._on_network([image_rgb], box)[0]
+
     def detect_all(self, images_rgb: Sequence[ImageArray]) -> list[Faces]:
         """Detect the faces in several frames of equal size; see `detect`."""
         if self.device is not None:
             return [faces for faces, _ in self.detect_and_crop(images_rgb, None)]
-        box = self._letterbox_for(images_rgb)
+        return self._on_network(images_rgb, self._letterbox_for(images_rgb))
+
+    def _on_network(self, images_rgb: Sequence[ImageArray], box: Letterbox) -> list[Faces]:
         found = self._run_network([apply_letterbox(image_rgb, box) for image_rgb in images_rgb])
         return [self._to_frame(faces, box) for faces in found]
 

@@ -1,16 +1,18 @@
 """Detect faces at less cost: in the full frame at intervals, in between only near known faces.
 
-Full-frame detection finds every face. In the frames that follow, each face is detected in a
-square region around its last box, at a small fixed input size. If one is not found again, the
-full frame is searched at once, so cuts and fast motion cost time but lose no faces. A face that
-is new in a full-frame detection is also followed backwards, frame by frame, to where it came
-in. Frames are passed on only after that.
+Full-frame detection finds every face. In the frames that follow, a small network tells where each
+face is now (`motion`). A face that it is not sure about, or every face without that network, is
+detected in a square region around its last box, at a small fixed input size. If one is not found
+again, or the picture changes as at a cut, the full frame is searched at once, so cuts and fast
+motion cost time but lose no faces. A face that is new in a full-frame detection is also followed
+backwards, frame by frame, to where it came in. Frames are passed on only after that.
 
 A face that comes and goes between two full-frame detections is missed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,13 +20,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jadfer_cli.faces.detector import MAX_BATCH, Detector
+from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.geometry import iou
-from jadfer_cli.records import Crops, Faces, FloatArray, Frame, ImageArray
+from jadfer_cli.records import BoolArray, Crops, Faces, FloatArray, Frame, ImageArray
 
 REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer side
 MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
 _TIME_SLACK_S = 1e-6
 _MAX_PENDING_BYTES = 96 << 20  # images held back for following faces backwards
+# With a network that follows faces, the other searches of the full frame are glances.
+_INTERVALS_PER_SEARCH = 4
+_THUMBNAIL_STEP = 16  # every 16th pixel of a row and column is compared between frames
+_CUT = 40.0  # mean difference of grey values between frames from which there may be a cut
 
 
 class Detections(NamedTuple):
@@ -57,7 +64,11 @@ class _Pending:
 
 
 def follow(
-    frames: Iterable[Frame], detector: Detector, redetect_s: float, crop_px: int | None = None
+    frames: Iterable[Frame],
+    detector: Detector,
+    redetect_s: float,
+    crop_px: int | None = None,
+    motion: MotionTracker | None = None,
 ) -> Iterator[Detections]:
     """Detect the faces in consecutive frames.
 
@@ -67,9 +78,11 @@ def follow(
         redetect_s: Length of the intervals in whose first frame the full frame is searched,
             counted from the video's first frame: a part of a video is searched in the same
             frames as the whole video, apart from the part's first frame. 0 searches every full
-            frame.
+            frame. With `motion`, three of four searches are at half the resolution, and become
+            complete ones if they show a new face.
         crop_px: Side of the crops that a detector with a device makes if it searches every full
             frame; None for no crops.
+        motion: Follows faces between full-frame detections; None to detect them in regions.
 
     Yields:
         Every frame with its faces, in order; some frames are delayed.
@@ -78,20 +91,26 @@ def follow(
         yield from _detect_every_frame(frames, detector, crop_px)
         return
     pending: list[_Pending] = []  # since the last full-frame detection
-    searched_interval = -1  # of the last full-frame detection
+    schedule = _Schedule(redetect_s, 1 if motion is None else _INTERVALS_PER_SEARCH)
     last = Faces.none()  # faces of the last frame with an image
+    previous: ImageArray | None = None  # that image
     for frame in frames:
         if frame.image_rgb is None:
             pending.append(_Pending(frame, Faces.none(), full_frame=False))
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
-        interval = int((frame.time_s + _TIME_SLACK_S) / redetect_s)
-        due = memory_full or interval != searched_interval
-        faces = None if due else _find_again(frame.image_rgb, last, detector)
+        change = _change(previous, frame.image_rgb)
+        due = memory_full or schedule.search_due(frame.time_s) or change > _CUT
+        faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
+        if faces is not None and motion is not None and schedule.glance_due(frame.time_s):
+            faces = _confirmed(frame.image_rgb, faces, detector, motion)
         full_frame = faces is None
+        previous = frame.image_rgb
         if faces is None:
             faces = detector.detect(frame.image_rgb)
-            searched_interval = interval
+            if motion is not None:
+                motion.start(frame.image_rgb, faces)
+            schedule.searched(frame.time_s)
             _follow_backwards(pending, _unmatched(faces, last), detector)
             yield from (one.detections() for one in pending)
             pending.clear()
@@ -99,6 +118,36 @@ def follow(
         pending.append(_Pending(frame, faces, full_frame))
     _search_last_frame(pending, detector)
     yield from (one.detections() for one in pending)
+
+
+class _Schedule:
+    """When the full frame is searched, by intervals that are counted from the video's start.
+
+    Args:
+        interval_s: Length of an interval.
+        per_search: Intervals per complete search; in the others the frame is glanced at.
+    """
+
+    def __init__(self, interval_s: float, per_search: int) -> None:
+        self._interval_s, self._per_search = interval_s, per_search
+        self._last = -per_search  # interval of the last search or glance
+
+    def _interval(self, time_s: float) -> int:
+        return int((time_s + _TIME_SLACK_S) / self._interval_s)
+
+    def search_due(self, time_s: float) -> bool:
+        """Whether the first frame of such an interval is a frame at this time."""
+        return self._interval(time_s) // self._per_search != self._last // self._per_search
+
+    def glance_due(self, time_s: float) -> bool:
+        """Whether a new interval has begun; it is glanced at now."""
+        interval, last = self._interval(time_s), self._last
+        self._last = interval
+        return interval != last
+
+    def searched(self, time_s: float) -> None:
+        """The full frame was searched, for whatever reason."""
+        self._last = self._interval(time_s)
 
 
 def _search_last_frame(pending: list[_Pending], detector: Detector) -> None:
@@ -145,10 +194,67 @@ def _detect_batch(
         yield Detections(frame, faces, restartable=i == 0, crops=crops)
 
 
-def _find_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
-    """Detect all known faces in the next frame; None if the full frame has to be searched."""
+def _change(previous: ImageArray | None, image_rgb: ImageArray) -> float:
+    """Mean difference of grey values between two frames; 0 only if the frames are equal."""
+    if previous is None or previous.shape != image_rgb.shape:
+        return np.inf
+    coarse = (slice(None, None, _THUMBNAIL_STEP), slice(None, None, _THUMBNAIL_STEP), 1)
+    change = np.abs(previous[coarse].astype(np.int16) - image_rgb[coarse]).mean()
+    if change == 0 and not np.array_equal(previous, image_rgb):
+        return np.finfo(float).tiny
+    return float(change)
+
+
+def _find_again(
+    image_rgb: ImageArray,
+    known: Faces,
+    detector: Detector,
+    motion: MotionTracker | None,
+    change: float,
+) -> Faces | None:
+    """Find all known faces in the next frame; None if the full frame has to be searched."""
     if not len(known):
         return known
+    if change == 0:  # the same picture again
+        return dataclasses.replace(known, followed=np.ones(len(known), np.bool_))
+    if motion is None:
+        faces = _detect_again(image_rgb, known, detector)
+    else:
+        faces = _follow_again(image_rgb, detector, motion)
+    if faces is None:
+        return None
+    overlap = iou(faces.boxes_px, faces.boxes_px)
+    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
+        return None
+    return faces
+
+
+def _follow_again(image_rgb: ImageArray, detector: Detector, motion: MotionTracker) -> Faces | None:
+    """Follow all faces by the network, and detect again those that it is not sure about."""
+    faces, sure = motion.next(image_rgb)
+    return _redetected(image_rgb, faces, ~sure, detector, motion)
+
+
+def _redetected(
+    image_rgb: ImageArray,
+    faces: Faces,
+    which: BoolArray,
+    detector: Detector,
+    motion: MotionTracker,
+) -> Faces | None:
+    """Detect some of the followed faces in regions; None if one is not found there."""
+    if not which.any():
+        return faces
+    detected = _detect_again(image_rgb, faces.take(which), detector)
+    if detected is None:
+        return None
+    motion.correct(image_rgb, which, detected)
+    order = np.argsort(np.concatenate([np.flatnonzero(~which), np.flatnonzero(which)]))
+    return Faces.join([faces.take(~which), detected]).take(order)
+
+
+def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
+    """Detect all known faces in regions; None if one is not found, or regions cost too much."""
     candidates = detector.detect_near(image_rgb, known.boxes_px, REGION_MARGIN)
     if candidates is None:
         return None
@@ -158,11 +264,22 @@ def _find_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Face
         if match is None:
             return None
         matches.append(match)
-    faces = Faces.join(matches)
-    overlap = iou(faces.boxes_px, faces.boxes_px)
-    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
+    return Faces.join(matches)
+
+
+def _confirmed(
+    image_rgb: ImageArray, faces: Faces, detector: Detector, motion: MotionTracker
+) -> Faces | None:
+    """Glance at the full frame, and detect faces that the glance does not show in their regions.
+
+    Returns:
+        The faces; None if there is a new face, or one is no longer found.
+    """
+    seen = detector.glance(image_rgb)
+    if seen is None or len(_unmatched(seen, faces)):
         return None
-    return faces
+    hidden = iou(faces.boxes_px, seen.boxes_px).max(axis=1, initial=0) < MATCH_IOU
+    return _redetected(image_rgb, faces, hidden, detector, motion)
 
 
 def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:

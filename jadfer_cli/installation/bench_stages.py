@@ -68,9 +68,10 @@ def time_stages(networks: Networks, info: VideoInfo, out: Path, max_frames: int)
     source = dataclasses.replace(source, indices=source.indices[:n_frames])
     times = StageTimes(source.n_frames)
     frames = times.run("decode", _decode(source, runtime.threads))
-    detections = times.run(
-        "detect", follow(frames, networks.detector, networks.redetect_s, networks.device_crop_px)
+    found = follow(
+        frames, networks.detector, networks.redetect_s, networks.device_crop_px, networks.motion()
     )
+    detections = times.run("detect", found)
     tracked = times.run("track", track(detections, source, options.faces, state))
     cropped = times.run("align", crop(tracked, networks.predictor.crop_px))
     batches = in_batches(cropped, runtime.batch_size)

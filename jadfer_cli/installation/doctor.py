@@ -40,6 +40,18 @@ def check_detectors() -> Iterator[Finding]:
     if not n_packs:
         detail = f"none; `{fetch} buffalo_sc` installs one (non-commercial research only)"
         yield Finding(group, "InsightFace packs", OK, detail)
+    yield _follower(group)
+
+
+def _follower(group: str) -> Finding:
+    """Whether the network that follows faces is undamaged and loads."""
+    from jadfer_cli.faces.follower import FILE, load_follower
+
+    try:
+        load_follower("network")
+    except JadferError as error:
+        return finding_from_error(group, FILE, error)
+    return Finding(group, FILE, OK, "undamaged; follows faces between searches of the whole frame")
 
 
 def check_weights() -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.follower import load_follower
 from jadfer_cli.faces.track import preload
 from jadfer_cli.options import (
     AnnotateOptions,
@@ -212,6 +213,7 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     model = checkpoint.load(options.model.model)
     predictor = Predictor(model, runtime, options.model.scores)
     detector = load_detector(options.faces, runtime.threads, runtime.device, in_torch=in_torch)
+    follower = load_follower(options.faces.follower) if options.faces.redetect_s else None
     warnings = []
     if model.entry.preview:
         warnings.append(
@@ -225,6 +227,6 @@ def _load(options: AnnotateOptions, in_torch: bool | None) -> Networks:
     if options.actions:
         actions = ActionFinder(threads=runtime.threads, keep_points=options.mesh)
     return Networks(
-        options, runtime, model, predictor, detector, options.faces.redetect_s, tuple(warnings),
-        actions,
+        options, runtime, model, predictor, detector, options.faces.redetect_s, follower,
+        tuple(warnings), actions,
     )  # fmt: skip

@@ -60,7 +60,10 @@ def annotate_video(
         # 1. Read: pictures with their times, their status and the notes of the reader.
         frames = stages.ahead(decoded, ahead, "read")
         # 2. Find: faces with landmarks; on a GPU, their crops as well.
-        found = follow(frames, networks.detector, networks.redetect_s, networks.device_crop_px)
+        found = follow(
+            frames, networks.detector, networks.redetect_s, networks.device_crop_px,
+            networks.motion(),
+        )  # fmt: skip
         found = stages.ahead(meter.count(found), ahead, "find")
         # 3. Track: assign each face to a track.
         tracked = track(found, source, options, state)

@@ -10,6 +10,8 @@ from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.predict import Predictor
 from jadfer_cli.faces.actions import ActionFinder
 from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.follower import Follower
+from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.options import AnnotateOptions
 from jadfer_cli.results.metadata import run_metadata
 from jadfer_cli.results.revision import ACTIONS, ACTIONS_REVISION
@@ -26,6 +28,7 @@ class Networks:
         model: The weights of the expression network and what is known about them.
         predictor: The expression network on its device.
         detector: The face detector on its device.
+        follower: The network that follows faces; None if the detector does.
         redetect_s: Longest time between detections in the whole frame; 0 for every frame.
         warnings: What the user should know about these networks.
         actions: The face landmarker; None unless actions are wanted.
@@ -37,6 +40,7 @@ class Networks:
     predictor: Predictor
     detector: Detector
     redetect_s: float
+    follower: Follower | None = None
     warnings: tuple[str, ...] = ()
     actions: ActionFinder | None = None
 
@@ -44,6 +48,12 @@ class Networks:
     def labels(self) -> tuple[str, ...]:
         """The model's labels, in the order of its probabilities."""
         return self.model.labels
+
+    def motion(self) -> MotionTracker | None:
+        """A new follower of one video's faces; None if the detector follows them."""
+        if self.follower is None or not self.redetect_s:  # tests replace redetect_s
+            return None
+        return MotionTracker(self.follower, self.options.faces.min_face_px)
 
     @property
     def crops_on_device(self) -> bool:
@@ -91,7 +101,12 @@ class Networks:
             "metrics": self.model.metrics,
         }
         shared = run_metadata(self.options, self.runtime, self.detector.info, model, self.labels)
-        shared |= {"redetect_s": self.redetect_s, "crops": self.crops_by}
+        follower = self.motion() and self.follower
+        shared |= {
+            "redetect_s": self.redetect_s,
+            "follower": follower.info() if follower else None,
+            "crops": self.crops_by,
+        }
         if self.actions is not None:
             shared[ACTIONS] = {"revision": ACTIONS_REVISION} | self.actions.metadata()
         return shared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,7 +18,16 @@ from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.pipeline.source import Source
 from jadfer_cli.pipeline.state import RunState
-from jadfer_cli.records import Actions, AnnotatedFrame, Crops, Faces, Frame, IntArray
+from jadfer_cli.records import (
+    Actions,
+    AnnotatedFrame,
+    Crops,
+    Faces,
+    FloatArray,
+    Frame,
+    ImageArray,
+    IntArray,
+)
 
 # Frame limit per batch, so that videos without faces are also written incrementally.
 _MAX_FRAMES_PER_BATCH = 128
@@ -111,15 +120,20 @@ def score(
 ) -> Iterator[list[AnnotatedFrame]]:
     """Computes probabilities and quality, for the faces of one batch at a time.
 
+    Equal crops are scored once: a screen recording and a video of a lower rate than its file's
+    repeat frames.
+
     Args:
         batches: Frames with crops.
         predictor: The expression network.
         size_px: Width and height of the frames.
     """
+    earlier: dict[bytes, FloatArray] = {}  # of the last frame of the batch before
     for batch in batches:
         crops = Crops.join([one.crops for one in batch if one.crops is not None])
-        pixels = crops.rgb if crops.on_device is None else crops.on_device  # (m, S, S, 3)
-        probabilities = predictor.probabilities(pixels)  # (m, K)
+        probabilities, by_crop = _probabilities(crops, predictor, earlier)  # (m, K)
+        last = batch[-1].crops
+        earlier = {} if last is None else {key: by_crop[key] for key in map(_key, last.rgb)}
         faces = Faces.join([one.faces for one in batch])
         pose = [one.actions.values[:, _YAW_PITCH] for one in batch if one.actions is not None]
         mesh_pose = np.concatenate(pose) if pose else None
@@ -141,3 +155,28 @@ def score(
             )
             for one, (first, end) in zip(batch, pairwise(ends), strict=True)
         ]
+
+
+def _key(crop_rgb: ImageArray) -> bytes:
+    return crop_rgb.tobytes()
+
+
+def _probabilities(
+    crops: Crops, predictor: Predictor, earlier: Mapping[bytes, FloatArray]
+) -> tuple[FloatArray, dict[bytes, FloatArray]]:
+    """Probabilities (m, K) of m crops, and those of each different crop.
+
+    Args:
+        crops: The crops.
+        predictor: Scores those that differ from each other and from earlier ones.
+        earlier: Probabilities (K,) of crops that were scored before.
+    """
+    keys = [_key(crop_rgb) for crop_rgb in crops.rgb]
+    new = {key: i for i, key in reversed([*enumerate(keys)]) if key not in earlier}
+    which = np.array(sorted(new.values()), np.intp)
+    distinct = crops.take(which)
+    pixels = distinct.rgb if distinct.on_device is None else distinct.on_device  # (d, S, S, 3)
+    scored = predictor.probabilities(pixels)  # (d, K)
+    by_crop = {**earlier, **{keys[i]: row for i, row in zip(which, scored, strict=True)}}
+    rows = [by_crop[key] for key in keys]
+    return np.stack(rows) if rows else scored, by_crop

@@ -36,7 +36,11 @@ _FIXED: dict[str, tuple[str, str]] = {
     "bbox_y1": ("Top edge " + _BOX, "px"),
     "bbox_x2": ("Right edge " + _BOX, "px"),
     "bbox_y2": ("Bottom edge " + _BOX, "px"),
-    "det_score": ("Confidence of the detector that this is a face, 0 to 1", ""),
+    "det_score": (
+        "Confidence of the detector that this is a face, 0 to 1; of a face that the network "
+        "follows, that of its last detection",
+        "",
+    ),
     "interocular_px": ("Distance between the eyes, which measures the size of the face", "px"),
     "blur": ("0 (sharp) to 1 (blurred), measured on the aligned face (Crete et al. 2007)", ""),
     "light": (

@@ -74,6 +74,9 @@ def fingerprint(
             for field, value in options[group].items()
             if field not in (*_MACHINE_OPTIONS, *_RESOLVED_OPTIONS)
         }
+    if metadata.get("follower"):
+        sha256 = metadata["follower"]["sha256"][:_SHA256_DIGITS]
+        settings["follower"] = f"{settings['follower']}, SHA-256 {sha256}"
     return settings
 
 

@@ -2,9 +2,9 @@
 
     python tests/bench/following.py --clips ../shared/clips [CLIP ...]
 
-For each clip: the percentage of the plain path's faces that the fast path finds (IoU 0.5), the mean
-and largest difference of their probabilities, tracks and identity switches, faces that only the
-fast path has, and the time of both (one run each).
+For each clip and follower: the percentage of the plain path's faces that the fast path finds (IoU
+0.5), the mean and largest difference of their probabilities, the percentage with another label,
+tracks and identity switches, faces that only the fast path has, and the core time of both.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from jadfer_cli.geometry import iou
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 
 BOX = ["bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2"]
-CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi")
+CLIPS = (".mp4", ".mov", ".mkv", ".mpg", ".webm", ".avi")
 
 
 def compare(plain: pd.DataFrame, fast: pd.DataFrame) -> dict[str, float]:
     """Matches every face of the plain path to one of the fast path."""
     plain, fast = plain[plain.face_detected], fast[fast.face_detected]
     p_columns = [name for name in plain if name.startswith("p_") and name != "p_max"]
-    found, differences, switches, names = 0, [], 0, {}
+    found, differences, switches, names, flips = 0, [], 0, {}, 0
     groups = dict(tuple(fast.groupby("frame")))
     for frame, rows in plain.groupby("frame"):
         others = groups.get(frame)
@@ -41,6 +41,7 @@ def compare(plain: pd.DataFrame, fast: pd.DataFrame) -> dict[str, float]:
             found += 1
             gap = rows[p_columns].iloc[i] - others[p_columns].iloc[j]
             differences.append(np.abs(gap.to_numpy(float)))
+            flips += rows.expression.iloc[i] != others.expression.iloc[j]
             ours, theirs = int(rows.track_id.iloc[i]), int(others.track_id.iloc[j])
             switches += names.get(ours, theirs) != theirs
             names[ours] = theirs
@@ -51,6 +52,7 @@ def compare(plain: pd.DataFrame, fast: pd.DataFrame) -> dict[str, float]:
         "more": len(fast) - found,
         "p mean": d.mean(),
         "p max": d.max(),
+        "flips %": 100 * flips / max(found, 1),
         "tracks": plain.track_id.nunique(),
         "tracks fast": fast.track_id.nunique(),
         "switches": switches,
@@ -62,20 +64,28 @@ def main() -> None:
     parser.add_argument("--clips", type=Path, default=Path("../shared/clips"))
     parser.add_argument("--redetect", type=float, default=0.3)
     parser.add_argument("--detector", default="centerface")
+    parser.add_argument("--follower", nargs="+", default=["detector", "network"])
+    parser.add_argument("--csv", type=Path)
     parser.add_argument("clip", type=Path, nargs="*")
     a = parser.parse_args()
     table = []
     for clip in a.clip or sorted(f for f in a.clips.iterdir() if f.suffix in CLIPS):
-        rows, seconds = [], []
-        for redetect_s in (0.0, a.redetect):
-            faces = FaceOptions(detector=a.detector, redetect_s=redetect_s)
-            began = time.perf_counter()
-            rows.append(annotate(clip, dataclasses.replace(AnnotateOptions(), faces=faces)))
-            seconds.append(time.perf_counter() - began)
-        table.append(
-            {"clip": clip.name[:20], **compare(*rows), "s": seconds[0], "s fast": seconds[1]}
-        )
+        plain, plain_s = timed(clip, a, 0.0, "detector")
+        for follower in a.follower:
+            fast, fast_s = timed(clip, a, a.redetect, follower)
+            found = {"clip": clip.name[:20], "by": follower[-12:], **compare(plain, fast)}
+            table.append({**found, "core s": plain_s, "core s fast": fast_s})
         print(pd.DataFrame(table).round(4).to_string(index=False), flush=True)
+    if a.csv:
+        pd.DataFrame(table).to_csv(a.csv, index=False)
+
+
+def timed(clip, a, redetect_s, follower):
+    """The rows, and the seconds of all cores."""
+    faces = FaceOptions(detector=a.detector, redetect_s=redetect_s, follower=follower)
+    began = time.process_time()
+    rows = annotate(clip, dataclasses.replace(AnnotateOptions(), faces=faces))
+    return rows, time.process_time() - began
 
 
 if __name__ == "__main__":

@@ -11,11 +11,18 @@ from jadfer_cli.options import AnnotateOptions
 
 
 @pytest.mark.slow
-def test_nearly_every_face_of_the_plain_path_is_found_also_where_it_leaves_the_picture():
+@pytest.mark.parametrize("follower", ["detector", "network"])
+def test_nearly_every_face_of_the_plain_path_is_found_also_where_it_leaves_the_picture(
+    follower,
+):
     fast, plain = (
         jadfer_cli.annotate(
             DEMO,
-            AnnotateOptions(faces=dataclasses.replace(AnnotateOptions().faces, redetect_s=every_s)),
+            AnnotateOptions(
+                faces=dataclasses.replace(
+                    AnnotateOptions().faces, redetect_s=every_s, follower=follower
+                )
+            ),
         )
         for every_s in (AnnotateOptions().faces.redetect_s, 0.0)
     )

@@ -77,6 +77,7 @@ def annotate(
     detection_size: of.DetectionSizeOption = _F.detection_size,
     detection_threshold: of.DetectionThresholdOption = _F.detection_threshold,
     redetect: of.RedetectOption = _F.redetect_s,
+    follower: of.FollowerOption = _F.follower,
     min_face: of.MinFaceOption = _F.min_face_px,
     max_faces: of.MaxFacesOption = _F.max_faces,
     tracker: of.TrackerOption = _F.tracker,
