@@ -11,9 +11,9 @@ import numpy as np
 from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.analysis.qc.page import Thumbnail
 from jadfer_cli.analysis.qc.report import Entry
+from jadfer_cli.analysis.video_rows import check_same_video, rows_of_video
 from jadfer_cli.common import require_opencv, short_time
 from jadfer_cli.errors import JadferError
-from jadfer_cli.overlay.rows import check_same_video, rows_of_video
 from jadfer_cli.records import ImageArray
 from jadfer_cli.results.load import load
 from jadfer_cli.results.schema import BOX_COLUMNS

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.faces.landmarker import BLENDSHAPES, PRESENT, FaceMeshes
-from jadfer_cli.labels import LABELS
+from jadfer_cli.faces.landmarker import PRESENT, FaceMeshes
+from jadfer_cli.labels import BLENDSHAPES, LABELS
 from jadfer_cli.text import count_text
 
 NEUTRAL, HAPPINESS, SURPRISE, SADNESS, ANGER = range(5)
