@@ -29,12 +29,12 @@ _SPELLED = {
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "action all_faces baseline by coder_from columns convert data dataset debug decimal "
+    "action all_faces baseline by coder_from columns convert data data_sets dataset debug decimal "
     "degree each_clip_one_person embed expression format jobs lr map measure merge_gap_s method "
     "min_duration_s min_share min_usable mixed name neutral off on participants protocol rate "
     "scale scores seconds start tier trials twin_threshold uncoded window "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
-    "ferplus pictures references sha256 videos".split()
+    "ferplus init pictures references sha256 videos".split()
 )
 _GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
 NAMES = frozenset(

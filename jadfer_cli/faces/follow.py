@@ -3,9 +3,10 @@
 Full-frame detection finds every face. In the frames that follow, a small network tells where each
 face is now (`motion`). A face that it is not sure about, or every face without that network, is
 detected in a square region around its last box, at a small fixed input size. If one is not found
-again, or the picture changes as at a cut, the full frame is searched at once, so cuts and fast
-motion cost time but lose no faces. A face that is new in a full-frame detection is also followed
-backwards, frame by frame, to where it came in. Frames are passed on only after that.
+again, the full frame is searched at once, so cuts and fast motion cost time but lose no faces.
+With the network, a change of the whole picture is a cut. A face that is new in a full-frame
+detection is also followed backwards, frame by frame, to where it came in. Frames are passed on only
+after that.
 
 A face that comes and goes between two full-frame detections is missed.
 """
@@ -100,7 +101,8 @@ def follow(
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
         change = _change(previous, frame.image_rgb)
-        due = memory_full or schedule.search_due(frame.time_s) or change > _CUT
+        cut = motion is not None and change > _CUT
+        due = memory_full or schedule.search_due(frame.time_s) or cut
         faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
         if faces is not None and motion is not None and schedule.glance_due(frame.time_s):
             faces = _confirmed(frame.image_rgb, faces, detector, motion)

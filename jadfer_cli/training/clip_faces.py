@@ -35,7 +35,7 @@ class ClipFaces:
         n_frames: Of the clip.
         frames: int (n,), the frames with a face, ascending.
         time_s: float64 (n_frames,), times of all frames.
-        crops: uint8 (n, S, S, 3), RGB, by name: "plain" and those of perturbations that change
+        crops: uint8 (n, S, S, 3), RGB, by name: "unchanged" and those of perturbations that change
             the frame; others are made by `perturbed`.
     """
 
@@ -53,7 +53,7 @@ def read(clip: Path, detector: Detector, crop_px: int) -> ClipFaces:
     """
     info = probe(str(clip))
     frames: list[int] = []
-    crops: dict[str, list[ImageArray]] = {"plain": [], "shifted": [], "JPEG 40": []}
+    crops: dict[str, list[ImageArray]] = {"unchanged": [], "shifted": [], "JPEG 40": []}
     with VideoReader(info, np.arange(info.n_frames)) as reader:
         for found in follow(reader, detector, _REDETECT_S):
             image = found.frame.image_rgb
@@ -62,7 +62,7 @@ def read(clip: Path, detector: Detector, crop_px: int) -> ClipFaces:
             best = int(found.faces.scores.argmax())
             matrix = align.similarity(found.faces.landmarks_px[best : best + 1], crop_px)
             frames.append(found.frame.index)
-            crops["plain"].append(align.warp(image, matrix, crop_px)[0])
+            crops["unchanged"].append(align.warp(image, matrix, crop_px)[0])
             for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
                 moved = matrix.copy()
                 moved[:, :, 2] += np.array([x, y]) * _SHIFT_PX * crop_px / 112
@@ -76,7 +76,7 @@ def perturbed(faces: ClipFaces) -> Iterator[tuple[str, ImageArray]]:
     """Each perturbation with its crops (m n, S, S, 3): m of each face, one after another."""
     if not len(faces.frames):
         return
-    plain = faces.crops["plain"]
+    plain = faces.crops["unchanged"]
     yield "mirrored", np.ascontiguousarray(plain[:, :, ::-1])
     yield "shifted by 2 px", faces.crops["shifted"]
     yield "brightness x 0.7", np.clip(plain * 0.7, 0, 255).astype(np.uint8)
@@ -141,7 +141,7 @@ def flips(
     """
     if not len(faces.frames):
         return {}
-    plain = predict(faces.crops["plain"]).argmax(1)
+    plain = predict(faces.crops["unchanged"]).argmax(1)
     found = {}
     for name, crops in perturbed(faces):
         labels = predict(crops).argmax(1)

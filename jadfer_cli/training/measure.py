@@ -87,9 +87,8 @@ def measure(
     order = _order(faces, protocol)
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.draws(split)
-    calibration = (
-        _refitted(network, data, runtime, loaded) if refit_temperature else _stored(loaded)
-    )
+    refitted = _refitted(network, data, runtime, loaded) if refit_temperature else None
+    calibration = refitted or _stored(loaded)
     temperature = calibration["temperature"]
     raw = _logits(network, faces, runtime, report)
     logits = raw + _shift(loaded)
@@ -110,8 +109,7 @@ def measure(
         "votes": compare(raw, faces, scores, clusters),
         "probes": None if probed is None else probed.figures,
     }
-    before, classes = scored(logits, faces, order[0])
-    after = scored(logits, faces, order[0], temperature)[0]
+    (before, classes), (after, _) = (scored(logits, faces, order[0], t) for t in (1.0, temperature))
     return Measurement(result, before, after, classes, probed)
 
 

@@ -100,7 +100,14 @@ def joined(first: Calibration, second: Calibration) -> Calibration:
     return Calibration(first.temperature * second.temperature, tuple((bias - bias.mean()).tolist()))
 
 
-def save(path: Path, model: Checkpoint, fitted: Calibration, facts: dict[str, Any]) -> str:
+def save(
+    path: Path,
+    model: Checkpoint,
+    fitted: Calibration,
+    facts: dict[str, Any],
+    *,
+    scores: str = MAJORITY,
+) -> str:
     """Write the model with the new calibration; `annotate` uses it.
 
     Args:
@@ -108,6 +115,8 @@ def save(path: Path, model: Checkpoint, fitted: Calibration, facts: dict[str, An
         model: The model whose scores were recalibrated.
         fitted: Of its probabilities.
         facts: What it was fitted on and what it gained, for the model's record; JSON-ready.
+        scores: The model's definition of scores that the probabilities had. The new model has
+            only one, the shares of the coders.
 
     Returns:
         The sha256 of the file.
@@ -115,7 +124,7 @@ def save(path: Path, model: Checkpoint, fitted: Calibration, facts: dict[str, An
     Raises:
         OutputError: It cannot be written.
     """
-    calibration = joined(model.scores[MAJORITY], fitted)
+    calibration = joined(model.scores[scores], fitted)
     origin = lineage.origin(model)
     metrics: dict[str, Any] = {
         "training": {
@@ -131,7 +140,7 @@ def save(path: Path, model: Checkpoint, fitted: Calibration, facts: dict[str, An
     }
     return checkpoint.save(
         path, model.build(), labels=model.labels, temperature=calibration.temperature,
-        metrics=metrics, scores={**model.scores, MAJORITY: calibration},
+        metrics=metrics, scores={MAJORITY: calibration},
         terms=lineage.inherited_terms(metrics["training"]),
     )  # fmt: skip
 

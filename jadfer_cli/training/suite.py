@@ -243,7 +243,7 @@ def _add_clips(
 def _labels(predictor: Predictor, faces: clip_faces.ClipFaces) -> np.ndarray[Any, Any]:
     if not len(faces.frames):
         return np.empty(0, int)
-    return np.asarray(predictor.probabilities(faces.crops["plain"]).argmax(1))
+    return np.asarray(predictor.probabilities(faces.crops["unchanged"]).argmax(1))
 
 
 def _add_range(

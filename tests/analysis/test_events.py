@@ -252,6 +252,7 @@ def test_an_hour_of_two_tracks_takes_seconds(tmp_path):
         table[name] = np.float32(0)
     table["track_id"] = pd.array(np.tile([0, 1], n), "Int32")
     table["usable"] = pd.array(np.ones(2 * n, bool), "boolean")
+    table["unusable_reason"] = pd.Categorical([None] * (2 * n), categories=["blurred"])
     walk = np.abs(np.cumsum(rng.normal(0, 0.1, (2 * n, len(LABELS))), axis=0) % 2 - 1)
     for i, label in enumerate(LABELS):
         table[f"p_{label}"] = walk[:, i].astype(np.float32)

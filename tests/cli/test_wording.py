@@ -89,7 +89,7 @@ def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):
         "model": "m", "dataset": "d", "split": "test", "labels": list(LABELS), "temperature": 1.0,
         "temperature_fitted_on": "valid", "protocol": "majority",
         "protocols": {"majority": figures}, "recall": dict.fromkeys(LABELS, 0.5),
-        "clean": None, "twins": None, "votes": None,
+        "clean": None, "twins": None, "votes": None, "probes": None,
         "confusion": [[1000 + i] * len(LABELS) for i in range(len(LABELS))],
     })  # fmt: skip
     Console(width=80).print(parts[-1])

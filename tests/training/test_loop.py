@@ -314,9 +314,9 @@ def test_start_weights(tmp_path):
 
 
 def test_a_network_is_trained_further_on_crops_of_another_size(tmp_path):
-    small = dataclasses.replace(SMALL, crop_px=64)  # maps of 8 x 8 and 4 x 4
+    small = dataclasses.replace(SMALL, crop_px=64)  # maps of 4 x 4
     network = Jadfer(small)
-    for positions, side in ((network.spatial.position, 8), (network.context.position[:, 1:], 4)):
+    for positions, side in ((network.spatial.position, 4), (network.context.position[:, 1:], 4)):
         ramp = torch.arange(float(side)) + 0.5  # column of each cell, in units of a small cell
         positions.data[:] = ramp.repeat(side)[None, :, None]
     network.context.position.data[:, 0] = 7.0
@@ -332,7 +332,7 @@ def test_a_network_is_trained_further_on_crops_of_another_size(tmp_path):
     settled = start.settle(wanted, ["crop_px"])
     assert settled == wanted
     larger = start.build(settled)
-    for positions, side in ((larger.spatial.position, 14), (larger.context.position[:, 1:], 7)):
+    for positions, side in ((larger.spatial.position, 7), (larger.context.position[:, 1:], 7)):
         columns = positions.view(side, side, -1)
         # in the middle the ramp continues by 4/7 per cell; all rows are equal
         middle = slice(side // 2 - 1, side // 2 + 2)

@@ -68,7 +68,7 @@ def test_probes_give_the_same_figures_again_and_a_picture(tmp_path):
         "intact", probes.FLAT, probes.SHUFFLED, probes.BLANK, probes.CONTEXT, probes.JAD_OWN,
         probes.JAD_RANDOM,
     }  # fmt: skip
-    assert first.example_maps.shape == (12, 2, 8, 8)
+    assert first.example_maps.shape == (12, 2, 4, 4)
     figure = probe_chart.probe_chart(first, "made faces")
     figure.savefig(tmp_path / "maps.png")
     assert (tmp_path / "maps.png").stat().st_size > 5_000

@@ -16,7 +16,7 @@ from jadfer_cli.training.clip_faces import ClipFaces
 def faces(n=4, n_frames=6):
     rng = np.random.default_rng(0)
     plain = rng.integers(60, 120, (n, 112, 112, 3), dtype=np.uint8)
-    crops = {"plain": plain, "shifted": np.repeat(plain, 4, 0), "JPEG 40": plain}
+    crops = {"unchanged": plain, "shifted": np.repeat(plain, 4, 0), "JPEG 40": plain}
     return ClipFaces(n_frames, np.arange(n), np.arange(n_frames) / 10, crops)
 
 
@@ -50,15 +50,17 @@ def test_a_clip_and_its_compressed_copy_have_the_same_faces(short_clip):
     detector = load_detector(FaceOptions(detector="centerface"), 1)
     plain = clip_faces.read(short_clip, detector, 64)
     again = clip_faces.compressed(short_clip, detector, 64, 28)
-    assert (plain.n_frames, len(plain.frames)) == (again.n_frames, len(plain.crops["plain"]))
+    assert (plain.n_frames, len(plain.frames)) == (again.n_frames, len(plain.crops["unchanged"]))
     both = np.intersect1d(plain.frames, again.frames)
     assert len(both) > 0.9 * len(plain.frames)
-    a = plain.crops["plain"][np.isin(plain.frames, both)].astype(int)
-    b = again.crops["plain"][np.isin(again.frames, both)].astype(int)
+    a = plain.crops["unchanged"][np.isin(plain.frames, both)].astype(int)
+    b = again.crops["unchanged"][np.isin(again.frames, both)].astype(int)
     gap = np.abs(a - b).mean()
     assert 0.5 < gap < 15  # compressed, and of the same places
     shifted = plain.crops["shifted"].reshape(-1, 4, 64, 64, 3)
-    assert np.abs(shifted[:, 0, :, 2:].astype(int) - plain.crops["plain"][:, :, 1:-1]).mean() < 6
+    assert (
+        np.abs(shifted[:, 0, :, 2:].astype(int) - plain.crops["unchanged"][:, :, 1:-1]).mean() < 6
+    )
 
 
 def written(folder, text):

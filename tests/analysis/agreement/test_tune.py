@@ -176,7 +176,7 @@ def test_the_model_is_taken_by_annotate_and_scores_as_it_was_fitted(tmp_path, in
         done = invoke("annotate", short_clip, "-o", out, "--model", model)
         assert done.exit_code == 0, done.output
         rows[name] = pd.read_parquet(out)[[f"p_{label}" for label in LABELS]].dropna().to_numpy()
-    z = np.log(rows["old"].astype(np.float64)) * checkpoint.load().temperature
+    z = np.log(rows["old"].astype(np.float64)) * checkpoint.load().scores["votes"].temperature
     expected = loaded.scores[MAJORITY].probabilities(z)
     assert len(z) and np.abs(rows["old"] - expected).max() > 0.001
     np.testing.assert_allclose(rows["new"], expected, atol=1e-4)

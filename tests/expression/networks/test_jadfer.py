@@ -147,7 +147,7 @@ def test_shapes_and_size_are_those_of_the_design():
         output = network(torch.rand(2, 3, 112, 112))
     assert features.shape == (2, 512, 7, 7)
     maps = output.auxiliary["maps"]
-    assert maps.shape == (2, 4, 14, 14)
+    assert maps.shape == (2, 4, 7, 7)
     assert maps.min() >= 0 and torch.allclose(maps.mean((2, 3)), torch.ones(2, 4), atol=1e-4)
     assert sum(p.numel() for p in network.parameters()) < 5_000_000
     large = Jadfer(JadferConfig(stem="ir50")).eval()
@@ -183,28 +183,66 @@ def test_spatial_projection_equals_its_definition():
     assert torch.allclose(tokens, expected, atol=1e-5)
 
 
-def test_a_region_token_is_the_mean_feature_under_its_map():
+@pytest.mark.parametrize("contrast", [True, False])
+def test_a_region_token_is_the_mean_feature_under_its_map(contrast):
     """Path by path with plain loops: pool with the map's weights, normalise, project."""
     torch.manual_seed(0)
-    branch = Jadfer(JadferConfig(**SMALL)).eval().spatial
-    features = torch.rand(2, 128, 14, 14)
+    branch = Jadfer(JadferConfig(**SMALL, region_contrast=contrast)).eval().spatial
+    features = torch.rand(2, 512, 7, 7)
     with torch.inference_mode():
         tokens, maps = branch(features, Probe())
-        position = branch.position[0].T.reshape(1, 32, 14, 14)
+        position = branch.position[0].T.reshape(1, 32, 7, 7)
         cells = branch.project(features) + position
         for face in range(2):
             for path in range(2):
                 weights = maps[face, path] / maps[face, path].sum()
                 pooled = (cells[face] * weights).sum((1, 2))
+                pooled = pooled - cells[face].mean((1, 2)) if contrast else pooled
                 expected = branch.norm(pooled) @ branch.path[path] + branch.bias[0, path]
                 assert torch.allclose(tokens[face, path], expected, atol=1e-4)
+
+
+def test_a_flat_map_shows_no_contrast():
+    torch.manual_seed(0)
+    branch = Jadfer(JadferConfig(**SMALL)).eval().spatial
+    with torch.inference_mode():
+        faces = branch(torch.rand(5, 512, 7, 7), Probe(maps=torch.ones_like))[0]
+    assert torch.allclose(faces, faces[:1].expand_as(faces), atol=1e-5)  # whatever the face
+
+
+def test_the_context_is_local():
+    """A change in one corner of the fine map reaches that cell's token only, not the others."""
+    torch.manual_seed(0)
+    network = Jadfer(JadferConfig(**SMALL, context_layers=0)).eval()
+    fine = torch.rand(1, 128, 14, 14)
+    changed = fine.clone()
+    changed[..., :2, :2] += 1
+    seen = []
+    network.interaction = torch.nn.ModuleList([Listener(seen)])
+    with torch.inference_mode():
+        network.score(fine)
+        network.score(changed)
+    moved = (seen[0] - seen[1]).abs().sum(-1)[0] > 1e-6
+    assert moved.nonzero().flatten().tolist() == [1]  # the first cell, after the class token
+
+
+class Listener(torch.nn.Module):
+    """Stands for SCI; keeps the context that it is given."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, tokens, context):
+        self.seen.append(context)
+        return tokens
 
 
 def test_centred_maps_forget_what_all_faces_share():
     torch.manual_seed(0)
     network = Jadfer(JadferConfig(**SMALL)).train()
-    shared = torch.rand(1, 128, 14, 14)
-    own = torch.rand(6, 128, 14, 14)
+    shared = torch.rand(1, 512, 7, 7)
+    own = torch.rand(6, 512, 7, 7)
     mean = network.spatial.maps(shared + 0.1 * own).mean(0)
     assert mean.abs().max() < 1e-4
     for _ in range(200):
