@@ -187,19 +187,13 @@ class Faces:
     def join(cls, parts: Sequence[Faces]) -> Faces:
         """Concatenates several records."""
         parts = [cls.none(), *parts]
-        return cls(
-            np.concatenate([part.boxes_px for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.landmarks_px for part in parts]),
-            np.concatenate([part.followed for part in parts]),
-        )
+        arrays = ([getattr(part, field.name) for part in parts] for field in fields(cls))
+        return cls(*map(np.concatenate, arrays))
 
     @classmethod
     def none(cls) -> Faces:
         """Returns a record without faces."""
-        return cls(
-            np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
-        )
+        return cls(*(np.empty((0, *shape), np.float32) for shape in ((4,), (), (5, 2))))
 
 
 @dataclass(frozen=True)
@@ -262,26 +256,17 @@ class Quality:
     reason: IntArray
 
     def __post_init__(self) -> None:
-        n = len(self.reason)
-        for name in _MEASURES:
-            _check(name, getattr(self, name), (n,), np.float32)
-        _check("reason", self.reason, (n,), np.int32)
+        for name, values in vars(self).items():
+            _check(name, values, (len(self.reason),), np.int32 if name == "reason" else np.float32)
 
     @property
     def usable(self) -> BoolArray:
         """Whether each face is usable by the rule of `faces.quality`, bool (n,)."""
-        usable: BoolArray = self.reason == 0
-        return usable
+        return np.equal(self.reason, 0)
 
     def take(self, which: slice | npt.NDArray[Any]) -> Quality:
         """Returns the quality of the faces at `which`."""
-        return Quality(*(getattr(self, name)[which] for name in (*_MEASURES, "reason")))
-
-
-_MEASURES = (
-    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
-    "roll_deg",
-)  # fmt: skip
+        return Quality(*(values[which] for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -289,8 +274,7 @@ class Actions:
     """What the muscles of n faces do, from a mesh of each.
 
     Attributes:
-        values: float32 (n, A), the columns `labels.ACTION_COLUMNS` and `labels.MEASURE_COLUMNS`;
-            NaN without a mesh.
+        values: float32 (n, A), columns `labels.ACTION_COLUMNS`, `MEASURE_COLUMNS`; NaN: no mesh.
         points_px: float32 (n, 478, 3), the mesh: x, y and depth; None unless it is wanted.
     """
 
@@ -298,8 +282,8 @@ class Actions:
     points_px: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        n_columns = len(ACTION_COLUMNS) + len(MEASURE_COLUMNS)
-        _check("values", self.values, (None, n_columns), np.float32)
+        columns = (*ACTION_COLUMNS, *MEASURE_COLUMNS)
+        _check("values", self.values, (None, len(columns)), np.float32)
         if self.points_px is not None:
             _check("points_px", self.points_px, (len(self.values), None, 3), np.float32)
 

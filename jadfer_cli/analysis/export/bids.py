@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.event_rule import Rule
 from jadfer_cli.analysis.export.base import Exporter
 from jadfer_cli.analysis.tabular import write_table
 from jadfer_cli.common import atomic_write
@@ -147,6 +146,8 @@ def _seconds(name: str, text: str) -> dict[str, Any]:
 
 
 def _describe_source(events: EventSet) -> dict[str, Any]:
+    from jadfer_cli.analysis.event_rule import Rule  # brings pandas
+
     rule, metadata = events.rule, events.result.metadata
     by = {"OnThreshold": rule.on, "OffThreshold": rule.off}
     if isinstance(rule, Rule):
