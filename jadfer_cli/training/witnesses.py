@@ -163,7 +163,8 @@ def combine(
     targets, rules = np.zeros((n, len(LABELS))), []
     for i, label in enumerate(labels):
         guess, seen = int(p[i].argmax()), support[i]
-        outvoted = bool(seen[guess]) and p[i, guess] >= t.sure
+        crying = label == SADNESS and guess == HAPPINESS
+        outvoted = bool(seen[guess]) and p[i, guess] >= t.sure and not crying
         smile = seen[HAPPINESS] and label in _MAY_BE_SMILES
         if smile and p[i, HAPPINESS] >= t.smiling:
             rule, target = _SMILE, 0.25 * one[label] + 0.5 * one[HAPPINESS] + 0.25 * p[i]

@@ -64,6 +64,7 @@ def scores(**values):
         (SURPRISE, scores(neutral=0.9), {NEUTRAL}, "surprise without brows", NEUTRAL),
         (SADNESS, scores(anger=0.5), {ANGER}, "the label stands alone", SADNESS),
         (SADNESS, scores(anger=0.8), {ANGER}, "network and geometry outvote", ANGER),
+        (SADNESS, scores(happiness=0.9), {HAPPINESS}, "the label stands alone", SADNESS),  # cries
         # neutral geometry is a lack of movement, and outvotes nothing
         (ANGER, scores(neutral=0.99), {NEUTRAL}, "the label stands alone", ANGER),
         (FEAR, scores(sadness=0.9), set(), "the label stands alone", FEAR),
