@@ -23,13 +23,14 @@ from jadfer_cli.options import (
 _SPELLED = {
     "out": "-o",
     "classes": "--class",
+    "data_sets": "--data-set",
     "boxes=False": "--no-boxes",
     "if_exists='overwrite'": "--overwrite",
     "if_exists='skip'": "--skip-existing",
 }
 # Arguments of functions, and options of commands, that are in none of the dataclasses.
 _MORE = frozenset(
-    "columns convert data dataset debug decimal embed expression format jobs lr merge_gap_s "
+    "columns convert data dataset debug decimal embed expression format init jobs lr merge_gap_s "
     "min_duration_s mixed off on protocol start twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
     "sha256".split()

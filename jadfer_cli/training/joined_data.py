@@ -133,7 +133,7 @@ def soft_labels(
     unknown = set(options.doubted) - set(aligned.protocols)
     if unknown:
         raise OptionError(
-            f"{aligned.name}: `doubted` must name protocols of {', '.join(aligned.protocols)}, "
+            f"{aligned.name}: doubted must name protocols of {', '.join(aligned.protocols)}, "
             f"not {', '.join(sorted(unknown))}."
         )
     doubted = np.zeros(len(aligned), bool)

@@ -74,7 +74,7 @@ class SetOptions:
         if not 0 <= (self.label_smoothing or 0) < 1:
             raise OptionError(f"label_smoothing must be below 1, not {self.label_smoothing}.")
         if self.targets is not None and self.witnesses:
-            raise OptionError("`targets` and `witnesses` exclude each other.")
+            raise OptionError("targets and witnesses exclude each other.")
         for name in (*self.class_weights, *self.expressions):
             if name not in LABELS:
                 raise OptionError(
@@ -137,7 +137,7 @@ def treated(faces: FaceSet, options: SetOptions, *, training: bool) -> FaceSet:
     if options.protocol:
         if options.protocol not in faces.protocols:
             raise OptionError(
-                f"{faces.name}: `protocol` must be one of {', '.join(faces.protocols)}, not "
+                f"{faces.name}: protocol must be one of {', '.join(faces.protocols)}, not "
                 f"{options.protocol}."
             )
         counted = {options.protocol: faces.protocols[options.protocol]}

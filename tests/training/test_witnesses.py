@@ -140,7 +140,7 @@ def test_the_file_of_soft_targets_is_that_of_labels_network_and_geometry(tmp_pat
     assert np.allclose(found.p.sum(1), 1, atol=1e-5) and model.labels == LABELS
     again = joined_data.soft_labels(Data(faces), options, tmp_path)
     assert again.path == found.path and len(list(tmp_path.glob("teacher-*.npy"))) == 1
-    with pytest.raises(OptionError, match="`doubted` must name protocols of all, not film"):
+    with pytest.raises(OptionError, match="doubted must name protocols of all, not film"):
         joined_data.soft_labels(Data(faces), SetOptions(witnesses="default", doubted=("film",)),
                                 tmp_path)  # fmt: skip
     with pytest.raises(ModelError):
