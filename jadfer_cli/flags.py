@@ -33,7 +33,7 @@ _MORE = frozenset(
     "columns convert data dataset debug decimal embed expression format init jobs lr merge_gap_s "
     "min_duration_s mixed off on protocol start twin_threshold "
     "ray recipe recursive refit_temperature relative set shard split stall track votes workers "
-    "sha256".split()
+    "end_to_end fer2013 labelling seeds sha256 views".split()
 )
 _GROUPS = (AnnotateOptions, VideoOptions, FaceOptions, ModelOptions, OverlayOptions)
 NAMES = frozenset(

@@ -19,10 +19,12 @@ from jadfer_cli.cli.console import print_line, printable_usage_errors
 
 
 def command_names() -> tuple[str, ...]:
-    """The modules in `commands/`, sorted; import_ is the command `import`, a word of Python."""
-    return tuple(
-        sorted(module.name.removesuffix("_") for module in pkgutil.iter_modules(commands.__path__))
-    )
+    """The modules in `commands/`, sorted: `train-follower` is that of the file train_follower.py.
+
+    The file import_.py is the command `import`, which is a word of Python.
+    """
+    modules = pkgutil.iter_modules(commands.__path__)
+    return tuple(sorted(each.name.removesuffix("_").replace("_", "-") for each in modules))
 
 
 COMMANDS = command_names()
@@ -31,7 +33,7 @@ COMMANDS = command_names()
 @functools.cache
 def load(name: str) -> Any:
     """Imports a command's module and builds its command (typer's own class, hence Any)."""
-    attribute = f"{name}_" if keyword.iskeyword(name) else name
+    attribute = f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
     module = importlib.import_module(f"{commands.__name__}.{attribute}")
     if hasattr(module, "app"):
         command: Any = get_command(module.app)

@@ -162,9 +162,7 @@ def _report(found: dict[str, Any]) -> list[Any]:
         Text(
             "In brackets: 95 % bootstrap interval over images; copies of one photograph, and "
             "pictures of one person where they are named, are drawn together. No test-time "
-            "averaging. "
-            + temperature_text(found["temperature"], found)
-            + temperature_text(found["temperature"], found)
+            "averaging. " + temperature_text(found["temperature"], found)
         ),
         *_ties(by_protocol),
         *_among_fewer(found),
