@@ -32,7 +32,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.networks.base import OWN, Network, Output
 from jadfer_cli.expression.networks.stems import STEMS
 from jadfer_cli.training import loop
-from jadfer_cli.training.augment import AugmentOptions
+from jadfer_cli.training.augment import NO_AUGMENTATION, AugmentOptions
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
@@ -173,7 +173,9 @@ def fine_maps(
     """
     if network.config.stem == OWN:
         raise OptionError("Fine maps are stored for the stems of the program only.")
-    options = dataclasses.replace(augmentation or AugmentOptions(), flip=0.0)
+    options = NO_AUGMENTATION  # a single view has none
+    if views > 1:
+        options = dataclasses.replace(augmentation or AugmentOptions(), flip=0.0)
     key = _key(network, faces, views, options, seed)
     side = network.config.crop_px // network.stem.fine_reduction
     row = np.dtype(

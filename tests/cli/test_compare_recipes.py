@@ -37,7 +37,7 @@ def world(tmp_path_factory):
                 )
                 votes = [0] * 10
                 votes[k], votes[1 - k] = (9, 1) if i % 3 else (5, 5)  # a third has no majority
-                lines.append(",".join(map(str, [name, "(0,0,48,48)", *votes])))
+                lines.append(",".join(map(str, [name, "box", *votes])))
                 labels.append(f"{name},{('neutral', 'happy')[k]}")
             archive.writestr(f"FER2013{split}/label.csv", "\n".join(lines))
     (root / "fer2013_labels.csv").write_text("\n".join(labels))
@@ -70,7 +70,8 @@ def test_a_comparison_grows(world, monkeypatch):
     original = loop.train
     monkeypatch.setattr(loop, "train", train)
     stopped = compare(world, *begin)
-    assert stopped.exit_code == 130 and "or only --out, to continue" in stopped.stderr
+    assert stopped.exit_code == 130, stopped.stderr
+    assert "or only --out, to continue" in stopped.stderr
     monkeypatch.undo()
     # 16 of 24 have a majority: 4 steps per epoch, so that step 5 is the second epoch's first
     assert (steps[-1].epoch, steps[-1].step, steps[-1].steps) == (2, 1, 4)
@@ -98,11 +99,13 @@ def test_a_comparison_grows(world, monkeypatch):
             "plain": [0, 1], "eac": [0, 1]
         }  # fmt: skip
         assert all(row["ranked"] and row["milliseconds"] > 0 for row in found["rows"])
-    # labellings share the maps: one file of validation, and one of training per augmentation
-    assert len(list((world / "cmp" / "maps").glob("*.bin"))) == 3
+    # recipes and labellings share the maps: one file of training and one of validation
+    assert len(list((world / "cmp" / "maps").glob("*.bin"))) == 2
     assert "eac" in more.stdout and (world / "cmp" / "table.png").stat().st_size > 1000
 
     refused = compare(world, "--epochs", 3)
-    assert refused.exit_code == 2 and "epochs is 2 in this comparison, not 3" in refused.stderr
+    assert refused.exit_code == 2, refused.stderr
+    assert "epochs is 2 in this comparison, not 3" in refused.stderr
     nothing = compare(world, "--labelling", "rafdb")
-    assert nothing.exit_code == 2 and "--data-set rafdb=DIR" in nothing.stderr
+    assert nothing.exit_code == 2, nothing.stderr
+    assert "--data-set rafdb=DIR" in nothing.stderr
