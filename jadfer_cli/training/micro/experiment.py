@@ -7,17 +7,21 @@ print(found.uf1, found.uar)
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, TrainingError
 from jadfer_cli.faces import align
 from jadfer_cli.faces.detector import Detector
+from jadfer_cli.text import encodable, json_text, spreadsheet_safe
 from jadfer_cli.training.micro.folds import subject_folds, unweighted_f1, unweighted_recall
 from jadfer_cli.training.micro.manifest import MicroClip
 from jadfer_cli.training.micro.networks import NETWORKS
@@ -237,3 +241,30 @@ def predict(
         network(part.to(device).float() / 255).softmax(1).cpu() for part in images.split(batch_size)
     ]
     return torch.cat(parts).double().numpy()
+
+
+def write(
+    found: MicroResult, clips: Sequence[MicroClip], options: MicroOptions, folder: Path
+) -> list[Path]:
+    """Writes result.json (measures, options) and predictions.csv (one line per clip).
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    facts = {
+        "uf1": found.uf1, "uar": found.uar, "clips": len(clips),
+        "subjects": len({clip.subject for clip in clips}), "folds": int(found.folds.max()) + 1,
+        "emotions": {e: int((found.classes == k).sum()) for k, e in enumerate(found.emotions)},
+        "options": dataclasses.asdict(options),
+    }  # fmt: skip
+    result, table = folder / "result.json", folder / "predictions.csv"
+    with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
+        out = csv.writer(file)
+        out.writerow(["clip", "subject", "fold", "emotion", "predicted"])
+        for clip, fold, guess in zip(clips, found.folds, found.guesses, strict=True):
+            names = (str(clip.path), clip.subject)
+            own = [spreadsheet_safe(encodable(name)) for name in names]
+            out.writerow([*own, fold + 1, clip.emotion, found.emotions[guess]])
+    with atomic_write(result) as part:
+        part.write_text(json_text(facts, indent=1) + "\n", "utf-8")
+    return [result, table]
