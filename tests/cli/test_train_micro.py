@@ -32,6 +32,7 @@ def test_a_table_of_clips_becomes_measures_and_predictions(invoke, tmp_path):
     assert "fold 3 of 3" in result.stderr and "UF1" in result.stdout
     facts = json.loads((tmp_path / "run" / "result.json").read_text())
     assert facts["emotions"] == {"happiness": 3, "repression": 3} and facts["folds"] == 3
+    assert facts["sampling"]["sampler"] == "key" and facts["sampling"]["frames"] == 3
     with (tmp_path / "run" / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["subject"] for row in rows] == list("001122")

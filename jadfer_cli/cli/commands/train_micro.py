@@ -94,7 +94,10 @@ def train_micro(
         found = experiment.cross_validate(
             clips, options, images=images, report=report.say, device=runtime.device
         )
-        written = experiment.write(found, clips, options, out)
+        written = experiment.write(
+            found, clips, options, out,
+            {"sampler": sampler, "frames": images.shape[1], "seconds": seconds},
+        )  # fmt: skip
         sizes = [int((found.classes == k).sum()) for k in range(len(found.emotions))]
         rows = [
             [emotion, str(n), str(int(((found.guesses == k) & (found.classes == k)).sum()))]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -244,9 +245,20 @@ def predict(
 
 
 def write(
-    found: MicroResult, clips: Sequence[MicroClip], options: MicroOptions, folder: Path
+    found: MicroResult,
+    clips: Sequence[MicroClip],
+    options: MicroOptions,
+    folder: Path,
+    sampling: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """Writes result.json (measures, options) and predictions.csv (one line per clip).
+
+    Args:
+        found: As of `cross_validate`.
+        clips: The clips.
+        options: As of `cross_validate`.
+        folder: Where the files go.
+        sampling: How frames were sampled, for the record.
 
     Raises:
         OutputError: One cannot be written.
@@ -255,7 +267,7 @@ def write(
         "uf1": found.uf1, "uar": found.uar, "clips": len(clips),
         "subjects": len({clip.subject for clip in clips}), "folds": int(found.folds.max()) + 1,
         "emotions": {e: int((found.classes == k).sum()) for k, e in enumerate(found.emotions)},
-        "options": dataclasses.asdict(options),
+        "sampling": dict(sampling or {}), "options": dataclasses.asdict(options),
     }  # fmt: skip
     result, table = folder / "result.json", folder / "predictions.csv"
     with atomic_write(table) as part, part.open("w", newline="", encoding="utf-8") as file:
