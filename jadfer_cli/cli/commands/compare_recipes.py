@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.text import Text
 
+from jadfer_cli.cli import comparison_options as c
 from jadfer_cli.cli import training_options as o
 from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
@@ -56,66 +56,23 @@ press_faces, rafdb, affectnet7, affectnet8, folder, csv. DATASET:PROTOCOL choose
 _INTERRUPTED = "Give the same command again, or only --out, to continue."
 
 
-def _what(help_text: str, *flags: str, default: str | bool = False) -> Any:
-    panel = "What is compared"
-    return typer.Option(*flags, help=help_text, rich_help_panel=panel, show_default=default)
-
-
 def compare_recipes(
-    out: Annotated[Path, _what("Folder of the comparison.", "--out", "-o")],
-    recipes: Annotated[
-        list[str] | None,
-        _what(
-            "A recipe; may be repeated. `jadfer recipes` lists them.",
-            "--recipe",
-            default="plain and jadfer",
-        ),
-    ] = None,
-    labellings: Annotated[
-        list[str] | None,
-        _what("A labelling; may be repeated.", "--labelling", default="ferplus:majority"),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        _what("Trainings of each recipe on each labelling.", default="3"),
-    ] = None,
+    out: c.Folder,
+    recipes: c.Recipes = None,
+    labellings: c.Labellings = None,
+    seeds: c.Seeds = None,
     data_sets: o.DataSets = None,
-    fer2013: Annotated[
-        Path | None,
-        _what(
-            "FER2013's own labels: fer2013.csv, or a CSV with image_name and fer2013_label.",
-            default="searched for beside FER+",
-        ),
-    ] = None,
+    fer2013: c.Fer2013 = None,
     detector: o.Detector = None,
     twin_threshold: o.TwinThreshold = None,
     cache: o.Cache = None,
-    start: Annotated[
-        str | None,
-        _what(
-            "Model whose stem all recipes start from; scratch with --end-to-end only.",
-            default="default",
-        ),
-    ] = None,
-    end_to_end: Annotated[
-        bool | None,
-        _what("Train the whole network.", "--end-to-end/--stored-maps", default="stored maps"),
-    ] = None,
-    views: Annotated[int | None, _what("Stored views per training image.", default="2")] = None,
-    maps: Annotated[
-        Path | None,
-        _what("Folder of stored maps, which comparisons may share.", default="maps in --out"),
-    ] = None,
-    epochs: Annotated[int | None, _what("Epochs of each training.", default="30")] = None,
+    start: c.Start = None,
+    end_to_end: c.EndToEnd = None,
+    views: c.Views = None,
+    maps: c.Maps = None,
+    epochs: c.Epochs = None,
     batch_size: o.BatchSize = None,
-    lrs: Annotated[
-        list[float] | None,
-        _what(
-            "Learning rate; if repeated, validation chooses one for each recipe and labelling.",
-            "--lr",
-            default="each recipe's own",
-        ),
-    ] = None,
+    lrs: c.LearningRates = None,
     settings: o.Settings = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -132,26 +89,41 @@ def compare_recipes(
         "lrs": tuple(lrs) if lrs else None,
     }  # fmt: skip
     with errors_as_exit_codes(debug=debug, interrupted=_INTERRUPTED):
-        from jadfer_cli.runtime import keep_freed_memory, settle
         from jadfer_cli.training import run_config
-        from jadfer_cli.training.comparison import study
 
         merged = run_config.assemble(out, None, {"data_sets": data_sets}, settings=settings)
         places = merged.pop("data_sets", {})
         if places:
             given["data_sets"] = {k: str(Path(v["data"]).resolve()) for k, v in places.items()}
         given["settings"] = merged or None
-        console = stderr_console()
-        report = ConsoleReporter(console, quiet=quiet)
-        runtime = settle(ModelOptions(device=device, threads=threads, engine="torch"))
-        if runtime.device == "cpu":
-            keep_freed_memory()
-        prepared = study.prepare(out, given, runtime, report, maps=maps, cache=cache)
-        with ExitStack() as stack:
-            found = prepared.run(_shown(stack, console, report, quiet=quiet))
-        _print(found)
-        for name in ("table.md", "table.json", "table.png"):
-            report.say(f"wrote {out / name}")
+        machine = ModelOptions(device=device, threads=threads, engine="torch")
+        _run(out, given, machine, maps, cache, quiet=quiet)
+
+
+def _run(
+    out: Path,
+    given: dict[str, Any],
+    machine: ModelOptions,
+    maps: Path | None,
+    cache: Path | None,
+    *,
+    quiet: bool,
+) -> None:
+    from jadfer_cli.runtime import keep_freed_memory, settle
+    from jadfer_cli.training.comparison import report as reports
+    from jadfer_cli.training.comparison import study
+
+    console = stderr_console()
+    report = ConsoleReporter(console, quiet=quiet)
+    runtime = settle(machine)
+    if runtime.device == "cpu":
+        keep_freed_memory()
+    prepared = study.prepare(out, given, runtime, report, maps=maps, cache=cache)
+    with ExitStack() as stack:
+        found = prepared.run(_shown(stack, console, report, quiet=quiet))
+    _print(found)
+    for name in reports.NAMES:
+        report.say(f"wrote {out / name}")
 
 
 def _shown(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -15,6 +15,9 @@ from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_options import RunFolder
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.options import ModelOptions
+
+if TYPE_CHECKING:
+    from jadfer_cli.training.micro.experiment import MicroResult
 
 PANEL = TRAINING_PANEL
 HELP = """Train small networks on micro-expression clips, and test them on other subjects.
@@ -94,17 +97,17 @@ def train_micro(
         found = experiment.cross_validate(
             clips, options, images=images, report=report.say, device=runtime.device
         )
-        written = experiment.write(
-            found, clips, options, out,
-            {"sampler": sampler, "frames": images.shape[1], "seconds": seconds},
-        )  # fmt: skip
-        sizes = [int((found.classes == k).sum()) for k in range(len(found.emotions))]
-        rows = [
-            [emotion, str(n), str(int(((found.guesses == k) & (found.classes == k)).sum()))]
-            for k, (emotion, n) in enumerate(zip(found.emotions, sizes, strict=True))
-        ]
-        show(title(f"{network} on {manifest.name}, subjects apart"))
-        show(table(["emotion", "clips", "right"], rows))
-        show(Text(f"UF1 {found.uf1:.3f}, UAR {found.uar:.3f}; chance UAR {1 / len(rows):.3f}"))
+        sampling = {"sampler": sampler, "frames": images.shape[1], "seconds": seconds}
+        written = experiment.write(found, clips, options, out, sampling)
+        _print(found, f"{network} on {manifest.name}, subjects apart")
         for path in written:
             report.say(f"wrote {path}")
+
+
+def _print(found: MicroResult, heading: str) -> None:
+    rows = []
+    for k, emotion in enumerate(found.emotions):
+        own = found.classes == k
+        rows.append([emotion, str(int(own.sum())), str(int((found.guesses[own] == k).sum()))])
+    show(title(heading), table(["emotion", "clips", "right"], rows))
+    show(Text(f"UF1 {found.uf1:.3f}, UAR {found.uar:.3f}; chance UAR {1 / len(rows):.3f}"))

@@ -48,6 +48,11 @@ class Labelling:
     clean: npt.NDArray[np.bool_]
     draws: npt.NDArray[np.intp]
 
+    @property
+    def dataset(self) -> str:
+        """The data set of its images."""
+        return parse(self.name)[0]
+
     def digests(self) -> dict[str, str]:
         """A hash of the pictures and labels of each split; only rows with equal ones are ranked."""
         return {split: _digest(faces) for split, faces in self.sets.items()}

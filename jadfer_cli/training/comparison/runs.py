@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from jadfer_cli.training.comparison.labellings import Labelling
 from jadfer_cli.training.comparison.plan import Job, Plan
 from jadfer_cli.training.comparison.statistics import Scores
 from jadfer_cli.training.evaluate import figures, intervals, scored
+from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import as_table
 from jadfer_cli.training.recipe_size import size_of_config
 from jadfer_cli.training.scoring import logits_of
@@ -107,7 +107,6 @@ def train(
     Raises: as of `loop.train`.
     """
     folder, options, history = job.folder(out), plan.options(job), list[EpochRecord]()
-    began = time.monotonic()
     calls = dataclasses.replace(
         callbacks,
         on_resume=lambda records: (history.extend(records), callbacks.on_resume(records))[0],
@@ -124,9 +123,27 @@ def train(
             options, sets["train"], sets["valid"], folder, start=start, folder=out, maps=maps,
             device=runtime.device, callbacks=calls,
         )  # fmt: skip
-    best = max(history, key=lambda record: record.epoch if record.best else 0)
+    found = _finish(job, options, labelling, start, network, history, folder, runtime)
+    for name in (STATE, BEST):  # model.safetensors holds what is needed
+        (folder / name).unlink(missing_ok=True)
+    return found
+
+
+def _finish(
+    job: Job,
+    options: TrainOptions,
+    labelling: Labelling,
+    start: Start,
+    network: Network,
+    history: Sequence[EpochRecord],
+    folder: Path,
+    runtime: Runtime,
+) -> Finished:
+    """Writes the model, measures it on the test images, and writes the result."""
+    sets, best = labelling.sets, max((r for r in history if r.best), key=lambda r: r.epoch)
     lineage = {
-        "dataset": labelling.name,
+        "dataset": labelling.dataset,
+        "labelling": labelling.name,
         "start": start.name,
         **({"start_model": start.origin} if start.origin else {}),
         "images": len(sets["train"]),
@@ -135,13 +152,13 @@ def train(
         "options": as_table(options),
     }
     _, metrics = run_folder.finish(network, sets["valid"], folder, lineage, start)
+    scores, measured = _measured(network, labelling, metrics["temperature"], runtime)
     facts = {
         "job": dataclasses.asdict(job),
         "valid_score": best.figures["score"],
         "best_epoch": best.epoch,
         "seconds": round(sum(record.seconds for record in history), 1),
         "device": runtime.device_name,
-        "stem": "fixed front" if maps else "trained",
         "start": start.name,
         "temperature": metrics["temperature"],
         "images": labelling.digests(),
@@ -149,14 +166,10 @@ def train(
         **dataclasses.asdict(size_of_config(network.config)),
         "options": as_table(options),
         "jadfer_version": __version__,
+        **measured,
     }
-    scores, measured = _measured(network, labelling, metrics["temperature"], runtime)
-    _write(folder, facts | measured | {"measured_s": round(time.monotonic() - began, 1)}, scores)
-    for name in (STATE, BEST):  # model.safetensors holds what is needed
-        (folder / name).unlink(missing_ok=True)
-    found = load(folder)
-    assert found is not None
-    return found
+    _write(folder, facts, scores)
+    return Finished(job, facts, scores)
 
 
 def _measured(
