@@ -107,11 +107,16 @@ def train(
     Raises: as of `loop.train`.
     """
     folder, options, history = job.folder(out), plan.options(job), list[EpochRecord]()
-    calls = dataclasses.replace(
-        callbacks,
-        on_resume=lambda records: (history.extend(records), callbacks.on_resume(records))[0],
-        on_epoch=lambda record: (history.append(record), callbacks.on_epoch(record))[0],
-    )
+
+    def on_resume(records: list[EpochRecord]) -> None:
+        history.extend(records)
+        callbacks.on_resume(records)
+
+    def on_epoch(record: EpochRecord) -> None:
+        history.append(record)
+        callbacks.on_epoch(record)
+
+    calls = dataclasses.replace(callbacks, on_resume=on_resume, on_epoch=on_epoch)
     sets = labelling.sets
     if maps is None:
         network = loop.train(

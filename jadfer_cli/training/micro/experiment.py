@@ -215,7 +215,7 @@ def fit(
                 if options.balance == "weights":
                     loss = loss * torch.from_numpy(weights[batch]).to(loss)
                 optimiser.zero_grad(set_to_none=True)
-                loss.mean().backward()
+                loss.mean().backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 schedule.step()
     return network.eval()
@@ -241,7 +241,8 @@ def predict(
     parts = [
         network(part.to(device).float() / 255).softmax(1).cpu() for part in images.split(batch_size)
     ]
-    return torch.cat(parts).double().numpy()
+    found: npt.NDArray[np.float64] = torch.cat(parts).double().numpy()
+    return found
 
 
 def write(
