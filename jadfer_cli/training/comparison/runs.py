@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +74,9 @@ def load(folder: Path) -> Finished | None:
             fields = (field.name for field in dataclasses.fields(Scores))
             scores = Scores(**{name: kept[name] for name in fields})
         finished = Finished(job, facts, scores)
-        assert len(finished.images) and np.isfinite(finished.valid_score)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        if not (finished.images and np.isfinite(finished.valid_score)):
+            raise ValueError("figures are missing")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise TrainingError(
             f"The result in {folder} is damaged ({type(error).__name__}: {error}).",
             "Remove this folder; the same command trains it again.",

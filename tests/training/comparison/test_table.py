@@ -175,3 +175,8 @@ def test_a_damaged_result_names_its_folder(tmp_path):
     (tmp_path / runs.RESULT).write_text("{")
     with pytest.raises(TrainingError, match=r"The result in .* is damaged"):
         runs.load(tmp_path)
+    facts = finished("plain", 0, 0.8).facts | {"job": dataclasses.asdict(Job("plain", "x", 0))}
+    (tmp_path / runs.RESULT).write_text(json.dumps(facts))
+    (tmp_path / runs.SCORES).write_bytes(b"half a file")
+    with pytest.raises(TrainingError, match=r"The result in .* is damaged"):
+        runs.load(tmp_path)
