@@ -121,7 +121,7 @@ def _middle(clips: torch.Tensor) -> int:
 def _each_frame(features: nn.Module, clips: torch.Tensor) -> torch.Tensor:
     """Features (B, T, D) of each frame's movement."""
     flat: torch.Tensor = features(_movement(clips).flatten(0, 1))  # (B T, D)
-    return flat.unflatten(0, (clips.shape[0], clips.shape[1]))
+    return flat.reshape(clips.shape[0], clips.shape[1], -1)
 
 
 def _positions(frames: torch.Tensor) -> torch.Tensor:
