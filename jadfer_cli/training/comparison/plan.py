@@ -157,12 +157,10 @@ def write(plan: Plan, out: Path) -> None:
 
 
 def _from_table(table: dict[str, Any], file: Path) -> Plan:
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in table.items()
+    }
     try:
-        return Plan(
-            **{
-                name: tuple(value) if isinstance(value, list) else value
-                for name, value in table.items()
-            }
-        )
+        return Plan(**fields)
     except TypeError as error:
         raise OptionError(f"{file} is no plan of a comparison: {error}.") from error

@@ -138,8 +138,7 @@ def _with_interval(figure: Mapping[str, Any], scale: float, form: str) -> str:
 def _legend(table: Mapping[str, Any]) -> list[str]:
     m = table["milliseconds_measured"]
     timed = (
-        f"ms per face: median, in batches of {m['batch']}, on {m['device']}, "
-        f"{count_text(m['threads'], 'thread')}."
+        f"ms per face: median, in batches of {m['batch']}, on {m['device']}."
         if m
         else "ms per face were not measured."
     )

@@ -202,6 +202,7 @@ def _measured(
 def _write(folder: Path, facts: dict[str, Any], scores: Scores) -> None:
     """Writes the scores, then the facts, whose file says that the training is finished."""
     with atomic_write(folder / SCORES) as part, part.open("wb") as file:
-        np.savez_compressed(file, **{k: np.asarray(v) for k, v in vars(scores).items()})
+        arrays: dict[str, Any] = dict(vars(scores))
+        np.savez_compressed(file, **arrays)
     with atomic_write(folder / RESULT) as part:
         part.write_text(json_text(facts, indent=1) + "\n", "utf-8")

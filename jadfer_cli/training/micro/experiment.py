@@ -238,9 +238,10 @@ def predict(
     network: torch.nn.Module, images: torch.Tensor, device: str = "cpu", batch_size: int = 32
 ) -> npt.NDArray[np.float64]:
     """Probabilities (n, K) of clips, uint8 (n, T, 3, S, S)."""
-    parts = [
-        network(part.to(device).float() / 255).softmax(1).cpu() for part in images.split(batch_size)
-    ]
+    parts = []
+    for first in range(0, len(images), batch_size):
+        part = images[first : first + batch_size].to(device).float() / 255
+        parts.append(network(part).softmax(1).cpu())
     found: npt.NDArray[np.float64] = torch.cat(parts).double().numpy()
     return found
 
