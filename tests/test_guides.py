@@ -143,7 +143,7 @@ def test_every_option_in_the_text_is_one_of_some_command(options):
             r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
         )
         for code in re.findall(r"`([^`]+)`", prose):
-            unknown = set(re.findall(r"(?<!\S)(--[a-z][a-z-]*)", code)) - known
+            unknown = set(re.findall(r"(?<!\S)(--[a-z][a-z0-9-]*)", code)) - known
             assert not unknown, f"{page.name}: no command has {', '.join(unknown)} ({code})"
             if named := re.match(r"jadfer ([a-z]+(?:-[a-z]+)*)", code):
                 assert named[1] in options, f"{page.name}: there is no `{code}`"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from jadfer_cli.cli.tables import figures, show, title
+from jadfer_cli.cli.tables import show, table, title
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.common import atomic_write, check_writable
 from jadfer_cli.options import ModelOptions
@@ -49,7 +49,7 @@ def run_suite(
         ]
         for row in rows
     ]
-    show(title(f"{file.name}"), figures(head, lines, right=range(1, len(head))), Text(_NOTE))
+    show(title(file.name), table(head, lines), Text(_NOTE))
     if json_file is not None:
         with atomic_write(json_file) as part:
             tables = [dataclasses.asdict(row) for row in rows]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -144,3 +145,24 @@ class TrainingProgress:
     ) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextmanager
+def stop_at_a_step(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM end the run after a saved step; a second one ends it at once."""
+    wanted = False
+
+    def handler(number: int, _: Any) -> None:
+        nonlocal wanted
+        if wanted:
+            raise KeyboardInterrupt
+        wanted = True
+        with suppress(RuntimeError):  # the signal interrupted a write to the same stream
+            say("Stopping after this step; press again to stop at once and lose unsaved steps.")
+
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: wanted
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

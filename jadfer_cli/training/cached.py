@@ -32,7 +32,7 @@ from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.networks.base import OWN, Network, Output
 from jadfer_cli.expression.networks.stems import STEMS
 from jadfer_cli.training import loop
-from jadfer_cli.training.augment import AugmentOptions
+from jadfer_cli.training.augment import NO_AUGMENTATION, AugmentOptions
 from jadfer_cli.training.crops import Crops
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.options import TrainOptions
@@ -49,12 +49,23 @@ class FineMaps:
 
     Attributes:
         key: Hash of all that decides them.
-        rows: Records (views, n) of "maps" (2, C', H', W'), bfloat16 as int16, of the view and of
+        rows: Records (views, m) of "maps" (2, C', H', W'), bfloat16 as int16, of the view and of
             its mirror image; and of "placements", float32 (2, 2, 3), of the same two.
+        which: (n,), the rows of the set's images; None for all.
     """
 
     key: str
     rows: npt.NDArray[Any]
+    which: npt.NDArray[np.intp] | None = None
+
+    def take(self, which: npt.NDArray[np.intp]) -> FineMaps:
+        """The maps of some images, so that several labellings share one file."""
+        return dataclasses.replace(self, which=which if self.which is None else self.which[which])
+
+    def plain(self, start: int, stop: int) -> torch.Tensor:
+        """Maps, bfloat16 (b, C', H', W'), of the first view of images `start` to `stop`."""
+        rows = slice(start, stop) if self.which is None else self.which[start:stop]
+        return _bfloat16(self.rows[0, rows]["maps"][:, 0])
 
     def at(
         self, view: int, index: int, mirrored: bool
@@ -64,7 +75,8 @@ class FineMaps:
         Returns:
             The maps, and the map (2, 3) from pixels of the picture to those of the first crop.
         """
-        row, first = self.rows[view, index], int(mirrored)
+        position = index if self.which is None else self.which[index]
+        row, first = self.rows[view, position], int(mirrored)
         maps = row["maps"][::-1] if mirrored else row["maps"]
         return _bfloat16(maps), row["placements"][first].copy()
 
@@ -128,8 +140,8 @@ class CachedTrainer(Trainer):
         network = self.averaged.eval()
         parts = []
         for start in range(0, len(faces), 256):
-            rows = self.valid_maps.rows[0, start : start + 256]["maps"][:, 0]
-            maps = self.prepared(_bfloat16(rows)).contiguous(memory_format=torch.channels_last)
+            maps = self.prepared(self.valid_maps.plain(start, start + 256))
+            maps = maps.contiguous(memory_format=torch.channels_last)
             parts.append(network.score(maps).logits.float().cpu())
         return torch.cat(parts)
 
@@ -161,7 +173,9 @@ def fine_maps(
     """
     if network.config.stem == OWN:
         raise OptionError("Fine maps are stored for the stems of the program only.")
-    options = dataclasses.replace(augmentation or AugmentOptions(), flip=0.0)
+    options = NO_AUGMENTATION  # a single view has none
+    if views > 1:
+        options = dataclasses.replace(augmentation or AugmentOptions(), flip=0.0)
     key = _key(network, faces, views, options, seed)
     side = network.config.crop_px // network.stem.fine_reduction
     row = np.dtype(
@@ -196,6 +210,7 @@ def train(
     start: Start,
     folder: Path,
     views: int = 4,
+    maps: tuple[FineMaps, FineMaps] | None = None,
     device: str = "cpu",
     callbacks: loop.Callbacks | None = None,
 ) -> Network:
@@ -209,6 +224,8 @@ def train(
         start: Must hold the weights of a stem; a random one is of no use.
         folder: Where the maps are kept, for all runs.
         views: Views per training image.
+        maps: Those of the labelled training images and of validation; None to compute or find
+            them.
         device: "cpu" or "cuda:N".
         callbacks: As of `loop.train`.
 
@@ -221,9 +238,11 @@ def train(
     labelled, _ = train_set.labelled()
     network = start.build(options.network).to(device)
     # the views do not depend on the run's seed, so that all seeds share them
-    maps = fine_maps(network, labelled, folder, views=views, augmentation=options.augmentation)
-    valid_maps = fine_maps(network, valid_set, folder)
-    make = functools.partial(CachedTrainer, maps=maps, valid_maps=valid_maps)
+    own, valid_maps = maps or (
+        fine_maps(network, labelled, folder, views=views, augmentation=options.augmentation),
+        fine_maps(network, valid_set, folder),
+    )
+    make = functools.partial(CachedTrainer, maps=own, valid_maps=valid_maps)
     return loop.train(
         dataclasses.replace(options, workers=0),  # reading rows needs no processes
         train_set, valid_set, out, start=start, device=device, callbacks=callbacks, make=make,

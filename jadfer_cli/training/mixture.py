@@ -137,7 +137,7 @@ def treated(faces: FaceSet, options: SetOptions, *, training: bool) -> FaceSet:
     if options.protocol:
         if options.protocol not in faces.protocols:
             raise OptionError(
-                f"{faces.name}: `protocol` must be one of {', '.join(faces.protocols)}, not "
+                f"{faces.name}: protocol must be one of {', '.join(faces.protocols)}, not "
                 f"{options.protocol}."
             )
         counted = {options.protocol: faces.protocols[options.protocol]}

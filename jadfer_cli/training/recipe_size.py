@@ -34,8 +34,12 @@ def size_of(recipe: str) -> Size:
     Raises:
         OptionError: There is no such recipe.
     """
-    kind = networks.load(recipes.facts(recipe)["architecture"])
-    config = kind.config()
+    return size_of_config(networks.load(recipes.facts(recipe)["architecture"]).config())
+
+
+def size_of_config(config: NetworkConfig) -> Size:
+    """Counts for the network of a config."""
+    kind = networks.load(config.architecture)
     try:
         with torch.device("meta"):  # shapes without values: no weight is drawn, nothing computed
             network = kind.build(config)

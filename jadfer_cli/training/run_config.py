@@ -208,7 +208,7 @@ def sets_of(
     found = {}
     for name, table in tables.items():
         if not isinstance(table, dict) or not isinstance(table.get("data"), str):
-            raise OptionError(f"data_sets.{name} needs an entry `data`, its folder or file.")
+            raise OptionError(f"data_sets.{name} needs an entry data, its folder or file.")
         which: Config = {key: table[key] for key in _WHICH if key in table}
         own = {key: value for key, value in inputs.items() if key != "data_sets"}
         own |= which | {"dataset": which.pop("layout", name)}

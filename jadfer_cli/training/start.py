@@ -47,6 +47,13 @@ class Start:
     origin: Mapping[str, Any] = field(default_factory=dict, repr=False)
     partial: bool = False
 
+    def stem_only(self) -> Start:
+        """The same with nothing but the stem, so that recipes of any network start alike."""
+        if not self.whole:
+            return self
+        origin = {**self.origin, "part": "stem"} if self.origin else {}
+        return Start(self.name, stem=_stem_of(self.whole), origin=origin)
+
     @property
     def whole_network(self) -> bool:
         """Whether training continues from all weights of a network."""

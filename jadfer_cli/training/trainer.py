@@ -153,7 +153,7 @@ class Trainer:
         # dropout and JAD depend on the position alone, so a resumed run equals an uninterrupted one
         seed = (o.seed * 1_000 + state.epoch) * 1_000_000 + state.step
         self.optimiser.zero_grad(set_to_none=True)
-        output, second = self.outputs(faces, seed, batch)
+        output, second = self.outputs(faces, seed, batch.offsets)
         if recipe.relabel is not None:
             with torch.no_grad():
                 relabelled = recipe.relabel(output, batch._replace(second=second), o.own)
@@ -165,7 +165,7 @@ class Trainer:
         if o.optimiser == "sam":
             with shifted(self.network, o.sam_rho), running_statistics_kept(self.network):
                 self.optimiser.zero_grad(set_to_none=True)
-                again, second = self.outputs(faces, seed, batch)
+                again, second = self.outputs(faces, seed, batch.offsets)
                 recipe.loss(again, batch._replace(second=second), o.own).backward()  # type: ignore[no-untyped-call]
         self._update(loss.item(), state)
         return loss.item(), int((output.logits.argmax(1) == targets.argmax(1)).sum())
@@ -194,15 +194,22 @@ class Trainer:
         """Logits (n, K) of validation images by the averaged weights."""
         return logits_of(self.averaged, faces)
 
-    def outputs(self, faces: torch.Tensor, seed: int, batch: Batch) -> tuple[Output, Output | None]:
-        """The network's output for a prepared batch and, if there is one, for its second view."""
+    def outputs(
+        self, faces: torch.Tensor, seed: int, offsets: torch.Tensor | None = None
+    ) -> tuple[Output, Output | None]:
+        """The network's output for a prepared batch and, if there is one, for its second view.
+
+        Args:
+            faces: As `prepared` gives them.
+            seed: Of dropout and the like.
+            offsets: (B, K), added to the logits; None for nothing.
+        """
         torch.manual_seed(seed)
         bf16 = self.options.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
             outputs = [self.forward(view) for view in self.views(faces)]
-        first, *rest = [
-            Output(batch.shifted(each.logits.float()), each.auxiliary) for each in outputs
-        ]
+        added = 0 if offsets is None else offsets
+        first, *rest = [Output(each.logits.float() + added, each.auxiliary) for each in outputs]
         return first, rest[0] if rest else None
 
     def _update(self, loss: float, state: State) -> None:

@@ -162,7 +162,7 @@ def test_expressions_and_protocol_choose_the_images():
     faces = made("a", {"happiness": 3, "contempt": 2, "fear": 1})
     fewer = mixture.treated(faces, SetOptions(expressions=("happiness", "fear")), training=True)
     assert fewer.expressions == (1, 6) and fewer.widest.which.tolist() == [0, 1, 2, 5]
-    with pytest.raises(OptionError, match="`protocol` must be one of all"):
+    with pytest.raises(OptionError, match="protocol must be one of all"):
         mixture.treated(faces, SetOptions(protocol="press"), training=True)
 
 

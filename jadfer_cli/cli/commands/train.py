@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +12,11 @@ from jadfer_cli.cli.commands import TRAINING_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stderr_console
 from jadfer_cli.cli.options import DebugOption, DeviceOption, QuietOption, ThreadsOption
 from jadfer_cli.cli.tables import show, table, title
-from jadfer_cli.cli.training_progress import ConsoleReporter, TrainingProgress
+from jadfer_cli.cli.training_progress import (
+    ConsoleReporter,
+    TrainingProgress,
+    stop_at_a_step,
+)
 from jadfer_cli.options import ModelOptions
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _run(
     n_valid = len(valid_set.protocols[valid_set.main_protocol].which)
     with (
         TrainingProgress(console, session.options, n_valid, quiet=quiet) as shown,
-        _stop_at_a_step(report.say) as stop,
+        stop_at_a_step(report.say) as stop,
     ):
         progress = Progress(
             on_resume=shown.resume, on_epoch=shown.epoch, on_step=shown.step, stop=stop
@@ -146,27 +147,6 @@ def _run(
     path, metrics = session.finish(network, train_set, valid_set)
     if not quiet:
         _report(path, metrics, valid_set)
-
-
-@contextmanager
-def _stop_at_a_step(say: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C and SIGTERM end the run after a saved step; a second one ends it at once."""
-    wanted = False
-
-    def handler(number: int, _: Any) -> None:
-        nonlocal wanted
-        if wanted:
-            raise KeyboardInterrupt
-        wanted = True
-        with suppress(RuntimeError):  # the signal interrupted a write to the same stream
-            say("Stopping after this step; press again to stop at once and lose unsaved steps.")
-
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: wanted
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def _report(path: Path, metrics: dict[str, Any], valid_set: FaceSet) -> None:

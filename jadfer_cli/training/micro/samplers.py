@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import VideoError
+from jadfer_cli.errors import OptionError, VideoError
 from jadfer_cli.records import ImageArray
 from jadfer_cli.training.micro.manifest import MicroClip, pictures
 
@@ -55,6 +55,29 @@ def around_apex(seconds: float, n: int = 3) -> Sampler:
         return np.maximum(clip.apex_s + offsets, 0.0)
 
     return sample
+
+
+def named(name: str, frames: int = 8, seconds: float = 0.1) -> Sampler:
+    """A sampler by its name: "uniform", "key" or "apex".
+
+    Args:
+        name: Its name.
+        frames: Number of moments of "uniform" and "apex".
+        seconds: Before and after the apex, of "apex".
+
+    Raises:
+        OptionError: There is no such sampler, or a number is out of range.
+    """
+    made: dict[str, Callable[[], Sampler]] = {
+        "uniform": lambda: uniform(frames), "key": lambda: key,
+        "apex": lambda: around_apex(seconds, frames),
+    }  # fmt: skip
+    if name not in made:
+        raise OptionError(f"sampler must be one of {', '.join(made)}, not {name}.")
+    try:
+        return made[name]()
+    except ValueError as error:
+        raise OptionError(f"sampler {name}: {error}.") from error
 
 
 def nearest(times_s: Times, frame_times_s: Times) -> npt.NDArray[np.int64]:
