@@ -12,6 +12,8 @@ distributions. Wheels that exist are not wheels that were tried. To look at one 
 import argparse
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +27,7 @@ PLATFORMS = {
 }
 
 
-def resolve(python: str, platform: str, extra: list[str]) -> tuple[bool, str]:
+def resolve(python: str, extra: list[str], platform: str) -> tuple[bool, str]:
     """Whether everything resolves to wheels, and the resolution or why not."""
     done = subprocess.run(
         [sys.executable, "-m", "uv", "pip", "compile", "-q", "pyproject.toml", "--no-annotate",
@@ -43,16 +45,14 @@ def main() -> None:
     extra = [word for name in a.extra for word in ("--extra", name)]
     print("| Python | " + " | ".join(PLATFORMS) + " |")
     print("|---" * (len(PLATFORMS) + 1) + "|")
-    reasons = []
-    for python in PYTHONS:
-        cells = []
-        for name, platform in PLATFORMS.items():
-            good, text = resolve(python, platform, extra)
-            cells.append("yes" if good else "no")
-            if not good:
-                reasons.append(f"Python {python}, {name}: {' '.join(text.split())}")
-        print(f"| {python} | " + " | ".join(cells) + " |", flush=True)
-    print("\n".join(["", *reasons]))
+    with ThreadPoolExecutor(len(PLATFORMS)) as pool:
+        for python in PYTHONS:
+            found = list(pool.map(partial(resolve, python, extra), PLATFORMS.values()))
+            cells = ["yes" if good else "no" for good, _ in found]
+            print(f"| {python} | " + " | ".join(cells) + " |", flush=True)
+            for name, (good, text) in zip(PLATFORMS, found, strict=True):
+                if not good:
+                    print(f"Python {python}, {name}: {' '.join(text.split())}", file=sys.stderr)
 
 
 if __name__ == "__main__":
