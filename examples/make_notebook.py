@@ -56,7 +56,9 @@ def notebook() -> str:
     for kind, text in without_lead_in(parts(), "r"):
         if kind == "sh":
             text = "\n".join(f"!{line}" for line in text.splitlines())
-        cells.append(("markdown" if kind == "text" else "code", shown if kind == "figure" else text))
+        cells.append(
+            ("markdown" if kind == "text" else "code", shown if kind == "figure" else text)
+        )
     cells[1:1] = [("markdown", FOLDER), ("code", chdir)]
     written = [
         {

@@ -6,10 +6,11 @@ Needs `uv` (PyPI) and the package index. Nothing is installed: uv reads metadata
 distributions. Wheels that exist are not wheels that were tried. To look at one case with pip:
 
     pip install --dry-run --ignore-installed --target nowhere --only-binary=:all: \
-        --python-version 3.13 --platform macosx_11_0_arm64 .
+        --python-version 3.13 --platform macosx_14_0_arm64 .
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +19,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-# uv's name of the platform; Debian 12 has glibc 2.36, and PyTorch's wheels for ARM want 2.28
+# uv's names of the platforms; decord2 needs glibc 2.28 or macOS 14
+MACOS = {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
 PLATFORMS = {
     "Linux x86-64": "x86_64-manylinux_2_28",
     "Linux ARM": "aarch64-manylinux_2_28",
-    "macOS ARM": "aarch64-apple-darwin",
+    "macOS 14 ARM": "aarch64-apple-darwin",
     "Windows x86-64": "x86_64-pc-windows-msvc",
 }
 
@@ -33,7 +35,7 @@ def resolve(python: str, extra: list[str], platform: str) -> tuple[bool, str]:
         [sys.executable, "-m", "uv", "pip", "compile", "-q", "pyproject.toml", "--no-annotate",
          "--no-header", "--only-binary", ":all:", "--python-version", python,
          "--python-platform", platform, *extra],
-        cwd=ROOT, capture_output=True, text=True,
+        cwd=ROOT, env=os.environ | MACOS, capture_output=True, text=True,
     )  # fmt: skip
     return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
