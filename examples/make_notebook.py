@@ -56,9 +56,9 @@ def notebook() -> str:
     for kind, text in without_lead_in(parts(), "r"):
         if kind == "sh":
             text = "\n".join(f"!{line}" for line in text.splitlines())
-        cells.append(
-            ("markdown" if kind == "text" else "code", shown if kind == "figure" else text)
-        )
+        elif kind == "figure":
+            text = shown
+        cells.append(("markdown" if kind == "text" else "code", text))
     cells[1:1] = [("markdown", FOLDER), ("code", chdir)]
     written = [
         {
@@ -99,6 +99,7 @@ def r_markdown() -> str:
 
 
 def main() -> None:
+    """Writes both files."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
     (folder / "first-study.ipynb").write_text(notebook(), encoding="utf-8")
     (folder / "first-study.Rmd").write_text(r_markdown(), encoding="utf-8")

