@@ -114,7 +114,9 @@ def test_wheel_and_sdist_pass_the_checks_of_pypi(tmp_path):
     files = sorted(map(str, tmp_path.iterdir()))
     assert [name.rsplit(".", 1)[1] for name in files] == ["whl", "gz"]
     for check in (["twine", "check", "--strict", *files], ["check_wheel_contents", files[0]]):
-        done = subprocess.run([sys.executable, "-m", *check], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-m", *check], cwd=ROOT, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stdout + done.stderr
 
 
