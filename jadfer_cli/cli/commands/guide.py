@@ -13,7 +13,6 @@ from jadfer_cli.cli.commands import INSTALLATION_PANEL
 from jadfer_cli.cli.console import errors_as_exit_codes, stdout_console
 from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.installation.guides import guide_text, guides
-from jadfer_cli.text import printable
 
 PANEL = INSTALLATION_PANEL
 RUNS_WITHOUT_ARGUMENTS = True
@@ -51,4 +50,4 @@ def guide(
         if console.is_terminal:
             console.print(Markdown(text, code_theme="bw", hyperlinks=False))
         else:
-            print(printable(text), end="")
+            console.print(Text(text), soft_wrap=True, end="")
