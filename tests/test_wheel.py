@@ -27,6 +27,8 @@ def test_wheel_is_whole_and_annotates(tmp_path, short_clip):
         assert f"jadfer_cli/{name}" in names
     for name in ("page.html", "page.css", "curves.js", "player.js", "main.js"):
         assert f"jadfer_cli/overlay/page/{name}" in names
+    for guide in (ROOT / "examples" / "guides").glob("*.md"):
+        assert f"jadfer_cli/guides/{guide.name}" in names
     assert any(name.endswith(".safetensors") for name in names)
     assert not any(name.startswith(("tests/", "examples/")) for name in names)
     code = "from jadfer_cli.cli import main; main()"

@@ -92,7 +92,7 @@ app = typer.Typer(
     "Exit codes: 0 success, 1 a file or the machine failed, 2 wrong usage, 130 interrupted.",
     epilog="Start with:  jadfer annotate clip.mp4 -o clip.parquet",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )

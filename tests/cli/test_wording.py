@@ -75,7 +75,8 @@ def test_names_that_are_not_bids_are_named(invoke, tmp_path, monkeypatch):
     assert "clip_events.tsv is not a BIDS name" in result.stderr
     one_of_each(tmp_path / "ok" / "sub-01_task-talk_beh.parquet")
     result = invoke("events", "ok", "-o", "bids/", "--format", "bids")
-    assert "BIDS" not in result.stderr and (tmp_path / "bids/sub-01_task-talk_events.tsv").is_file()
+    assert "BIDS" not in result.stderr
+    assert (tmp_path / "bids/sub-01/beh/sub-01_task-talk_events.tsv").is_file()
 
 
 def test_the_confusion_table_fits_80_columns_with_full_labels(capsys):

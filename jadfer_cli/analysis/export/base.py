@@ -27,6 +27,10 @@ class Exporter:
         in_player: Whether programs show the events along with the playing video.
         file_name: The name, in a folder, of the file for a result of the given name; by default
             that name and the first suffix.
+        folder: Below the folder of -o, where the file of a result lies, from the result's path and
+            its folder below the inputs; by default in the latter.
+        describe_folder: Writes what describes the files as a whole into the folder of -o; returns
+            the file written, or None.
         sidecars: The files that are written beside a file.
         note: What a user should know about the names of the files written, or None.
     """
@@ -40,6 +44,8 @@ class Exporter:
     chosen_by_suffix: bool = True
     in_player: bool = False
     file_name: Callable[[str], str] | None = None
+    folder: Callable[[Path, Path], Path] = lambda _, below: below
+    describe_folder: Callable[[Path, Sequence[Path]], Path | None] = lambda *_: None
     sidecars: Callable[[Path], tuple[Path, ...]] = lambda _: ()
     note: Callable[[Sequence[Path]], str | None] = lambda _: None
 

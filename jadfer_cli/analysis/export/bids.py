@@ -1,4 +1,4 @@
-"""BIDS: an events.tsv file, and the JSON sidecar that describes its columns."""
+"""BIDS: events.tsv files with JSON sidecars, in a folder that is a BIDS derivative."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from jadfer_cli.analysis.events import EventSet
 
 _SUFFIX = "_events"
+_VERSION = "1.10.0"  # of the specification
+_DATASET = "dataset_description.json"
+_BIDS_NAME = re.compile(r"(sub-[0-9A-Za-z+]+)_(?:(ses-[0-9A-Za-z+]+)_)?.*task-.+")
+# folders of a BIDS subject that may hold events
+_DATATYPES = ("beh", "eeg", "func", "ieeg", "meg", "motion", "nirs", "pet")
 # BIDS names for our columns, in its order: onset and duration come first
 _NAMES = {
     "onset_s": "onset",
@@ -46,9 +51,50 @@ def file_name(result: str) -> str:
     return stem.removesuffix(_SUFFIX) + _SUFFIX + ".tsv"
 
 
+def folder(result: Path, below: Path) -> Path:
+    """Return where the events of a result lie in a derivative: sub-01/ses-2/beh.
+
+    Args:
+        result: Its name gives subject and session, the name of its folder the datatype; without
+            one it is beh.
+        below: Its folder below the inputs, for a result whose name is not a BIDS name.
+    """
+    named = _BIDS_NAME.fullmatch(result.stem)
+    if named is None:
+        return below
+    datatype = result.absolute().parent.name
+    levels = [named[1], named[2], datatype if datatype in _DATATYPES else "beh"]
+    return Path(*filter(None, levels))
+
+
+def describe_dataset(out: Path, files: Sequence[Path]) -> Path | None:
+    """Write dataset_description.json into a folder of events, unless it has one.
+
+    Returns:
+        The file; None if it exists already, or no file has a BIDS name.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    path = out / _DATASET
+    if path.exists() or not any(_BIDS_NAME.fullmatch(file.name) for file in files):
+        return None
+    described = {
+        "Name": "Facial expression events by jadfer",
+        "BIDSVersion": _VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {"Name": "jadfer", "Version": __version__, "Description": "jadfer events"},
+        ],
+    }
+    with atomic_write(path) as part:
+        part.write_text(json_text(described, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
 def naming_note(files: Sequence[Path]) -> str | None:
     """Return what to do about files whose names are not BIDS names; None if all are."""
-    others = [f for f in files if not re.fullmatch(r"sub-[0-9A-Za-z+]+_.*task-.+", f.name)]
+    others = [f for f in files if not _BIDS_NAME.fullmatch(f.name)]
     if not others:
         return None
     return (
@@ -172,10 +218,12 @@ EXPORTERS = (
         name="bids",
         title="BIDS",
         suffixes=("_events.tsv",),
-        help="events.tsv and its JSON sidecar",
+        help="events.tsv and its JSON sidecar; in a folder, a BIDS derivative",
         write=write,
         chosen_by_suffix=False,  # .tsv is a plain table
         file_name=file_name,
+        folder=folder,
+        describe_folder=describe_dataset,
         sidecars=lambda out: (sidecar(out),),
         note=naming_note,
     ),

@@ -40,8 +40,8 @@ def output_paths(
         return {out: list(results)}
     paths: dict[Path, list[Result]] = {}
     for result in results:
-        folder = out / below_inputs(result.path, inputs).parent
-        path = folder / exporter.file_name_for(result.name)
+        folder = exporter.folder(result.path, Path(below_inputs(result.path, inputs).parent))
+        path = out / folder / exporter.file_name_for(result.name)
         if path in paths:
             raise OptionError(
                 f"{paths[path][0].path} and {result.path} would both be written to {path}.",

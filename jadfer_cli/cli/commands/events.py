@@ -76,7 +76,7 @@ Examples:
 
   jadfer events results/ -o boris.csv --format boris
 
-  jadfer events sub-01_task-talk_beh.parquet -o bids/ --format bids
+  jadfer events sub-01_task-talk_beh.parquet -o derivatives/jadfer/ --format bids
 """
 
 _HEAD = ("track", "expression", "onset s", "apex s", "offset s", "lasts s", "p apex", "truncated")
@@ -155,6 +155,8 @@ def events(
         for path in paths:
             check_output(path, exporter, overwrite=overwrite)
         _write(paths, styled(exporter, style), search, quiet=quiet)
+        if export.is_folder(out) and (description := exporter.describe_folder(out, list(paths))):
+            reading.wrote(description, "the description of the data set", quiet=quiet)
 
 
 @dataclass(frozen=True)
