@@ -66,7 +66,8 @@ def prepared(
     hashes = {str(result.metadata["model"]["sha256"]) for result in faces.results}
     base = recalibrate.model_of(hashes, model)
     if method == RECALIBRATE:
-        return _Recalibration(base, faces)
+        scores = recalibrate.scores_of(result.metadata for result in faces.results)
+        return _Recalibration(base, faces, scores)
     from jadfer_cli.analysis.agreement import coded_faces
     from jadfer_cli.cli.console import stderr_console
     from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -90,6 +91,7 @@ def prepared(
 class _Recalibration:
     base: Checkpoint
     faces: CodedFaces
+    scores: str
 
     def held_out(self) -> tuple[Classes, Classes]:
         from jadfer_cli.training import recalibrate
@@ -101,7 +103,7 @@ class _Recalibration:
         from jadfer_cli.training import recalibrate
 
         p, votes, names = self.faces.p, self.faces.votes, self.faces.person.tolist()
-        recalibrate.save(out, self.base, recalibrate.fit(p, votes, names), facts)
+        recalibrate.save(out, self.base, self.scores, recalibrate.fit(p, votes, names), facts)
 
 
 @dataclass
