@@ -192,7 +192,7 @@ p,16,bad.mp4,1,1,,
     reasons = {(c.trial.participant, c.trial.trial): c.reason for c in made.cells}
     several = "several faces at once; name one by track_id or person"
     assert reasons == {
-        ("p", "1"): "usable for less than 70% of the window",
+        ("p", "1"): "usable for less than 70% of the window, mostly blurred",
         ("p", "2"): "usable for less than 70% of the window, mostly outside the video",
         ("p", "3"): "usable for less than 70% of the window, mostly outside the video",
         ("p", "4"): several,
