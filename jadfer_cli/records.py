@@ -163,9 +163,8 @@ class Faces:
         if self.followed is None:
             object.__setattr__(self, "followed", np.zeros(n, np.bool_))
         _check("followed", self.followed, (n,), np.bool_)
-        _check("boxes_px", self.boxes_px, (n, 4), np.float32)
-        _check("scores", self.scores, (n,), np.float32)
-        _check("landmarks_px", self.landmarks_px, (n, 5, 2), np.float32)
+        for name, shape in (("boxes_px", (n, 4)), ("scores", (n,)), ("landmarks_px", (n, 5, 2))):
+            _check(name, getattr(self, name), shape, np.float32)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -187,19 +186,14 @@ class Faces:
     def join(cls, parts: Sequence[Faces]) -> Faces:
         """Concatenates several records."""
         parts = [cls.none(), *parts]
-        return cls(
-            np.concatenate([part.boxes_px for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.landmarks_px for part in parts]),
-            np.concatenate([part.followed for part in parts]),
-        )
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
     @classmethod
     def none(cls) -> Faces:
         """Returns a record without faces."""
-        return cls(
-            np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty((0, 5, 2), np.float32)
-        )
+        sizes = (0, 4), (0,), (0, 5, 2)
+        return cls(*(np.empty(size, np.float32) for size in sizes))
 
 
 @dataclass(frozen=True)
@@ -262,26 +256,18 @@ class Quality:
     reason: IntArray
 
     def __post_init__(self) -> None:
-        n = len(self.reason)
-        for name in _MEASURES:
-            _check(name, getattr(self, name), (n,), np.float32)
-        _check("reason", self.reason, (n,), np.int32)
+        for field in fields(self):
+            kind = np.int32 if field.name == "reason" else np.float32
+            _check(field.name, getattr(self, field.name), (len(self.reason),), kind)
 
     @property
     def usable(self) -> BoolArray:
         """Whether each face is usable by the rule of `faces.quality`, bool (n,)."""
-        usable: BoolArray = self.reason == 0
-        return usable
+        return np.equal(self.reason, 0)
 
     def take(self, which: slice | npt.NDArray[Any]) -> Quality:
         """Returns the quality of the faces at `which`."""
-        return Quality(*(getattr(self, name)[which] for name in (*_MEASURES, "reason")))
-
-
-_MEASURES = (
-    "interocular_px", "blur", "light", "clipped", "mouth_contrast", "yaw_deg", "pitch_deg",
-    "roll_deg",
-)  # fmt: skip
+        return Quality(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -298,8 +284,7 @@ class Actions:
     points_px: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        n_columns = len(ACTION_COLUMNS) + len(MEASURE_COLUMNS)
-        _check("values", self.values, (None, n_columns), np.float32)
+        _check("values", self.values, (None, len(ACTION_COLUMNS + MEASURE_COLUMNS)), np.float32)
         if self.points_px is not None:
             _check("points_px", self.points_px, (len(self.values), None, 3), np.float32)
 

@@ -125,7 +125,7 @@ def test_every_option_in_a_block_is_one_of_its_command(options):
     for block in ALL:
         if block.language != "sh":
             continue
-        for name, rest in re.findall(r"\bjadfer ([a-z]+)((?:[^|&\n]|\\\n)*)", block.text):
+        for name, rest in re.findall(r"\bjadfer ([a-z][a-z-]*)((?:[^|&\n]|\\\n)*)", block.text):
             assert name in options, f"{block.place}: there is no command jadfer {name}"
             given = re.findall(r"(?<!\S)(--?[a-z0-9][a-z-]*)", rest.split(" #")[0])
             unknown = set(given) - options[name]
@@ -143,7 +143,7 @@ def test_every_option_in_the_text_is_one_of_some_command(options):
         for code in re.findall(r"`([^`]+)`", prose):
             unknown = set(re.findall(r"(?<!\S)(--[a-z][a-z-]*)", code)) - known
             assert not unknown, f"{page.name}: no command has {', '.join(unknown)} ({code})"
-            if named := re.match(r"jadfer ([a-z]+)", code):
+            if named := re.match(r"jadfer ([a-z][a-z-]*)", code):
                 assert named[1] in options, f"{page.name}: there is no `{code}`"
 
 

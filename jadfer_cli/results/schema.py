@@ -158,8 +158,7 @@ def result_table(frames: Sequence[AnnotatedFrame], video: str, labels: Sequence[
 
     add("track_id", per_face([f.track_ids for f in seen]).astype(np.int32))
     followed = per_face([f.faces.followed for f in seen]).astype(np.int32)
-    source = spread(followed, rows, n, pa.int32())
-    columns["face_source"] = category(source, FACE_SOURCES)
+    columns["face_source"] = category(spread(followed, rows, n, pa.int32()), FACE_SOURCES)
     for i, name in enumerate(BOX_COLUMNS):
         add(name, boxes[:, i])
     add("det_score", per_face([f.faces.scores for f in seen]))

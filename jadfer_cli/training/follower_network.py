@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -107,7 +108,9 @@ def export(network: FollowerNetwork, path: Path) -> None:
     from jadfer_cli.common import atomic_write
 
     module = _Exported(network).eval()
-    with atomic_write(path) as part:
+    with atomic_write(path) as part, warnings.catch_warnings():
+        # PyTorch recommends a newer exporter, which needs more packages
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             module, (torch.zeros(2, 1, INPUT_PX, INPUT_PX, dtype=torch.uint8),), str(part),
             input_names=[INPUT], output_names=list(OUTPUTS), opset_version=17, dynamo=False,
