@@ -192,8 +192,8 @@ class Faces:
     @classmethod
     def none(cls) -> Faces:
         """Returns a record without faces."""
-        sizes = (0, 4), (0,), (0, 5, 2)
-        return cls(*(np.empty(size, np.float32) for size in sizes))
+        empty = [np.empty(size, np.float32) for size in ((0, 4), (0,), (0, 5, 2))]
+        return cls(empty[0], empty[1], empty[2])
 
 
 @dataclass(frozen=True)
