@@ -163,9 +163,8 @@ class Faces:
         if self.followed is None:
             object.__setattr__(self, "followed", np.zeros(n, np.bool_))
         _check("followed", self.followed, (n,), np.bool_)
-        _check("boxes_px", self.boxes_px, (n, 4), np.float32)
-        _check("scores", self.scores, (n,), np.float32)
-        _check("landmarks_px", self.landmarks_px, (n, 5, 2), np.float32)
+        for name, shape in (("boxes_px", (n, 4)), ("scores", (n,)), ("landmarks_px", (n, 5, 2))):
+            _check(name, getattr(self, name), shape, np.float32)
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -187,13 +186,14 @@ class Faces:
     def join(cls, parts: Sequence[Faces]) -> Faces:
         """Concatenates several records."""
         parts = [cls.none(), *parts]
-        arrays = ([getattr(part, field.name) for part in parts] for field in fields(cls))
-        return cls(*map(np.concatenate, arrays))
+        names = [field.name for field in fields(cls)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
     @classmethod
     def none(cls) -> Faces:
         """Returns a record without faces."""
-        return cls(*(np.empty((0, *shape), np.float32) for shape in ((4,), (), (5, 2))))
+        empty = [np.empty(size, np.float32) for size in ((0, 4), (0,), (0, 5, 2))]
+        return cls(empty[0], empty[1], empty[2])
 
 
 @dataclass(frozen=True)
@@ -256,8 +256,9 @@ class Quality:
     reason: IntArray
 
     def __post_init__(self) -> None:
-        for name, values in vars(self).items():
-            _check(name, values, (len(self.reason),), np.int32 if name == "reason" else np.float32)
+        for field in fields(self):
+            kind = np.int32 if field.name == "reason" else np.float32
+            _check(field.name, getattr(self, field.name), (len(self.reason),), kind)
 
     @property
     def usable(self) -> BoolArray:
@@ -266,7 +267,7 @@ class Quality:
 
     def take(self, which: slice | npt.NDArray[Any]) -> Quality:
         """Returns the quality of the faces at `which`."""
-        return Quality(*(values[which] for values in vars(self).values()))
+        return Quality(*(getattr(self, field.name)[which] for field in fields(self)))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
 from jadfer_cli.common import atomic_write
 from jadfer_cli.errors import OptionError, OutputError, ResultError
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
-from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.columns import descriptions_of
 from jadfer_cli.results.load import SUFFIX, load
 from jadfer_cli.results.members import is_collected
 from jadfer_cli.results.parquet import read_attrs, read_schema
@@ -116,8 +116,7 @@ class Conversion:
     def _descriptions(self, metadata: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if self.tool:
             return {name: {"Description": text} for name, text in self.tool.descriptions.items()}
-        columns = read_schema(self.path).names
-        return column_descriptions(metadata["labels"], metadata["model"].get("scores"), columns)
+        return descriptions_of(metadata, read_schema(self.path).names)
 
     def _write_sidecar(
         self, metadata: Mapping[str, Any], descriptions: Mapping[str, dict[str, str]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jadfer_cli.results.derived import DERIVED
+from jadfer_cli.results.columns import DERIVED
 from jadfer_cli.text import count_text
 
 _SCALES = {"probability": "probabilities", "logit": "log odds"}

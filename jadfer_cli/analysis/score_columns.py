@@ -29,15 +29,15 @@ from jadfer_cli.analysis.face_table import (
 )
 from jadfer_cli.analysis.frame_times import Bools, Floats
 from jadfer_cli.errors import OptionError
-from jadfer_cli.results.derived import DERIVED
+from jadfer_cli.results.columns import DERIVED
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.schema import UNKNOWN
 
 RAW = "raw"
 PROBABILITY, LOGIT = "probability", "logit"
 SCALES = (PROBABILITY, LOGIT)
 LOGIT_MARGIN = 0.001
-PERSON, UNKNOWN = "person", "unknown"
-REASON = "unusable_reason"
+PERSON = "person"
 LEVEL, CHANGE = "level", "change"
 _PREFIX = {PROBABILITY: "p", LOGIT: "logit"}
 
@@ -86,7 +86,6 @@ class ScoredFaces:
         set: Which scores these are.
         scores: float64 (n, K), one row per face; NaN where there is none.
         person: object (n,), the person's name; "" if there is none.
-        reason: object (n,), why the face is not usable; "" if it is, or if the result says nothing.
     """
 
     result: Result
@@ -94,7 +93,6 @@ class ScoredFaces:
     set: ScoreSet
     scores: Floats
     person: Names
-    reason: Names
 
     @property
     def faces(self) -> FaceTable:
@@ -171,7 +169,7 @@ def read_scores(result: Result, name: str = RAW, scale: str | None = None) -> Sc
         ResultError: The result is damaged, or has no expressions.
     """
     found = score_set(result, name, scale)
-    extra = [name for name in (PERSON, REASON) if name in result.columns]
+    extra = [PERSON] if PERSON in result.columns else []
     columns = list(dict.fromkeys([*face_columns(result), *found.columns, *extra]))
     rows = result.rows(columns)
     annotated = as_faces(rows, result.labels, result.metadata)
@@ -179,8 +177,7 @@ def read_scores(result: Result, name: str = RAW, scale: str | None = None) -> Sc
     scores = rows[list(found.columns)].to_numpy(np.float64, na_value=np.nan)[at]
     if found.name == RAW and found.scale == LOGIT:
         scores = to_logit(scores)
-    person, reason = _texts(rows, PERSON)[at], _texts(rows, REASON)[at]
-    return ScoredFaces(result, annotated, found, scores, person, reason)
+    return ScoredFaces(result, annotated, found, scores, _people(rows)[at])
 
 
 def to_logit(p: Floats) -> Floats:
@@ -189,11 +186,11 @@ def to_logit(p: Floats) -> Floats:
     return found
 
 
-def _texts(rows: pd.DataFrame, column: str) -> Names:
-    """A column of texts, "" where there is none or it says unknown."""
-    if column not in rows:
+def _people(rows: pd.DataFrame) -> Names:
+    """The column `person`, "" where nobody is named."""
+    if PERSON not in rows:
         return np.full(len(rows), "", object)
-    texts = rows[column].astype(object)
+    texts = rows[PERSON].astype(object)
     names: Names = texts.where(texts.notna() & (texts != UNKNOWN), "").map(str).to_numpy(object)
     return names
 

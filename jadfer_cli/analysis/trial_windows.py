@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from jadfer_cli.analysis.event_rule import Rule, breaks_before, stretches
+from jadfer_cli.analysis.face_table import CORRUPT_FRAME, UNEXPLAINED
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.analysis.score_columns import Names, ScoredFaces, weighted_median
 from jadfer_cli.analysis.trials import Trial
@@ -28,6 +29,8 @@ MEASURES = {
     "latency_s": "s",
 }
 _MIN_S = 1e-9
+# Reasons of `FaceTable.reason` that do not read as words in "mostly ..."; "" says nothing.
+_WORDS = {CORRUPT_FRAME: "in corrupt frames", UNEXPLAINED: ""}
 TRIAL = "trial"  # the window from onset to the end of the trial
 
 
@@ -238,10 +241,11 @@ def _events(
 def _most_lost(face: _Face, start: float, end: float, last_s: float) -> str:
     """What took most of the time that does not count, as the end of a sentence, if known."""
     lost = np.maximum(np.minimum(face.lost_end_s, end) - np.maximum(face.lost_start_s, start), 0)
-    seconds = {
-        str(reason).replace("_", " "): float(lost[face.lost_reason == reason].sum())
-        for reason in sorted(set(face.lost_reason.tolist()))
-    }
+    seconds: dict[str, float] = {}
+    for reason in sorted(set(face.lost_reason.tolist())):
+        words = _WORDS.get(reason, reason.replace("_", " "))
+        own_s = float(lost[face.lost_reason == reason].sum())
+        seconds[words] = seconds.get(words, 0.0) + own_s
     filmed = max(min(end, last_s) - max(start, 0.0), 0.0)
     seconds["without a face"] = filmed - lost.sum() - face.weights(start, end).sum()
     seconds["outside the video"] = end - start - filmed
@@ -321,7 +325,7 @@ def _several(trial: Trial, scored: ScoredFaces, own: Bools, rule: DesignRule) ->
 def _face(scored: ScoredFaces, own: Bools, rule: Rule) -> _Face:
     counts = own & scored.counted(all_faces=rule.all_faces)
     lost = own & ~counts
-    reason = np.where(scored.faces.intact, scored.reason, "in corrupt frames")
+    reason = scored.faces.reason
     faces, scores, _ = scored.take(counts)
     breaks = breaks_before(faces, rule)
     onsets = []

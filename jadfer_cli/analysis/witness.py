@@ -16,7 +16,7 @@ from jadfer_cli.analysis.face_table import Annotated
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
 
-MIN_SCORE = 0.6  # of the expression, as at the onset of an event
+MIN_SCORE = 0.6  # of the expression; above EVENT_ON: only clear scores contradict
 ABSENT = 0.1  # an action below this value is absent
 PRESENT = 0.5  # an action from this value on is present
 _MAX_LISTED = 6  # intervals in one sentence

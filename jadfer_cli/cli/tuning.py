@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from jadfer_cli.errors import ModelError
-
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -68,7 +66,8 @@ def prepared(
     hashes = {str(result.metadata["model"]["sha256"]) for result in faces.results}
     base = recalibrate.model_of(hashes, model)
     if method == RECALIBRATE:
-        return _Recalibration(base, faces, _scores(faces))
+        scores = recalibrate.scores_of(result.metadata for result in faces.results)
+        return _Recalibration(base, faces, scores)
     from jadfer_cli.analysis.agreement import coded_faces
     from jadfer_cli.cli.console import stderr_console
     from jadfer_cli.cli.training_progress import ConsoleReporter
@@ -88,18 +87,6 @@ def prepared(
     return _FineTuning(base, pictures, tuning)
 
 
-def _scores(faces: CodedFaces) -> str:
-    """The definition of the scores in all results; before 0.6.0 there was one."""
-    found = {str(result.metadata["model"].get("scores", "majority")) for result in faces.results}
-    if len(found) > 1:
-        raise ModelError(
-            f"The results have different scores: {', '.join(sorted(found))}.",
-            "Annotate all clips with the same `scores`.",
-        )
-    (scores,) = found
-    return scores
-
-
 @dataclass
 class _Recalibration:
     base: Checkpoint
@@ -116,8 +103,7 @@ class _Recalibration:
         from jadfer_cli.training import recalibrate
 
         p, votes, names = self.faces.p, self.faces.votes, self.faces.person.tolist()
-        fitted = recalibrate.fit(p, votes, names)
-        recalibrate.save(out, self.base, fitted, facts, scores=self.scores)
+        recalibrate.save(out, self.base, self.scores, recalibrate.fit(p, votes, names), facts)
 
 
 @dataclass

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from jadfer_cli.labels import ACTION_COLUMNS, BLENDSHAPES
 from jadfer_cli.results.schema import probability_columns
 
+DERIVED = "derived"  # metadata entry: a list with one entry per set of added columns
 _BOX = "of the face's box in the displayed frame; null without a face"
 _FACE = "null without a face"
 
@@ -123,6 +125,24 @@ def column_descriptions(
         for name, (text, unit) in (_FIXED | probabilities | _LAST).items()
     }
     return described | {k: v for k, v in PERSON_DESCRIPTIONS.items() if k in columns}
+
+
+def descriptions_of(
+    metadata: Mapping[str, Any], columns: Sequence[str]
+) -> dict[str, dict[str, str]]:
+    """Describe every column of a stored result, also those that other commands added.
+
+    Args:
+        metadata: Of the result.
+        columns: Names of all its columns.
+    """
+    described = column_descriptions(metadata["labels"], metadata["model"].get("scores"), columns)
+    added = {
+        name: {"Description": str(text)}
+        for entry in metadata.get(DERIVED, [])
+        for name, text in entry.get("descriptions", {}).items()
+    }
+    return described | {name: text for name, text in added.items() if name in columns}
 
 
 _NO_MESH = "null if no face is seen in the crop"

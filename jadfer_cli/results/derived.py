@@ -6,7 +6,6 @@ listed in the metadata under "derived".
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,20 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
 
 from jadfer_cli._version import __version__
-from jadfer_cli.common import atomic_write, check_writable
+from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError, ResultError
-from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.results.columns import DERIVED
+from jadfer_cli.results.extended import write_extended
 from jadfer_cli.results.load import SUFFIX, Result, load
-from jadfer_cli.results.parquet import ResultFile
 from jadfer_cli.results.paths import below_inputs, sidecar_path
-from jadfer_cli.results.schema import result_schema
 from jadfer_cli.results.targets import refuse_existing
-from jadfer_cli.text import encodable, json_text
-
-DERIVED = "derived"  # metadata entry: a list with one entry per set of added columns
+from jadfer_cli.text import encodable
 
 
 @dataclass(frozen=True)
@@ -126,55 +121,15 @@ def write_derived(result: Result, out: Path, added: Added) -> int:
             f"{result.path} has the column {same[0]} already, and no column is replaced.",
             "Give the new columns another name with `name`.",
         )
-    rows = result.rows()
-    metadata = copy.deepcopy(result.metadata)
-    metadata[DERIVED] = [
-        *metadata.get(DERIVED, []),
-        {
-            **added.entry,
-            "columns": list(added.columns),
-            "descriptions": dict(added.descriptions),
-            "source": encodable(str(result.path)),
-            "jadfer_version": __version__,
-        },
-    ]
-    new = {name: values.astype(np.float32) for name, values in added.columns.items()}
-    rows = pd.concat([rows, pd.DataFrame(new, index=rows.index)], axis=1)
-    meaning = result.metadata["model"].get("scores")
-    descriptions = column_descriptions(result.labels, meaning) | _earlier(result) | {
-        name: {"Description": text} for name, text in added.descriptions.items()
-    }  # fmt: skip
-    table = _typed(rows, result)
-    with atomic_write(out) as part, atomic_write(sidecar_path(out)) as beside:
-        text = json_text({"jadfer": metadata, **descriptions}, indent=2)
-        beside.write_text(text + "\n", encoding="utf-8")
-        file = ResultFile(part, part.parent, table.schema, metadata)
-        try:
-            file.write(table)
-            file.finish()
-        except BaseException:
-            file.discard()
-            raise
-    return len(rows)
-
-
-def _earlier(result: Result) -> dict[str, dict[str, str]]:
-    """Descriptions of the columns that were added before."""
-    return {
-        name: {"Description": str(text)}
-        for entry in result.metadata.get(DERIVED, [])
-        for name, text in entry.get("descriptions", {}).items()
+    entry = {
+        **added.entry,
+        "columns": list(added.columns),
+        "descriptions": dict(added.descriptions),
+        "source": encodable(str(result.path)),
+        "jadfer_version": __version__,
     }
-
-
-def _typed(rows: pd.DataFrame, result: Result) -> pa.Table:
-    """The rows as a table in which the columns of a result have the types that they always have."""
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    fixed = {field.name: field for field in result_schema(result.labels)}
-    fields = [fixed.get(field.name, field) for field in table.schema]
-    for i, wanted in enumerate(fields):
-        # other programs turn categories into texts, which Arrow does not cast back
-        if pa.types.is_dictionary(wanted.type) and not pa.types.is_dictionary(table.field(i).type):
-            texts = table.column(i).cast(pa.string()).dictionary_encode()
-            table = table.set_column(i, wanted.name, texts)
-    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    new = pd.DataFrame({name: values.astype(np.float32) for name, values in added.columns.items()})
+    descriptions = {name: {"Description": text} for name, text in added.descriptions.items()}
+    derived = {DERIVED: [*result.metadata.get(DERIVED, []), entry]}
+    write_extended(result, new, out, derived, descriptions)
+    return len(new)

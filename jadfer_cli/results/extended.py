@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from jadfer_cli.common import explain_os_errors, fsync_folder
-from jadfer_cli.results.columns import column_descriptions
+from jadfer_cli.common import atomic_write
+from jadfer_cli.results.columns import descriptions_of
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.parquet import ResultFile
 from jadfer_cli.results.paths import sidecar_path
@@ -29,6 +27,8 @@ def write_extended(
 ) -> None:
     """Write a result and its sidecar, with columns added or replaced; completely or not at all.
 
+    Columns of a result get the types that they always have.
+
     Args:
         result: The original, which may be `out` itself.
         added: The columns, one row per row of the result.
@@ -41,29 +41,23 @@ def write_extended(
         OutputError: A file cannot be written.
     """
     rows = result.rows().reset_index(drop=True)
-    described = _descriptions(result)
+    described = _descriptions(result)  # first, since `out` may be the original
     rows = rows.assign(**{str(name): added[name] for name in added})
     table = _table(rows, result)
     full = {**result.metadata, **metadata}
-    with explain_os_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-    # hidden, so that no command takes an unfinished file for a result
-    file = ResultFile(out.with_name(f".{out.name}"), out.parent, table.schema, full)
-    temporary = sidecar_path(out).with_name(f".{sidecar_path(out).name}")
-    try:
-        file.write(table)
-        file.finish()
-        text = json_text({"jadfer": full, **described, **descriptions}, indent=2) + "\n"
-        with explain_os_errors(out):
-            temporary.write_text(text, encoding="utf-8")
-            os.replace(temporary, sidecar_path(out))
-            os.replace(file.path, out)
-            fsync_folder(out.parent)
-    except BaseException:
-        file.discard()
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    text = json_text({"jadfer": full, **described, **descriptions}, indent=2) + "\n"
+    with (
+        atomic_write(out, durable=True) as part,
+        atomic_write(sidecar_path(out), durable=True) as beside,
+    ):
+        beside.write_text(text, encoding="utf-8")
+        file = ResultFile(part, part.parent, table.schema, full)
+        try:
+            file.write(table)
+            file.finish()
+        except BaseException:
+            file.discard()
+            raise
 
 
 def _table(rows: pd.DataFrame, result: Result) -> pa.Table:
@@ -89,9 +83,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.Array:
 
 def _descriptions(result: Result) -> dict[str, Any]:
     """The descriptions of a result's columns: those in its sidecar, or else the standard ones."""
-    standard: dict[str, Any] = dict(
-        column_descriptions(result.labels, result.metadata["model"].get("scores"))
-    )
+    standard: dict[str, Any] = dict(descriptions_of(result.metadata, result.columns))
     try:
         stored = parsed_json(sidecar_path(result.path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

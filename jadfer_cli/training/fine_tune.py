@@ -19,7 +19,7 @@ from jadfer_cli.common import atomic_write, explain_os_errors
 from jadfer_cli.errors import TrainingError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.checkpoint import Checkpoint
-from jadfer_cli.expression.scores import MAJORITY
+from jadfer_cli.expression.scores import choose
 from jadfer_cli.labels import LABELS
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
@@ -172,7 +172,8 @@ def held_out(pictures: Pictures, files: Sequence[Path], tuning: Tuning) -> tuple
         for chosen, scorer in ((before, tuning.base), (after, model)):
             network = scorer.build().to(tuning.runtime.device)
             logits = logits_of(network, faces).numpy()
-            chosen[test] = scorer.scores[MAJORITY].probabilities(logits).argmax(1)
+            used = choose("auto", scorer.scores, scorer.entry.name)  # as `annotate` does
+            chosen[test] = scorer.scores[used].probabilities(logits).argmax(1)
     return before, after
 
 

@@ -155,16 +155,17 @@ def _of_video(source: Path, detect: Detect, every: int) -> Iterator[Patch]:
     """Faces of every third frame; from frames without a face, some empty patches."""
     info = probe(str(source))
     rng, empty = np.random.default_rng(0), 0
-    for frame in VideoReader(info, select(info, VideoOptions(every=_VIDEO_EVERY * every))):
-        if frame.image_rgb is None:
-            continue
-        found = 0
-        for patch in _patches(frame.image_rgb, detect, ""):
-            found += 1
-            yield patch
-        if not found and empty < _EMPTY_PER_VIDEO:
-            empty += 1
-            yield _empty(frame.image_rgb, rng)
+    with VideoReader(info, select(info, VideoOptions(every=_VIDEO_EVERY * every))) as frames:
+        for frame in frames:
+            if frame.image_rgb is None:
+                continue
+            found = 0
+            for patch in _patches(frame.image_rgb, detect, ""):
+                found += 1
+                yield patch
+            if not found and empty < _EMPTY_PER_VIDEO:
+                empty += 1
+                yield _empty(frame.image_rgb, rng)
 
 
 def _empty(image_rgb: ImageArray, rng: np.random.Generator) -> Patch:

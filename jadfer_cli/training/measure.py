@@ -80,15 +80,13 @@ def measure(
     """
     loaded = starts.labelled(model)
     data = AlignedData(options, runtime.threads, report)
-    network = loaded.build().to(runtime.device)
-    if probes:
-        require_maps(network)
+    network = _built(loaded, runtime, probes=probes)
     faces = data.load(split)
     order = _order(faces, protocol)
     twins = _twins(data, faces, split, runtime.device)
     clusters = None if twins is None else twins.draws(split)
-    refitted = _refitted(network, data, runtime, loaded) if refit_temperature else None
-    calibration = refitted or _stored(loaded)
+    stored = _stored(loaded)
+    calibration = _refitted(network, data, runtime, loaded) if refit_temperature else stored
     temperature = calibration["temperature"]
     raw = _logits(network, faces, runtime, report)
     logits = raw + _shift(loaded)
@@ -111,6 +109,14 @@ def measure(
     }
     (before, classes), (after, _) = (scored(logits, faces, order[0], t) for t in (1.0, temperature))
     return Measurement(result, before, after, classes, probed)
+
+
+def _built(loaded: Checkpoint, runtime: Runtime, *, probes: bool) -> Network:
+    """The network on its device; with probes, one that has maps."""
+    network = loaded.build().to(runtime.device)
+    if probes:
+        require_maps(network)
+    return network
 
 
 def _order(faces: FaceSet, first: str | None) -> list[str]:

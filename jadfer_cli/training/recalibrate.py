@@ -6,14 +6,14 @@ needed: stored probabilities are enough, and the videos are not read.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.errors import ModelError, TrainingError
+from jadfer_cli.errors import ModelError, OptionError, TrainingError
 from jadfer_cli.expression import checkpoint, lineage
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.scores import MAJORITY, Calibration
@@ -101,22 +101,16 @@ def joined(first: Calibration, second: Calibration) -> Calibration:
 
 
 def save(
-    path: Path,
-    model: Checkpoint,
-    fitted: Calibration,
-    facts: dict[str, Any],
-    *,
-    scores: str = MAJORITY,
+    path: Path, model: Checkpoint, scores: str, fitted: Calibration, facts: dict[str, Any]
 ) -> str:
-    """Write the model with the new calibration; `annotate` uses it.
+    """Write the model with the new calibration as its only one, so that `annotate` uses it.
 
     Args:
         path: The file.
         model: The model whose scores were recalibrated.
+        scores: Their definition, from `scores_of`.
         fitted: Of its probabilities.
         facts: What it was fitted on and what it gained, for the model's record; JSON-ready.
-        scores: The model's definition of scores that the probabilities had. The new model has
-            only one, the shares of the coders.
 
     Returns:
         The sha256 of the file.
@@ -143,6 +137,24 @@ def save(
         metrics=metrics, scores={MAJORITY: calibration},
         terms=lineage.inherited_terms(metrics["training"]),
     )  # fmt: skip
+
+
+def scores_of(metadata: Iterable[Mapping[str, Any]]) -> str:
+    """Return what the probabilities of some results mean; before 0.6.0 there was one definition.
+
+    Args:
+        metadata: Of the results, at least one.
+
+    Raises:
+        OptionError: They do not all mean the same.
+    """
+    found = sorted({str(each["model"].get("scores", MAJORITY)) for each in metadata})
+    if len(found) > 1:
+        raise OptionError(
+            f"The results hold scores of different kinds: {', '.join(found)}.",
+            "Annotate all clips with the same `scores`.",
+        )
+    return found[0]
 
 
 def model_of(hashes: Collection[str], named: str | None) -> Checkpoint:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from made import Made, Track
 from scipy.signal import savgol_filter
@@ -12,6 +13,8 @@ from jadfer_cli.analysis.local_fit import FLAT, TRICUBE, local_polynomial
 from jadfer_cli.analysis.score_columns import LOGIT_MARGIN, score_set
 from jadfer_cli.analysis.smoothing import SmoothRule, smooth
 from jadfer_cli.errors import OptionError
+from jadfer_cli.results.columns import PERSON_DESCRIPTIONS
+from jadfer_cli.results.extended import write_extended
 from jadfer_cli.results.load import load
 
 
@@ -188,6 +191,24 @@ def test_smoothing_twice_keeps_both_and_replaces_nothing(tmp_path, invoke):
     assert score_set(load(two), "slow").columns[0] == "p_neutral_slow"
     sidecar = json.loads(two.with_suffix(".json").read_text())
     assert {"p_neutral_smooth", "p_neutral_slow"} <= set(sidecar)
+
+
+def test_what_identify_added_stays_described_and_typed(tmp_path, invoke):
+    source = Made([Track(0, list(range(9)), drawn(9))], n_frames=10).write(tmp_path / "a.parquet")
+    who = pd.DataFrame({"person": ["anna"] * 9 + [None], "person_score": [0.8] * 9 + [np.nan]})
+    named, out = tmp_path / "named.parquet", tmp_path / "smooth.parquet"
+    write_extended(load(source), who, named, {}, PERSON_DESCRIPTIONS)
+    named.with_suffix(".json").unlink()
+    assert invoke("smooth", named, "-o", out).exit_code == 0
+    schemas = [pq.read_schema(path) for path in (named, out)]
+    for name in schemas[0].names:
+        assert schemas[0].field(name).type == schemas[1].field(name).type, name
+    sidecar = json.loads(out.with_suffix(".json").read_text())
+    assert set(sidecar) - {"jadfer"} == set(schemas[1].names)
+    assert sidecar["person"] == PERSON_DESCRIPTIONS["person"]
+    assert [p.name for p in tmp_path.iterdir() if ".part" in p.name] == []
+    assert invoke("convert", out, "-o", tmp_path / "other.csv").exit_code == 0
+    assert json.loads((tmp_path / "other.json").read_text()) == sidecar
 
 
 @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])

@@ -17,7 +17,7 @@ from jadfer_cli.analysis.agreement.study import Material
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.errors import CodesError, OptionError
 from jadfer_cli.results.load import Result
-from jadfer_cli.results.schema import BOX_COLUMNS
+from jadfer_cli.results.schema import BOX_COLUMNS, UNKNOWN
 
 _TRACK_WORDS = ("track", *"0123456789")
 
@@ -119,7 +119,7 @@ def _named(clip: RatedClip) -> str:
     if "person" in clip.result.columns and len(clip.faces):
         rows = clip.result.rows(["track_id", "person"])
         own = rows[rows["track_id"].isin(set(clip.faces.track.tolist()))]["person"].dropna()
-        if own.nunique() == 1 and str(own.iloc[0]) != "unknown":
+        if own.nunique() == 1 and str(own.iloc[0]) != UNKNOWN:
             return str(own.iloc[0])
     named_by_track = clip.subject.lower().startswith(_TRACK_WORDS)
     return "" if named_by_track else clip.subject

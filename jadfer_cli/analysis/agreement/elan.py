@@ -45,13 +45,14 @@ def read(path: Path, choice: TierChoice) -> CodeSet:
     The clip is the linked video, or else the name of the file. A tier names its coder
     (annotator) and the coded person (participant); without an annotator, the document's author
     is the coder. An annotation without text has the label of its tier, as in tiers for one
-    expression each. A tier without annotations counts as coded.
+    expression each. A tier without annotations counts as coded. A media offset, by which ELAN
+    leaves out the begin of a video (TIME_ORIGIN), is added to the times.
 
     Raises:
         CodesError: The file is not one of ELAN.
     """
     document = _open(path)
-    clip = _clip(document, path)
+    clip, offset_ms = _clip(document, path)
     codes, coded = [], set()
     for name in document.get_tier_names():
         if not choice.takes(name):
@@ -62,8 +63,9 @@ def read(path: Path, choice: TierChoice) -> CodeSet:
         for start_ms, end_ms, text in _annotations(document, name, path):
             codes.append(
                 Code(
-                    clip, coder, (attributes.get("PARTICIPANT") or "").strip(), start_ms / 1000,
-                    end_ms / 1000, text.strip() or name, f"{path}, tier {name}",
+                    clip, coder, (attributes.get("PARTICIPANT") or "").strip(),
+                    (start_ms + offset_ms) / 1000, (end_ms + offset_ms) / 1000,
+                    text.strip() or name, f"{path}, tier {name}",
                 )
             )  # fmt: skip
     return CodeSet(tuple(codes), frozenset(coded), (path,))
@@ -102,9 +104,10 @@ def _coder(document: Any, attributes: Any) -> str:
     return (attributes.get("ANNOTATOR") or "").strip() or author or ONE_CODER
 
 
-def _clip(document: Any, path: Path) -> str:
+def _clip(document: Any, path: Path) -> tuple[str, float]:
+    """The clip, and how much of its begin ELAN leaves out, in ms."""
     for media in document.get_linked_files():
         url = media.get("RELATIVE_MEDIA_URL") or media.get("MEDIA_URL") or ""
         if url and not str(media.get("MIME_TYPE", "")).startswith("audio"):
-            return unquote(url).removeprefix("file://")
-    return path.stem
+            return unquote(url).removeprefix("file://"), float(media.get("TIME_ORIGIN") or 0)
+    return path.stem, 0.0

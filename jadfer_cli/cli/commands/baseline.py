@@ -95,6 +95,7 @@ def baseline(
         from jadfer_cli.analysis import tabular
         from jadfer_cli.analysis.baselines import BaselineRule, add_changes, find_baselines
         from jadfer_cli.analysis.neutral_spans import given_spans
+        from jadfer_cli.analysis.provenance import mixed
         from jadfer_cli.analysis.score_columns import read_scores, score_set
         from jadfer_cli.results.derived import output_paths, write_derived
 
@@ -107,6 +108,8 @@ def baseline(
         if baselines is not None:
             tabular.check_target(baselines, overwrite=overwrite, endings=tabular.table_endings())
         paths = output_paths(results, inputs, out, overwrite=overwrite)
+        for text in () if quiet else mixed(results):
+            print_warning(text)
         found, reasons = find_baselines(
             (read_scores(each, scores, scale)
              for each in reading.each(results, "finding baselines", quiet=quiet)), rule,

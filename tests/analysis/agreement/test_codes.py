@@ -38,17 +38,24 @@ def plain(found):
     return [(c.clip, c.coder, c.subject, c.start_s, c.end_s, c.label) for c in found.codes]
 
 
-def elan(path, tiers, author="", video="anna.mp4"):
+def elan(path, tiers, author="", video="anna.mp4", **media):
     """A file of ELAN: tiers by name, with annotator, participant, and (start, end, text) in ms."""
     document = Eaf(author=author)
     document.remove_tier("default")
-    document.add_linked_file(f"file:///videos/{video}", f"./{video}", "video/mp4")
+    document.add_linked_file(f"file:///videos/{video}", f"./{video}", "video/mp4", **media)
     for name, (annotator, participant, spans) in tiers.items():
         document.add_tier(name, ann=annotator, part=participant)
         for span in spans:
             document.add_annotation(name, *span)
     document.to_file(str(path))
     return path
+
+
+def test_a_media_offset_of_elan_is_counted(tmp_path):
+    """ELAN shows the first 1.5 s of the video nowhere: its time 0 is 1.5 s of the video."""
+    tiers = {"face": ("Mia", "", [(500, 1000, "smile")])}
+    path = elan(tmp_path / "x.eaf", tiers, time_origin=1500)
+    assert plain(files.read(path)) == [("./anna.mp4", "Mia", "", 2.0, 2.5, "smile")]
 
 
 def test_boris_tabular_events(tmp_path):

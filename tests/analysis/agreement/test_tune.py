@@ -10,8 +10,9 @@ from made import Made, Track
 
 from jadfer_cli.analysis.agreement.coded_faces import CodedFaces
 from jadfer_cli.analysis.agreement.gain import gain
+from jadfer_cli.errors import OptionError
 from jadfer_cli.expression import checkpoint
-from jadfer_cli.expression.scores import MAJORITY, Calibration
+from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration, choose
 from jadfer_cli.labels import LABELS
 from jadfer_cli.training import measure, recalibrate
 from jadfer_cli.training.calibrate import softmax
@@ -104,6 +105,26 @@ def test_two_calibrations_are_one():
     np.testing.assert_allclose(plain, recalibrate.apply(second, Calibration(1.3).probabilities(z)))
 
 
+@pytest.mark.parametrize("scores", [MAJORITY, VOTE_SHARE])
+def test_annotate_uses_what_was_fitted_to_the_scores_of_the_results(tmp_path, scores):
+    base = checkpoint.load()
+    assert base.scores[MAJORITY] != base.scores[VOTE_SHARE]
+    fitted = Calibration(0.8, tuple(np.linspace(-1, 1, K).tolist()))
+    recalibrate.save(tmp_path / "tuned.safetensors", base, scores, fitted, {})
+    loaded = checkpoint.load(str(tmp_path / "tuned.safetensors"))
+    used = loaded.scores[choose("auto", loaded.scores, "tuned")]
+    z = np.random.default_rng(7).normal(0, 2, (20, K))
+    shown = base.scores[scores].probabilities(z)
+    np.testing.assert_allclose(used.probabilities(z), recalibrate.apply(fitted, shown))
+
+
+def test_scores_of_several_kinds_are_not_tuned_together():
+    old, votes = {"model": {}}, {"model": {"scores": VOTE_SHARE}}
+    assert (recalibrate.scores_of([old]), recalibrate.scores_of([votes])) == (MAJORITY, VOTE_SHARE)
+    with pytest.raises(OptionError, match="different kinds: majority, votes"):
+        recalibrate.scores_of([old, votes])
+
+
 def test_evaluate_counts_the_biases_of_a_tuned_model():
     z = np.random.default_rng(6).normal(0, 2, (20, K)).astype(np.float32)
     scale = Calibration(1.4, tuple(np.linspace(-1, 1, K).tolist()))
@@ -176,7 +197,8 @@ def test_the_model_is_taken_by_annotate_and_scores_as_it_was_fitted(tmp_path, in
         done = invoke("annotate", short_clip, "-o", out, "--model", model)
         assert done.exit_code == 0, done.output
         rows[name] = pd.read_parquet(out)[[f"p_{label}" for label in LABELS]].dropna().to_numpy()
-    z = np.log(rows["old"].astype(np.float64)) * checkpoint.load().scores["votes"].temperature
+    # `annotate` shows votes by default, which another temperature than the majority's gives
+    z = np.log(rows["old"].astype(np.float64)) * checkpoint.load().scores[VOTE_SHARE].temperature
     expected = loaded.scores[MAJORITY].probabilities(z)
     assert len(z) and np.abs(rows["old"] - expected).max() > 0.001
     np.testing.assert_allclose(rows["new"], expected, atol=1e-4)
