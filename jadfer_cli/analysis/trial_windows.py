@@ -28,6 +28,7 @@ MEASURES = {
     "latency_s": "s",
 }
 _MIN_S = 1e-9
+NOT_AMONG = "the participant is none of the people in the video"
 TRIAL = "trial"  # the window from onset to the end of the trial
 
 
@@ -293,7 +294,7 @@ def _chosen(trial: Trial, person: str | None, scored: ScoredFaces) -> tuple[Bool
             who += f" as track {track}"
         return own, f"{who} is not in the video"
     if person is None and track is None and others:
-        return own, f"the participant is none of the people in the video ({', '.join(others)})"
+        return own, f"{NOT_AMONG} ({', '.join(others)})"
     return own, ""
 
 

@@ -192,7 +192,7 @@ p,16,bad.mp4,1,1,,
     reasons = {(c.trial.participant, c.trial.trial): c.reason for c in made.cells}
     several = "several faces at once; name one by track_id or person"
     assert reasons == {
-        ("p", "1"): "usable for less than 70% of the window",
+        ("p", "1"): "usable for less than 70% of the window, mostly blurred",
         ("p", "2"): "usable for less than 70% of the window, mostly outside the video",
         ("p", "3"): "usable for less than 70% of the window, mostly outside the video",
         ("p", "4"): several,
@@ -308,6 +308,23 @@ def test_groups_have_standard_errors_over_people(tmp_path, invoke, monkeypatch):
     assert "anger 50% ± 25" in said and "1 of 4 cells missing" in said
     done = invoke("design", "in", "--trials", "trials.csv", "--by", "age")
     assert done.exit_code == 2 and "--by age" in done.stderr
+
+
+def test_people_of_identify_are_told_apart_from_participants(tmp_path, invoke):
+    """`identify` without references names person_1: a table says which participant that is."""
+    path = tmp_path / "a.parquet"
+    Made([Track(0, list(range(50)), "anger")], n_frames=50).write(path)
+    rows = pd.read_parquet(path)
+    rows.assign(person="person_1").to_parquet(path)
+    trials = tmp_path / "trials.csv"
+    trials.write_text("participant,trial,video,onset_s,duration_s\nP01,1,clip,0.5,1\n")
+    done = invoke("design", path, "--trials", trials)
+    said = " ".join(done.stderr.split())
+    assert "none of the people in the video (person_1)" in said and "a column person" in said
+    people = tmp_path / "people.csv"
+    people.write_text("participant,person\nP01,person_1\n")
+    done = invoke("design", path, "--trials", trials, "--participants", people)
+    assert "1 cell, none missing" in done.stderr and "column person" not in done.stderr
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx", "sav", "dta", "tsv", "json"])
