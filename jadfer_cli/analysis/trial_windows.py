@@ -31,6 +31,7 @@ MEASURES = {
 _MIN_S = 1e-9
 # Reasons of `FaceTable.reason` that do not read as words in "mostly ..."; "" says nothing.
 _WORDS = {CORRUPT_FRAME: "in corrupt frames", UNEXPLAINED: ""}
+NOT_AMONG = "the participant is none of the people in the video"
 TRIAL = "trial"  # the window from onset to the end of the trial
 
 
@@ -297,7 +298,7 @@ def _chosen(trial: Trial, person: str | None, scored: ScoredFaces) -> tuple[Bool
             who += f" as track {track}"
         return own, f"{who} is not in the video"
     if person is None and track is None and others:
-        return own, f"the participant is none of the people in the video ({', '.join(others)})"
+        return own, f"{NOT_AMONG} ({', '.join(others)})"
     return own, ""
 
 

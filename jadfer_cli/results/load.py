@@ -24,6 +24,7 @@ from jadfer_cli.results.schema import probability_columns
 from jadfer_cli.text import count_text
 
 SUFFIX = ".parquet"
+_TABLES = (".csv", ".tsv", ".xlsx", ".sav", ".dta")  # what `jadfer convert` writes
 _REQUIRED_COLUMNS = (
     "video",
     "frame",
@@ -108,7 +109,7 @@ class Result:
             ResultError: The file is missing, or its rows are damaged (`read_checks.row_problem`).
         """
         if missing := [name for name in columns or () if name not in self.columns]:
-            raise self._damaged(f"the columns {', '.join(missing)} are missing")
+            raise self._damaged(_missing_text(missing))
         try:
             if self.dataset is not None:
                 rows = self._rows_in(self.dataset, list(columns or self.columns))
@@ -170,12 +171,17 @@ def schema_problem(schema: pa.Schema, labels: Sequence[str]) -> str | None:
         labels: The model's labels; in a dataset, those of all models.
     """
     if missing := _missing(schema, (*_REQUIRED_COLUMNS, *probability_columns(labels))):
-        return f"the columns {', '.join(missing)} are missing"
+        return _missing_text(missing)
     return column_problem(schema, labels)
 
 
 def _missing(schema: pa.Schema, names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in schema.names]
+
+
+def _missing_text(missing: Sequence[str]) -> str:
+    what = "the column {} is missing" if len(missing) == 1 else "the columns {} are missing"
+    return what.format(", ".join(missing))
 
 
 def _metadata(path: Path, schema: pa.Schema) -> dict[str, Any]:
@@ -209,12 +215,16 @@ def _unreadable(path: Path, error: Exception) -> ResultError:
         return ResultError(f"{path} is a folder.", "Name a .parquet file in it.")
     if path.suffix != SUFFIX:  # usually the video or the sidecar
         beside = path.with_suffix(SUFFIX)
-        return ResultError(
-            f"{path} is not a result of jadfer annotate.",
-            f"Did you mean {beside}?"
-            if beside.exists()
-            else f"If it is a video, `jadfer annotate {path} -o {beside.name}` creates a result.",
-        )
+        if beside.exists():
+            hint = f"Did you mean {beside}?"
+        elif path.suffix.lower() in _TABLES:
+            hint = (
+                "Name the .parquet file from which the table was made. "
+                "`jadfer import` reads CSV files of py-feat and OpenFace."
+            )
+        else:
+            hint = f"If it is a video, `jadfer annotate {path} -o {beside.name}` creates a result."
+        return ResultError(f"{path} is not a result of jadfer annotate.", hint)
     return ResultError(
         f"{path} is not a readable Parquet file.",
         "It may be truncated or damaged: copy it again, or annotate the video again.",

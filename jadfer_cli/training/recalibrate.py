@@ -67,8 +67,10 @@ def folds(people: Sequence[str]) -> list[npt.NDArray[np.intp]]:
     n = len(set(people))
     if n < 2:
         raise TrainingError(
-            "All codes are of one person, so agreement on other people cannot be measured.",
-            "Code clips of several people.",
+            f"All codes are of one person ({people[0]}), so agreement on other people cannot be "
+            "measured.",
+            "Code clips of several people. If they are several, say who is in which clip by a "
+            "table, `participants`.",
         )
     return subject_folds(people, None if n <= _MAX_FOLDS else _MAX_FOLDS)
 

@@ -248,6 +248,15 @@ def test_other_schemas_are_refused(three, collect, tmp_path, replaced):
     assert what in stderr and str(more) in stderr and "Annotate the videos of the fewer" in stderr
 
 
+def test_a_later_step_that_only_some_results_had_is_named(three, collect, tmp_path, invoke):
+    folder, _ = three
+    more = made(tmp_path / "g.parquet", sha256="9")
+    assert invoke("smooth", more, "-o", folder / "smooth.parquet").exit_code == 0
+    stderr = collect(folder, "-o", tmp_path / "all.parquet", code=1)
+    assert "columns differs" in stderr and "p_fear_smooth" in stderr
+    assert "run on all of them" in stderr and "Annotate the videos" not in stderr
+
+
 def test_no_video_counts_twice_and_names_stay_apart(collect, tmp_path):
     folder = tmp_path / "results"
     for day, sha256 in (("day1", "1"), ("day2", "2")):

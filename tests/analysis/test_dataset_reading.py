@@ -160,7 +160,7 @@ def test_a_dataset_that_pandas_rewrote_is_read_or_refused(study, invoke):
     assert written(invoke, "summary", "text.parquet", out="text.csv").equals(
         written(invoke, "summary", "all.parquet", out="all.csv"))  # fmt: skip
     for name, problem in (("odd", "the column track_id holds"), ("less", "it has 0 rows, not "),
-                          ("cut", "the columns time_s are missing")):  # fmt: skip
+                          ("cut", "the column time_s is missing")):  # fmt: skip
         result = invoke("summary", f"{name}.parquet")
         text = " ".join(result.stderr.split())
         assert result.exit_code == 1 and problem in text and "Collect the results again" in text

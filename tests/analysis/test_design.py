@@ -310,6 +310,23 @@ def test_groups_have_standard_errors_over_people(tmp_path, invoke, monkeypatch):
     assert done.exit_code == 2 and "--by age" in done.stderr
 
 
+def test_people_of_identify_are_told_apart_from_participants(tmp_path, invoke):
+    """`identify` without references names person_1: a table says which participant that is."""
+    path = tmp_path / "a.parquet"
+    Made([Track(0, list(range(50)), "anger")], n_frames=50).write(path)
+    rows = pd.read_parquet(path)
+    rows.assign(person="person_1").to_parquet(path)
+    trials = tmp_path / "trials.csv"
+    trials.write_text("participant,trial,video,onset_s,duration_s\nP01,1,clip,0.5,1\n")
+    done = invoke("design", path, "--trials", trials)
+    said = " ".join(done.stderr.split())
+    assert "none of the people in the video (person_1)" in said and "a column person" in said
+    people = tmp_path / "people.csv"
+    people.write_text("participant,person\nP01,person_1\n")
+    done = invoke("design", path, "--trials", trials, "--participants", people)
+    assert "1 cell, none missing" in done.stderr and "column person" not in done.stderr
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet", "xlsx", "sav", "dta", "tsv", "json"])
 def test_every_format_holds_the_table(tmp_path, invoke, ending):
     """Participant 01 stays 01, numbers stay numbers, missing ones stay missing."""

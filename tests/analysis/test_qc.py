@@ -197,6 +197,7 @@ def test_what_needs_attention_comes_first(tmp_path):
     ]  # fmt: skip
     assert decisions[4:] == [("good0", "keep"), ("good1", "keep")]
     by_name = {entry.name: entry for entry in made.entries}
+    assert by_name["cut"].findings[0].text.startswith("It is ")
     (odd,) = by_name["odd"].findings
     assert odd.check == "other_settings" and "--every 2 (most: 1)" in odd.text
     commands = {name: [entry.command(f) for f in entry.findings] for name, entry in by_name.items()}

@@ -160,8 +160,8 @@ COLUMNS = {
     "time text": (lambda r: r.assign(time_s=r["time_s"].astype(str)), "and not numbers"),
     "face number": (lambda r: r.assign(face_detected=1), "and not true or false"),
     "expression number": (lambda r: r.assign(expression=1), "and not text"),
-    "p dropped": (lambda r: r.drop(columns="p_fear"), "the columns p_fear are missing"),
-    "track dropped": (lambda r: r.drop(columns="track_id"), "the columns track_id are missing"),
+    "p dropped": (lambda r: r.drop(columns="p_fear"), "the column p_fear is missing"),
+    "track dropped": (lambda r: r.drop(columns="track_id"), "the column track_id is missing"),
 }
 
 

@@ -32,6 +32,7 @@ def test_a_result_is_opened_with_its_metadata_and_rows(tmp_path):
         ("a.mp4", "Did you mean"),
         ("a.json", "Did you mean"),
         ("video.mp4", "creates a result"),
+        ("sheet.csv", "Name the .parquet file from which the table was made"),
         ("table.parquet", "not a result of jadfer annotate"),
         ("broken.parquet", "not a readable Parquet"),
         ("a.landmarks.parquet", "name the result beside it"),
@@ -46,6 +47,7 @@ def test_other_files_are_refused_with_a_hint(tmp_path, name, says):
     whole = (tmp_path / "a.parquet").read_bytes()
     (tmp_path / "broken.parquet").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "video.mp4").write_bytes(b"no Parquet")
+    (tmp_path / "sheet.csv").write_text("video,frame\nclip.mp4,0\n")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe.parquet")  # opening it would never end
     (tmp_path / "zero.parquet").symlink_to("/dev/zero")

@@ -13,6 +13,7 @@ from jadfer_cli.analysis.failures import stored
 from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.provenance import compare_settings, model_sha256
 from jadfer_cli.errors import ResultError
+from jadfer_cli.results.derived import DERIVED
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
 
@@ -20,6 +21,10 @@ _MAX_NAMES = 3  # files listed in a message
 # checked on their own, or without effect on the values in the rows
 _NOT_COMPARED = ("schema", "model", "--landmarks", "--relative-paths", "--file-names")
 _ANNOTATE_AGAIN = "Annotate the videos of the fewer files again, or collect the others alone."
+_SAME_STEPS = (
+    "Collect the results that `jadfer annotate` wrote, or those of one later command, such as "
+    "`jadfer identify` or `jadfer smooth`, run on all of them."
+)
 _ONE_MODEL = "Scores of different models cannot be compared; collect the results of each alone."
 
 
@@ -91,7 +96,8 @@ def check_dataset(
     if not mixed:
         _require_same(results, "model", models, _ONE_MODEL, MixedModels)
         columns = _extra_columns([result.columns for result in results])
-        _require_same(results, "columns", columns, _ANNOTATE_AGAIN)
+        has_steps = any(key in r.metadata for r in results for key in (DERIVED, "people"))
+        _require_same(results, "columns", columns, _SAME_STEPS if has_steps else _ANNOTATE_AGAIN)
     videos = _videos(results)
     warnings = _warnings(results, models) + _check_duplicates(results, allow_duplicates)
     names = [_name_from_path(found, r, video) for r, video in zip(results, videos, strict=True)]

@@ -140,8 +140,8 @@ def report(
     ]  # fmt: skip
     for file in found.skipped:
         if file.is_damaged:
-            why = without_subject(file.error.message, str(file.path)).rstrip(".")
-            entries.append(_unread(names[str(file.path)], file.path, DAMAGED, f"It {why}."))
+            why = _sentence(without_subject(file.error.message, str(file.path)))
+            entries.append(_unread(names[str(file.path)], file.path, DAMAGED, why))
     for failure in found.failures:
         text = f"It was not annotated: {without_subject(failure.reason, failure.path)}"
         name = names[str(failure.result)]
@@ -163,8 +163,8 @@ def _checked(result: Result, name: str, odd: Finding | None, notes: list[str] | 
     try:
         clip = read_clip(result, name)
     except DamagedResult as error:
-        why = without_subject(error.message, str(result.path)).rstrip(".")
-        return _unread(name, result.path, DAMAGED, f"It {why}.", video)
+        why = _sentence(without_subject(error.message, str(result.path)))
+        return _unread(name, result.path, DAMAGED, why, video)
     if notes is not None:
         try:
             clip = replace(clip, repeated=repeated_pictures(clip))
@@ -176,6 +176,11 @@ def _checked(result: Result, name: str, odd: Finding | None, notes: list[str] | 
         name, result.path, video, measured(clip, n_switches),
         tuple([*findings, odd] if odd else findings), spans_of(clip),
     )  # fmt: skip
+
+
+def _sentence(clause: str) -> str:
+    """Return a clause as a sentence, its other letters as they are."""
+    return f"{clause[:1].upper()}{clause[1:].rstrip('.')}."
 
 
 def _unread(name: str, path: Path, check: str, text: str, video: str = "VIDEO") -> Entry:

@@ -187,6 +187,8 @@ def design(
 
 def _report(made: Design, *, quiet: bool) -> None:
     """Says what is missing, on stderr: the reasons, most frequent first."""
+    from jadfer_cli.analysis.trial_windows import NOT_AMONG
+
     study = made.study
     if study.without_trials:
         print_warning(
@@ -200,6 +202,11 @@ def _report(made: Design, *, quiet: bool) -> None:
         print_warning(
             f"{len(made.missing)} of {count_text(len(made.cells), 'cell')} missing: {first}{more}."
         )
+        if any(reason.startswith(NOT_AMONG) for reason in reasons):
+            print_note(
+                "To say who a participant is in the results, add a column person to either table, "
+                "or name folders of `jadfer identify --references` like the participants."
+            )
     elif not quiet:
         print_note(f"{count_text(len(made.cells), 'cell')}, none missing.")
 

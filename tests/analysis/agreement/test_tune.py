@@ -234,7 +234,7 @@ def test_usage_errors(tmp_path, invoke):
     for options, code, message in (
         ((), 2, "It is not known who is seen in"),
         (("--every", "0"), 2, "--every takes seconds"),
-        (("--participants", tmp_path / "one.csv"), 1, "All codes are of one person"),
+        (("--participants", tmp_path / "one.csv"), 1, "All codes are of one person (P)"),
         (("--each-clip-one-person", "--map", "sadness=sadness+fear"), 2, "learns single ones"),
         (("--each-clip-one-person", "--model", "nonsense"), 1, "There is no model named nonsense"),
     ):
