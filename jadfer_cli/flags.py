@@ -23,6 +23,7 @@ from jadfer_cli.options import (
 _SPELLED = {
     "out": "-o",
     "classes": "--class",
+    "data_sets": "--data-set",
     "boxes=False": "--no-boxes",
     "if_exists='overwrite'": "--overwrite",
     "if_exists='skip'": "--skip-existing",

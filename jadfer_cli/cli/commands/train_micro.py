@@ -34,7 +34,7 @@ Examples:
 
   jadfer train-micro SAMM.csv --kind samm --network difference --sampler key --out runs/samm
 
-The plain table has the columns clip, subject, emotion, onset, apex, offset (frames, from 0) and \
+Other tables have the columns clip, subject, emotion, onset, apex, offset (frames, from 0) and \
 fps.
 """
 
@@ -50,7 +50,7 @@ def _training(help_text: str, default: str | bool = True) -> Any:
 def train_micro(
     manifest: Annotated[Path, typer.Argument(help="CSV table of the clips.", show_default=False)],
     out: RunFolder,
-    kind: Annotated[str, _clips("plain, casme2 or samm: whose columns the table has.")] = "plain",
+    kind: Annotated[str, _clips("any, casme2 or samm: whose columns the table has.")] = "any",
     folder: Annotated[
         Path | None, _clips("Folder of the clips.", default="that of the table")
     ] = None,
