@@ -13,7 +13,7 @@ from jadfer_cli.analysis.failures import stored
 from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.provenance import compare_settings, model_sha256
 from jadfer_cli.errors import ResultError
-from jadfer_cli.results.derived import DERIVED
+from jadfer_cli.results.columns import DERIVED
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text
 
