@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from jadfer_cli.errors import ModelError, OutputError
+from jadfer_cli.errors import ModelError, OptionError, OutputError
 
 # How network disks report that they cannot lock files, or cannot sync folders.
 UNSUPPORTED_ERRNOS = frozenset(
@@ -168,6 +168,14 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         raise OutputError(
             f"{path} cannot be written: {reason}.", hints.get(error.errno or 0)
         ) from error
+
+
+def already_exists(path: Path) -> OptionError:
+    """Return the error for an output file that exists, where it may be replaced if asked for."""
+    return OptionError(
+        f"{path} already exists.",
+        "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
+    )
 
 
 def check_writable(out: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle
 from jadfer_cli.analysis.formats.other_tools import Tool
 from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
-from jadfer_cli.common import atomic_write
-from jadfer_cli.errors import OptionError, OutputError, ResultError
+from jadfer_cli.common import already_exists, atomic_write
+from jadfer_cli.errors import OutputError, ResultError
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
 from jadfer_cli.results.columns import descriptions_of
 from jadfer_cli.results.load import SUFFIX, load
@@ -74,10 +74,7 @@ class Conversion:
                 "Choose another name with `out`.",
             )
         if not overwrite:
-            raise OptionError(
-                f"{sidecar} already exists.",
-                "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
-            )
+            raise already_exists(sidecar)
 
     def run(self) -> int:
         """Write the file and its sidecar; return the number of rows.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jadfer_cli.analysis.find import TABLE_KEY
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle
 from jadfer_cli.analysis.tabular import check_target, ending_of, table_endings, write_table
-from jadfer_cli.common import atomic_write
-from jadfer_cli.errors import OptionError, OutputError
+from jadfer_cli.common import already_exists, atomic_write
+from jadfer_cli.errors import OutputError
 from jadfer_cli.text import json_text, parsed_json
 
 if TYPE_CHECKING:
@@ -47,10 +47,7 @@ def check_described(out: Path, *, overwrite: bool) -> None:
             "The sidecar of the table would have this name; choose another `out`.",
         )
     if not overwrite:
-        raise OptionError(
-            f"{sidecar} already exists.",
-            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
-        )
+        raise already_exists(sidecar)
 
 
 def write_described(

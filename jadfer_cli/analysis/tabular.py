@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from jadfer_cli.analysis.formats import excel, statistics, text_table
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle, office
 from jadfer_cli.analysis.formats.text_table import with_texts
-from jadfer_cli.common import atomic_write, check_writable
+from jadfer_cli.common import already_exists, atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.paths import is_sidecar
 from jadfer_cli.text import encodable, escaped_json, spreadsheet_safe
@@ -137,10 +137,7 @@ def check_target(out: Path, *, overwrite: bool, endings: tuple[str, ...]) -> Non
             "Choose another name with `out`.",
         )
     if not overwrite and os.path.lexists(out):
-        raise OptionError(
-            f"{out} already exists.",
-            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
-        )
+        raise already_exists(out)
 
 
 def check_package(out: Path) -> None:

@@ -71,7 +71,7 @@ def prepared(
     from jadfer_cli.analysis.agreement import coded_faces
     from jadfer_cli.cli.console import stderr_console
     from jadfer_cli.cli.training_progress import ConsoleReporter
-    from jadfer_cli.runtime import settle
+    from jadfer_cli.runtime import settle_for_training
     from jadfer_cli.training import fine_tune
 
     names = faces.person.tolist()
@@ -82,7 +82,7 @@ def prepared(
     )  # fmt: skip
     tuning = fine_tune.Tuning(
         base, str(base.entry.path), folder, "auto", epochs, {"recipe": base.architecture},
-        settle(machine), ConsoleReporter(stderr_console(), quiet=quiet),
+        settle_for_training(machine), ConsoleReporter(stderr_console(), quiet=quiet),
     )  # fmt: skip
     return _FineTuning(base, pictures, tuning)
 

@@ -15,11 +15,6 @@ def sidecar_path(out: Path) -> Path:
     return out.with_suffix(".json")
 
 
-def landmark_path(out: Path) -> Path:
-    """Return the path of a result's landmarks: clip.landmarks.parquet for clip.parquet."""
-    return companion_path(out, "landmarks")
-
-
 def companion_path(out: Path, name: str) -> Path:
     """Return the path of a file beside a result: clip.actions.parquet for clip.parquet."""
     return out.with_suffix(f".{name}.parquet")

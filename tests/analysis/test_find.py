@@ -9,7 +9,7 @@ from made import Made, Track
 from jadfer_cli.analysis import tabular
 from jadfer_cli.analysis.find import SkipReason, find_results, is_companion, is_result
 from jadfer_cli.errors import ResultError
-from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.paths import companion_path
 
 
 def made(path, **how):
@@ -64,11 +64,11 @@ def test_landmarks_and_tables_are_skipped_among_several_files(folder):
     a = folder / "a.parquet"
     events = folder / "events.parquet"
     tabular.write_table(pd.DataFrame({"onset_s": [1.0]}), events)
-    assert is_companion(landmark_path(a)) and not is_result(events)
+    assert is_companion(companion_path(a, "landmarks")) and not is_result(events)
     # as a shell expands *.parquet
-    assert paths(a, landmark_path(a), events) == [a]
+    assert paths(a, companion_path(a, "landmarks"), events) == [a]
     with pytest.raises(ResultError, match="name the result beside it"):
-        paths(landmark_path(a))
+        paths(companion_path(a, "landmarks"))
     with pytest.raises(ResultError, match="is not a result"):
         paths(events)
     with pytest.raises(ResultError, match="is not a result"):

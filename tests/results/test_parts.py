@@ -19,7 +19,7 @@ from jadfer_cli.records import Actions, ReaderNotes
 from jadfer_cli.results import parquet, parts, publish
 from jadfer_cli.results.companions import COMPANIONS
 from jadfer_cli.results.lock import is_being_written
-from jadfer_cli.results.paths import companion_path, landmark_path, parts_folder
+from jadfer_cli.results.paths import companion_path, parts_folder
 from jadfer_cli.results.sink import ResultSink
 from jadfer_cli.results.unfinished import remove_leftovers
 
@@ -119,7 +119,8 @@ def test_kept_tracks_are_the_same_after_resuming(tmp_path):
     make(out, keep={0: 0, 2: 1}, beside=True)
     pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
     pd.testing.assert_frame_equal(
-        pd.read_parquet(landmark_path(out)), pd.read_parquet(landmark_path(whole))
+        pd.read_parquet(companion_path(out, "landmarks")),
+        pd.read_parquet(companion_path(whole, "landmarks")),
     )
     mine, expected = (pd.read_parquet(companion_path(path, "mesh")) for path in (out, whole))
     assert mine["track_id"].tolist() == [0, 0, 0, 0, 1, 1, 1]

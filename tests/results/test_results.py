@@ -15,7 +15,7 @@ from jadfer_cli.records import CORRUPT, OK, AnnotatedFrame, Faces, Quality
 from jadfer_cli.results import schema
 from jadfer_cli.results.columns import column_descriptions
 from jadfer_cli.results.companions import LANDMARK_COLUMNS
-from jadfer_cli.results.paths import landmark_path
+from jadfer_cli.results.paths import companion_path
 from jadfer_cli.results.row_checks import check_coverage, keep_tracks
 from jadfer_cli.results.sink import ResultSink
 
@@ -134,7 +134,7 @@ def test_every_column_is_described_in_the_sidecar_in_order(tmp_path):
 def test_landmarks_have_a_file_of_their_own(tmp_path):
     frames = [annotated(0, []), annotated(1, [0, 2])]
     out = written(tmp_path, frames, landmarks=True)
-    points = pd.read_parquet(landmark_path(out))
+    points = pd.read_parquet(companion_path(out, "landmarks"))
     assert points["track_id"].tolist() == [0, 2]
     xy = points[list(LANDMARK_COLUMNS)].to_numpy().reshape(2, 5, 2)
     assert np.array_equal(xy, frames[1].faces.landmarks_px)
@@ -153,7 +153,7 @@ def test_keeping_tracks_renumbers_and_keeps_emptied_frames(tmp_path):
     assert rows["face_detected"].tolist() == [True, False, False, True]
     assert rows.loc[1].iloc[7:].isna().all()
     assert rows.loc[0, "bbox_x1"] == frames[0].faces.boxes_px[1, 0]
-    assert pd.read_parquet(landmark_path(out))["frame"].tolist() == [0, 3]
+    assert pd.read_parquet(companion_path(out, "landmarks"))["frame"].tolist() == [0, 3]
     # categories are those of any other result, so that results can be joined
     assert rows["expression"].cat.categories.tolist() == list(LABELS)
     assert rows["frame_status"].cat.categories.tolist() == ["ok", "corrupt", "repeated"]
@@ -281,11 +281,11 @@ def test_a_failure_while_publishing_removes_all_files(tmp_path, monkeypatch):
 
 def test_landmarks_of_an_earlier_result_are_removed_with_it(tmp_path):
     out = written(tmp_path, [annotated(0, [0])], landmarks=True)
-    assert landmark_path(out).exists()
+    assert companion_path(out, "landmarks").exists()
     with ResultSink(out, "v", LABELS, overwrite=True) as sink:
         sink.write([annotated(0, [0])])
         sink.commit({}, np.array([0]))
-    assert not landmark_path(out).exists()
+    assert not companion_path(out, "landmarks").exists()
 
 
 @pytest.mark.slow

@@ -15,7 +15,8 @@ from jadfer_cli.analysis.agreement.clips import ClipNames, Participants
 from jadfer_cli.analysis.agreement.ratings import MACHINE, RatedClip, Ratings
 from jadfer_cli.analysis.agreement.study import Material
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
-from jadfer_cli.errors import CodesError, OptionError
+from jadfer_cli.analysis.source_video import VideoFinder
+from jadfer_cli.errors import CodesError, OptionError, VideoError
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS, UNKNOWN
 
@@ -204,17 +205,19 @@ def videos(faces: CodedFaces) -> tuple[Path, ...]:
 
 
 def _video(result: Result) -> Path:
-    recorded, folder = Path(result.metadata["video"]["path"]), result.path.absolute().parent
-    for path in (recorded, folder / recorded, folder / recorded.name):
-        if path.is_file():
-            if path.stat().st_size != result.metadata["video"].get("bytes", path.stat().st_size):
-                raise CodesError(
-                    f"{path} is not the video that {result.path} was made from: its size differs.",
-                    "Put the annotated video there, or annotate this one.",
-                )
-            return path
-    raise CodesError(
-        f"The video {recorded} of {result.path} is missing, and fine-tuning reads its pictures.",
-        "Run this in the folder where you ran `jadfer annotate`, or put the video beside the "
-        "result. Recalibration needs no video: `method` recalibrate.",
-    )
+    recorded = result.metadata["video"]
+    try:
+        path = VideoFinder().find(result)
+    except VideoError as error:
+        raise CodesError(
+            f"The video {recorded['path']} of {result.path} is missing, and fine-tuning reads its "
+            "pictures.",
+            "Run this in the folder where you ran `jadfer annotate`, or put the video beside the "
+            "result. Recalibration needs no video: `method` recalibrate.",
+        ) from error
+    if path.stat().st_size != recorded["bytes"]:
+        raise CodesError(
+            f"{path} is not the video that {result.path} was made from: its size differs.",
+            "Put the annotated video there, or annotate this one.",
+        )
+    return path

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from jadfer_cli.analysis.dataset.check import Dataset, Source, model_name
 from jadfer_cli.analysis.dataset.tree import file_names
 from jadfer_cli.analysis.find import is_result
-from jadfer_cli.common import atomic_write, check_writable, explain_os_errors
-from jadfer_cli.errors import OptionError, OutputError, ResultError
+from jadfer_cli.common import already_exists, atomic_write, check_writable, explain_os_errors
+from jadfer_cli.errors import OutputError, ResultError
 from jadfer_cli.results.collected import COLLECTED, PER_VIDEO, flat, source_entry
 from jadfer_cli.results.load import SUFFIX, Result
 from jadfer_cli.results.members import is_collected
@@ -55,10 +55,7 @@ def check_out(out: Path, *, folder: bool, overwrite: bool) -> None:
             f"{out} exists and is {what}, so it is not replaced.", "Choose another name with `out`."
         )
     if exists and not overwrite:
-        raise OptionError(
-            f"{out} already exists.",
-            "Add `if_exists='overwrite'` to replace it, or choose another `out`.",
-        )
+        raise already_exists(out)
 
 
 def write_file(dataset: Dataset, out: Path, progress: Progress = iter) -> int:

@@ -14,8 +14,7 @@ import pandas as pd
 
 from jadfer_cli.analysis.find import FoundResults
 from jadfer_cli.analysis.people.identify import Identified, person_columns
-from jadfer_cli.common import atomic_write, check_writable
-from jadfer_cli.errors import OptionError
+from jadfer_cli.common import already_exists, atomic_write, check_writable
 from jadfer_cli.results.columns import PERSON_DESCRIPTIONS
 from jadfer_cli.results.extended import write_extended
 from jadfer_cli.results.load import Result
@@ -119,10 +118,7 @@ def check_targets(targets: Sequence[Path], *, overwrite: bool) -> None:
     for path in targets:
         check_writable(path)
         if path.exists() and not overwrite:
-            raise OptionError(
-                f"{path} already exists.",
-                "Choose another `out`, or add `if_exists='overwrite'` to replace it.",
-            )
+            raise already_exists(path)
 
 
 def write_results(

@@ -109,15 +109,13 @@ def _run(
     *,
     quiet: bool,
 ) -> None:
-    from jadfer_cli.runtime import keep_freed_memory, settle
+    from jadfer_cli.runtime import settle_for_training
     from jadfer_cli.training.comparison import report as reports
     from jadfer_cli.training.comparison import study
 
     console = stderr_console()
     report = ConsoleReporter(console, quiet=quiet)
-    runtime = settle(machine)
-    if runtime.device == "cpu":
-        keep_freed_memory()
+    runtime = settle_for_training(machine)
     prepared = study.prepare(out, given, runtime, report, maps=maps, cache=cache)
     with ExitStack() as stack:
         found = prepared.run(_shown(stack, console, report, quiet=quiet))

@@ -125,14 +125,12 @@ def _as_config(options: dict[str, Any]) -> dict[str, Any]:
 def _run(
     out: Path, config: dict[str, Any], cache: Path | None, machine: ModelOptions, *, quiet: bool
 ) -> None:
-    from jadfer_cli.runtime import keep_freed_memory, settle
+    from jadfer_cli.runtime import settle_for_training
     from jadfer_cli.training.session import Progress, prepare
 
     console = stderr_console()
     report = ConsoleReporter(console, quiet=quiet)
-    runtime = settle(machine)
-    if runtime.device == "cpu":
-        keep_freed_memory()
+    runtime = settle_for_training(machine)
     session = prepare(out, config, runtime, cache=cache, report=report)
     train_set, valid_set = session.load_images()
     n_valid = len(valid_set.protocols[valid_set.main_protocol].which)

@@ -63,12 +63,12 @@ def train_follower(
     interrupted = "Give the same command again to resume from the last saved step."
     with errors_as_exit_codes(debug=debug, interrupted=interrupted):
         from jadfer_cli.options import ModelOptions
-        from jadfer_cli.runtime import settle
+        from jadfer_cli.runtime import settle_for_training
         from jadfer_cli.training.data import default_cache
         from jadfer_cli.training.follower_loop import FollowerOptions
         from jadfer_cli.training.follower_session import FollowerData, run
 
-        settle(ModelOptions(device="cpu", threads=threads, engine="torch"))
+        settle_for_training(ModelOptions(device="cpu", threads=threads, engine="torch"))
         figures = run(
             FollowerData(tuple(pictures or ()), tuple(videos or ()), ferplus, every),
             out,

@@ -79,7 +79,7 @@ def train_micro(
         from jadfer_cli.common import check_writable
         from jadfer_cli.faces.detect import load_detector
         from jadfer_cli.options import FaceOptions
-        from jadfer_cli.runtime import settle
+        from jadfer_cli.runtime import settle_for_training
         from jadfer_cli.training.micro import experiment, samplers
         from jadfer_cli.training.micro.manifest import read
 
@@ -90,7 +90,7 @@ def train_micro(
         check_writable(out / "result.json")
         clips = read(manifest, kind, folder)
         report = ConsoleReporter(stderr_console(), quiet=quiet)
-        runtime = settle(ModelOptions(device=device, threads=threads, engine="torch"))
+        runtime = settle_for_training(ModelOptions(device=device, threads=threads, engine="torch"))
         detector = load_detector(FaceOptions(), runtime.threads) if find_faces else None
         with report.counting("reading clips", len(clips)) as progress:
             images = experiment.load(clips, chosen, options.size_px, detector, progress)
