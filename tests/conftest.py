@@ -29,7 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as `quick` every test that needs nothing and takes less than about half a second."""
     for item in items:
-        if not any(item.get_closest_marker(mark) for mark in ("slow", "data", "gpu")):
+        if not any(item.get_closest_marker(mark) for mark in ("slow", "long", "data", "gpu")):
             item.add_marker("quick")
 
 

@@ -117,6 +117,7 @@ def test_hostile_results_can_be_made(demo_result, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_is_watched_and_killed(tmp_path):
     with Runner(limit_s=60) as runner:
         good = runner.run("--version")

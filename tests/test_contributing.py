@@ -51,6 +51,7 @@ def test_what_all_recipes_promise_holds_for_it(scn):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_it_trains_resumes_and_is_exported(scn, tmp_path, monkeypatch):
     of_recipes.test_a_run_that_was_stopped_ends_as_one_that_was_not("scn", tmp_path)
     of_networks.test_a_saved_network_scores_the_same_in_the_onnx_engine(

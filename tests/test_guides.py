@@ -38,6 +38,11 @@ from jadfer_cli.cli.app import app
 GUIDES = ROOT / "examples" / "guides"
 PAGES = (ROOT / "README.md", *sorted(GUIDES.glob("*.md")))
 # .ci/run runs README's test command in a new environment; here everything is installed already
+# ten seconds of a core and more: CI runs them, after the others
+LONG = {
+    "agreement", "findings", "many-videos", "other-programs", "python-api", "speed", "studies",
+    "training",
+}  # fmt: skip
 INSTALLING = re.compile(r"python3 -m venv |\S*pip install |source |\S*pytest( |$)")
 NEEDS_A_SHELL = set("|<>&;`$*?~")
 MARK = re.compile(r"<!-- (not run|exit code|output)(?:: (.+?))? -->")
@@ -301,8 +306,17 @@ def close(x: str, y: str) -> bool:
     )
 
 
+def typed() -> list[Any]:
+    """The pages with blocks; the long ones marked."""
+    return [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.long] if page.stem in LONG else [])
+        for page in PAGES
+        if BLOCKS[page]
+    ]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [p for p in PAGES if BLOCKS[p]], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", typed())
 def test_a_reader_types_it(page, kitchen, invoke, tmp_path, monkeypatch):
     folder = tmp_path / "jadfer"
     shutil.copytree(kitchen, folder)

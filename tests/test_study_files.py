@@ -56,6 +56,7 @@ get_ipython().system = system
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_notebook_runs(tmp_path, monkeypatch, short_clip):
     nbformat = pytest.importorskip("nbformat")
     nbclient = pytest.importorskip("nbclient")

@@ -42,6 +42,7 @@ def stills(folder, starts_px):
     return folder
 
 
+@pytest.mark.long
 def test_six_people_panned_and_cut_get_their_names_everywhere(recogniser, invoke, tmp_path):
     # slow enough for tracks of several frames; a single wrong frame in a track is not noticed
     pan = np.linspace(0, 640, 22).round().astype(int).tolist()

@@ -22,6 +22,7 @@ from jadfer_cli.video.timeline import probe
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_configurations_in_turn(jadfer, tmp_path):
     out = tmp_path / "deep" / "bench.json"
     start_s = time.perf_counter()

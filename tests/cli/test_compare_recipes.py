@@ -53,6 +53,7 @@ def compare(world, *more):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_comparison_grows(world, monkeypatch):
     begin = (
         "--data-set", f"ferplus={world}/ferplus.zip", "--recipe", "plain", "--seeds", 1,

@@ -187,6 +187,7 @@ def test_without_a_clean_image_there_are_no_clean_figures(here, tiny, faces, tmp
     assert "No clean figures: all images have a twin in training" in result.stdout
 
 
+@pytest.mark.long
 def test_the_shipped_model_is_fine_tuned(jadfer, here, faces, tmp_path):
     out = tmp_path / "mine"
     result = train(here, faces, out, "--start", "default", "--epochs", "1", "--batch-size", "4",
@@ -296,6 +297,7 @@ def test_near_duplicates_leave_training_and_clean_figures_leave_them_out(
     assert result.exit_code == 2 and "must lie between 0.6 and 1.0" in result.stderr
 
 
+@pytest.mark.long
 def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
     out = tmp_path / "cut"
     arguments = [JADFER, "train", "--dataset", "folder", "--data", faces, "--out", out, "--cache",

@@ -12,6 +12,7 @@ from jadfer_cli.options import AnnotateOptions
 
 @pytest.mark.slow
 @pytest.mark.parametrize("follower", ["detector", "network"])
+@pytest.mark.long
 def test_nearly_every_face_of_the_plain_path_is_found_also_where_it_leaves_the_picture(
     follower,
 ):

@@ -87,6 +87,7 @@ def features(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_every_variant_trains_on_a_store_and_the_same_command_continues(features, tmp_path, capsys):
     out = tmp_path / "out"
     command = ["--features", str(features), "--out", str(out), "--epochs", "1", "--batch-size",

@@ -80,6 +80,7 @@ def test_the_loss_by_hand():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_was_stopped_ends_like_one_that_was_not_and_the_export_agrees(bank, tmp_path):
     options = loop.FollowerOptions(steps=4)
     one, two = tmp_path / "one", tmp_path / "two"
@@ -119,6 +120,7 @@ def test_a_gradient_reaches_every_parameter(bank):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_command_trains_from_pictures_and_its_network_annotates(invoke, tmp_path):
     pictures = tmp_path / "pictures"
     pictures.mkdir()

@@ -115,6 +115,7 @@ def test_the_prior_correction_is_the_log_ratio_of_label_frequencies():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_run_on_two_sets_that_is_killed_ends_as_an_uninterrupted_one(tmp_path):
     def sets(weight=2.0):
         return joined(

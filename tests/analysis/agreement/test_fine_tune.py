@@ -54,6 +54,7 @@ def run(invoke, folder, *options):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_pictures_splits_and_model(study, invoke):
     result = run(
         invoke, study, "--every", "0.16", "--epochs", "1", "--threads", "1", "--keep-anyway",

@@ -62,6 +62,7 @@ def test_a_planted_error_is_mended_on_people_not_learned_from():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_shuffled_codes_show_no_gain():
     claimed = [
         seed
@@ -181,6 +182,7 @@ def run(invoke, folder, *options):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_model_is_taken_by_annotate_and_scores_as_it_was_fitted(tmp_path, invoke, short_clip):
     store(tmp_path)
     result = run(invoke, tmp_path, "--participants", tmp_path / "people.csv")
