@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -19,6 +20,9 @@ def main() -> None:
     # Worker processes start with `python -c`, which would import the modules that lie in the
     # current folder, such as a pickle.py among somebody's data.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # A pipe on Windows has the encoding of the country, and a name with other letters is no error.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         from jadfer_cli.cli.app import app
         from jadfer_cli.common import claim_process

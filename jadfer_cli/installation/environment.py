@@ -75,7 +75,7 @@ def check_system() -> Iterator[Finding]:
 def memory_bytes() -> tuple[int | None, int | None]:
     """Total and free memory of this machine or its container, in bytes; None if unknown."""
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text("utf-8").splitlines()
         table = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
         total, free = table["MemTotal"], table["MemAvailable"]
     except (OSError, ValueError, KeyError, IndexError):
@@ -84,8 +84,8 @@ def memory_bytes() -> tuple[int | None, int | None]:
         except (AttributeError, ValueError, OSError):
             return None, None
     with contextlib.suppress(OSError, ValueError):  # limit of a container; "max" means none
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text("utf-8"))
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text("utf-8"))
         total, free = min(total, limit), min(free, max(limit - used, 0))
     return total, free
 

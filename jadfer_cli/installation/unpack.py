@@ -35,7 +35,7 @@ _MAX_UNPACKED_BYTES = 4 << 30  # far above the largest pack; guards against zip 
 def read_manifest(name: str) -> dict[str, Any] | None:
     """What `fetch` recorded about an installed pack; None if something else installed it."""
     try:
-        manifest = json.loads((packs_folder() / name / MANIFEST).read_text())
+        manifest = json.loads((packs_folder() / name / MANIFEST).read_text("utf-8"))
         return manifest if isinstance(manifest["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -75,7 +75,7 @@ def write_manifest(
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {path.relative_to(unpacked).as_posix(): file_sha256(path) for path in files},
     }
-    (unpacked / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
+    (unpacked / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
 
 
 def by_hand(pack: Pack) -> str:

@@ -123,7 +123,7 @@ def _archive(data: Path) -> zipfile.ZipFile:
 def _published_votes(votes_csv: Path, image_names: list[str]) -> npt.NDArray[np.float32]:
     """The votes of fer2013new.csv for some images, (n, 10)."""
     try:
-        with votes_csv.open(newline="") as file:
+        with votes_csv.open(newline="", encoding="utf-8") as file:
             lines = [row for row in csv.reader(file) if len(row) >= 2 + N_VOTES]
         table = {row[1]: [float(v) for v in row[2 : 2 + N_VOTES]] for row in lines[1:]}
     except (OSError, ValueError, csv.Error) as error:

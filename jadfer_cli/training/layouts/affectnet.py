@@ -60,7 +60,7 @@ def _from_csv(data: Path, table: Path) -> Iterable[tuple[Path, str, int]]:
     """subDirectory_filePath and expression; pictures in Manually_Annotated_Images."""
     images = sorted(data.rglob("Manually_Annotated_Images"))
     root = images[0] if images else table.parent
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             try:
                 name, label = row["subDirectory_filePath"], int(row["expression"])

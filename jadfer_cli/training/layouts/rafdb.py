@@ -28,7 +28,7 @@ def read(data: Path, split: str, _: Mapping[str, str]) -> LayoutRows:
         raise TrainingError(f"{root} holds no Image/aligned (or original).", HINT)
     folder, suffix = folders[0]
     rows: list[Row] = []
-    for number, line in enumerate(lists[0].read_text().splitlines(), 1):
+    for number, line in enumerate(lists[0].read_text("utf-8").splitlines(), 1):
         if not line.strip():
             continue
         name, _sep, label = line.strip().partition(" ")
