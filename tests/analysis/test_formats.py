@@ -291,3 +291,16 @@ def test_columns_of_other_tools_have_their_names_units_and_signs(tmp_path, invok
     )
     assert rows["frame"].tolist() == [1, 2] and rows["success"].tolist() == [0, 1]
     assert json.loads((tmp_path / "o.openface.json").read_text("utf-8"))["pose_Rx"]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv"])
+def test_truth_is_written_as_r_reads_it(tmp_path, ending):
+    """R takes True for a text: subset(rows, usable) would be an error."""
+    table = pd.DataFrame({
+        "plain": [True, False, True], "missing": pd.array([True, pd.NA, False], "boolean"),
+        "mixed": pd.Series([True, None, np.False_], dtype=object), "text": ["a", "True", "b"],
+    })  # fmt: skip
+    path = tmp_path / f"t{ending}"
+    tabular.FORMATS[ending].write([table], path, TextStyle(), Meaning())
+    text = path.read_text("utf-8").replace("\t", ",").replace("n/a", "").splitlines()
+    assert text[1:] == ["TRUE,TRUE,TRUE,a", "FALSE,,,True", "TRUE,FALSE,FALSE,b"]

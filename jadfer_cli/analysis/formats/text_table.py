@@ -35,6 +35,23 @@ def with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFram
     return result.set_axis([cell(name) for name in table.columns], axis=1)
 
 
+def with_logicals(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with TRUE and FALSE, as R and spreadsheets write them.
+
+    R takes the True of Python for a text, so that no row can be chosen by it.
+    """
+    import numpy as np
+
+    def cell(value: Any) -> Any:
+        return ("TRUE" if value else "FALSE") if isinstance(value, bool | np.bool_) else value
+
+    result = table.copy(deep=False)
+    for i, kind in enumerate(table.dtypes):
+        if str(kind) in ("bool", "boolean", "object"):
+            result.isetitem(i, table.iloc[:, i].astype(object).map(cell).array)
+    return result
+
+
 def write_csv(
     pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning
 ) -> None:
@@ -86,7 +103,7 @@ def _text(file: Any, style: TextStyle) -> Iterator[TextIO]:
 def _write_csv(pieces: Iterable[pd.DataFrame], file: Any, style: TextStyle) -> None:
     with _text(file, style) as text:
         for i, piece in enumerate(pieces):
-            with_texts(piece, spreadsheet_safe).to_csv(
+            with_logicals(with_texts(piece, spreadsheet_safe)).to_csv(
                 text, index=False, header=i == 0, sep=style.separator, decimal=style.decimal,
                 lineterminator="\n",
             )  # fmt: skip
@@ -97,7 +114,7 @@ def _write_tsv(pieces: Iterable[pd.DataFrame], file: Any, style: TextStyle) -> N
         for i, piece in enumerate(pieces):
             # many readers split at every tab and line break
             lines = with_texts(piece, lambda text: spreadsheet_safe(one_line(text)))
-            lines.to_csv(
+            with_logicals(lines).to_csv(
                 text, index=False, header=i == 0, sep="\t", na_rep="n/a", decimal=style.decimal,
                 lineterminator="\n",
             )  # fmt: skip
