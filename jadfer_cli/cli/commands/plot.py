@@ -47,6 +47,8 @@ Examples:
 
   jadfer plot results/ -o all.html
 
+  jadfer plot named/clip.parquet -o people.png --by person
+
 With --actions, the figure has one small panel per facial action that reaches 0.1, for one track: \
 the one given by --track, or the one seen longest. It needs results of `jadfer annotate --actions`.
 
@@ -79,6 +81,10 @@ _ActionOption = Annotated[
         help="Draw only this action, such as jaw_open; may be repeated.",
         show_default=False,
     ),
+]
+_ByOption = Annotated[
+    Literal["track", "person"],
+    typer.Option(help="One timeline per track, or per 'person' of `jadfer identify`."),
 ]
 _SmoothOption = Annotated[
     float | None,
@@ -116,6 +122,7 @@ def plot(
     actions: _ActionsOption = False,
     action: _ActionOption = None,
     smooth: _SmoothOption = None,
+    by: _ByOption = "track",
     title: _TitleOption = None,
     size: _SizeOption = None,
     format_name: _FormatOption = "png",
@@ -132,6 +139,8 @@ def plot(
 
         if smooth is not None and not 0 < smooth < 86400:
             raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
+        if by == "person" and (track or actions or action):
+            raise OptionError("--by person excludes --track and --actions.")
         size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
@@ -149,7 +158,7 @@ def plot(
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
-                result, tracks=track or [], expressions=expression or [], smooth_s=smooth,
+                result, tracks=track or [], expressions=expression or [], smooth_s=smooth, by=by,
                 title=(None if out.suffix in pages.ENDINGS else title) or names[str(result.path)],
             )  # fmt: skip
 
@@ -165,7 +174,7 @@ def plot(
                 pages.write([chart], place, stacked=stacked, title=title)
             else:
                 figures.write(chart, place, stacked=stacked, size_mm=size_mm)
-            reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
+            reading.wrote(place, chart.how_many, quiet=quiet)
 
 
 def _draw_actions(

@@ -174,8 +174,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             *_not_usable(found),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
-    if people := m.get("people", {}).get("persons"):
-        facts.append(("People", ", ".join(people)))
+    if found.people:
+        facts.append(("People", ", ".join(found.people)))
     return facts
 
 
@@ -194,6 +194,7 @@ class _Line:
         self.n_frames = len(found.annotated.frame_start_s)
         self.whole = found.whole
         self.warnings = found.warnings
+        self.people = found.people or ()
 
 
 def _table(lines: Sequence[_Line]) -> list[Any]:
@@ -218,7 +219,20 @@ def _table(lines: Sequence[_Line]) -> list[Any]:
         ]
         for line in lines
     ]
-    return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6))]
+    parts.append(figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6)))
+    return [*parts, *_people(lines)]
+
+
+def _people(lines: Sequence[_Line]) -> list[Any]:
+    """Who appears in which results; nothing if `jadfer identify` named nobody."""
+    seen: dict[str, list[str]] = {}
+    for line in lines:
+        for person in line.people:
+            seen.setdefault(person, []).append(line.name)
+    rows: list[list[Cell]] = [
+        [person, str(len(names)), names_text(names)] for person, names in sorted(seen.items())
+    ]
+    return [Text(""), figures(("person", "results", "in"), rows, right=(1,))] if rows else []
 
 
 def _most() -> int:
