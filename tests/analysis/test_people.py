@@ -350,10 +350,10 @@ def test_a_plot_by_person_joins_tracks(invoke, tmp_path):
 
 
 def test_a_folder_of_results_lists_its_people(invoke, tmp_path):
+    how = {"recogniser": {"name": "r", "sha256": "0" * 64}, "method": "groups", "threshold": 0.5}
     for name in "abcd":
-        Made([Track(0, [0, 1])], metadata={"people": {"persons": ["ann", f"only {name}"]}}).write(
-            tmp_path / f"{name}.parquet"
-        )
+        metadata = {"people": how | {"persons": ["ann", f"only {name}"]}}
+        Made([Track(0, [0, 1])], metadata=metadata).write(tmp_path / f"{name}.parquet")
     shown = " ".join(invoke("show", tmp_path, width=120).output.split())
     assert "ann 4 a, b, c and 1 more" in shown or "ann 4 a, b, c, d" in shown, shown
     assert "only b 1 b" in shown
