@@ -118,6 +118,9 @@ def test_variable_rate_late_start_and_low_rate(tmp_path):
     assert "0.480 s" in found["start_offset"].text
     slow = clip_of(tmp_path / "b", good(), times_s=np.arange(100) / 5)
     assert set(found_in(slow)) == {"few_frames"}
+    # Matroska has whole milliseconds: steps of 33 and 34 ms are 30 frames per second, not 30.3
+    rounded = clip_of(tmp_path / "c", good(), times_s=np.round(np.arange(100) / 30, 3))
+    assert measured(rounded, 0)["frames_per_s"] == 30
 
 
 def test_two_tracks_that_change_places(tmp_path):
