@@ -18,6 +18,7 @@ from jadfer_cli.analysis.event_rule import AnyRule, Rule, breaks_before, stretch
 from jadfer_cli.analysis.face_table import Annotated, FaceTable, read_faces, require_expressions
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.schema import UNKNOWN
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.people.by_person import People
@@ -101,6 +102,14 @@ class EventSet:
     def video(self) -> str:
         """The path of the video as given to `jadfer annotate`."""
         return str(self.result.metadata["video"]["path"])
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The subjects, named so that strangers of several results stay apart."""
+        path = self.result.path
+        return tuple(
+            f"{path}: {n}" if n.startswith(f"{UNKNOWN}, track ") else n for n in self.subjects
+        )
 
     def records(self) -> list[Event]:
         """Return the events one by one."""

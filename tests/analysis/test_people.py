@@ -301,6 +301,11 @@ def test_events_of_people_bridge_a_change_of_track(invoke, tmp_path):
     assert people[["person", *names]].to_numpy().tolist() == [
         ["ann", 0, 0, 19], ["unknown", 2, 0, 4], ["unknown", 3, 6, 10],
     ]  # fmt: skip
+    # ann and bob are the same people in both results, the unknown are not
+    (tmp_path / "more").mkdir()
+    passing(tmp_path / "more" / "b.parquet")
+    both = invoke(*command, tmp_path / "more", "--by", "person", "-o", tmp_path / "both.csv")
+    assert "6 events of 6 people in 2 results." in both.output
     # tiers are named after people, also after those without events
     for name, expected in (
         ("a.eaf", ["ann", "bob", "unknown, track 2", "unknown, track 3"]),

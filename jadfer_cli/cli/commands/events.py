@@ -244,6 +244,8 @@ def _counted(found: Sequence[EventSet]) -> str:
     n = sum(len(each.events) for each in found)
     subjects = sum(len(each.subjects) for each in found)
     of_tracks = all("person" not in each.events for each in found)
+    if not of_tracks:  # one person may be in many results
+        subjects = len({name for each in found for name in each.people})
     many = f" in {len(found)} results" if len(found) > 1 else ""
     if n:
         who = count_text(subjects, "track") if of_tracks else people_text(subjects)
