@@ -35,8 +35,9 @@ def match(
         first[:, None, 0], second[None, :, 0]
     )  # (a, b); negative for gaps
     fits = overlap >= -tolerance_s - _ROUNDING_S
-    longest = max(float(np.ptp(first)), float(np.ptp(second)), 1.0) if overlap.size else 1.0
-    # one pair more is worth more than any overlap in all
+    lengths = [float(np.ptp(each)) for each in (first, second)] if overlap.size else []
+    longest = max(*lengths, tolerance_s, 1.0)
+    # one pair more is worth more than any overlap or gap in all
     worth = np.where(fits, 1 + overlap / (longest * (min(overlap.shape) + 1) * 2), 0.0)
     a, b = linear_sum_assignment(worth, maximize=True)
     matched = fits[a, b]

@@ -165,6 +165,9 @@ def test_most_pairs_come_before_the_longest_overlap():
     i, j = match(first, second, 0.0)
     assert sorted(zip(i.tolist(), j.tolist(), strict=True)) == [(0, 1), (1, 0)]
     assert not len(match(np.empty((0, 2)), second, 1.0)[0])
+    # nor do long gaps within a long tolerance: the pairs (0, 0) and (1, 1), not (1, 0) alone
+    first, second = np.array([[0.0, 0.1], [0.2, 0.3]]), np.array([[8.0, 8.1], [8.2, 8.3]])
+    assert len(match(first, second, 8.0)[0]) == 2
     # a gap of exactly the tolerance counts, a longer one does not
     gap = (np.array([[0.0, 1.0]]), np.array([[1.5, 2.0]]))
     assert len(match(*gap, 0.5)[0]) == 1 and not len(match(*gap, 0.49)[0])
