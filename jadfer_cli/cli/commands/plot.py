@@ -137,10 +137,7 @@ def plot(
         from jadfer_cli.analysis.plots import page as pages
         from jadfer_cli.analysis.plots import timelines
 
-        if smooth is not None and not 0 < smooth < 86400:
-            raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
-        if by == "person" and (track or actions or action):
-            raise OptionError("--by person excludes --track and --actions.")
+        _check_options(smooth, by, excluded=bool(track or actions or action))
         size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
@@ -175,6 +172,18 @@ def plot(
             else:
                 figures.write(chart, place, stacked=stacked, size_mm=size_mm)
             reading.wrote(place, chart.how_many, quiet=quiet)
+
+
+def _check_options(smooth: float | None, by: str, *, excluded: bool) -> None:
+    """Refuses a wrong --smooth, and --by person with what is about tracks.
+
+    Raises:
+        OptionError: One of them is given.
+    """
+    if smooth is not None and not 0 < smooth < 86400:
+        raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
+    if by == "person" and excluded:
+        raise OptionError("--by person excludes --track, --actions and --action.")
 
 
 def _draw_actions(
