@@ -128,10 +128,10 @@ def closure(faces: FaceTable, ratios: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class BlinkRate:
-    """How often a track blinked.
+    """How often a track or a person blinked.
 
     Attributes:
-        track_id: The track.
+        track_id: The track; of people, the index in `People.names`.
         complete, incomplete: Numbers of blinks.
         counted_s: Time in which its eyes were measured.
     """
@@ -147,13 +147,17 @@ class BlinkRate:
         return 60 * self.complete / self.counted_s if self.counted_s else None
 
 
-def blink_rates(found: EventSet, rule: BlinkRule) -> list[BlinkRate]:
-    """Return the rate of each track, by the events of `find_blinks`."""
-    faces = read_faces(found.result).faces.counted(all_faces=rule.all_faces)
-    seen, _ = seen_faces(found.result, faces, _COLUMNS)
+def blink_rates(
+    found: EventSet, rule: BlinkRule, *, people: People | None = None
+) -> list[BlinkRate]:
+    """Return the rate of each track or person, by the events of `find_blinks`."""
+    annotated = read_faces(found.result) if people is None else people.annotated
+    faces = annotated.faces.counted(all_faces=rule.all_faces)
+    tracks = None if people is None else people.tracks_of(faces)
+    seen, _ = seen_faces(found.result, faces, _COLUMNS, tracks=tracks)
     rates = []
-    for track in found.tracks:
-        names = found.events.loc[found.events["track_id"] == track, "expression"]
+    for number, track in enumerate(found.tracks if people is None else range(len(people.names))):
+        names = found.events.loc[found.subject == number, "expression"]
         complete, incomplete = (int((names == name).sum()) for name in (COMPLETE, INCOMPLETE))
         rates.append(
             BlinkRate(track, complete, incomplete, float(seen.span_s[seen.track == track].sum()))

@@ -338,6 +338,11 @@ def test_actions_of_people_are_found_by_their_tracks(invoke, tmp_path):
     assert done.exit_code == 0, done.output
     (event,) = pd.read_csv(tmp_path / "e.csv").to_dict("records")
     assert (event["person"], event["onset_frame"], event["offset_frame"]) == ("ann", 5, 14)
+    done = invoke("summary", path, "--by", "person", "-o", tmp_path / "s.csv")
+    assert done.exit_code == 0, done.output
+    (row,) = pd.read_csv(tmp_path / "s.csv").to_dict("records")
+    assert (row["person"], row["blinks"]) == ("ann", 0)
+    assert row["actions_s"] == pytest.approx(0.8)
 
 
 @pytest.mark.slow

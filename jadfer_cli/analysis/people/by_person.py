@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.analysis.action_summary import action_summaries
 from jadfer_cli.analysis.event_rule import Rule
 from jadfer_cli.analysis.face_table import (
     Annotated,
@@ -117,6 +118,10 @@ def summarise_people(
     require_expressions(result)
     people = read_people(result)
     found = summaries(people.annotated, result, rule=rule, raw_changes=raw_changes)
+    faces = people.annotated.faces
+    groups: dict[int | None, FaceTable] = {**faces.by_track()} or {None: faces}
+    acted = action_summaries(result, groups, all_faces=rule.all_faces, people=people)
+    found = tuple(replace(item, actions=acted.get(item.track_id, {})) for item in found)
     return tuple(
         # without any face there is one summary, of nobody
         item if item.track_id is None else _named(item, item.track_id, people)
