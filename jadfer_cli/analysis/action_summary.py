@@ -12,7 +12,7 @@ from jadfer_cli.analysis.frame_times import weighted_mean_and_sd
 from jadfer_cli.results.load import Result
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.people.by_person import People
+    from jadfer_cli.analysis.person_rows import People
 
 # An eye looks in while the other looks out, so their difference is the direction of gaze.
 ASYMMETRIC = tuple(name for name in PAIRED if name not in ("eye_look_in", "eye_look_out"))

@@ -24,7 +24,7 @@ from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.results.load import Result
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.people.by_person import People
+    from jadfer_cli.analysis.person_rows import People
 
 COMPLETE, INCOMPLETE = "blink", "blink_incomplete"
 _COLUMNS = ("ear_left", "ear_right")

@@ -21,7 +21,7 @@ from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import UNKNOWN
 
 if TYPE_CHECKING:
-    from jadfer_cli.analysis.people.by_person import People
+    from jadfer_cli.analysis.person_rows import People
 
 _DECIMALS = 6
 NEUTRAL = "neutral"

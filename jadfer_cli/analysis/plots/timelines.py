@@ -18,7 +18,7 @@ from jadfer_cli.analysis.frame_times import (
     unbroken_runs,
     usable_rows,
 )
-from jadfer_cli.analysis.people.by_person import joined_rows, subject_names
+from jadfer_cli.analysis.person_rows import joined_rows, subject_names
 from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
 from jadfer_cli.text import count_text, one_line, people_text

@@ -183,7 +183,7 @@ class _Search:
     def find(self, result: Result) -> EventSet:
         from jadfer_cli.analysis.blinks import find_blinks
         from jadfer_cli.analysis.events import find_events
-        from jadfer_cli.analysis.people.by_person import read_people
+        from jadfer_cli.analysis.person_rows import read_people
 
         people = read_people(result) if self.of_people else None
         if self.blinks is not None:
