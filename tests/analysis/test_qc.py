@@ -292,6 +292,10 @@ def test_the_command_prints_writes_and_fits_80_columns(invoke, tmp_path):
     assert [each["decision"] for each in facts][:3] == ["exclude", "exclude", "look"]
     assert facts[2]["findings"][0]["check"] == "blurred"
 
+    rules = tmp_path / "qc.toml"
+    rules.write_text("[keep]\nusable_share = { min = 0.7 }\n")
+    loud = invoke("qc", folder, "-o", tmp_path / "ruled.csv", "--rules", rules)
+    assert "By the rules, 3 clips kept, 3 excluded." in loud.stderr
     again = invoke("qc", folder, "-o", table)
     assert again.exit_code == 2 and "already exists" in again.stderr
     alone = invoke("qc", folder, "--thumbnails")
