@@ -85,7 +85,8 @@ class Baseline:
     Attributes:
         person: The person; "" for a track.
         track_id: The track; None for a person.
-        spans: Where the neutral face was taken from; the calmest is one, given ones may be many.
+        spans: Where the neutral face was taken from: the calmest, or all given ones in which a face
+            counts.
         how: "calmest" or "given".
         seconds: Time from which the median was taken.
         is_neutral: Whether neutral has the highest mean probability in them.
@@ -179,7 +180,7 @@ def find_baselines(
             baselines[key] = best
         elif rule.spans:
             reasons[key] = (
-                "no neutral span is given" if not one.spans
+                "no neutral span is given" if not one.given_s
                 else f"less than {MIN_COVERED:.0%} of its neutral span counts"
             )  # fmt: skip
         else:
@@ -271,14 +272,15 @@ def _add_given(
                 continue
             inside &= faces.track == span.track_id
         one.given_s += span.end_s - span.start_s
-        one.spans.append(Span(path, span.start_s, span.end_s))
         part = faces.take(inside)
         weights = np.minimum(part.end_s, span.end_s) - np.maximum(part.start_s, span.start_s)
+        if weights.sum() > 0:  # the others contribute nothing
+            one.spans.append(Span(path, span.start_s, span.end_s))
         one.pieces.append((part, np.column_stack([weights, values[inside]])))
 
 
 def _of_given(one: _Found, key: Key, labels: Sequence[str]) -> Baseline | None:
-    if not one.spans:
+    if not one.given_s:
         return None
     table = np.concatenate([piece for _, piece in one.pieces])
     p = np.concatenate([faces.p for faces, _ in one.pieces])

@@ -119,7 +119,7 @@ def test_given_spans_of_a_file(tmp_path):
     assert list(baselines) == [("", str(results[0].path), 1)]
     assert set(reasons.values()) == {"no neutral span is given"} and len(reasons) == 3
     # the record names every span, not only the first
-    file.write_text("video,start_s,end_s\na.mp4,0,0.4\na.mp4,1,1.2\nb.mp4,1,2\n")
+    file.write_text("video,start_s,end_s\na.mp4,0,0.4\na.mp4,1,1.2\na.mp4,5,5.1\nb.mp4,1,2\n")
     rule = BaselineRule(spans=given_spans(str(file), results))
     baselines, _ = found(results, rule)
     used = add_changes(read_scores(results[0]), baselines, rule).entry["baselines"]
