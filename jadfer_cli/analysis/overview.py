@@ -43,6 +43,14 @@ class Overview:
         identified = self.result.metadata.get("people")
         return None if identified is None else tuple(identified.get("persons", ()))
 
+    def people_of_tracks(self) -> dict[int, str]:
+        """Who each track shows, in the order of time; empty if `jadfer identify` was not run."""
+        if "person" not in self.result.columns:
+            return {}
+        rows = self.result.rows(["track_id", "person"]).dropna().drop_duplicates()
+        names = rows["person"].astype(str).groupby(rows["track_id"].astype(int)).agg(", ".join)
+        return {int(str(track)): name for track, name in names.items()}
+
     def facts(self) -> dict[str, Any]:
         """Return everything except the timeline, JSON-ready."""
         metadata = self.result.metadata

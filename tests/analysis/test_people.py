@@ -371,6 +371,16 @@ def test_a_folder_of_results_lists_its_people(invoke, tmp_path):
     assert pd.read_csv(tmp_path / "o.csv")["people"][0] == "ann; only a"
 
 
+def test_the_tracks_of_one_result_are_shown_with_their_people(invoke, tmp_path):
+    shown = invoke("show", passing(tmp_path / "a.parquet"), width=80)
+    assert shown.exit_code == 0, shown.output
+    lines = [line.split() for line in shown.stdout.splitlines() if " s - " in line]
+    assert [line[:2] for line in lines[:4]] == [
+        ["0", "ann"], ["1", "bob,"], ["2", "unknown"], ["3", "unknown"],
+    ]  # fmt: skip
+    assert lines[1][2] == "ann"
+
+
 @pytest.mark.parametrize(
     ("column", "values", "problem"),
     [

@@ -123,9 +123,11 @@ def _details(found: Overview) -> list[Any]:
         table((), [((name, "bold"), text) for name, text in _facts(found)]),
     ]
     if tracks:
+        people = found.people_of_tracks()
         rows = [
             [
                 str(track.track_id),
+                *([people.get(track.track_id or 0, "-")] if people else []),
                 f"{short_time(track.first_seen_s or 0)} - {short_time(track.last_seen_s or 0)}",
                 f"{track.seconds_seen:.2f}",
                 share_text(track.usable_share),
@@ -134,8 +136,10 @@ def _details(found: Overview) -> list[Any]:
             ]
             for track in tracks
         ]
-        head = ("track", "seen", "seconds", "usable", "of video", "expressions (of usable time)")
-        parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3, 4))]
+        head = ["track", *(["person"] if people else []), "seen", "seconds", "usable", "of video"]
+        head += ["expressions (of usable time)"]
+        right = [i for i in range(len(head) - 1) if head[i] != "person"]
+        parts += [Text(""), figures(head, rows, right=right)]
     if len(tracks) < len(found.tracks):
         parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
