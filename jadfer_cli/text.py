@@ -26,6 +26,11 @@ def count_text(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def people_text(n: int) -> str:
+    """Return a number of people: "1 person", "2 people"."""
+    return f"{n:,} {'person' if n == 1 else 'people'}"
+
+
 def printable(text: str) -> str:
     r"""Return text in which no character controls the terminal; line breaks and tabs stay.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jadfer_cli.analysis.actions import PAIRED, PREFIX, has_actions, seen_faces
 from jadfer_cli.analysis.blinks import BlinkRule, blink_rates, find_blinks
 from jadfer_cli.analysis.face_table import FaceTable
 from jadfer_cli.analysis.frame_times import weighted_mean_and_sd
 from jadfer_cli.results.load import Result
+
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.person_rows import People
 
 # An eye looks in while the other looks out, so their difference is the direction of gaze.
 ASYMMETRIC = tuple(name for name in PAIRED if name not in ("eye_look_in", "eye_look_out"))
@@ -21,7 +25,11 @@ COLUMNS = (
 
 
 def action_summaries(
-    result: Result, groups: Mapping[int | None, FaceTable], *, all_faces: bool
+    result: Result,
+    groups: Mapping[int | None, FaceTable],
+    *,
+    all_faces: bool,
+    people: People | None = None,
 ) -> dict[int | None, dict[str, float | int | None]]:
     """Summarise the actions of each track, or of the whole video.
 
@@ -31,6 +39,7 @@ def action_summaries(
         result: The result; without actions beside it, there are no summaries.
         groups: All faces of each track by its ID; those of a whole video by None.
         all_faces: Also use faces that are not usable.
+        people: Who is who, if `groups` are of people and their keys are indices of them.
 
     Returns:
         For each group `COLUMNS`: the time with actions, mean and SD of left - right of each
@@ -42,11 +51,13 @@ def action_summaries(
     if not has_actions(result):
         return {}
     rule = BlinkRule(all_faces=all_faces)
-    rates = blink_rates(find_blinks(result, rule), rule)
+    rates = blink_rates(find_blinks(result, rule, people=people), rule, people=people)
     sides = [f"{PREFIX}{name}_{side}" for side in ("left", "right") for name in ASYMMETRIC]
     found: dict[int | None, dict[str, float | int | None]] = {}
     for track, faces in groups.items():
-        seen, values = seen_faces(result, faces.counted(all_faces=all_faces), sides)
+        counted = faces.counted(all_faces=all_faces)
+        tracks = None if people is None else people.tracks_of(counted)
+        seen, values = seen_faces(result, counted, sides, tracks=tracks)
         left, right = values[:, : len(ASYMMETRIC)], values[:, len(ASYMMETRIC) :]
         row: dict[str, float | int | None] = {"actions_s": float(seen.span_s.sum())}
         moments = zip(ASYMMETRIC, *weighted_mean_and_sd(left - right, seen.span_s), strict=True)

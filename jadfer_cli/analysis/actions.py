@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from jadfer_cli.analysis.face_table import FaceTable
-from jadfer_cli.analysis.frame_times import Bools, Floats
+from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS, snake_case
 from jadfer_cli.results.companions import ACTIONS, COMPANIONS, MESH, MESH_COLUMN
@@ -90,19 +91,21 @@ def read_actions(
 
 
 def seen_faces(
-    result: Result, faces: FaceTable, columns: Sequence[str]
+    result: Result, faces: FaceTable, columns: Sequence[str], *, tracks: Ints | None = None
 ) -> tuple[FaceTable, Floats]:
     """Return those of some faces that have a mesh, and their values (m, len(columns)).
 
     Args:
         result: The result.
-        faces: Some of its faces, e.g. the usable ones.
+        faces: Some of its n faces, e.g. the usable ones.
         columns: Columns of the file of actions.
+        tracks: int64 (n,), the track IDs of the faces, where `faces` are those of people.
 
     Raises:
         ResultError: As for `read_actions`.
     """
-    values = read_actions(result, faces, columns)
+    own = faces if tracks is None else replace(faces, track=tracks)
+    values = read_actions(result, own, columns)
     seen: Bools = np.asarray(np.isfinite(values).all(axis=1), np.bool_)
     return faces.take(seen), values[seen]
 

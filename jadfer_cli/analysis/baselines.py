@@ -70,26 +70,32 @@ class BaselineRule:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A part of one result, in seconds of `time_s`."""
+
+    result: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
 class Baseline:
     """The baseline of one person or track.
 
     Attributes:
         person: The person; "" for a track.
         track_id: The track; None for a person.
-        result: The result of the calmest span; of given spans, the first.
-        start_s: Begin of that span.
-        end_s: Its end.
+        spans: Where the neutral face was taken from: the calmest, or all given ones in which a face
+            counts.
         how: "calmest" or "given".
         seconds: Time from which the median was taken.
-        is_neutral: Whether neutral has the highest mean probability in it.
+        is_neutral: Whether neutral has the highest mean probability in them.
         values: float64 (K,), the medians.
     """
 
     person: str
     track_id: int | None
-    result: str
-    start_s: float
-    end_s: float
+    spans: tuple[Span, ...]
     how: str
     seconds: float
     is_neutral: bool
@@ -100,9 +106,14 @@ class Baseline:
         return {
             "person": encodable(self.person) or None,
             "track_id": self.track_id,
-            "result": encodable(self.result),
-            "start_s": round(self.start_s, 6),
-            "end_s": round(self.end_s, 6),
+            "spans": [
+                {
+                    "result": encodable(span.result),
+                    "start_s": round(span.start_s, 6),
+                    "end_s": round(span.end_s, 6),
+                }
+                for span in self.spans
+            ],
             "how": self.how,
             "seconds": round(self.seconds, 6),
             "is_neutral": self.is_neutral,
@@ -117,7 +128,7 @@ class _Found:
     calm: tuple[bool, float] = (False, np.inf)  # is neutral, unrest
     best: Baseline | None = None
     pieces: list[tuple[FaceTable, Floats]] = field(default_factory=list)
-    place: tuple[str, float, float] | None = None
+    spans: list[Span] = field(default_factory=list)
     given_s: float = 0.0
     seen_s: float = 0.0
 
@@ -169,7 +180,7 @@ def find_baselines(
             baselines[key] = best
         elif rule.spans:
             reasons[key] = (
-                "no neutral span is given" if one.place is None
+                "no neutral span is given" if not one.given_s
                 else f"less than {MIN_COVERED:.0%} of its neutral span counts"
             )  # fmt: skip
         else:
@@ -209,8 +220,9 @@ def _add_calmest(
         inside = own.take(span)
         one.calm = calm
         one.best = Baseline(
-            key[0], None if key[0] else key[2], str(scored.result.path), float(inside.start_s[0]),
-            float(inside.end_s[-1]), "calmest", float(inside.span_s.sum()), calm[0],
+            key[0], None if key[0] else key[2],
+            (Span(str(scored.result.path), float(inside.start_s[0]), float(inside.end_s[-1])),),
+            "calmest", float(inside.span_s.sum()), calm[0],
             weighted_median(values[run][span], np.maximum(inside.span_s, 1e-9)),
         )  # fmt: skip
 
@@ -260,14 +272,15 @@ def _add_given(
                 continue
             inside &= faces.track == span.track_id
         one.given_s += span.end_s - span.start_s
-        one.place = one.place or (path, span.start_s, span.end_s)
         part = faces.take(inside)
         weights = np.minimum(part.end_s, span.end_s) - np.maximum(part.start_s, span.start_s)
+        if weights.sum() > 0:  # the others contribute nothing
+            one.spans.append(Span(path, span.start_s, span.end_s))
         one.pieces.append((part, np.column_stack([weights, values[inside]])))
 
 
 def _of_given(one: _Found, key: Key, labels: Sequence[str]) -> Baseline | None:
-    if one.place is None:
+    if not one.given_s:
         return None
     table = np.concatenate([piece for _, piece in one.pieces])
     p = np.concatenate([faces.p for faces, _ in one.pieces])
@@ -275,10 +288,9 @@ def _of_given(one: _Found, key: Key, labels: Sequence[str]) -> Baseline | None:
     if weights.sum() < MIN_COVERED * one.given_s - _TOLERANCE_S:
         return None
     mean = (weights[:, None] * p).sum(0) / weights.sum()
-    result, start, end = one.place
     track = None if key[0] else key[2]
     return Baseline(
-        key[0], track, result, start, end, "given", float(weights.sum()),
+        key[0], track, tuple(one.spans), "given", float(weights.sum()),
         bool(_neutral(mean[None], labels)[0]), weighted_median(table[:, 1:], weights),
     )  # fmt: skip
 

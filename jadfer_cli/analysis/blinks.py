@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,9 @@ from jadfer_cli.analysis.events import EventSet, event_set, events_of
 from jadfer_cli.analysis.face_table import FaceTable, read_faces
 from jadfer_cli.analysis.frame_times import Floats
 from jadfer_cli.results.load import Result
+
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.person_rows import People
 
 COMPLETE, INCOMPLETE = "blink", "blink_incomplete"
 _COLUMNS = ("ear_left", "ear_right")
@@ -76,12 +79,13 @@ class BlinkRule:
 _LONGEST_STEP_S = 0.05  # 20 frames per second: a blink of 0.1 s has two frames
 
 
-def find_blinks(result: Result, rule: BlinkRule) -> EventSet:
+def find_blinks(result: Result, rule: BlinkRule, *, people: People | None = None) -> EventSet:
     """Find the blinks of a result.
 
     Args:
         result: Its rows and actions are read here.
         rule: What counts as a blink.
+        people: Who is who in the result, to join the tracks of each person; None for tracks.
 
     Returns:
         Events with the expression "blink" or "blink_incomplete"; `p_apex` is the largest closure,
@@ -90,14 +94,16 @@ def find_blinks(result: Result, rule: BlinkRule) -> EventSet:
     Raises:
         ResultError: There are no actions beside the result, or a file is damaged.
     """
-    annotated = read_faces(result)
-    faces, ratios = seen_faces(result, annotated.faces.counted(all_faces=rule.all_faces), _COLUMNS)
+    annotated = read_faces(result) if people is None else people.annotated
+    counted = annotated.faces.counted(all_faces=rule.all_faces)
+    tracks = None if people is None else people.tracks_of(counted)
+    faces, ratios = seen_faces(result, counted, _COLUMNS, tracks=tracks)
     trigger = Rule(rule.on, rule.off, 0.0, 0.0)
     breaks = breaks_before(faces, trigger)
     found = events_of(faces, closure(faces, ratios), breaks, COMPLETE, trigger)
     found = found[(found["duration_s"] <= rule.max_duration_s + 1e-6)].copy()
     found.loc[found["p_apex"] < rule.complete, "expression"] = INCOMPLETE
-    return event_set(result, annotated, rule, (COMPLETE, INCOMPLETE), [found])
+    return event_set(result, annotated, rule, (COMPLETE, INCOMPLETE), [found], people=people)
 
 
 def closure(faces: FaceTable, ratios: Floats) -> Floats:
@@ -122,10 +128,10 @@ def closure(faces: FaceTable, ratios: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class BlinkRate:
-    """How often a track blinked.
+    """How often a track or a person blinked.
 
     Attributes:
-        track_id: The track.
+        track_id: The track; of people, the index in `People.names`.
         complete, incomplete: Numbers of blinks.
         counted_s: Time in which its eyes were measured.
     """
@@ -141,13 +147,17 @@ class BlinkRate:
         return 60 * self.complete / self.counted_s if self.counted_s else None
 
 
-def blink_rates(found: EventSet, rule: BlinkRule) -> list[BlinkRate]:
-    """Return the rate of each track, by the events of `find_blinks`."""
-    faces = read_faces(found.result).faces.counted(all_faces=rule.all_faces)
-    seen, _ = seen_faces(found.result, faces, _COLUMNS)
+def blink_rates(
+    found: EventSet, rule: BlinkRule, *, people: People | None = None
+) -> list[BlinkRate]:
+    """Return the rate of each track or person, by the events of `find_blinks`."""
+    annotated = read_faces(found.result) if people is None else people.annotated
+    faces = annotated.faces.counted(all_faces=rule.all_faces)
+    tracks = None if people is None else people.tracks_of(faces)
+    seen, _ = seen_faces(found.result, faces, _COLUMNS, tracks=tracks)
     rates = []
-    for track in found.tracks:
-        names = found.events.loc[found.events["track_id"] == track, "expression"]
+    for number, track in enumerate(found.tracks if people is None else range(len(people.names))):
+        names = found.events.loc[found.subject == number, "expression"]
         complete, incomplete = (int((names == name).sum()) for name in (COMPLETE, INCOMPLETE))
         rates.append(
             BlinkRate(track, complete, incomplete, float(seen.span_s[seen.track == track].sum()))

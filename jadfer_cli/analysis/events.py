@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,10 @@ from jadfer_cli.analysis.event_rule import AnyRule, Rule, breaks_before, stretch
 from jadfer_cli.analysis.face_table import Annotated, FaceTable, read_faces, require_expressions
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.schema import UNKNOWN
+
+if TYPE_CHECKING:
+    from jadfer_cli.analysis.person_rows import People
 
 _DECIMALS = 6
 NEUTRAL = "neutral"
@@ -75,23 +79,37 @@ class EventSet:
         expressions: The expressions that were searched, in the order of the labels, then the
             actions.
         tracks: IDs of all tracks of the result, with or without events, ascending.
+        subjects: Names of those whose events were searched, with or without events: "track 0", or
+            of people "P01" and "unknown, track 3".
         end_s: End of the video; no event ends later.
         frame_step_s: Typical time from one analysed frame to the next.
         events: One row per event, with the columns COLUMNS, sorted by onset, track and label.
+            Those of people have a column `person` after `result`.
+        subject: int64 (e,), index of each event's subject.
     """
 
     result: Result
     rule: AnyRule
     expressions: tuple[str, ...]
     tracks: tuple[int, ...]
+    subjects: tuple[str, ...]
     end_s: float
     frame_step_s: float
     events: pd.DataFrame
+    subject: Ints
 
     @property
     def video(self) -> str:
         """The path of the video as given to `jadfer annotate`."""
         return str(self.result.metadata["video"]["path"])
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """The subjects, named so that strangers of several results stay apart."""
+        path = self.result.path
+        return tuple(
+            f"{path}: {n}" if n.startswith(f"{UNKNOWN}, track ") else n for n in self.subjects
+        )
 
     def records(self) -> list[Event]:
         """Return the events one by one."""
@@ -119,7 +137,12 @@ def select_expressions(names: Sequence[str], result: Result) -> tuple[str, ...]:
 
 
 def find_events(
-    result: Result, rule: Rule, names: Sequence[str] = (), actions: Sequence[str] = ()
+    result: Result,
+    rule: Rule,
+    names: Sequence[str] = (),
+    actions: Sequence[str] = (),
+    *,
+    people: People | None = None,
 ) -> EventSet:
     """Find the events of a result.
 
@@ -129,6 +152,7 @@ def find_events(
         names: The expressions to search, as for `select_expressions`; with actions and without
             names, none.
         actions: The actions to search, by their names.
+        people: Who is who in the result, to join the tracks of each person; None for tracks.
 
     Raises:
         OptionError: The result lacks an expression, or there is no such action.
@@ -138,7 +162,7 @@ def find_events(
     expressions = () if actions and not names else select_expressions(names, result)
     if expressions or not actions:
         require_expressions(result)
-    annotated = read_faces(result)
+    annotated = read_faces(result) if people is None else people.annotated
     faces = annotated.faces.counted(all_faces=rule.all_faces)
     breaks = breaks_before(faces, rule)
     tables = [
@@ -146,11 +170,14 @@ def find_events(
         for name in expressions
     ]
     if actions:
-        seen, values = seen_faces(result, faces, [PREFIX + name for name in actions])
+        seen, values = seen_faces(
+            result, faces, [PREFIX + name for name in actions],
+            tracks=None if people is None else people.tracks_of(faces),
+        )  # fmt: skip
         breaks = breaks_before(seen, rule)
         pairs = zip(actions, values.T, strict=True)
         tables += [events_of(seen, each, breaks, name, rule) for name, each in pairs]
-    return event_set(result, annotated, rule, (*expressions, *actions), tables)
+    return event_set(result, annotated, rule, (*expressions, *actions), tables, people=people)
 
 
 def event_set(
@@ -159,6 +186,8 @@ def event_set(
     rule: AnyRule,
     names: tuple[str, ...],
     tables: Sequence[pd.DataFrame],
+    *,
+    people: People | None = None,
 ) -> EventSet:
     """Return the events of several tables as those of one result.
 
@@ -168,6 +197,7 @@ def event_set(
         rule: What counted as an event.
         names: What was searched.
         tables: Events with the columns from `track_id` to `truncated`.
+        people: Who is who, if `annotated` and `tables` are of people.
     """
     end_s = float(result.metadata["video"].get("duration_s") or 0.0)
     if len(annotated.frame_end_s):
@@ -181,8 +211,29 @@ def event_set(
     events.insert(0, "video", str(result.metadata["video"]["path"]))
     events.insert(1, "result", str(result.path))
     events["rule"] = pd.Series(rule.text(), events.index, dtype="str")
-    tracks = tuple(np.unique(annotated.faces.track).tolist())
-    return EventSet(result, rule, names, tracks, end_s, annotated.frame_step_s, events)
+    ids = np.unique(annotated.faces.track)
+    subjects: tuple[str, ...] = tuple(f"track {i}" for i in ids.tolist())
+    subject = np.searchsorted(ids, events["track_id"])
+    if people is not None:
+        ids, subjects = np.unique(people.tracks_of(annotated.faces)), people.subjects
+        who = [people.names[i] for i in subject.tolist()]
+        events.insert(2, "person", pd.Series(who, events.index, dtype="str"))
+        events["track_id"] = _onset_tracks(events, people)
+    return EventSet(
+        result, rule, names, tuple(ids.tolist()), subjects, end_s, annotated.frame_step_s, events,
+        subject,
+    )  # fmt: skip
+
+
+def _onset_tracks(events: pd.DataFrame, people: People) -> Ints:
+    """The track that shows each event's first frame, int64 (e,)."""
+    faces = people.annotated.faces
+    tracks = pd.Series(
+        people.tracks_of(faces), pd.MultiIndex.from_arrays([faces.track, faces.frame])
+    )
+    at = pd.MultiIndex.from_arrays([events["track_id"], events["onset_frame"]])
+    found: Ints = tracks.to_numpy(np.int64)[tracks.index.get_indexer(at)]
+    return found
 
 
 def events_of(faces: FaceTable, p: Floats, breaks: Bools, name: str, rule: Rule) -> pd.DataFrame:

@@ -37,6 +37,20 @@ class Overview:
     warnings: tuple[str, ...]
     contradictions: tuple[Contradiction, ...] = ()
 
+    @property
+    def people(self) -> tuple[str, ...] | None:
+        """The people that `jadfer identify` found in the result; None if it was not run."""
+        identified = self.result.metadata.get("people")
+        return None if identified is None else tuple(identified.get("persons", ()))
+
+    def people_of_tracks(self) -> dict[int, str]:
+        """Who each track shows, in the order of time; empty if `jadfer identify` was not run."""
+        if "person" not in self.result.columns:
+            return {}
+        rows = self.result.rows(["track_id", "person"]).dropna().drop_duplicates()
+        names = rows["person"].astype(str).groupby(rows["track_id"].astype(int)).agg(", ".join)
+        return {int(str(track)): name for track, name in names.items()}
+
     def facts(self) -> dict[str, Any]:
         """Return everything except the timeline, JSON-ready."""
         metadata = self.result.metadata
@@ -74,6 +88,7 @@ class Overview:
             "usable_share_of_video": self.whole.usable_share_of_video,
             "unusable_shares": self.annotated.faces.unusable_shares(),
             "expression_shares": self.whole.shares,
+            "people": None if self.people is None else list(self.people),
             "contradictions": [each.facts() for each in self.contradictions],
             "tracks": [
                 {
@@ -112,6 +127,7 @@ class Overview:
                 )
             },
             "tracks": len(self.tracks),
+            "people": None if self.people is None else "; ".join(self.people),
             **{
                 f"share_{label}": shares.get(label, 0.0) if shares else None
                 for label in self.result.labels

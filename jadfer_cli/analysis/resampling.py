@@ -146,9 +146,10 @@ def _track(
     last = int(np.ceil(end[-1] - _TOLERANCE))
     n = max(last - first, 1)
     cell, face, share = _overlaps(start - first, end - first, n)
-    seen = np.bincount(cell, share, n)
     who = np.full(n, "", object)
     who[cell[::-1]] = person[face[::-1]]  # the first face in each cell
+    share = np.where(person[face] == who[cell], share, 0.0)  # nobody else counts there
+    seen = np.bincount(cell, share, n)
     if rule.method == "mean":
         means = np.stack(
             [np.bincount(cell, share * column[face], n) for column in values.T], 1

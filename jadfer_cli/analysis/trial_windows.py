@@ -311,14 +311,14 @@ def _without_scores(own: Bools, scored: ScoredFaces, rule: DesignRule) -> str:
 
 
 def _several(trial: Trial, scored: ScoredFaces, own: Bools, rule: DesignRule) -> bool:
-    """Whether more than one of these faces is seen at once in the windows of the trial."""
-    starts = [window.start_s for window in rule.windows]
-    ends = [w.end_s if w.end_s is not None else trial.duration_s or 0.0 for w in rule.windows]
+    """Whether more than one of these faces is seen at once in a window or the baseline."""
+    spans = [(window.start_s, _end(window, trial)) for window in rule.windows]
     if rule.baseline is not None:
-        starts, ends = [*starts, rule.baseline[0]], [*ends, rule.baseline[1]]
-    faces = scored.faces
-    near = own & (faces.end_s > trial.onset_s + min(starts))
-    near &= faces.start_s < trial.onset_s + max(ends)
+        spans.append(rule.baseline)
+    faces, near = scored.faces, np.zeros(len(scored.faces), bool)
+    for start, end in spans:  # a span without an end has no frames
+        near |= (faces.end_s > trial.onset_s + start) & (faces.start_s < trial.onset_s + end)
+    near &= own
     positions = faces.position[near]
     return len(np.unique(positions)) < len(positions)
 

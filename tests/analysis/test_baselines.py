@@ -67,18 +67,18 @@ def test_the_calmest_neutral_span_is_found(tmp_path):
     p[10:50] = sure("happiness", 0.99)  # calmer still, but a smile
     result = result_of(tmp_path / "a.parquet", Track(0, list(range(100)), p), n_frames=100)
     (baseline,) = found([result], BaselineRule(window_s=1.2))[0].values()
-    assert (baseline.start_s, baseline.end_s) == pytest.approx((2.4, 3.6))
+    assert (baseline.spans[0].start_s, baseline.spans[0].end_s) == pytest.approx((2.4, 3.6))
     assert baseline.is_neutral and baseline.values[0] == pytest.approx(0.8)
     smiling = result_of(tmp_path / "b.parquet", Track(0, list(range(50)), p[:50]), n_frames=50)
     (baseline,) = found([smiling], BaselineRule(window_s=1.2))[0].values()
-    assert baseline.start_s == pytest.approx(0.4) and not baseline.is_neutral
+    assert baseline.spans[0].start_s == pytest.approx(0.4) and not baseline.is_neutral
 
 
 def test_a_gap_ends_a_span(tmp_path):
     frames = [*range(20), *range(21, 60)]
     result = result_of(tmp_path / "a.parquet", Track(0, frames, "neutral"), n_frames=60)
     (baseline,) = found([result], BaselineRule(window_s=1))[0].values()
-    assert baseline.start_s == pytest.approx(21 / 25)
+    assert baseline.spans[0].start_s == pytest.approx(21 / 25)
     none, reasons = found([result], BaselineRule(window_s=2))
     assert not none and list(reasons.values()) == ["no span of 2 s without a gap"]
 
@@ -97,7 +97,8 @@ def test_one_baseline_per_person_in_all_results_and_one_per_unknown_track(tmp_pa
         ("anna", "", -1), ("", str(results[0].path), 1), ("", str(results[1].path), 1),
     }  # fmt: skip
     anna = baselines["anna", "", -1]
-    assert anna.result == str(results[1].path) and anna.values[0] == pytest.approx(0.8)
+    assert [span.result for span in anna.spans] == [str(results[1].path)]
+    assert anna.values[0] == pytest.approx(0.8)
     added = add_changes(read_scores(results[0]), baselines, BaselineRule(window_s=2))
     own = results[0].rows()["track_id"].to_numpy() == 0
     np.testing.assert_allclose(added.columns["p_neutral_change"][own][:25], 0.7 - 0.8, atol=1e-6)
@@ -117,6 +118,14 @@ def test_given_spans_of_a_file(tmp_path):
     baselines, reasons = found(results, rule)
     assert list(baselines) == [("", str(results[0].path), 1)]
     assert set(reasons.values()) == {"no neutral span is given"} and len(reasons) == 3
+    # the record names every span, not only the first
+    file.write_text("video,start_s,end_s\na.mp4,0,0.4\na.mp4,1,1.2\na.mp4,5,5.1\nb.mp4,1,2\n")
+    rule = BaselineRule(spans=given_spans(str(file), results))
+    baselines, _ = found(results, rule)
+    used = add_changes(read_scores(results[0]), baselines, rule).entry["baselines"]
+    places = [[(span["start_s"], span["end_s"]) for span in each["spans"]] for each in used]
+    assert places == [[(0, 0.4), (1, 1.2)]] * 2
+    assert {span["result"] for each in used for span in each["spans"]} == {str(results[0].path)}
     assert given_spans("0,3", results) == (NeutralSpan(0.0, 3.0),)
 
 

@@ -223,6 +223,16 @@ p,16,bad.mp4,1,1,,
     assert late["p", "14"] == "no event begins in the window"
 
 
+def test_a_visitor_between_baseline_and_window_does_no_harm(tmp_path):
+    tracks = [Track(0, list(range(75))), Track(1, list(range(30, 45)))]  # 1.2 to 1.8 s
+    result = result_of(tmp_path / "a.parquet", *tracks, n_frames=75, video="a.mp4")
+    trials = "participant,trial,video,onset_s,duration_s\np,1,a.mp4,1,2\n"
+    for start, several in ((1, False), (0.5, True)):
+        made = design_of(tmp_path, [result], trials, windows=(f"late={start},2",), baseline="-1,0")
+        assert made.cells[0].reason.startswith("several faces at once") == several
+        assert bool(made.cells[0].reason) == several
+
+
 def test_a_baseline_without_a_usable_face_makes_the_cell_missing(tmp_path):
     frames = list(range(10, 50))
     result = result_of(tmp_path / "a.parquet", Track(0, frames, "neutral"), n_frames=50)

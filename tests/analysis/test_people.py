@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from made import Made, Track
+from made import Made, Track, sure
 from people import (
     SETTINGS,
     SIX,
@@ -20,6 +20,7 @@ from people import (
 
 from jadfer_cli.analysis.people.match import NOBODY, conflicts, to_groups, to_people
 from jadfer_cli.analysis.people.parts import Part, best_cut, first_of_parts
+from jadfer_cli.analysis.plots import timelines
 from jadfer_cli.common import file_sha256
 from jadfer_cli.faces import recognise
 from jadfer_cli.faces.recognise import unit
@@ -260,6 +261,124 @@ def test_a_summary_by_person_needs_people(invoke, tmp_path):
     done = invoke("summary", path, "--by", "person", width=300)
     assert done.exit_code == 1 and "no column person" in done.output
     assert "jadfer identify" in done.output
+
+
+def identified(path, tracks, persons, **how):
+    """A result with a column `person`, one value per face and frame, by track."""
+    Made(tracks, **how).write(path)
+    rows = pd.read_parquet(path)
+    named = [persons[t].pop(0) if pd.notna(t) else None for t in rows["track_id"]]
+    rows.assign(person=named, person_score=0.7).to_parquet(path)
+    return path
+
+
+def passing(path):
+    """Ann is track 0, then track 1, which had been Bob's; tracks 2 and 3 are unknown."""
+    smile = sure("happiness", 0.9)
+    tracks = [
+        Track(0, list(range(10)), np.stack([smile] * 10)),
+        Track(1, list(range(20)), np.stack([sure("neutral", 0.9)] * 10 + [smile] * 10)),
+        Track(2, list(range(5)), np.stack([smile] * 5)),
+        Track(3, list(range(6, 11)), np.stack([smile] * 5)),
+    ]
+    persons = {0: ["ann"] * 10, 1: ["bob"] * 10 + ["ann"] * 10, 2: ["unknown"] * 5,
+               3: ["unknown"] * 5}  # fmt: skip
+    return identified(path, tracks, persons, n_frames=20)
+
+
+def test_events_of_people_bridge_a_change_of_track(invoke, tmp_path):
+    path = passing(tmp_path / "a.parquet")
+    command = ("events", path, "--expression", "happiness", "--min-duration", "0")
+    by_track = invoke(*command, "-o", tmp_path / "t.csv")
+    by_person = invoke(*command, "--by", "person", "-o", tmp_path / "p.csv")
+    assert by_track.exit_code == by_person.exit_code == 0, by_person.output
+    assert "3 events of 4 people." in by_person.output
+    names = ["track_id", "onset_frame", "offset_frame"]
+    tracks, people = pd.read_csv(tmp_path / "t.csv"), pd.read_csv(tmp_path / "p.csv")
+    assert "person" not in tracks
+    assert tracks[names].to_numpy().tolist() == [[0, 0, 9], [2, 0, 4], [3, 6, 10], [1, 10, 19]]
+    # ann's is one event, and the unknown are two; track_id is that of the onset
+    assert people[["person", *names]].to_numpy().tolist() == [
+        ["ann", 0, 0, 19], ["unknown", 2, 0, 4], ["unknown", 3, 6, 10],
+    ]  # fmt: skip
+    # ann and bob are the same people in both results, the unknown are not
+    (tmp_path / "more").mkdir()
+    passing(tmp_path / "more" / "b.parquet")
+    both = invoke(*command, tmp_path / "more", "--by", "person", "-o", tmp_path / "both.csv")
+    assert "6 events of 6 people in 2 results." in both.output
+    # tiers are named after people, also after those without events
+    for name, expected in (
+        ("a.eaf", ["ann", "bob", "unknown, track 2", "unknown, track 3"]),
+        ("a.TextGrid", ["ann", "bob", "unknown, track 2", "unknown, track 3"]),
+    ):
+        assert invoke(*command, "--by", "person", "-o", tmp_path / name).exit_code == 0
+        text = (tmp_path / name).read_text("utf-8")
+        assert [who for who in expected if f'"{who}"' not in text] == []
+    boris = invoke(*command, "--by", "person", "-o", tmp_path / "b.csv", "--format", "boris")
+    assert boris.exit_code == 0
+    assert pd.read_csv(tmp_path / "b.csv")["Subject"].tolist() == [
+        "ann", "unknown, track 2", "unknown, track 3",
+    ]  # fmt: skip
+    bids = invoke(*command, "--by", "person", "-o", tmp_path / "bids", "--format", "bids")
+    assert bids.exit_code == 0, bids.output
+    (table,) = (tmp_path / "bids").rglob("*.tsv")
+    assert pd.read_csv(table, sep="\t")["person"].tolist() == ["ann", "unknown", "unknown"]
+    assert "person" in json.loads(table.with_suffix(".json").read_text())
+
+
+def test_actions_of_people_are_found_by_their_tracks(invoke, tmp_path):
+    opens, closes = np.r_[np.zeros(5), np.full(5, 0.9)], np.r_[np.full(5, 0.9), np.zeros(5)]
+    tracks = [Track(0, list(range(10)), actions={"a_jaw_open": opens}),
+              Track(1, list(range(10, 20)), actions={"a_jaw_open": closes})]  # fmt: skip
+    path = identified(tmp_path / "a.parquet", tracks, {0: ["ann"] * 10, 1: ["ann"] * 10},
+                      n_frames=20)  # fmt: skip
+    done = invoke(
+        "events", path, "--by", "person", "--action", "jaw_open", "-o", tmp_path / "e.csv"
+    )
+    assert done.exit_code == 0, done.output
+    (event,) = pd.read_csv(tmp_path / "e.csv").to_dict("records")
+    assert (event["person"], event["onset_frame"], event["offset_frame"]) == ("ann", 5, 14)
+    done = invoke("summary", path, "--by", "person", "-o", tmp_path / "s.csv")
+    assert done.exit_code == 0, done.output
+    (row,) = pd.read_csv(tmp_path / "s.csv").to_dict("records")
+    assert (row["person"], row["blinks"]) == ("ann", 0)
+    assert row["actions_s"] == pytest.approx(0.8)
+
+
+@pytest.mark.slow
+def test_a_plot_by_person_joins_tracks(invoke, tmp_path):
+    path = passing(tmp_path / "a.parquet")
+    found = timelines.chart(load.load(path), by="person")
+    assert [t.name for t in found.tracks] == ["ann", "bob", "unknown, track 2", "unknown, track 3"]
+    assert [len(t.frame) for t in found.tracks] == [20, 10, 5, 5]
+    done = invoke("plot", path, "--by", "person", "-o", tmp_path / "a.svg")
+    assert done.exit_code == 0 and "4 people" in done.output, done.output
+    text = (tmp_path / "a.svg").read_text()
+    assert "ann: seen" in text and "person not seen" in text
+    assert invoke("plot", path, "--by", "person", "--track", "0", "-o", tmp_path / "b.svg",
+                  ).exit_code == 2  # fmt: skip
+
+
+def test_a_folder_of_results_lists_its_people(invoke, tmp_path):
+    how = {"recogniser": {"name": "r", "sha256": "0" * 64}, "method": "groups", "threshold": 0.5}
+    for name in "abcd":
+        metadata = {"people": how | {"persons": ["ann", f"only {name}"]}}
+        Made([Track(0, [0, 1])], metadata=metadata).write(tmp_path / f"{name}.parquet")
+    shown = " ".join(invoke("show", tmp_path, width=120).output.split())
+    assert "ann 4 a, b, c and 1 more" in shown or "ann 4 a, b, c, d" in shown, shown
+    assert "only b 1 b" in shown
+    assert invoke("show", tmp_path, "-o", tmp_path / "o.csv").exit_code == 0
+    assert pd.read_csv(tmp_path / "o.csv")["people"][0] == "ann; only a"
+
+
+def test_the_tracks_of_one_result_are_shown_with_their_people(invoke, tmp_path):
+    shown = invoke("show", passing(tmp_path / "a.parquet"), width=80)
+    assert shown.exit_code == 0, shown.output
+    lines = [line.split() for line in shown.stdout.splitlines() if " s - " in line]
+    assert [line[:2] for line in lines[:4]] == [
+        ["0", "ann"], ["1", "bob,"], ["2", "unknown"], ["3", "unknown"],
+    ]  # fmt: skip
+    assert lines[1][2] == "ann"
 
 
 @pytest.mark.parametrize(

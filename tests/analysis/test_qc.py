@@ -118,6 +118,9 @@ def test_variable_rate_late_start_and_low_rate(tmp_path):
     assert "0.480 s" in found["start_offset"].text
     slow = clip_of(tmp_path / "b", good(), times_s=np.arange(100) / 5)
     assert set(found_in(slow)) == {"few_frames"}
+    # Matroska has whole milliseconds: steps of 33 and 34 ms are 30 frames per second, not 30.3
+    rounded = clip_of(tmp_path / "c", good(), times_s=np.round(np.arange(100) / 30, 3))
+    assert measured(rounded, 0)["frames_per_s"] == 30
 
 
 def test_two_tracks_that_change_places(tmp_path):
@@ -289,6 +292,10 @@ def test_the_command_prints_writes_and_fits_80_columns(invoke, tmp_path):
     assert [each["decision"] for each in facts][:3] == ["exclude", "exclude", "look"]
     assert facts[2]["findings"][0]["check"] == "blurred"
 
+    rules = tmp_path / "qc.toml"
+    rules.write_text("[keep]\nusable_share = { min = 0.7 }\n")
+    loud = invoke("qc", folder, "-o", tmp_path / "ruled.csv", "--rules", rules)
+    assert "By the rules, 3 clips kept, 3 excluded." in loud.stderr
     again = invoke("qc", folder, "-o", table)
     assert again.exit_code == 2 and "already exists" in again.stderr
     alone = invoke("qc", folder, "--thumbnails")

@@ -58,6 +58,20 @@ def test_lines_are_drawn_between_frames_but_not_over_gaps(tmp_path):
     np.testing.assert_allclose(table["time_s"], np.arange(12) / 20)
 
 
+def test_a_cell_holds_the_first_of_two_people_alone(tmp_path):
+    # frames of 0.1 s: a track is anna for three frames, then ben; the second cell has both
+    p = np.zeros((6, 8), np.float32)
+    p[:, 1], p[:, 0] = [0.9, 0.9, 0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.1, 0.9, 0.9, 0.9]
+    path = Made([Track(0, list(range(6)), p)], n_frames=6,
+                times_s=np.arange(6) / 10).write(tmp_path / "a.parquet")  # fmt: skip
+    pd.read_parquet(path).assign(person=["anna"] * 3 + ["ben"] * 3).to_parquet(path)
+    for method in ("mean", "linear"):
+        table = resample(load(path), GridRule(5, method, min_share=0.5))
+        assert table["person"].tolist() == ["anna", "anna", "ben"]
+        np.testing.assert_allclose(table["p_happiness"], [0.9, 0.9, 0.1], atol=1e-6)
+        assert table["seen_share"].tolist() == [1, 0.5, 1]
+
+
 def test_tracks_people_and_videos_without_a_face(tmp_path, invoke):
     frames = list(range(10))
     path = tmp_path / "in" / "a.parquet"

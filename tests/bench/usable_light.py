@@ -192,6 +192,22 @@ def of_clips(
                            judge.face(picture, face["box"]) or {})  # fmt: skip
 
 
+def curves(seen: pd.DataFrame) -> None:
+    """Prints how often labels change by the light on a face, as in columns.md."""
+    signs = {
+        "dark": ("light", seen["high"] / 255, (0, 0.04, 0.08, 0.12, 0.16, 0.2, 0.3, 1)),
+        "bright": ("clipped", seen["clipped"], (0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.01)),
+    }
+    for kind, (name, values, limits) in signs.items():
+        print(f"\n{name} of {kind} faces: % of labels changed, photographs and clips")
+        for low, high in pairwise(limits):
+            part = seen[(seen["kind"] == kind) & values.between(low, high, inclusive="left")]
+            print(f"  {low:4g} to {high:4g}", *(
+                f"{source} {part.loc[part['source'] == source, 'changed'].mean():4.0%} of "
+                f"{(part['source'] == source).sum():3}" for source in ("photo", "clip")), sep="  ",
+            )  # fmt: skip
+
+
 def report(rows: pd.DataFrame) -> None:
     """Prints the tables; only faces that were usable before the change count."""
     rows = rows[rows["good"].astype(bool)].copy()
@@ -212,6 +228,7 @@ def report(rows: pd.DataFrame) -> None:
             sep="  ",
         )
     seen = rows[rows["found"]]
+    curves(seen)
     edges = {
         "high": (0, 20, 30, 40, 50, 60, 80, 100, 150, 256),
         "range": (0, 10, 15, 20, 25, 30, 40, 50, 70, 100, 256),

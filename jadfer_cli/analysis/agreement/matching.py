@@ -35,8 +35,9 @@ def match(
         first[:, None, 0], second[None, :, 0]
     )  # (a, b); negative for gaps
     fits = overlap >= -tolerance_s - _ROUNDING_S
-    longest = max(float(np.ptp(first)), float(np.ptp(second)), 1.0) if overlap.size else 1.0
-    # one pair more is worth more than any overlap in all
+    lengths = [float(np.ptp(each)) for each in (first, second)] if overlap.size else []
+    longest = max(*lengths, tolerance_s, 1.0)
+    # one pair more is worth more than any overlap or gap in all
     worth = np.where(fits, 1 + overlap / (longest * (min(overlap.shape) + 1) * 2), 0.0)
     a, b = linear_sum_assignment(worth, maximize=True)
     matched = fits[a, b]
@@ -73,12 +74,13 @@ def compare(
         block_s: Length of a block of time.
 
     Returns:
-        float64 (blocks, K, 3): events of a, events of b, and matched ones, in the block in which
-        they start (matched ones: in which that of a starts); and float64 (m, 2), how much
-        later the matched events of b start and end, in seconds.
+        float64 (blocks, K, 4): events of a, events of b, matched ones of a, and matched ones of
+        b, each in the block in which it starts, so that no block has more matched events of a
+        rater than events; and float64 (m, 2), how much later the matched events of b start and
+        end, in seconds.
     """
     n_blocks = max(int(np.ceil(clip.end_s / block_s)), 1)
-    counts = np.zeros((n_blocks, n_classes, 3))
+    counts = np.zeros((n_blocks, n_classes, 4))
     first = clip.events[a].take(judged(clip.events[a], clip, clip.ratings[b]))
     second = clip.events[b].take(judged(clip.events[b], clip, clip.ratings[a]))
     lags = []
@@ -88,7 +90,7 @@ def compare(
         )
         i, j = match(own, other, tolerance_s)
         lags.append(other[j] - own[i])
-        for column, starts in enumerate((own[:, 0], other[:, 0], own[i, 0])):
+        for column, starts in enumerate((own[:, 0], other[:, 0], own[i, 0], other[j, 0])):
             block = np.minimum((starts / block_s).astype(np.int64), n_blocks - 1)
             counts[:, cls, column] += np.bincount(block, minlength=n_blocks)
     return counts, np.concatenate(lags)

@@ -96,7 +96,7 @@ class _Counted(NamedTuple):
     """Counts per block of time, which add up to those of all clips."""
 
     tables: npt.NDArray[np.float64]  # (b, K, K)
-    events: npt.NDArray[np.float64]  # (b, K, 3)
+    events: npt.NDArray[np.float64]  # (b, K, 4), as of `matching.compare`
     shares: npt.NDArray[np.float64]  # (b, 2, K), samples of each class by rater
     clip: Ints  # (b,), number of the clip
     block: Ints  # (b,), number of the block, the same for all coders of a clip
@@ -144,7 +144,7 @@ def compare(
         float(_both(clip, first, second).sum() * clip.step_s) for clip, first, second in clips
     )
     return Pair(
-        a, b, tuple(values), table.astype(np.int64), events.astype(np.int64), counted.lags_s,
+        a, b, tuple(values), table.astype(np.int64), events[:, :3].astype(np.int64), counted.lags_s,
         len({clip.name for clip in shared}), rated_s,
     )  # fmt: skip
 
@@ -205,11 +205,11 @@ def _of_binary(table: npt.NDArray[np.float64]) -> dict[str, float]:
 
 
 def _of_events(counts: npt.NDArray[np.float64]) -> dict[str, float]:
-    a, b, matched = counts
+    a, b, matched_a, matched_b = counts
     return {
-        "sensitivity": _share(matched, a),
-        "precision": _share(matched, b),
-        "f1": _share(2 * matched, a + b),
+        "sensitivity": _share(matched_a, a),
+        "precision": _share(matched_b, b),
+        "f1": _share(matched_a + matched_b, a + b),
     }
 
 

@@ -185,8 +185,10 @@ def _used(pair: Pair, classes: Sequence[str]) -> list[str]:
 def _who(pair: Pair) -> str:
     if pair.a == pair.b:
         return "The coders"
-    names = ("The coders" if pair.a == CODERS else f"The coder {pair.a}", pair.b)
-    return f"{names[0]} and {names[1]}"
+    if pair.a == CODERS:
+        return f"The coders and {pair.b}"
+    several = "" if pair.b == MACHINE else "s"
+    return f"The coder{several} {pair.a} and {pair.b}"
 
 
 def _later(seconds: float) -> str:

@@ -37,6 +37,7 @@ _NAMES = {
     "n_frames": "n_frames",
     "truncated": "truncated",
 }
+_PERSON = ("Person", "Who it is, as `jadfer identify` named people")
 _FRAME_INDEX = "0-based index of the frame in the video; frames that were not analysed also count"
 
 
@@ -120,7 +121,8 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
         OutputError: A file cannot be written.
     """
     (events,) = event_sets
-    table = events.events[list(_NAMES)].rename(columns=_NAMES)
+    own = [name for name in ("person",) if name in events.events]
+    table = events.events[[*_NAMES, *own]].rename(columns=_NAMES)
     table["truncated"] = table["truncated"].replace("", None)
     with atomic_write(sidecar(out)) as part:
         described = _describe_columns(events) | _describe_source(events)
@@ -156,6 +158,7 @@ def _describe_columns(events: EventSet) -> dict[str, Any]:
             "Track",
             "Which face in the video, from 0; a person who leaves and returns may have several",
         ),
+        **({"person": _column(*_PERSON)} if "person" in events.events else {}),
         "apex": _seconds(
             "Apex",
             f"When the frame with the highest {value} is shown; the first if several are equal",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jadfer_cli.analysis.export.base import Exporter
-from jadfer_cli.analysis.export.tiers import subject_name
 from jadfer_cli.analysis.tabular import write_table
 from jadfer_cli.results.paths import display_names
 
@@ -64,13 +63,16 @@ def _rows(event_set: EventSet, observation_id: str) -> list[tuple[object, ...]]:
         _MISSING if fps is None else f"{fps:.3f}",
     )
     order = {label: i for i, label in enumerate(event_set.expressions)}
-    events = sorted(event_set.records(), key=lambda e: (e.track_id, order[e.expression], e.onset_s))
-    total_s = event_set.events.groupby("track_id")["duration_s"].sum()  # as BORIS sums it
+    events = sorted(
+        zip(event_set.subject.tolist(), event_set.records(), strict=True),
+        key=lambda each: (each[0], order[each[1].expression], each[1].onset_s),
+    )
+    total_s = event_set.events["duration_s"].groupby(event_set.subject).sum()  # as BORIS sums it
     return [
         (
             *observation,
-            subject_name(event.track_id),
-            f"{total_s[event.track_id]:.3f}",
+            event_set.subjects[number],
+            f"{total_s[number]:.3f}",
             event.expression,
             "Facial expression",
             "STATE",
@@ -85,7 +87,7 @@ def _rows(event_set: EventSet, observation_id: str) -> list[tuple[object, ...]]:
             f"apex {event.apex_s:.3f} s, p {event.p_apex:.3f}",
             f"truncated: {event.truncated}" if event.truncated else "",
         )
-        for event in events
+        for number, event in events
     ]
 
 

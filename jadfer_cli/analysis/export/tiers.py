@@ -28,7 +28,7 @@ class Tier:
 
     Attributes:
         name: "track 0", or "track 0 happiness" if expressions of the track overlap.
-        subject: "track 0", the same for all tiers of a track.
+        subject: "track 0", or a person; the same for all tiers of one subject.
         intervals: May be empty.
     """
 
@@ -37,34 +37,28 @@ class Tier:
     intervals: tuple[Interval, ...]
 
 
-def subject_name(track: int) -> str:
-    """Return the name of a track; observers call the people in a video subjects."""
-    return f"track {track}"
-
-
 def end_ms(events: EventSet) -> int:
     """Return the end of the video in ms, rounded down, at least 1."""
     return max(int(events.end_s * 1000 + 1e-6), 1)
 
 
 def tiers(events: EventSet) -> list[Tier]:
-    """Arrange events in one tier per track, which holds all its expressions, as coders do.
+    """Arrange events in one tier per subject, which holds all its expressions, as coders do.
 
-    If expressions of a track overlap, which one tier cannot show, it gets one tier per
-    expression. A track without events gets an empty tier. A video without tracks gets one empty
-    tier, because the programs need one. Events that round to less than 1 ms, which only
-    --min-duration 0 makes possible, are left out.
+    A subject is a track or a person. If expressions of a subject overlap, which one tier cannot
+    show, it gets one tier per expression. A subject without events gets an empty tier. A video
+    without faces gets one empty tier, because the programs need one. Events that round to less
+    than 1 ms, which only --min-duration 0 makes possible, are left out.
     """
     limit_ms, made = end_ms(events), list[Tier]()
-    by_track: dict[int, list[Interval]] = {track: [] for track in events.tracks}
-    for event in events.records():
+    by_subject: dict[str, list[Interval]] = {subject: [] for subject in events.subjects}
+    for event, number in zip(events.records(), events.subject.tolist(), strict=True):
         start = round(event.onset_s * 1000)
         end = min(round(event.offset_s * 1000), limit_ms)
         if end > start:
-            by_track[event.track_id].append(Interval(start, end, event.expression))
-    for track, intervals in by_track.items():
+            by_subject[events.subjects[number]].append(Interval(start, end, event.expression))
+    for subject, intervals in by_subject.items():
         intervals.sort(key=lambda interval: (interval.start_ms, interval.end_ms))
-        subject = subject_name(track)
         if any(b.start_ms < a.end_ms for a, b in pairwise(intervals)):
             for label in events.expressions:
                 own = tuple(interval for interval in intervals if interval.label == label)

@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import numpy as np
-import pandas as pd
-
+from jadfer_cli.analysis.action_summary import action_summaries
 from jadfer_cli.analysis.event_rule import Rule
-from jadfer_cli.analysis.face_table import Annotated, as_faces, face_columns, require_expressions
+from jadfer_cli.analysis.face_table import FaceTable, require_expressions
+from jadfer_cli.analysis.person_rows import People, read_people
 from jadfer_cli.analysis.summary import Summary, summaries
-from jadfer_cli.errors import ResultError
 from jadfer_cli.results.load import Result
-from jadfer_cli.results.schema import UNKNOWN
-
-
-@dataclass(frozen=True)
-class People:
-    """The faces of one result by person.
-
-    Attributes:
-        annotated: All faces; their `track` is an index into the lists below.
-        names: Name of each person; an unknown track is a person of its own.
-        track_ids: The tracks of each.
-    """
-
-    annotated: Annotated
-    names: tuple[str, ...]
-    track_ids: tuple[tuple[int, ...], ...]
-
-
-def read_people(result: Result) -> People:
-    """Read the rows of a result, with the tracks of one person joined.
-
-    Raises:
-        ResultError: The result is damaged, or has no column `person`.
-    """
-    if "person" not in result.columns:
-        raise ResultError(
-            f"{result.path} has no column person.",
-            "`jadfer identify` writes results with it.",
-        )
-    rows = result.rows([*face_columns(result), "person"])
-    track = rows["track_id"].to_numpy(np.float64, na_value=-1).astype(np.int64)
-    person = rows["person"].astype(object)
-    has_face = track >= 0
-    unknown = np.where(person == UNKNOWN, track, -1)  # nobody knows whether two are the same
-    keys = sorted({(u, str(p)) for u, p in zip(unknown[has_face], person[has_face], strict=True)})
-    number = {key: i for i, key in enumerate(keys)}
-    codes = np.array([number.get((u, str(p)), -1) for u, p in zip(unknown, person, strict=True)])
-    tracks = tuple(
-        tuple(np.unique(track[has_face & (codes == i)]).tolist()) for i in range(len(keys))
-    )
-    rows["track_id"] = pd.Series(codes, rows.index, "Int32").mask(~has_face)
-    annotated = as_faces(rows, result.labels, result.metadata)
-    return People(annotated, tuple(name for _, name in keys), tracks)
 
 
 def summarise_people(
@@ -70,6 +25,11 @@ def summarise_people(
     require_expressions(result)
     people = read_people(result)
     found = summaries(people.annotated, result, rule=rule, raw_changes=raw_changes)
+    faces = people.annotated.faces
+    groups: dict[int | None, FaceTable] = {i: own for i, own in faces.by_track().items()}
+    groups = groups or {None: faces}
+    acted = action_summaries(result, groups, all_faces=rule.all_faces, people=people)
+    found = tuple(replace(item, actions=acted.get(item.track_id, {})) for item in found)
     return tuple(
         # without any face there is one summary, of nobody
         item if item.track_id is None else _named(item, item.track_id, people)

@@ -95,7 +95,7 @@ def _forest(panel: Axes, main: Pair, human: Pair | None, names: Sequence[str]) -
                     panel.plot(ends, (at, at), color=colour, lw=width, solid_capstyle="butt")
             if np.isfinite(found.value):
                 name = label if cls == ALL else "_"
-                panel.plot(found.value, at, "o", color=colour, ms=4, label=name)
+                panel.plot(found.value, at, "o", color=colour, ms=4, label=name, clip_on=False)
     panel.set_yticks(range(len(rows)), ["all classes", *map(one_line, names)], parse_math=False)
     panel.set_ylim(len(rows) - 0.5, -0.5)
     low = min(panel.get_xlim()[0], 0.0)

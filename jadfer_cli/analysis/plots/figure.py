@@ -222,7 +222,9 @@ def _legend_keys(chart: Chart) -> list[Patch]:
                   label="not usable")
         )  # fmt: skip
     if chart.has_absent:
-        keys.append(Patch(facecolor=ABSENT, label="track not seen" if chart.tracks else "no face"))
+        keys.append(
+            Patch(facecolor=ABSENT, label=f"{chart.each} not seen" if chart.tracks else "no face")
+        )
     return keys
 
 

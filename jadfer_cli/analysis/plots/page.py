@@ -133,7 +133,7 @@ def _swatches(chart: Chart) -> dict[str, str]:
         hatching = f"repeating-linear-gradient(135deg,#fff 0 4px,{UNUSABLE} 4px 5px)"
         found["not usable"] = f'<span><i style="background:{hatching}"></i>not usable</span>'
     if chart.has_absent:
-        name = "track not seen" if chart.tracks else "no face"
+        name = f"{chart.each} not seen" if chart.tracks else "no face"
         found[name] = f'<span><i style="background:{ABSENT}"></i>{name}</span>'
     return found
 
@@ -182,7 +182,7 @@ def _traces(chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool
 
     drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
     x, shape = _times(chart, drawn.x_s), "linear" if track.smooth else "hv"
-    traces = [_band(chart, track.absent_s, "track not seen", ABSENT)]
+    traces = [_band(chart, track.absent_s, f"{chart.each} not seen", ABSENT)]
     for k, label in enumerate(chart.labels):
         y = drawn.y[:, k]
         if stacked:  # plotly cannot stack NaN, so the stack is 0 between runs

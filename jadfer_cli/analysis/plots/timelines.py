@@ -18,11 +18,13 @@ from jadfer_cli.analysis.frame_times import (
     unbroken_runs,
     usable_rows,
 )
+from jadfer_cli.analysis.person_rows import joined_rows, subject_names
 from jadfer_cli.common import clock
 from jadfer_cli.results.load import Result
-from jadfer_cli.text import count_text, one_line
+from jadfer_cli.text import count_text, one_line, people_text
 
 MAX_TRACKS = 40  # in one plot; of more, those seen longest
+_COLUMNS = ("frame", "time_s", "duration_s", "frame_status", "face_detected", "track_id", "usable")
 _MIN_VISIBLE = 0.02  # lower probabilities are thinner than a line
 _MAX_SECONDS = 180  # longer times are written as m:ss
 
@@ -42,6 +44,7 @@ class Timeline:
         unusable_s: float64 (m, 2), begin and end of the intervals in which it is not usable.
         absent_s: float64 (m, 2), begin and end of the intervals in which it is not seen.
         smooth: Whether the probabilities are moving means, drawn without steps.
+        name: Who it is, if the tracks of a person were joined; "" for a track.
     """
 
     track_id: int
@@ -54,6 +57,7 @@ class Timeline:
     unusable_s: Floats
     absent_s: Floats
     smooth: bool = False
+    name: str = ""
 
     @property
     def seen_s(self) -> float:
@@ -80,6 +84,7 @@ class Chart:
         begin_s: Begin of the analysed time.
         end_s: End of the analysed time.
         notes: What was left out or changed, one sentence each.
+        each: What a timeline is of: "track" or "person".
     """
 
     title: str
@@ -90,6 +95,12 @@ class Chart:
     begin_s: float
     end_s: float
     notes: tuple[str, ...] = ()
+    each: str = "track"
+
+    @property
+    def how_many(self) -> str:
+        """How many tracks or people the result has, in words."""
+        return _how_many(self.n_tracks, self.each)
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -118,6 +129,7 @@ def chart(
     expressions: Sequence[str] = (),
     title: str | None = None,
     smooth_s: float | None = None,
+    by: str = "track",
 ) -> Chart:
     """Read a result and prepare its plot.
 
@@ -127,29 +139,26 @@ def chart(
         expressions: Labels, or synonyms of them, to draw; all by default.
         title: The heading; the result's name by default.
         smooth_s: Width of a moving mean in seconds.
+        by: "track", or "person" to join the tracks of each person.
 
     Raises:
-        ResultError: The result is damaged.
+        ResultError: The result is damaged, or has no column `person`.
         OptionError: The model has no such expression.
     """
     labels = result.resolve_labels(expressions) if expressions else result.labels
-    columns = [
-        "frame",
-        "time_s",
-        "duration_s",
-        "frame_status",
-        "face_detected",
-        "track_id",
-        "usable",
-    ]
     require_expressions(result)
-    rows = result.rows([*columns, *(f"p_{label}" for label in labels)])
+    columns = [*_COLUMNS, *(f"p_{label}" for label in labels)]
+    if by == "person":
+        rows, names, ids, _ = joined_rows(result, columns)
+        subjects = subject_names(names, ids)
+    else:
+        rows, subjects = result.rows(columns), ()
     spans = frame_spans(rows, result.metadata)
-    found = timelines(rows, spans, labels)
+    found = timelines(rows, spans, labels, subjects)
     drawn = [t for t in found if t.track_id in tracks or not tracks]
     notes = []
     if len(drawn) > MAX_TRACKS:
-        notes.append(f"{MAX_TRACKS} of {len(drawn)} tracks, those seen longest.")
+        notes.append(f"{MAX_TRACKS} of {_how_many(len(drawn), by)}, those seen longest.")
         longest = sorted(drawn, key=lambda t: -t.seen_s)[:MAX_TRACKS]
         drawn = sorted(longest, key=lambda t: t.track_id)
     if smooth_s is not None:
@@ -157,26 +166,29 @@ def chart(
         notes.append(f"Moving mean over {smooth_s:g} s, separate for usable and unusable frames.")
     return Chart(
         title=one_line(title or result.name),
-        subtitle=_subtitle(result, rows, spans, found),
+        subtitle=_subtitle(result, rows, spans, _how_many(len(found), by)),
         labels=labels,
         tracks=tuple(drawn),
         n_tracks=len(found),
         begin_s=float(spans["start_s"].iloc[0]) if len(spans) else 0.0,
         end_s=float(spans["end_s"].iloc[-1]) if len(spans) else 0.0,
         notes=tuple(notes),
+        each=by,
     )
 
 
-def _subtitle(
-    result: Result, rows: pd.DataFrame, spans: pd.DataFrame, found: Sequence[Timeline]
-) -> str:
+def _how_many(n: int, by: str) -> str:
+    return people_text(n) if by == "person" else count_text(n, by)
+
+
+def _subtitle(result: Result, rows: pd.DataFrame, spans: pd.DataFrame, how_many: str) -> str:
     """The model, and how much of the video has usable faces."""
     n = len(spans)
     seen = int(rows.loc[rows["face_detected"], "frame"].nunique())
     parts = [
         one_line(str(result.metadata.get("model", {}).get("name", "unknown model"))),
         f"faces in {seen:,} of {count_text(n, 'frame')}" + (f" ({seen / n:.0%})" if n else ""),
-        count_text(len(found), "track"),
+        how_many,
     ]
     faces = int(rows["face_detected"].sum())
     if faces:
@@ -184,13 +196,16 @@ def _subtitle(
     return " · ".join(parts)
 
 
-def timelines(rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str]) -> list[Timeline]:
+def timelines(
+    rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str], names: Sequence[str] = ()
+) -> list[Timeline]:
     """Return one timeline per track, sorted by ID.
 
     Args:
         rows: Of one result, sorted.
         spans: The times of its frames, from `frame_spans`.
         labels: The labels whose probabilities are included.
+        names: Of people, if `track_id` numbers them.
     """
     start, end = spans["start_s"].to_numpy(), spans["end_s"].to_numpy()
     faces = rows[rows["face_detected"]]
@@ -211,6 +226,7 @@ def timelines(rows: pd.DataFrame, spans: pd.DataFrame, labels: Sequence[str]) ->
                 int(ids[own[0]]), faces["frame"].to_numpy(np.int64)[own], start[at], end[at],
                 p[own], usable[own], tuple(unbroken_runs(at)),
                 spans_where(unusable, start, end), spans_where(~present, start, end),
+                name=names[ids[own[0]]] if names else "",
             )
         )  # fmt: skip
     return found
@@ -246,7 +262,8 @@ def smoothed(timeline: Timeline, window_s: float) -> Timeline:
 def track_title(track: Timeline) -> str:
     """Return the title of a track's panel."""
     seen = f"{track.seen_s:.1f} s" if track.seen_s < _MAX_SECONDS else clock(track.seen_s)
-    return f"Track {track.track_id}: seen {seen}, {track.usable_share:.0%} usable"
+    name = one_line(track.name) or f"Track {track.track_id}"
+    return f"{name}: seen {seen}, {track.usable_share:.0%} usable"
 
 
 def uses_clock(begin_s: float, end_s: float) -> bool:

@@ -60,6 +60,17 @@ class Clip:
         """The time that each analysed frame represents, float64 (F,)."""
         return self.annotated.frame_end_s - self.annotated.frame_start_s
 
+    @property
+    def frames_per_s(self) -> float | None:
+        """Analysed frames per second of analysed time; None with fewer than two.
+
+        The mean: times in whole milliseconds, and `fps` that does not divide the video's rate, make
+        steps of two lengths, so that the median step of 30 frames per second is that of 30.3.
+        """
+        n, analysed_s = len(self.span_s), self.annotated.analysed_s
+        # 24 in a table, and for a rule, not the 23.9998 that a container's time base leaves
+        return round(n / analysed_s, 2) if n > 1 and analysed_s > 0 else None
+
     @cached_property
     def faces(self) -> pd.DataFrame:
         """The rows with a face, sorted by track and time, with `start_s`, `span_s`, `position`.
@@ -135,7 +146,7 @@ def read_clip(result: Result, name: str) -> Clip:
 # What rules may refer to, in the order of tables. Shares are from 0 to 1; of time, where it says.
 MEASURES = {
     "analysed_s": "time that was analysed, s",
-    "frames_per_s": "analysed frames per second (median)",
+    "frames_per_s": "analysed frames per second of analysed time (mean)",
     "face_share": "part of the analysed time with a face",
     "usable_share": "part of the time with a face in which it is usable",
     "usable_share_of_video": "part of the analysed time with a usable face",
@@ -166,7 +177,7 @@ def measured(clip: Clip, n_switches: int) -> dict[str, float | None]:
     faces, spans = clip.faces, clip.span_s
     analysed_s, face_s = float(spans.sum()), float(faces["span_s"].sum())
     usable = clip.annotated.faces.counted()
-    video, step_s = clip.result.metadata["video"], clip.annotated.frame_step_s
+    video = clip.result.metadata["video"]
     frames = clip.rows[~clip.rows["frame"].duplicated()]
     by_reason = clip.annotated.faces.unusable_shares() if len(faces) else None
 
@@ -175,7 +186,7 @@ def measured(clip: Clip, n_switches: int) -> dict[str, float | None]:
 
     return {
         "analysed_s": analysed_s,
-        "frames_per_s": 1 / step_s if step_s else None,
+        "frames_per_s": clip.frames_per_s,
         "face_share": part(float(spans[clip.annotated.has_face].sum()), analysed_s),
         "usable_share": part(float(usable.span_s.sum()), face_s),
         "usable_share_of_video": part(clip.annotated.seconds_with(usable), analysed_s),

@@ -61,11 +61,10 @@ def _offset(clip: Clip) -> Iterator[Finding]:
 
 
 def _slow(clip: Clip) -> Iterator[Finding]:
-    step_s = clip.annotated.frame_step_s
-    if step_s and 1 / step_s < MIN_FRAMES_PER_S:
-        text = f"Only {1 / step_s:.3g} frames per second were analysed: short expressions are " \
-            "missed."  # fmt: skip
-        yield Finding("few_frames", f"{1 / step_s:.3g} frames/s", text, look="show")
+    rate = clip.frames_per_s
+    if rate is not None and rate < MIN_FRAMES_PER_S:
+        text = f"Only {rate:.3g} frames per second were analysed: short expressions are missed."
+        yield Finding("few_frames", f"{rate:.3g} frames/s", text, look="show")
 
 
 CHECKS = (

@@ -131,8 +131,13 @@ def _table(found: Mapping[Key, Baseline], result: Result, scores: str, scale: st
     import pandas as pd
 
     labels = list(result.labels)
-    columns = ["person", "track_id", "result", "start_s", "end_s", "how", "seconds", "is_neutral"]
-    table = pd.DataFrame([each.row(labels) for each in found.values()], columns=[*columns, *labels])
+    columns = ["person", "track_id", "spans", "result", "start_s", "end_s", "how", "seconds"]
+    columns += ["is_neutral", *labels]
+    rows = []
+    for each in found.values():  # a cell holds no list, so the first span stands for all
+        row = each.row(labels)
+        rows.append(row | row["spans"][0] | {"spans": len(each.spans)})
+    table = pd.DataFrame(rows, columns=columns)
     table.insert(0, "scale", scale)
     table.insert(0, "scores", scores)
     return table.astype({"track_id": "Int64"})
@@ -142,13 +147,14 @@ def _shown(found: Mapping[Key, Baseline], names: Mapping[str, str]) -> Any:
     rows = [
         [
             each.person or f"track {each.track_id}",
-            names[each.result],
-            f"{each.start_s:.2f}",
-            f"{each.end_s:.2f}",
+            names[span.result],
+            f"{span.start_s:.2f}",
+            f"{span.end_s:.2f}",
             each.how,
             "yes" if each.is_neutral else "no",
         ]
         for each in found.values()
+        for span in each.spans
     ]
     return figures(("who", "in", "from s", "to s", "span", "neutral"), rows, right=(2, 3))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -29,7 +29,7 @@ from jadfer_cli.cli.tables import Cell, show, table, title
 from jadfer_cli.errors import OptionError
 from jadfer_cli.options import EVENT_MERGE_GAP_S, EVENT_MIN_DURATION_S, EVENT_OFF, EVENT_ON
 from jadfer_cli.results.paths import display_names
-from jadfer_cli.text import count_text
+from jadfer_cli.text import count_text, people_text
 
 if TYPE_CHECKING:
     from jadfer_cli.analysis.blinks import BlinkRule
@@ -55,6 +55,9 @@ With --action, the coefficient of a facial action takes the place of the probabi
 open before and after, for at most 0.5 s. Incomplete ones have the name blink_incomplete. Both \
 need results of `jadfer annotate --actions`.
 
+With --by person, the tracks of each person of `jadfer identify` count as one, so an event may \
+bridge a change of the track. There is then a column person, and tiers are named after people.
+
 Events of different expressions may overlap where gaps are bridged, or if --on and --off add up \
 to less than 1. Without -o, events are printed as a table on a terminal, and as CSV in a pipe.
 
@@ -69,6 +72,8 @@ Examples:
   jadfer events clip.parquet --action jaw_open --on 0.5
 
   jadfer events results/ -r -o blinks.csv --blinks
+
+  jadfer events named/ -r -o people.csv --by person
 
   jadfer events clip.parquet -o clip.eaf
 
@@ -104,6 +109,10 @@ _ActionOption = Annotated[
     event_option("Find this facial action, such as jaw_open; may be repeated.", metavar="NAME"),
 ]
 _BlinksOption = Annotated[bool, event_option("Find blinks instead.", "--blinks")]
+_ByOption = Annotated[
+    Literal["track", "person"],
+    event_option("Join the tracks of each 'person' of `jadfer identify`, or search each 'track'."),
+]
 _AllFacesOption = Annotated[
     bool, event_option("Also use faces that are not usable.", "--all-faces")
 ]
@@ -115,6 +124,7 @@ def events(
     expression: _ExpressionOption = None,
     action: _ActionOption = None,
     blinks: _BlinksOption = False,
+    by: _ByOption = "track",
     on: OnOption = EVENT_ON,
     off: OffOption = EVENT_OFF,
     min_duration: MinDurationOption = EVENT_MIN_DURATION_S,
@@ -143,6 +153,7 @@ def events(
         search = _Search(
             Rule(on, off, min_duration, merge_gap, all_faces), expression or [],
             resolve_actions(action or []), BlinkRule(all_faces=all_faces) if blinks else None,
+            by == "person",
         )  # fmt: skip
         exporter = _exporter(format_name, out)
         results = reading.opened(inputs, recursive=recursive)
@@ -161,20 +172,23 @@ def events(
 
 @dataclass(frozen=True)
 class _Search:
-    """What is searched: expressions and actions by the rule, or blinks by their own."""
+    """What is searched: expressions and actions by the rule, or blinks by their own; in whom."""
 
     rule: Rule
     names: Sequence[str]
     actions: Sequence[str]
     blinks: BlinkRule | None
+    of_people: bool
 
     def find(self, result: Result) -> EventSet:
         from jadfer_cli.analysis.blinks import find_blinks
         from jadfer_cli.analysis.events import find_events
+        from jadfer_cli.analysis.person_rows import read_people
 
+        people = read_people(result) if self.of_people else None
         if self.blinks is not None:
-            return find_blinks(result, self.blinks)
-        return find_events(result, self.rule, self.names, self.actions)
+            return find_blinks(result, self.blinks, people=people)
+        return find_events(result, self.rule, self.names, self.actions, people=people)
 
     def counted(self, found: Sequence[EventSet]) -> str:
         """The number of events in words, and the rate of blinks."""
@@ -228,11 +242,15 @@ def _found(results: Sequence[Result], search: _Search, *, quiet: bool) -> list[E
 def _counted(found: Sequence[EventSet]) -> str:
     """The number of events in words, or why there may be none."""
     n = sum(len(each.events) for each in found)
-    tracks = sum(len(each.tracks) for each in found)
+    subjects = sum(len(each.subjects) for each in found)
+    of_tracks = all("person" not in each.events for each in found)
+    if not of_tracks:  # one person may be in many results
+        subjects = len({name for each in found for name in each.people})
     many = f" in {len(found)} results" if len(found) > 1 else ""
     if n:
-        return f"{count_text(n, 'event')} of {count_text(tracks, 'track')}{many}."
-    if not tracks:
+        who = count_text(subjects, "track") if of_tracks else people_text(subjects)
+        return f"{count_text(n, 'event')} of {who}{many}."
+    if not subjects:
         return f"no event: no face was found{many}."
     return (
         f"no event: {found[0].rule.nothing_text()}{many} (see --on, --min-duration, --all-faces)."
@@ -263,15 +281,16 @@ def _warn_of_coarse_frames(found: Sequence[EventSet]) -> None:
 
 
 def _table(found: EventSet) -> Table:
+    people = "person" in found.events
     lines: list[list[Cell]] = [
         [
-            str(event.track_id),
+            found.subjects[number] if people else str(event.track_id),
             event.expression,
             *(f"{value:.2f}" for value in (event.onset_s, event.apex_s, event.offset_s)),
             f"{event.duration_s:.2f}",
             f"{event.p_apex:.2f}",
             event.truncated,
         ]
-        for event in found.records()
+        for event, number in zip(found.records(), found.subject.tolist(), strict=True)
     ]
-    return table(_HEAD, lines)
+    return table(("person", *_HEAD[1:]) if people else _HEAD, lines)

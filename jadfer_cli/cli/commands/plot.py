@@ -47,6 +47,8 @@ Examples:
 
   jadfer plot results/ -o all.html
 
+  jadfer plot named/clip.parquet -o people.png --by person
+
 With --actions, the figure has one small panel per facial action that reaches 0.1, for one track: \
 the one given by --track, or the one seen longest. It needs results of `jadfer annotate --actions`.
 
@@ -79,6 +81,10 @@ _ActionOption = Annotated[
         help="Draw only this action, such as jaw_open; may be repeated.",
         show_default=False,
     ),
+]
+_ByOption = Annotated[
+    Literal["track", "person"],
+    typer.Option(help="One timeline per track, or per 'person' of `jadfer identify`."),
 ]
 _SmoothOption = Annotated[
     float | None,
@@ -116,6 +122,7 @@ def plot(
     actions: _ActionsOption = False,
     action: _ActionOption = None,
     smooth: _SmoothOption = None,
+    by: _ByOption = "track",
     title: _TitleOption = None,
     size: _SizeOption = None,
     format_name: _FormatOption = "png",
@@ -130,8 +137,7 @@ def plot(
         from jadfer_cli.analysis.plots import page as pages
         from jadfer_cli.analysis.plots import timelines
 
-        if smooth is not None and not 0 < smooth < 86400:
-            raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
+        _check_options(smooth, by, excluded=bool(track or actions or action))
         size_mm = None if size is None else _size_mm(size)
         results = reading.opened(inputs, recursive=recursive)
         places = _places(inputs, results, out, format_name)
@@ -149,7 +155,7 @@ def plot(
 
         def draw(result: Result) -> Chart:
             return timelines.chart(
-                result, tracks=track or [], expressions=expression or [], smooth_s=smooth,
+                result, tracks=track or [], expressions=expression or [], smooth_s=smooth, by=by,
                 title=(None if out.suffix in pages.ENDINGS else title) or names[str(result.path)],
             )  # fmt: skip
 
@@ -165,7 +171,19 @@ def plot(
                 pages.write([chart], place, stacked=stacked, title=title)
             else:
                 figures.write(chart, place, stacked=stacked, size_mm=size_mm)
-            reading.wrote(place, count_text(chart.n_tracks, "track"), quiet=quiet)
+            reading.wrote(place, chart.how_many, quiet=quiet)
+
+
+def _check_options(smooth: float | None, by: str, *, excluded: bool) -> None:
+    """Refuses a wrong --smooth, and --by person with what is about tracks.
+
+    Raises:
+        OptionError: One of them is given.
+    """
+    if smooth is not None and not 0 < smooth < 86400:
+        raise OptionError(f"--smooth must be a number of seconds above 0, not {smooth:g}.")
+    if by == "person" and excluded:
+        raise OptionError("--by person excludes --track, --actions and --action.")
 
 
 def _draw_actions(

@@ -11,7 +11,13 @@ from rich.text import Text
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading, tables
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, print_json, print_warning, warning_text
+from jadfer_cli.cli.console import (
+    errors_as_exit_codes,
+    print_json,
+    print_note,
+    print_warning,
+    warning_text,
+)
 from jadfer_cli.cli.formatting import share_text
 from jadfer_cli.cli.tables import Cell
 from jadfer_cli.errors import JadferError, OptionError
@@ -132,6 +138,8 @@ def qc(
             print_json([_facts(entry) for entry in made.entries])
         elif not targets:
             tables.show(*_table(made))
+        elif not quiet:
+            print_note(page.headline(made))
 
 
 def _pictures(made: Report, *, quiet: bool) -> dict[str, Sequence[Thumbnail]]:

@@ -123,9 +123,11 @@ def _details(found: Overview) -> list[Any]:
         table((), [((name, "bold"), text) for name, text in _facts(found)]),
     ]
     if tracks:
+        people = found.people_of_tracks()
         rows = [
             [
                 str(track.track_id),
+                *([people.get(track.track_id or 0, "-")] if people else []),
                 f"{short_time(track.first_seen_s or 0)} - {short_time(track.last_seen_s or 0)}",
                 f"{track.seconds_seen:.2f}",
                 share_text(track.usable_share),
@@ -134,8 +136,10 @@ def _details(found: Overview) -> list[Any]:
             ]
             for track in tracks
         ]
-        head = ("track", "seen", "seconds", "usable", "of video", "expressions (of usable time)")
-        parts += [Text(""), figures(head, rows, right=(0, 1, 2, 3, 4))]
+        head = ["track", *(["person"] if people else []), "seen", "seconds", "usable", "of video"]
+        head += ["expressions (of usable time)"]
+        right = [i for i in range(len(head) - 1) if head[i] != "person"]
+        parts += [Text(""), figures(head, rows, right=right)]
     if len(tracks) < len(found.tracks):
         parts.append(Text(f"... and {count_text(len(found.tracks) - len(tracks), 'more track')}."))
     lines = timeline(found.annotated)
@@ -174,8 +178,8 @@ def _facts(found: Overview) -> list[tuple[str, str]]:
             *_not_usable(found),
             ("Expressions", shares_text(whole.shares, most=8)),
         ]
-    if people := m.get("people", {}).get("persons"):
-        facts.append(("People", ", ".join(people)))
+    if found.people:
+        facts.append(("People", ", ".join(found.people)))
     return facts
 
 
@@ -194,6 +198,7 @@ class _Line:
         self.n_frames = len(found.annotated.frame_start_s)
         self.whole = found.whole
         self.warnings = found.warnings
+        self.people = found.people or ()
 
 
 def _table(lines: Sequence[_Line]) -> list[Any]:
@@ -218,7 +223,20 @@ def _table(lines: Sequence[_Line]) -> list[Any]:
         ]
         for line in lines
     ]
-    return [*parts, figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6))]
+    parts.append(figures(_HEAD, [*rows, _totals(lines)], right=(1, 2, 3, 4, 5, 6)))
+    return [*parts, *_people(lines)]
+
+
+def _people(lines: Sequence[_Line]) -> list[Any]:
+    """Who appears in which results; nothing if `jadfer identify` named nobody."""
+    seen: dict[str, list[str]] = {}
+    for line in lines:
+        for person in line.people:
+            seen.setdefault(person, []).append(line.name)
+    rows: list[list[Cell]] = [
+        [person, str(len(names)), names_text(names)] for person, names in sorted(seen.items())
+    ]
+    return [Text(""), figures(("person", "results", "in"), rows, right=(1,))] if rows else []
 
 
 def _most() -> int:

@@ -159,12 +159,36 @@ def test_events_by_hand(tmp_path, invoke):
     assert one(table, *args, "sensitivity", "happiness")["value"] == pytest.approx(1 / 2)
 
 
+def test_no_interval_of_a_share_leaves_0_to_1(tmp_path, invoke):
+    # every event of the machine begins just before a block of 1 s, every coded one just after
+    shows = ["neutral"] * 200
+    spans = []
+    for second in range(1, 8):
+        start = 25 * second
+        shows[start - 2 : start + 8] = ["happiness"] * 10
+        spans.append(f"clip.mp4,Mia,{second + 0.04},{second + 0.32},happiness")
+    store(tmp_path / "clip.parquet", shows)
+    codes = tmp_path / "codes.csv"
+    codes.write_text("\n".join(["clip,coder,start_s,end_s,label", *spans]) + "\n")
+    done = invoke("agree", tmp_path / "clip.parquet", codes, "--uncoded", "neutral", "--block", "1",
+                  "-o", tmp_path / "a.csv", "--draws", "200")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    table = pd.read_csv(tmp_path / "a.csv")
+    shares = table[(table["level"] == "event") & (table["class"] == "happiness")]
+    assert (shares["value"] == 1).all() and len(shares) == 3
+    ends = shares.filter(like="block").to_numpy()
+    assert ends.size and (ends == 1).all()
+
+
 def test_most_pairs_come_before_the_longest_overlap():
     # greedy by overlap would pair (0, 0) and leave two events alone
     first, second = np.array([[0.0, 10.0], [9.0, 30.0]]), np.array([[1.0, 12.0], [0.0, 1.5]])
     i, j = match(first, second, 0.0)
     assert sorted(zip(i.tolist(), j.tolist(), strict=True)) == [(0, 1), (1, 0)]
     assert not len(match(np.empty((0, 2)), second, 1.0)[0])
+    # nor do long gaps within a long tolerance: the pairs (0, 0) and (1, 1), not (1, 0) alone
+    first, second = np.array([[0.0, 0.1], [0.2, 0.3]]), np.array([[8.0, 8.1], [8.2, 8.3]])
+    assert len(match(first, second, 8.0)[0]) == 2
     # a gap of exactly the tolerance counts, a longer one does not
     gap = (np.array([[0.0, 1.0]]), np.array([[1.5, 2.0]]))
     assert len(match(*gap, 0.5)[0]) == 1 and not len(match(*gap, 0.49)[0])
