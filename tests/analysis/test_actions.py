@@ -157,11 +157,34 @@ def test_contradictions_are_named_and_listed(invoke, tmp_path):
     }
     text = invoke("show", out, width=400).stdout
     assert (
-        "in 14 of 249 usable faces: happiness without a smile, at 0.04-0.40 s, 0.80-1.00 s" in text
+        "in 14 of 249 usable faces: happiness without a smile, at 0.04-0.40 s (frames 1-9), "
+        "0.80-1.00 s (frames 20-24)." in text
     )
+    assert "neutral in spite of a smile, at 1.20-1.24 s (frame 30)." in text
     assert {check.expression for check in witness.CHECKS} == {"happiness", "surprise", "neutral"}
     plain = Made(tracks=[Track(0, [0, 1], "happiness")]).write(tmp_path / "plain.parquet")
     assert json.loads(invoke("show", plain, "--json").stdout)[0]["contradictions"] == []
+
+
+def test_quality_control_names_contradictions_that_last(invoke, tmp_path):
+    smile = np.zeros(N)
+    smile[20:] = 0.7
+    shows = ["happiness"] * 25 + ["neutral"] * 4 + ["anger"] * (N - 29)
+    actions = {"a_mouth_smile_left": smile}
+    tracks = [
+        Track(0, list(range(N)), shows, actions=actions),
+        Track(1, list(range(10)), "happiness", box_px=(300.0, 80.0, 380.0, 180.0), actions={}),
+    ]
+    out = made(tmp_path, tracks)
+    (entry,) = json.loads(invoke("qc", out, "--json").stdout)
+    (finding,) = [each for each in entry["findings"] if each["check"] == "contradiction"]
+    # 0.8 s, although both faces contradict in 0.4 s of it; neutral for only 0.16 s is not named
+    assert "happiness without a smile, 0.8 s" in entry["reason"] and finding["at_s"] == 0
+    assert "in 30 of 260 usable faces" in finding["text"]
+    assert "at 0.00-0.80 s (frames 0-19)." in finding["text"]
+    out.with_suffix(".actions.parquet").write_bytes(b"cut")
+    got = invoke("qc", out, width=300)
+    assert got.exit_code == 0 and "The facial actions cannot be read" in got.stdout
 
 
 @pytest.mark.slow
