@@ -44,9 +44,7 @@ def test_collect_writes_all_actions_under_the_key(invoke, results, tmp_path):
     got = invoke("collect", results, "-o", tmp_path / "all.parquet", width=300)
     assert got.exit_code == 0, got.stderr
     assert "all.actions.parquet: actions of 2 videos, 140 rows" in got.stderr
-    rows, actions = (
-        pd.read_parquet(tmp_path / f"all.{name}parquet") for name in ("", "actions.")
-    )
+    rows, actions = (pd.read_parquet(tmp_path / f"all.{name}parquet") for name in ("", "actions."))
     assert list(actions) == [*KEY, *ACTION_COLUMNS, *MEASURE_COLUMNS]
     assert isinstance(actions["video"].dtype, pd.CategoricalDtype)
     both = rows.merge(actions, on=KEY, validate="one_to_one")

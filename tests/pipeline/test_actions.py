@@ -114,11 +114,12 @@ def test_without_the_model_or_litert_the_error_names_the_ways_out(
 def test_actions_of_another_revision_are_made_again_or_kept_from_an_older_jadfer(
     tmp_path, monkeypatch
 ):
-    from made import Made
+    from made import Made, Track
 
     def made(number):
         entry = {"actions": {"revision": number, "sha256": "4" * 64}}
-        return Made(n_frames=2, metadata=entry | {"options": {"actions": True}})
+        tracks = [Track(0, [0], actions={})]
+        return Made(tracks, 2, metadata=entry | {"options": {"actions": True}})
 
     out = made(1).write(tmp_path / "c.parquet")
     video = tmp_path / "clip.mp4"
@@ -132,3 +133,29 @@ def test_actions_of_another_revision_are_made_again_or_kept_from_an_older_jadfer
     monkeypatch.setattr(settings, "ACTIONS_REVISION", 0)
     with pytest.raises(Exception, match="whose actions are newer"):
         settings.keep(out, str(video), wanted)
+
+
+def test_a_result_is_not_kept_without_its_own_actions(tmp_path, monkeypatch):
+    """A run killed while it replaced a result leaves new actions beside the old rows."""
+    from made import Made, Track
+
+    def made(created):
+        entry = {"options": {"actions": True}, "created": created}
+        return Made([Track(0, [0, 1], actions={})], 2, metadata=entry)
+
+    first, second = made("2026-11-24T10:00:00+00:00"), made("2026-11-25T10:00:00+00:00")
+    out = first.write(tmp_path / "c.parquet")
+    monkeypatch.setattr(settings, "_is_same_file", lambda *_: True)
+
+    def why():
+        return settings.keep(out, "clip.mp4", first.described([]))
+
+    assert why() is None
+    actions = companion_path(out, "actions")
+    other = companion_path(second.write(tmp_path / "d.parquet"), "actions")
+    actions.write_bytes(other.read_bytes())
+    assert why() == f"{actions} belongs to another run"
+    actions.write_bytes(b"cut")
+    assert why() == f"{actions} is damaged"
+    actions.unlink()
+    assert why() == f"{actions} is missing"
