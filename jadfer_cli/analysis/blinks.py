@@ -58,8 +58,8 @@ class BlinkRule:
     def text(self) -> str:
         """Return the rule in words, for a cell of a table."""
         return (
-            f"eyes closed by {self.on:g} of their baseline until {self.off:g}, complete from "
-            f"{self.complete:g}, at most {self.max_duration_s:g} s, gaps up to "
+            f"both eyes closed by {self.on:.0%} until below {self.off:.0%} of their baseline, "
+            f"complete from {self.complete:.0%}, at most {self.max_duration_s:g} s, gaps up to "
             f"{self.max_gap_s:g} s bridged, {faces_text(self.all_faces)}"
         )
 

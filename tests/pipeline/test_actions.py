@@ -1,6 +1,10 @@
 """`annotate --actions` on a real clip: rows, resuming, existing results, and what is missing."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -159,3 +163,43 @@ def test_a_result_is_not_kept_without_its_own_actions(tmp_path, monkeypatch):
     assert why() == f"{actions} is damaged"
     actions.unlink()
     assert why() == f"{actions} is missing"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from made import Made, Track
+
+out, replace = Path(sys.argv[1]), os.replace
+
+def killed(source, target):
+    if Path(target) == out:
+        os._exit(9)  # as after kill -9: nothing is cleaned up
+    replace(source, target)
+
+os.replace = killed
+later = {"created": "2026-11-25T10:00:00+00:00"}
+Made([Track(0, [0, 1], actions={})], 2, metadata=later).write(out, overwrite=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_run_killed_between_its_files_is_told_apart_and_repeated(invoke, tmp_path, replaces):
+    from made import Made, Track
+
+    made, out = Made([Track(0, [0, 1], actions={})], 2), tmp_path / "c.parquet"
+    if replaces:
+        made.write(out)
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    child = subprocess.run([sys.executable, "-c", KILLED, out], env=environment, check=False)
+    assert child.returncode == 9 and companion_path(out, "actions").exists()
+    got = invoke("events", out, "--blinks", width=300)
+    if replaces:  # the rows of the first run, the actions of the second
+        assert got.exit_code == 1 and "belongs to another run" in got.stderr
+    else:
+        assert got.exit_code == 1 and "There is no file" in got.stderr
+    made.write(out, overwrite=replaces)
+    got = invoke("events", out, "--blinks", width=300)
+    assert got.exit_code == 0, got.stderr
