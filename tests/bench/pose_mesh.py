@@ -56,7 +56,7 @@ def answers(image, detector, finder):
 
 def compare(clips: list[str], detectors, finder) -> None:
     """Print mean absolute differences between answers that should be equal."""
-    apart = defaultdict(list)
+    apart, biases = defaultdict(list), defaultdict(list)
     for clip in clips:
         with av.open(clip) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -84,6 +84,14 @@ def compare(clips: list[str], detectors, finder) -> None:
             paired = [n for n in ACTION_COLUMNS if n.endswith("_left")]
             off = [a[n] - b[n.replace("left", "right")] for n in paired]
             apart["mirrored, paired actions"].append([np.abs(off).mean()])
+            for name in paired:  # a picture and its mirror image have no side in common
+                other = name.replace("left", "right")
+                biases[name].append((a[name] - a[other] + b[name] - b[other]) / 2)
+    print("left - right of actions without a side:", end="")
+    for name, values in biases.items():
+        if abs(np.mean(values)) >= 0.01:
+            print(f" {name.removesuffix('_left')} {np.mean(values):+.3f}", end="")
+    print()
     for name, values in sorted(apart.items()):
         print(f"{name:28s} {len(values)} faces, mean", *np.mean(values, 0).round(3))
 
