@@ -61,6 +61,7 @@ def test_collect_writes_all_actions_under_the_key(invoke, results, tmp_path):
     assert got.exit_code == 1 and "does not hold the actions of a dataset" in got.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("out", ["all.parquet", "all/"])
 def test_commands_read_the_actions_of_a_dataset(invoke, results, tmp_path, out):
     assert invoke("collect", results, "-o", tmp_path / out).exit_code == 0
@@ -103,6 +104,7 @@ def test_actions_of_another_collection_are_refused(invoke, results, tmp_path):
     assert "Collect the results again." in got.stderr
 
 
+@pytest.mark.slow
 def test_convert_writes_the_actions_beside_the_rows(invoke, results, tmp_path):
     got = invoke("convert", results, "-r", "-o", tmp_path / "csv", "--format", "csv", width=300)
     assert got.exit_code == 0, got.stderr
@@ -125,6 +127,7 @@ def test_convert_writes_the_actions_beside_the_rows(invoke, results, tmp_path):
     assert got.exit_code == 1 and "a.actions.parquet" in got.stderr
 
 
+@pytest.mark.slow
 def test_copies_of_a_result_keep_its_actions(invoke, tmp_path):
     out = clip(tmp_path / "in")
     got = invoke("smooth", out, "-o", tmp_path / "smooth/")
