@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,14 @@ from jadfer_cli.analysis.face_table import FaceTable
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS, snake_case
+from jadfer_cli.results.carried import beside
 from jadfer_cli.results.companions import ACTIONS, COMPANIONS, MESH, MESH_COLUMN
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.parquet import read_attrs, read_schema
-from jadfer_cli.results.paths import companion_path
 
 PREFIX = "a_"
+COLLECTED = "collected_actions"  # metadata entry of the actions of a dataset: one per video
+_KEY = ("video", "frame", "track_id")
 _WHAT = {ACTIONS: "actions", MESH: "meshes"}
 # Actions that both sides of a face have, without the side: brow_down, eye_blink, ... In ARKit's
 # names, jawLeft, mouthLeft and their right sides are directions, not sides.
@@ -35,7 +37,7 @@ PAIRED = tuple(
 
 def has_actions(result: Result) -> bool:
     """Whether a file of actions belongs to a result and lies beside it."""
-    return result.dataset is None and ACTIONS in result.metadata and _path(result).is_file()
+    return ACTIONS in result.metadata and beside(result, ACTIONS).is_file()
 
 
 def action_names() -> tuple[str, ...]:
@@ -126,16 +128,28 @@ def read_meshes(result: Result) -> dict[tuple[int, int], Floats]:
     return dict(zip(keys, meshes, strict=True))
 
 
-def _path(result: Result, name: str = ACTIONS) -> Path:
-    return companion_path(result.path, name)
+def all_rows(result: Result) -> pd.DataFrame:
+    """Read all columns of the file of actions of a result.
+
+    Raises:
+        ResultError: There are no actions, or they are those of another run, or damaged.
+    """
+    return _read(result, [name for name in COMPANIONS[ACTIONS].schema().names if name not in _KEY])
+
+
+def origin(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same in the metadata of a result and in those of its actions."""
+    return {"created": metadata.get("created"), ACTIONS: metadata.get(ACTIONS)}
 
 
 def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.DataFrame:
-    path = _path(result, name)
-    if result.dataset is not None:
+    path = beside(result, name)
+    if result.dataset is not None and not (path.is_file() and ACTIONS in result.metadata):
         raise ResultError(
-            f"{result.path} is part of a dataset, which holds no {_WHAT[name]}.",
-            "Name the results that it was collected from.",
+            f"{result.path} is part of a dataset and has no {_WHAT[name]}.",
+            "Annotate its video with `actions`, and collect the results again."
+            if name == ACTIONS
+            else "Name the result that it was collected from.",
         )
     if not path.is_file():
         raise ResultError(
@@ -148,17 +162,22 @@ def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.Dat
         missing = {*COMPANIONS[name].schema().names} - {*read_schema(path).names}
         if missing or not isinstance(metadata, dict):
             raise ValueError(f"the columns {', '.join(sorted(missing))} are missing")
-        if any(metadata.get(key) != result.metadata.get(key) for key in ("created", ACTIONS)):
+        filters = None
+        if result.dataset is not None:
+            metadata = metadata[COLLECTED].get(result.video, {})
+            filters = [("video", "==", result.video)]
+        if origin(metadata) != origin(result.metadata):
             raise _other_run(result, name)
-        return pd.read_parquet(path, columns=["frame", "track_id", *columns])
-    except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
-        raise ResultError(
-            f"{path} is damaged or was changed ({error}).", "Annotate the video again."
-        ) from error
+        return pd.read_parquet(path, columns=["frame", "track_id", *columns], filters=filters)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        again = "Annotate the video again." if result.dataset is None else "Collect again."
+        raise ResultError(f"{path} is damaged or was changed ({error}).", again) from error
 
 
 def _other_run(result: Result, name: str = ACTIONS) -> ResultError:
     return ResultError(
-        f"{_path(result, name)} belongs to another run than {result.path}.",
-        "Copy both files of one run, or annotate the video again.",
+        f"{beside(result, name)} belongs to another run than {result.path}.",
+        "Copy both files of one run, or annotate the video again."
+        if result.dataset is None
+        else "Collect the results again.",
     )

@@ -3,13 +3,14 @@
 The aspect ratio of an open eye differs between people and with the lids' rest position, so each
 eye is compared with itself: closure = 1 - ratio / baseline, where the baseline is the running
 upper quartile over 4 s. Both eyes must close, so that a wink is not a blink. Where a baseline is
-below 0.12, the eyes are closed or look down for long, and no blink is found.
+below 0.12, the eyes are closed or look down for long, and no blink is found. A closure that runs
+into a longer gap, or into the begin or end of a track, is left out: nobody saw how long it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,7 @@ class BlinkRule:
         off: It ends when they are closed by less than this share.
         complete: A blink is complete if the closure reaches this share.
         max_duration_s: Longer closures are not blinks.
+        max_gap_s: Frames that do not count, up to this length, do not interrupt a blink.
         all_faces: Also use faces that are not usable.
     """
 
@@ -49,6 +51,7 @@ class BlinkRule:
     off: float = 0.2
     complete: float = 0.5
     max_duration_s: float = 0.5
+    max_gap_s: float = 0.2
     all_faces: bool = False
 
     def settings(self) -> dict[str, Any]:
@@ -58,8 +61,9 @@ class BlinkRule:
     def text(self) -> str:
         """Return the rule in words, for a cell of a table."""
         return (
-            f"eyes closed by {self.on:g} of their baseline until {self.off:g}, complete from "
-            f"{self.complete:g}, at most {self.max_duration_s:g} s, {faces_text(self.all_faces)}"
+            f"both eyes closed by {self.on:.0%} until below {self.off:.0%} of their baseline, "
+            f"complete from {self.complete:.0%}, at most {self.max_duration_s:g} s, gaps up to "
+            f"{self.max_gap_s:g} s bridged, {faces_text(self.all_faces)}"
         )
 
     def nothing_text(self) -> str:
@@ -99,9 +103,10 @@ def find_blinks(result: Result, rule: BlinkRule, *, people: People | None = None
     tracks = None if people is None else people.tracks_of(counted)
     faces, ratios = seen_faces(result, counted, _COLUMNS, tracks=tracks)
     trigger = Rule(rule.on, rule.off, 0.0, 0.0)
-    breaks = breaks_before(faces, trigger)
+    breaks = breaks_before(faces, replace(trigger, merge_gap_s=rule.max_gap_s))
     found = events_of(faces, closure(faces, ratios), breaks, COMPLETE, trigger)
-    found = found[(found["duration_s"] <= rule.max_duration_s + 1e-6)].copy()
+    seen_whole = found["truncated"] == ""
+    found = found[seen_whole & (found["duration_s"] <= rule.max_duration_s + 1e-6)].copy()
     found.loc[found["p_apex"] < rule.complete, "expression"] = INCOMPLETE
     return event_set(result, annotated, rule, (COMPLETE, INCOMPLETE), [found], people=people)
 

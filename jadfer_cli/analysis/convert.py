@@ -13,11 +13,12 @@ from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
 from jadfer_cli.common import already_exists, atomic_write
 from jadfer_cli.errors import OutputError, ResultError
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
-from jadfer_cli.results.columns import descriptions_of
+from jadfer_cli.results.columns import action_descriptions, descriptions_of
+from jadfer_cli.results.companions import ACTIONS
 from jadfer_cli.results.load import SUFFIX, load
 from jadfer_cli.results.members import is_collected
 from jadfer_cli.results.parquet import read_attrs, read_schema
-from jadfer_cli.results.paths import is_sidecar
+from jadfer_cli.results.paths import collected_path, is_sidecar
 from jadfer_cli.results.schema import FACE_SOURCES
 from jadfer_cli.text import json_text, parsed_json
 
@@ -33,7 +34,7 @@ class Conversion:
     """One file to convert.
 
     Attributes:
-        path: A result, or a dataset of `jadfer collect`.
+        path: A result, or a dataset of `jadfer collect`; or the actions beside one.
         out: The file to write; its suffix decides the format.
         tool: Write the columns of this tool; None for those of jadfer.
         style: Of .csv and .tsv.
@@ -43,6 +44,18 @@ class Conversion:
     out: Path
     tool: Tool | None = None
     style: TextStyle = _DECIMALS
+
+    @property
+    def actions(self) -> Conversion | None:
+        """The conversion of the actions beside the result; None if there are none to convert."""
+        if self.tool or is_actions(self.path):
+            return None
+        path = collected_path(self.path, ACTIONS)
+        if not path.is_file():
+            return None
+        ending = ending_of(self.out)
+        out = self.out.with_name(f"{self.out.name.removesuffix(ending)}.{ACTIONS}{ending}")
+        return Conversion(path, out, style=self.style)
 
     @property
     def sidecar(self) -> Path:
@@ -63,6 +76,8 @@ class Conversion:
             OptionError: The suffix is unknown, or a file exists.
             OutputError: A file belongs to a result, or cannot be written.
         """
+        if self.actions:
+            self.actions.check(overwrite=overwrite, endings=endings)
         check_target(self.out, overwrite=overwrite, endings=tuple(endings))
         sidecar = self.sidecar
         if self.has_sidecar or not sidecar.exists() or self._is_explained():
@@ -77,14 +92,16 @@ class Conversion:
             raise already_exists(sidecar)
 
     def run(self) -> int:
-        """Write the file and its sidecar; return the number of rows.
+        """Write the file and its sidecar, after those of the actions; return the number of rows.
 
         Raises:
-            ResultError: The result is damaged.
+            ResultError: The result or its actions are damaged.
             OutputError: A file cannot be written.
         """
+        if self.actions:
+            self.actions.run()
         metadata = _metadata(self.path)
-        labels = list(metadata["labels"])
+        labels = list(metadata.get("labels", ()))
         descriptions = self._descriptions(metadata)
         if not self.has_sidecar:
             self._write_sidecar(metadata, descriptions)
@@ -113,6 +130,8 @@ class Conversion:
     def _descriptions(self, metadata: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if self.tool:
             return {name: {"Description": text} for name, text in self.tool.descriptions.items()}
+        if is_actions(self.path):
+            return action_descriptions()
         return descriptions_of(metadata, read_schema(self.path).names)
 
     def _write_sidecar(
@@ -137,16 +156,24 @@ def is_current(result: Path, converted: Path) -> bool:
         return False
 
 
+def is_actions(path: Path) -> bool:
+    """Whether this is a file of actions, by its name."""
+    return path.name.endswith(f".{ACTIONS}{SUFFIX}")
+
+
 def _metadata(path: Path) -> dict[str, Any]:
-    if is_collected(path):
-        found: dict[str, Any] = read_attrs(path)["jadfer"]
+    if is_actions(path) or is_collected(path):
+        try:
+            found: dict[str, Any] = read_attrs(path)["jadfer"]
+        except (OSError, ValueError, LookupError) as error:
+            raise ResultError(f"{path} is damaged or was changed ({error}).") from error
         return found
     return load(path).metadata
 
 
 def _pieces(path: Path) -> Iterator[pd.DataFrame]:
     """The rows: of a result in one checked piece, of a dataset piece by piece."""
-    if not is_collected(path):
+    if not (is_actions(path) or is_collected(path)):
         yield load(path).rows()
         return
     import pyarrow as pa
@@ -165,7 +192,8 @@ def _pieces(path: Path) -> Iterator[pd.DataFrame]:
                 yield file.schema_arrow.empty_table().to_pandas()
     except (OSError, pa.ArrowException) as error:
         raise ResultError(
-            f"{path} cannot be read to its end: {error}.", "Collect the results again."
+            f"{path} cannot be read to its end: {error}.",
+            "Annotate the video again, or collect the results again.",
         ) from error
 
 
@@ -175,7 +203,7 @@ def _meaning(metadata: Mapping[str, Any], descriptions: Mapping[str, Mapping[str
         for name, text in descriptions.items()
     }
     categories = {
-        "expression": tuple(metadata["labels"]),
+        "expression": tuple(metadata.get("labels", ())),
         "frame_status": FRAME_STATUSES,
         "face_source": FACE_SOURCES,
         "unusable_reason": UNUSABLE_REASONS,

@@ -193,10 +193,11 @@ def is_result(path: Path) -> bool:
 
 
 def is_companion(path: Path) -> bool:
-    """Whether a file holds landmarks or actions of a result in the same folder."""
+    """Whether a file holds landmarks or actions of a result or dataset in the same folder."""
     for suffix in _COMPANION_SUFFIXES:
         if path.name.endswith(suffix):
-            return path.with_name(path.name.removesuffix(suffix) + SUFFIX).exists()
+            stem = path.name.removesuffix(suffix)
+            return path.with_name(stem + SUFFIX).exists() or path.with_name(stem).is_dir()
     return False
 
 

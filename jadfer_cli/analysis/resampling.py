@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from jadfer_cli.analysis.actions import seen_faces
 from jadfer_cli.analysis.face_table import FaceTable
 from jadfer_cli.analysis.formats.base import Meaning
 from jadfer_cli.analysis.frame_times import Floats, Ints
@@ -26,6 +27,8 @@ from jadfer_cli.analysis.score_columns import (
     unbroken,
 )
 from jadfer_cli.errors import OptionError
+from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
+from jadfer_cli.results.columns import action_descriptions
 from jadfer_cli.results.load import Result
 
 METHODS = ("mean", "linear")
@@ -44,6 +47,7 @@ class GridRule:
         scores: Which scores, by name.
         scale: "probability" or "logit"; None for that of the scores.
         all_faces: Also use faces that are not usable.
+        actions: Add the facial actions, from the file beside each result.
 
     Raises:
         OptionError: A value is out of range.
@@ -55,6 +59,7 @@ class GridRule:
     scores: str = RAW
     scale: str | None = None
     all_faces: bool = False
+    actions: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= _MAX_RATE:
@@ -76,11 +81,11 @@ def resample(result: Result, rule: GridRule) -> pd.DataFrame:
 
     Returns:
         Columns video, result, track_id, person (if known), time_s (start of the cell), seen_share
-        (the part of the cell with a score), then one column per label.
+        (the part of the cell with a score), then one column per label, then the actions.
 
     Raises:
         OptionError: The result lacks the scores.
-        ResultError: The result is damaged.
+        ResultError: The result is damaged, or lacks the actions.
     """
     scored = read_scores(result, rule.scores, rule.scale)
     faces, values, person = scored.take(scored.counted(all_faces=rule.all_faces))
@@ -96,6 +101,9 @@ def resample(result: Result, rule: GridRule) -> pd.DataFrame:
     table = table.astype({"track_id": "Int64", "person": object})
     if not table["person"].astype(bool).any():
         table = table.drop(columns="person")
+    if rule.actions:
+        acted = _actions(result, scored.faces.counted(all_faces=rule.all_faces), rule)
+        table = table.merge(acted, "left", on=["track_id", "time_s"])
     table.insert(0, "video", scored.annotated.video)
     table.insert(1, "result", str(result.path))
     return table
@@ -112,7 +120,7 @@ def grid_table(results: Iterable[Result], rule: GridRule) -> tuple[pd.DataFrame,
     table.attrs = {
         "jadfer_grid": {
             "rate_per_s": rule.rate, "method": rule.method, "min_share": rule.min_share,
-            "all_faces": rule.all_faces, **used.settings(),
+            "all_faces": rule.all_faces, "actions": rule.actions, **used.settings(),
         }
     }  # fmt: skip
     what = f"{used.scale} ({used.name} scores), {rule.method} per 1/{rule.rate:g} s"
@@ -122,7 +130,28 @@ def grid_table(results: Iterable[Result], rule: GridRule) -> tuple[pd.DataFrame,
         "seen_share": "Part of the cell for which there is a score",
         **{name: f"{name}: {what}" for name in scores},
     }
+    if rule.actions:
+        texts = {name: text["Description"] for name, text in action_descriptions().items()}
+        averaged = f"{rule.method} per 1/{rule.rate:g} s"
+        for name in (*ACTION_COLUMNS, *MEASURE_COLUMNS):
+            descriptions[name] = f"{texts[name]} ({averaged})"
     return table, Meaning(descriptions, title="Scores on a grid by jadfer")
+
+
+def _actions(result: Result, faces: FaceTable, rule: GridRule) -> pd.DataFrame:
+    """The actions of faces on the grid: track_id, time_s, then one column each."""
+    columns = [*ACTION_COLUMNS, *MEASURE_COLUMNS]
+    seen, values = seen_faces(result, faces, columns)
+    nobody = np.full(len(seen), "", object)
+    tables = [
+        _track(track, seen.take(own), values[own], nobody[own], rule)
+        for track, own in _tracks(seen)
+        if own.stop > own.start
+    ]
+    names = ["track_id", "person", "time_s", "seen_share", *columns]
+    empty = pd.DataFrame(columns=names, dtype="float64")
+    table = pd.concat([each.set_axis(names, axis=1) for each in tables] or [empty])
+    return table.drop(columns=["person", "seen_share"]).astype({"track_id": "Int64"})
 
 
 def _columns(scored: ScoredFaces) -> list[str]:

@@ -62,6 +62,24 @@ CHECKS = (
 
 
 @dataclass(frozen=True)
+class Span:
+    """An interval of time, with the first and the last frame in it."""
+
+    start_s: float
+    end_s: float
+    first_frame: int
+    last_frame: int
+
+    def text(self) -> str:
+        """Return it in words: 0.04-0.40 s (frames 1-9)."""
+        one = self.first_frame == self.last_frame
+        frames = (
+            f"frame {self.first_frame}" if one else f"frames {self.first_frame}-{self.last_frame}"
+        )
+        return f"{self.start_s:.2f}-{self.end_s:.2f} s ({frames})"
+
+
+@dataclass(frozen=True)
 class Contradiction:
     """The faces of one result in which scores and actions contradict each other in one way.
 
@@ -80,14 +98,32 @@ class Contradiction:
     end_s: Floats
     n_checked: int
 
+    @property
+    def duration_s(self) -> float:
+        """How long it lasts altogether; the time of two faces at once counts once."""
+        return sum(span.end_s - span.start_s for span in self.spans())
+
+    def spans(self) -> list[Span]:
+        """Return the intervals in which it lasts without a break, by time."""
+        spans: list[Span] = []
+        order = np.lexsort((self.end_s, self.start_s))
+        columns = (self.start_s, self.end_s, self.frame)
+        for start_s, end_s, frame in zip(*(c[order].tolist() for c in columns), strict=True):
+            if spans and start_s <= spans[-1].end_s + 1e-6:
+                last = spans[-1]
+                spans[-1] = Span(last.start_s, max(end_s, last.end_s), last.first_frame, frame)
+            else:
+                spans.append(Span(start_s, end_s, frame, frame))
+        return spans
+
     def sentence(self) -> str:
-        """Return what a reader should check, with the first times."""
-        spans = _joined(self.start_s, self.end_s)
-        times = ", ".join(f"{a:.2f}-{b:.2f} s" for a, b in spans[:_MAX_LISTED])
+        """Return what a reader should check, with the first times and frames."""
+        spans = self.spans()
+        listed = ", ".join(span.text() for span in spans[:_MAX_LISTED])
         more = f" and {len(spans) - _MAX_LISTED} more" if len(spans) > _MAX_LISTED else ""
         return (
             f"Scores and actions contradict each other in {len(self.frame):,} of "
-            f"{self.n_checked:,} usable faces: {self.text}, at {times}{more}."
+            f"{self.n_checked:,} usable faces: {self.text}, at {listed}{more}."
         )
 
     def facts(self) -> dict[str, Any]:
@@ -127,14 +163,3 @@ def contradictions(result: Result, annotated: Annotated) -> tuple[Contradiction,
                 Contradiction(check.text, at.track, at.frame, at.start_s, at.end_s, len(faces))
             )
     return tuple(found)
-
-
-def _joined(start_s: Floats, end_s: Floats) -> list[tuple[float, float]]:
-    """Intervals of time, sorted, with those that touch joined."""
-    spans: list[tuple[float, float]] = []
-    for a, b in sorted(zip(start_s.tolist(), end_s.tolist(), strict=True)):
-        if spans and a <= spans[-1][1] + 1e-6:
-            spans[-1] = (spans[-1][0], max(b, spans[-1][1]))
-        else:
-            spans.append((a, b))
-    return spans

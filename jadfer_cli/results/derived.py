@@ -18,6 +18,7 @@ import pandas as pd
 from jadfer_cli._version import __version__
 from jadfer_cli.common import check_writable
 from jadfer_cli.errors import OptionError, OutputError, ResultError
+from jadfer_cli.results.carried import copied_files
 from jadfer_cli.results.columns import DERIVED
 from jadfer_cli.results.extended import write_extended
 from jadfer_cli.results.load import SUFFIX, Result, load
@@ -90,7 +91,8 @@ def _check(path: Path, result: Result, *, overwrite: bool) -> None:
             f"{path} exists and was not written by this command, so it is not replaced.",
             "Choose another name or folder with `out`.",
         )
-    refuse_existing([path, sidecar_path(path)], overwrite=overwrite)
+    files = [path, sidecar_path(path), *copied_files(result, path)]
+    refuse_existing(files, overwrite=overwrite)
 
 
 def _is_derived(path: Path) -> bool:

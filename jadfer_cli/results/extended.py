@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from jadfer_cli.common import atomic_write
+from jadfer_cli.results.carried import copy_actions
 from jadfer_cli.results.columns import descriptions_of
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.parquet import ResultFile
@@ -27,7 +28,8 @@ def write_extended(
 ) -> None:
     """Write a result and its sidecar, with columns added or replaced; completely or not at all.
 
-    Columns of a result get the types that they always have.
+    Columns of a result get the types that they always have. Actions beside the original are copied
+    first, see `carried`.
 
     Args:
         result: The original, which may be `out` itself.
@@ -41,6 +43,7 @@ def write_extended(
         OutputError: A file cannot be written.
     """
     rows = result.rows().reset_index(drop=True)
+    copy_actions(result, out)
     described = _descriptions(result)  # first, since `out` may be the original
     rows = rows.assign(**{str(name): added[name] for name in added})
     table = _table(rows, result)

@@ -150,7 +150,6 @@ def load(path: str | os.PathLike[str]) -> Result:
         raise ResultError(f"There is no file {path}.", _hint_for_missing(path)) from error
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    metadata = _metadata(path, schema)
     missing = _missing(schema, _REQUIRED_COLUMNS)
     beside = [name for name in COMPANIONS if path.name.endswith(f".{name}{SUFFIX}")]
     if missing and beside:
@@ -158,6 +157,7 @@ def load(path: str | os.PathLike[str]) -> Result:
             f"{path} lacks columns of a result: {', '.join(missing)}.",
             f"A file of {beside[0]} does not have them; name the result beside it.",
         )
+    metadata = _metadata(path, schema)
     if problem := schema_problem(schema, metadata["labels"]):
         raise damaged(path, problem)
     return Result(path, metadata, tuple(schema.names), n_rows)

@@ -20,6 +20,16 @@ def companion_path(out: Path, name: str) -> Path:
     return out.with_suffix(f".{name}.parquet")
 
 
+def collected_path(dataset: Path, name: str) -> Path:
+    """Return the path of a file beside a dataset of `jadfer collect`.
+
+    Args:
+        dataset: all.parquet, or the folder dataset/.
+        name: With "actions", all.actions.parquet or dataset.actions.parquet.
+    """
+    return dataset.with_name(f"{dataset.name.removesuffix('.parquet')}.{name}.parquet")
+
+
 def result_files(out: Path, companions: Sequence[str]) -> list[Path]:
     """Return every file of a result: itself, its sidecar, then the files beside it.
 

@@ -12,6 +12,7 @@ from jadfer_cli.errors import OutputError, VideoError
 from jadfer_cli.options import FaceOptions
 from jadfer_cli.results.metadata_schema import metadata_problem
 from jadfer_cli.results.parquet import read_attrs
+from jadfer_cli.results.paths import companion_path
 from jadfer_cli.results.revision import (
     ACTIONS,
     ACTIONS_REVISION,
@@ -201,7 +202,8 @@ def keep(
     Args: as for `differences`.
 
     Returns:
-        None if it is kept. Otherwise why it must be made again: its rows are of an older revision.
+        None if it is kept. Otherwise why it must be made again: its rows are of an older revision,
+        or the actions beside it are missing or not its own.
 
     Raises:
         OutputError: The result was made with other settings, by a version whose rows this one
@@ -227,8 +229,27 @@ def keep(
         return f"made by jadfer {version}, whose rows differ: {changes_since(revision)}"
     if (then := action_revision(metadata)) < action_revision(wanted):
         return f"made by jadfer {version}, whose actions differ: {action_changes_since(then)}"
+    if metadata["options"].get(ACTIONS) and (problem := _actions_problem(path, metadata)):
+        return problem
     remove_leftovers(path, parts=True)
     return None
+
+
+def _actions_problem(path: Path, metadata: Mapping[str, Any]) -> str | None:
+    """Return why the actions beside a result cannot be kept with it, if so.
+
+    A run that was killed while it replaced a result leaves new actions beside the old rows.
+    Landmarks and meshes are not checked: whoever removes what identifies people means it.
+    """
+    actions = companion_path(path, ACTIONS)
+    try:
+        if read_attrs(actions)["jadfer"].get("created") == metadata.get("created"):
+            return None
+    except FileNotFoundError:
+        return f"{actions} is missing"
+    except (OSError, ValueError, LookupError, AttributeError):
+        return f"{actions} is damaged"
+    return f"{actions} belongs to another run"
 
 
 def kept_text(path: Path) -> str:

@@ -97,6 +97,40 @@ def test_eyes_that_are_closed_or_lowered_do_not_blink(tmp_path):
     assert not len(blinks.find_blinks(load(out), blinks.BlinkRule()).events)
 
 
+def test_blinks_at_gaps(tmp_path):
+    """A short gap is bridged; what runs into a longer one, or into an end, is no blink."""
+    left = np.full(N, OPEN)
+    left[[*range(3), *range(50, 54), *range(95, 107), *range(150, 160), *range(248, N)]] = 0.05
+    usable = np.ones(N, bool)
+    usable[51:53] = False  # 0.08 s in the blink at 2 s: one blink of 0.16 s
+    usable[98:104] = False  # 0.24 s in a closure of 0.48 s: how long it was, is not known
+    left[152:158] = np.nan  # 0.24 s without a mesh: the same
+    actions = {"ear_left": left, "ear_right": left}
+    out = made(tmp_path, [Track(0, list(range(N)), usable=usable, actions=actions)])
+    rule = blinks.BlinkRule()
+    found = blinks.find_blinks(load(out), rule)
+    assert found.events["onset_frame"].tolist() == [50]
+    assert found.events["duration_s"].tolist() == pytest.approx([0.16])
+    (rate,) = blinks.blink_rates(found, rule)
+    # 250 frames of 0.04 s, of which 8 are not usable and 6 without a mesh
+    assert rate.counted_s == pytest.approx(236 * 0.04)
+    assert rate.per_min == pytest.approx(60 / (236 * 0.04))
+
+
+def test_rates_follow_time_and_not_frames(tmp_path):
+    """Frames twice as long from 4 s on: the same blinks, and time counts."""
+    times = np.concatenate([np.arange(100) * 0.04, 4 + np.arange(150) * 0.08])
+    left = np.full(N, OPEN)
+    left[50:54] = left[200:204] = 0.05  # 0.16 s, then 0.32 s
+    left[220:228] = 0.05  # 0.64 s: too long
+    tracks = [Track(0, list(range(N)), actions={"ear_left": left, "ear_right": left})]
+    rule = blinks.BlinkRule()
+    found = blinks.find_blinks(load(made(tmp_path, tracks, times_s=times)), rule)
+    assert found.events["duration_s"].tolist() == pytest.approx([0.16, 0.32])
+    (rate,) = blinks.blink_rates(found, rule)
+    assert rate.counted_s == pytest.approx(100 * 0.04 + 150 * 0.08)
+
+
 def test_blinks_are_relative_to_each_persons_eyes(tmp_path):
     narrow = eyes((50, [0.1, 0.04, 0.04, 0.1]))
     narrow = {name: np.where(values == OPEN, 0.16, values) for name, values in narrow.items()}
@@ -157,11 +191,34 @@ def test_contradictions_are_named_and_listed(invoke, tmp_path):
     }
     text = invoke("show", out, width=400).stdout
     assert (
-        "in 14 of 249 usable faces: happiness without a smile, at 0.04-0.40 s, 0.80-1.00 s" in text
+        "in 14 of 249 usable faces: happiness without a smile, at 0.04-0.40 s (frames 1-9), "
+        "0.80-1.00 s (frames 20-24)." in text
     )
+    assert "neutral in spite of a smile, at 1.20-1.24 s (frame 30)." in text
     assert {check.expression for check in witness.CHECKS} == {"happiness", "surprise", "neutral"}
     plain = Made(tracks=[Track(0, [0, 1], "happiness")]).write(tmp_path / "plain.parquet")
     assert json.loads(invoke("show", plain, "--json").stdout)[0]["contradictions"] == []
+
+
+def test_quality_control_names_contradictions_that_last(invoke, tmp_path):
+    smile = np.zeros(N)
+    smile[20:] = 0.7
+    shows = ["happiness"] * 25 + ["neutral"] * 4 + ["anger"] * (N - 29)
+    actions = {"a_mouth_smile_left": smile}
+    tracks = [
+        Track(0, list(range(N)), shows, actions=actions),
+        Track(1, list(range(10)), "happiness", box_px=(300.0, 80.0, 380.0, 180.0), actions={}),
+    ]
+    out = made(tmp_path, tracks)
+    (entry,) = json.loads(invoke("qc", out, "--json").stdout)
+    (finding,) = [each for each in entry["findings"] if each["check"] == "contradiction"]
+    # 0.8 s, although both faces contradict in 0.4 s of it; neutral for only 0.16 s is not named
+    assert "happiness without a smile, 0.8 s" in entry["reason"] and finding["at_s"] == 0
+    assert "in 30 of 260 usable faces" in finding["text"]
+    assert "at 0.00-0.80 s (frames 0-19)." in finding["text"]
+    out.with_suffix(".actions.parquet").write_bytes(b"cut")
+    got = invoke("qc", out, width=300)
+    assert got.exit_code == 0 and "The facial actions cannot be read" in got.stdout
 
 
 @pytest.mark.slow

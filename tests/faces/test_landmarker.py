@@ -9,6 +9,7 @@ import pytest
 
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import landmarker
+from jadfer_cli.faces.actions import actions_of
 from jadfer_cli.faces.detect import load_detector
 from jadfer_cli.faces.landmarker import (
     MODEL,
@@ -18,8 +19,10 @@ from jadfer_cli.faces.landmarker import (
     square_of_landmarks,
     square_of_mesh,
 )
-from jadfer_cli.labels import BLENDSHAPES, snake_case
+from jadfer_cli.labels import ACTION_COLUMNS, BLENDSHAPES, MEASURE_COLUMNS, snake_case
 from jadfer_cli.options import FaceOptions
+
+COLUMNS = (*ACTION_COLUMNS, *MEASURE_COLUMNS)
 
 
 def test_names_in_snake_case():
@@ -151,6 +154,45 @@ def test_the_mesh_lies_on_the_detectors_landmarks_and_turns_with_the_picture(on_
     size = np.ptp(points, axis=0).max()
     assert np.abs(other.points_px[0, :, :2] - expected).max() / size < 0.03
     assert np.abs(other.blendshapes - mesh.blendshapes).max() < 0.1
+
+
+def of_other_side(name):
+    """The column of the other side: ear_right of ear_left."""
+    return name.replace("left", "?").replace("right", "left").replace("?", "right")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("clip", "frames"), [("carphone.mp4", (4, 60, 90)), ("single_face.mp4", (27, 60))]
+)
+def test_a_mirrored_picture_swaps_left_and_right(on_clips, clip, frames):
+    meshes, pictures, finder = on_clips(clip, frames)
+    canonical = finder.canonical_face()
+    for mesh, (image, five) in zip(meshes, pictures, strict=True):
+        x = mesh.points_px[0, :, 0]
+        # left is the person's own, on the right of the picture: irises, outer eye corners, lips
+        assert x[473] > x[468] and x[263] > x[33] and x[291] > x[61]
+        mirrored = np.ascontiguousarray(image[:, ::-1])
+        turned = np.stack([image.shape[1] - five[..., 0], five[..., 1]], -1)[:, [1, 0, 2, 4, 3]]
+        a, b = (
+            dict(zip(COLUMNS, actions_of(each, canonical).values[0].tolist(), strict=True))
+            for each in (mesh, finder.find(mirrored, turned))
+        )
+        for name, value in a.items():
+            sign = -1 if name.startswith(("gaze_yaw", "mesh_yaw", "mesh_roll")) else 1
+            near = (
+                20
+                if "gaze" in name
+                else 6
+                if name.endswith("_deg")
+                else 0.3
+                if name.startswith("a_")
+                else 0.06
+            )
+            assert b[of_other_side(name)] == pytest.approx(sign * value, abs=near), name
+        # the left eye looks out if it looks to the right of the picture
+        out = a["a_eye_look_out_left"] - a["a_eye_look_in_left"]
+        assert abs(out) < 0.2 or np.sign(out) == np.sign(a["gaze_yaw_left_deg"])
 
 
 @pytest.mark.data

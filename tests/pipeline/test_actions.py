@@ -1,6 +1,10 @@
 """`annotate --actions` on a real clip: rows, resuming, existing results, and what is missing."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -114,11 +118,12 @@ def test_without_the_model_or_litert_the_error_names_the_ways_out(
 def test_actions_of_another_revision_are_made_again_or_kept_from_an_older_jadfer(
     tmp_path, monkeypatch
 ):
-    from made import Made
+    from made import Made, Track
 
     def made(number):
         entry = {"actions": {"revision": number, "sha256": "4" * 64}}
-        return Made(n_frames=2, metadata=entry | {"options": {"actions": True}})
+        tracks = [Track(0, [0], actions={})]
+        return Made(tracks, 2, metadata=entry | {"options": {"actions": True}})
 
     out = made(1).write(tmp_path / "c.parquet")
     video = tmp_path / "clip.mp4"
@@ -132,3 +137,69 @@ def test_actions_of_another_revision_are_made_again_or_kept_from_an_older_jadfer
     monkeypatch.setattr(settings, "ACTIONS_REVISION", 0)
     with pytest.raises(Exception, match="whose actions are newer"):
         settings.keep(out, str(video), wanted)
+
+
+def test_a_result_is_not_kept_without_its_own_actions(tmp_path, monkeypatch):
+    """A run killed while it replaced a result leaves new actions beside the old rows."""
+    from made import Made, Track
+
+    def made(created):
+        entry = {"options": {"actions": True}, "created": created}
+        return Made([Track(0, [0, 1], actions={})], 2, metadata=entry)
+
+    first, second = made("2026-11-24T10:00:00+00:00"), made("2026-11-25T10:00:00+00:00")
+    out = first.write(tmp_path / "c.parquet")
+    monkeypatch.setattr(settings, "_is_same_file", lambda *_: True)
+
+    def why():
+        return settings.keep(out, "clip.mp4", first.described([]))
+
+    assert why() is None
+    actions = companion_path(out, "actions")
+    other = companion_path(second.write(tmp_path / "d.parquet"), "actions")
+    actions.write_bytes(other.read_bytes())
+    assert why() == f"{actions} belongs to another run"
+    actions.write_bytes(b"cut")
+    assert why() == f"{actions} is damaged"
+    actions.unlink()
+    assert why() == f"{actions} is missing"
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from made import Made, Track
+
+out, replace = Path(sys.argv[1]), os.replace
+
+def killed(source, target):
+    if Path(target) == out:
+        os._exit(9)  # as after kill -9: nothing is cleaned up
+    replace(source, target)
+
+os.replace = killed
+later = {"created": "2026-11-25T10:00:00+00:00"}
+Made([Track(0, [0, 1], actions={})], 2, metadata=later).write(out, overwrite=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_run_killed_between_its_files_is_told_apart_and_repeated(invoke, tmp_path, replaces):
+    from made import Made, Track
+
+    made, out = Made([Track(0, [0, 1], actions={})], 2), tmp_path / "c.parquet"
+    if replaces:
+        made.write(out)
+    tests = Path(__file__).parents[1]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    child = subprocess.run([sys.executable, "-c", KILLED, out], env=environment, check=False)
+    assert child.returncode == 9 and companion_path(out, "actions").exists()
+    got = invoke("events", out, "--blinks", width=300)
+    if replaces:  # the rows of the first run, the actions of the second
+        assert got.exit_code == 1 and "belongs to another run" in got.stderr
+    else:
+        assert got.exit_code == 1 and "There is no file" in got.stderr
+    made.write(out, overwrite=replaces)
+    got = invoke("events", out, "--blinks", width=300)
+    assert got.exit_code == 0, got.stderr

@@ -6,7 +6,12 @@ a module and name it here; the report, the page, rule files and tables follow fr
 
 from __future__ import annotations
 
-from jadfer_cli.analysis.qc import coverage, identity, timing
+from jadfer_cli.analysis.qc import contradictions, coverage, identity, timing
 from jadfer_cli.analysis.qc.finding import Check
 
-CHECKS: tuple[Check, ...] = (*coverage.CHECKS, *timing.CHECKS, *identity.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *coverage.CHECKS,
+    *timing.CHECKS,
+    *identity.CHECKS,
+    *contradictions.CHECKS,
+)

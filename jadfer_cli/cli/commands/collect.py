@@ -39,6 +39,9 @@ video, unless --allow-duplicates is given. Other differing settings, and skipped
 are reported. If two videos have the same name, the column video holds the path of the result \
 below the input folder instead, like day1/clip.mp4.
 
+Facial actions are collected into a file beside it, all.actions.parquet, with the key video, frame \
+and track_id.
+
 Examples:
 
   jadfer collect results/ -o all.parquet
@@ -110,6 +113,7 @@ def collect(
     """Collect the results of many videos into one dataset."""
     with errors_as_exit_codes(debug=debug):
         from jadfer_cli.analysis.dataset import write as datasets
+        from jadfer_cli.analysis.dataset.actions import write_actions
         from jadfer_cli.analysis.find import find_results
 
         style = text_style(bom=bom, decimal=decimal)
@@ -125,6 +129,7 @@ def collect(
         def progress(sources: Sequence[Source]) -> Iterator[Source]:
             return reading.each(sources, "collecting", quiet=quiet)
 
+        actions = write_actions(dataset, target)  # first: readers look for it beside the dataset
         if folder:
             n_rows = datasets.write_folder(dataset, target, progress, hive=hive or ())
         else:
@@ -133,6 +138,10 @@ def collect(
         if n_warnings:
             written += f"; {count_text(n_warnings, 'warning')}"
         reading.wrote(target, written, quiet=quiet)
+        if actions:
+            path, n_videos, n_rows = actions
+            written = f"actions of {count_text(n_videos, 'video')}, {count_text(n_rows, 'row')}"
+            reading.wrote(path, written, quiet=quiet)
         if also:
             reading.wrote(also.out, count_text(also.run(), "row"), quiet=quiet)
         if any(file.is_damaged for file in found.skipped):
@@ -150,6 +159,7 @@ def _targets(
     """
     from jadfer_cli.analysis.convert import Conversion
     from jadfer_cli.analysis.dataset import write as datasets
+    from jadfer_cli.analysis.dataset.actions import check_actions_out
     from jadfer_cli.analysis.tabular import FORMATS
 
     named, ending = parquet_and_ending(out, None)
@@ -165,6 +175,7 @@ def _targets(
             f"--hive makes folders, but -o {out} is a file.", "Name a folder with / at its end."
         )
     datasets.check_out(target, folder=folder, overwrite=overwrite)
+    check_actions_out(target, overwrite=overwrite)
     if ending is None:
         return target, None
     also = Conversion(target, Path(out), style=style)

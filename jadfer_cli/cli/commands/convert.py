@@ -28,6 +28,9 @@ The ending of -o decides the format: .csv, .csv.gz, .tsv, .tsv.gz, .xlsx (Excel)
 .dta (Stata). For several results, -o is a folder that mirrors theirs, and --format names the \
 format. Rows, types and missing values stay the same. A JSON sidecar explains the columns.
 
+Facial actions (jadfer annotate --actions) become a file of their own: clip.actions.csv beside \
+clip.csv.
+
 In .sav and .dta, every variable has a label. Categories and truth values are codes with value \
 labels; expression 0 is the first label of the model. Excel, SPSS and Stata need an extra: \
 pip install 'jadfer-cli\\[office]'.
@@ -96,6 +99,8 @@ def convert(
         for each in reading.each(plan, "converting", quiet=quiet):
             n_rows = each.run()
             reading.wrote(each.out, count_text(n_rows, "row"), quiet=quiet)
+            if each.actions:
+                reading.wrote(each.actions.out, "its facial actions", quiet=quiet)
         if tool and not quiet:
             print_note(f"Note: Columns as in {tool.title}. {tool.lacks}")
 

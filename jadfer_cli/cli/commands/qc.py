@@ -33,8 +33,9 @@ PANEL = RESULTS_PANEL
 HELP = """Check results: which clips are usable, and why not the others.
 
 Finds faces that are small, turned, blurred, badly lit, cut off or covered; dropouts; corrupt and \
-repeated frames, variable frame rates, late starts; tracks that may pass to another person; and \
-clips annotated with other settings. What needs attention comes first, each with the command that \
+repeated frames, variable frame rates, late starts; tracks that may pass to another person; scores \
+and facial actions that contradict each other; and clips annotated with other settings. What needs \
+attention comes first, each with the command that \
 looks closer.
 
 A rule file decides which clips are kept, so that a preregistered rule runs as written:

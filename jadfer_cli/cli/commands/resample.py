@@ -10,7 +10,7 @@ import typer
 from jadfer_cli.cli import options as shared
 from jadfer_cli.cli import reading
 from jadfer_cli.cli.commands import RESULTS_PANEL
-from jadfer_cli.cli.console import errors_as_exit_codes, print_warning
+from jadfer_cli.cli.console import errors_as_exit_codes, print_note, print_warning
 from jadfer_cli.cli.score_options import AllFacesOption, ScaleOption, ScoresOption
 from jadfer_cli.cli.table_options import BomOption, DecimalOption, text_style
 from jadfer_cli.text import count_text
@@ -33,6 +33,8 @@ Examples:
 
   jadfer resample clip.parquet -o grid.parquet --rate 25 --method linear
 
+  jadfer resample clip.parquet -o grid.csv --rate 10 --actions
+
   jadfer resample smooth/ -r -o grid.xlsx --rate 5 --scores smooth
 """
 
@@ -44,6 +46,10 @@ _RateOption = Annotated[float, typer.Option(help="Values per second.")]
 _MethodOption = Annotated[str, typer.Option(help="mean or linear.")]
 _MinShareOption = Annotated[
     float, typer.Option(help="Part of a cell that must have a score, 0 to 1; for mean.")
+]
+_ActionsOption = Annotated[
+    bool,
+    typer.Option("--actions", help="Add the facial actions, from the file beside each result."),
 ]
 
 
@@ -57,6 +63,7 @@ def resample(
     scores: ScoresOption = "raw",
     scale: ScaleOption = None,
     all_faces: AllFacesOption = False,
+    actions: _ActionsOption = False,
     bom: BomOption = False,
     decimal: DecimalOption = ".",
     overwrite: shared.OverwriteOption = False,
@@ -65,12 +72,13 @@ def resample(
 ) -> None:
     """Write scores on a regular grid."""
     with errors_as_exit_codes(debug=debug):
+        from jadfer_cli.analysis.actions import has_actions
         from jadfer_cli.analysis.described_table import check_described, write_described
         from jadfer_cli.analysis.provenance import mixed
         from jadfer_cli.analysis.resampling import GridRule, grid_table
         from jadfer_cli.analysis.score_columns import score_set
 
-        rule = GridRule(rate, method, min_share, scores, scale, all_faces)
+        rule = GridRule(rate, method, min_share, scores, scale, all_faces, actions)
         style = text_style(bom=bom, decimal=decimal)
         check_described(out, overwrite=overwrite)
         results = reading.opened(inputs, recursive=recursive)
@@ -78,6 +86,8 @@ def resample(
             score_set(result, scores, scale)
         for text in () if quiet else mixed(results):
             print_warning(text)
+        if not (actions or quiet) and any(map(has_actions, results)):
+            print_note("Note: Results have facial actions beside them; --actions adds these.")
         table, meaning = grid_table(reading.each(results, "resampling", quiet=quiet), rule)
         write_described(table, out, style, meaning, table.attrs["jadfer_grid"])
         reading.wrote(out, count_text(len(table), "row"), quiet=quiet)
