@@ -174,25 +174,58 @@ DAMAGE = {
     "metadata": lambda rows: rows.attrs.update(jadfer=None),
     "keys": lambda rows: rows.attrs["jadfer"]["video"].pop("duration_s"),
     "rows": damage_rows,
-    "columns": lambda rows: rows.drop(columns="time_s", inplace=True),
+    "columns": lambda rows: rows.pop("time_s"),
 }
-# Commands that copy rows without looking at them, or that fail before they read any.
-READ_NO_ROWS = ("annotate", "collect", "convert", "identify", "methods")
+# Commands that copy rows without looking at them, or that end before they read any; and qc, for
+# which damaged rows are a finding like others.
+READS_NO = {
+    "rows": ("annotate", "collect", "convert", "identify", "methods", "qc"),
+    "columns": ("annotate",),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("case", ONE_OF_EACH)
 def test_a_damaged_result_gives_one_clear_error(invoke, in_folder, case, damage):
-    if damage == "rows" and case in READ_NO_ROWS:
-        pytest.skip("reads no rows")
+    if case in READS_NO.get(damage, ()):
+        pytest.skip(f"reads no {damage}")
     fill = make_study(LABELS[-1])
     for path in Path("in").glob("*.parquet"):
         rows = pd.read_parquet(path)
-        DAMAGE[damage](rows)
-        rows.to_parquet(path, index=False)
+        if "face_detected" in rows:  # otherwise it has the actions of a result
+            DAMAGE[damage](rows)
+            rows.to_parquet(path, index=False)
     done = invoke(*fill(READS[case]))
     said = check_ended(done, 1)
     assert said.count("Error:") == 1, said
     assert "damaged or w" in said, said
+    assert not written()
+
+
+@pytest.mark.slow
+def test_qc_excludes_a_clip_with_damaged_rows(invoke, in_folder):
+    fill = make_study(LABELS[-1])
+    path = fill(["{0}"])[0]
+    rows = pd.read_parquet(path)
+    damage_rows(rows)
+    rows.to_parquet(path, index=False)
+    check_ended(invoke(*fill(READS["qc"])), 0)
+    table = pd.read_csv("out/qc.csv").set_index("result")
+    assert table.loc[path, "decision"] == "exclude" and "damaged" in table.loc[path, "findings"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shift", ["1 h later", "in ms"])
+@pytest.mark.parametrize("case", [c for c in ONE_OF_EACH if "{video}" in READS[c]])
+def test_rows_at_other_times_than_the_videos_are_refused(invoke, in_folder, case, shift):
+    if case == "annotate":
+        pytest.skip("compares settings only")
+    fill = make_study(LABELS[-1])
+    path = fill(["{0}"])[0]
+    rows = pd.read_parquet(path)
+    rows["time_s"] = rows["time_s"] + 3600 if shift == "1 h later" else rows["time_s"] * 1000
+    rows.to_parquet(path, index=False)
+    said = check_ended(invoke(*fill(READS[case])), 1)
+    assert "are not those of" in said and said.count("Error:") == 1, said
     assert not written()
