@@ -6,6 +6,7 @@ possible; the others are in READS_NO_RESULTS, with what they read instead.
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import media
@@ -66,6 +67,7 @@ READS_NO_RESULTS = {
 # What ends otherwise than with 0: there is no such recogniser, and another model made the results.
 CODES = {"identify": 1, "tune": 1, "annotate": 1}
 ONE_OF_EACH = {case.split()[0]: case for case in reversed(READS)}.values()
+ONE_OF_EACH_STUDY = {c.split()[0]: c for c in reversed(READS) if "in" in READS[c]}.values()
 
 
 def test_every_command_is_listed():
@@ -229,3 +231,19 @@ def test_rows_at_other_times_than_the_videos_are_refused(invoke, in_folder, case
     said = check_ended(invoke(*fill(READS[case])), 1)
     assert "are not those of" in said and said.count("Error:") == 1, said
     assert not written()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ONE_OF_EACH_STUDY)
+def test_no_failed_or_damaged_video_drops_out_of_a_study_unnoticed(invoke, in_folder, case):
+    fill = make_study(LABELS[-1])
+    line = {"video": "P09.mp4", "result": "in/P09.parquet", "message": "P09.mp4 is not a video."}
+    Path("in/failures.jsonl").write_text(json.dumps(line) + "\n", "utf-8")
+    rows = pd.read_parquet(fill(["{0}"])[0])
+    DAMAGE["keys"](rows)
+    rows.to_parquet("in/P08.parquet", index=False)
+    done = invoke(*fill(READS[case]))
+    said = done.stdout + done.stderr
+    for path in written():
+        said += path.read_text("utf-8", errors="replace")
+    assert "P09" in said and "P08" in said, said
