@@ -30,15 +30,20 @@ def opened(inputs: Sequence[str], *, recursive: bool) -> list[Result]:
     return list(found(inputs, recursive=recursive).results)
 
 
-def found(inputs: Sequence[str], *, recursive: bool) -> FoundResults:
+def found(inputs: Sequence[str], *, recursive: bool, datasets: bool = True) -> FoundResults:
     """The same with everything else that was found: failed videos and skipped files.
+
+    Args:
+        inputs: Files, folders, patterns.
+        recursive: Search subfolders.
+        datasets: Also open the results in files of `jadfer collect`.
 
     Raises:
         ResultError: As of `opened`.
     """
     from jadfer_cli.analysis.find import find_results
 
-    found = find_results(inputs, recursive=recursive)
+    found = find_results(inputs, recursive=recursive, datasets=datasets)
     for file in found.skipped:
         if file.is_damaged:
             why = file.error.message.removeprefix(f"{file.path} ")

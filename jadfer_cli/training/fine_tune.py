@@ -21,6 +21,7 @@ from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.checkpoint import Checkpoint
 from jadfer_cli.expression.scores import choose
 from jadfer_cli.labels import LABELS
+from jadfer_cli.records import VideoInfo
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.text import count_text
 from jadfer_cli.training import session
@@ -31,7 +32,6 @@ from jadfer_cli.training.run_config import data_of, inputs_of
 from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.twins import ONLY_EQUAL
 from jadfer_cli.video.reader import VideoReader
-from jadfer_cli.video.timeline import probe
 
 N_FOLDS = 5  # each trains a model
 MIN_PEOPLE = 3  # to learn from, to choose the epoch on, and to test on
@@ -44,7 +44,7 @@ class Pictures:
     """Coded faces in videos.
 
     Attributes:
-        videos: The video of each clip.
+        videos: The video of each clip, turned as it was annotated.
         clip: (n,), number of the clip of each face.
         frame: (n,), index of its frame.
         boxes_px: (n, 4), where it is.
@@ -52,7 +52,7 @@ class Pictures:
         people: n names.
     """
 
-    videos: Sequence[Path]
+    videos: Sequence[VideoInfo]
     clip: npt.NDArray[np.int64]
     frame: npt.NDArray[np.int64]
     boxes_px: npt.NDArray[np.float64]
@@ -94,11 +94,11 @@ def cut(pictures: Pictures, folder: Path, runtime: Runtime, report: Reporter) ->
             if not len(own):
                 continue
             indices = np.unique(pictures.frame[own])
-            with VideoReader(probe(str(video)), indices, runtime.threads) as frames:
+            with VideoReader(video, indices, runtime.threads) as frames:
                 for frame in frames:
                     for i in own[pictures.frame[own] == frame.index]:
                         if frame.image_rgb is None:
-                            raise TrainingError(f"{video}: frame {frame.index} is damaged.")
+                            raise TrainingError(f"{video.path}: frame {frame.index} is damaged.")
                         part = _part(frame.image_rgb, pictures.boxes_px[i])
                         with atomic_write(files[i]) as target:
                             _, data = cv2.imencode(".png", np.ascontiguousarray(part[:, :, ::-1]))

@@ -27,6 +27,9 @@ Int64Array = npt.NDArray[np.int64]
 
 _NO_STAMP = -(2**63)  # FFmpeg's AV_NOPTS_VALUE
 _RATE_FALLBACK = 25.0  # FFmpeg's assumption for streams without a rate
+# Packets of an intact file add up to less than the file. Edit lists and indexes may repeat them, as
+# loops do; damaged ones make hours of frames from one second of video.
+_MAX_REPEATS = 20
 
 
 @dataclass
@@ -56,11 +59,12 @@ def probe(path: str) -> VideoInfo:
         The video's properties and timeline.
 
     Raises:
-        VideoError: The file is missing or unreadable, or contains no decodable video.
+        VideoError: The file is missing or unreadable, contains no decodable video, or repeats its
+            frames without end.
     """
     size = check_file(path)
     with open_container(path) as (container, stream):
-        scan = _scan(container, stream)
+        scan = _scan(container, stream, path, size)
         picture = _require_picture(scan, path, stream.codec_context.name)
         rate = float(stream.average_rate or stream.guessed_rate or 0.0)
         tick_s = float(stream.time_base)
@@ -95,9 +99,19 @@ def probe(path: str) -> VideoInfo:
         )
 
 
-def _scan(container: Any, stream: Any) -> _Scan:
-    """Read all packets of the stream, decoding only until the first picture comes out."""
-    scan = _Scan()
+def _scan(container: Any, stream: Any, path: str, size: int) -> _Scan:
+    """Read the packets of the stream, decoding only until the first picture comes out.
+
+    Args:
+        container: An open PyAV container.
+        stream: Its video stream.
+        path: The file, for messages.
+        size: Of the file, bytes.
+
+    Raises:
+        VideoError: Frames are repeated without end.
+    """
+    scan, n_bytes = _Scan(), 0
     inspector = PacketInspector(
         stream.codec_context.codec.canonical_name, stream.codec_context.extradata
     )
@@ -126,6 +140,14 @@ def _scan(container: Any, stream: Any) -> _Scan:
         if is_end:
             break
         scan.n_packets += 1
+        n_bytes += packet.size
+        if n_bytes > size * _MAX_REPEATS:
+            raise VideoError(
+                f"{path} shows the same frames over and over: its packets are more than "
+                f"{_MAX_REPEATS} times as long as the file.",
+                "Its edit list or its index is damaged: copy the file again. If the video is a "
+                "loop, write it out, e.g. `ffmpeg -i INPUT -c:v libx264 OUTPUT.mp4`.",
+            )
         if packet.is_discard or not inspector.inspect(bytes(packet)).shown:
             continue
         scan.pts.append(_NO_STAMP if packet.pts is None else packet.pts)

@@ -145,13 +145,13 @@ KINDS = (*MUTATIONS, "extremes", *_OF_BOXES)
 
 def seeds(folder: Path, demo: Path, clips: Path | None) -> list[Seed]:
     """Small intact videos: one per container and encoder, some with a face, and parts of clips."""
-    found = make_seeds(folder, SEEDS)
-    face = make_clip(demo, folder / "face.mp4", slice(45, 57))
+    found = make_seeds(folder, SEEDS, n_frames=10)
+    face = make_clip(demo, folder / "face.mp4", slice(45, 51))
     for suffix in ("mp4", "mov", "mkv", "ts", "avi"):
         to = run_ffmpeg("-i", str(face), "-c", "copy", to=folder / f"copy.{suffix}")
         found.append(Seed(f"face-{suffix}", suffix, to.read_bytes()))
     for clip in sorted(clips.glob("*.*")) if clips else []:
-        to = run_ffmpeg("-i", str(clip), "-t", "0.6", "-c", "copy", to=folder / f"cut-{clip.name}")
+        to = run_ffmpeg("-i", str(clip), "-t", "0.2", "-c", "copy", to=folder / f"cut-{clip.name}")
         found.append(Seed(f"clip-{clip.stem}", clip.suffix[1:], to.read_bytes()))
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hostile_text import ATTACK, FORMULA, cells, check_no_formula, check_safe, metadata
 from made import Made, Track
 
 from jadfer_cli.analysis import export, tabular
@@ -17,23 +18,6 @@ from jadfer_cli.analysis.tabular import table_endings
 from jadfer_cli.labels import LABELS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "jadfer_cli"
-# sets the clipboard, clears the screen, hides text, C1's own CSI, a bidirectional override
-ATTACK = "\x1b]52;c;cm0gLXJm\x07\x1b[2J\x1b[8m\x9b31m\u202egpj.4pm"
-# what rich prints on a terminal: colours, and what redraws a progress bar
-COLOUR = re.compile("\x1b\\[(?:[0-9;]*m|\\?25[hl]|1A|2K)|\r")
-UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-FORMULA = "=HYPERLINK(1)"
-
-
-def metadata(text):
-    model = {
-        "name": text, "sha256": "1" * 64, "preview": True, "terms": text, "temperature": 1.1,
-        "metrics": {},
-    }  # fmt: skip
-    detector = {"name": text, "kind": text, "path": text, "sha256": "2" * 64, "terms": text,
-                "provider": text}  # fmt: skip
-    return {"model": model, "detector": detector, "warnings": [text], "device_name": text,
-            "jadfer_version": text}  # fmt: skip
 
 
 @pytest.fixture
@@ -47,12 +31,6 @@ def hostile(tmp_path, monkeypatch):
             video=f"{i}{ATTACK}.mp4", sha256=str(i) * 64, metadata=metadata(ATTACK),
         ).write(Path("in") / f"{i}{ATTACK}.parquet")  # fmt: skip
     return sorted(Path("in").glob("*.parquet"))
-
-
-def check_safe(*texts):
-    for text in texts:
-        assert not (found := UNSAFE.search(COLOUR.sub("", text))), repr(text[found.start() - 20 :])
-        assert "\x1b[8m" not in text and "\x1b[2J" not in text
 
 
 COMMANDS = {
@@ -168,16 +146,6 @@ def formulas(tmp_path, monkeypatch):
                 n_frames=8, labels=labels, video=f"{FORMULA}.mp4",
                 metadata=metadata("@SUM(1)"))  # fmt: skip
     return made.write(Path("+1.parquet"))
-
-
-def cells(path, delimiter):
-    with open(path, encoding="utf-8", newline="") as file:
-        return [cell for row in csv.reader(file, delimiter=delimiter) for cell in row]
-
-
-def check_no_formula(found):
-    formulas = [c for c in found if c[:1] in "=+-@\t\r\n" and c and not re.match(r"-?\d", c)]
-    assert not formulas, formulas[:5]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])

@@ -139,6 +139,34 @@ def test_an_endless_edit_list_is_refused_unread(tmp_path):
         probe(movie(300_000))
 
 
+def with_edit_list(data, new):
+    """A video with another edit list instead of its own; the boxes around it grow."""
+    at = data.index(b"elst") - 4
+    old = int.from_bytes(data[at : at + 4], "big")
+    data = data[:at] + new + data[at + old :]
+    for kind in (b"moov", b"trak", b"edts"):
+        at = data.index(kind) - 4
+        size = int.from_bytes(data[at : at + 4], "big") + len(new) - old
+        data = data[:at] + struct.pack(">I", size) + data[at + 4 :]
+    return data
+
+
+@pytest.mark.parametrize(("n_edits", "n_frames"), [(3, 30), (1000, None)])
+def test_an_edit_list_may_repeat_a_video_but_not_without_end(tmp_path, n_edits, n_frames):
+    """Each entry shows ten frames again: with 1,000 entries, a short clip would take minutes."""
+    clip = media.make_video(tmp_path / "clip.mp4", media.numbered_frames(12))
+    new = boxes(
+        b"elst", struct.pack(">II", 0, n_edits), struct.pack(">IiI", 480, 0, 1 << 16) * n_edits
+    )
+    path = tmp_path / "again.mp4"
+    path.write_bytes(with_edit_list(clip.read_bytes(), new))
+    if n_frames:
+        assert probe(str(path)).n_frames == n_frames
+    else:
+        with pytest.raises(VideoError, match="over and over: its packets are more than 20 times"):
+            probe(str(path))
+
+
 @pytest.mark.parametrize("inside", [b"edts", b"mdia", b"udta", b"traf"])
 def test_an_edit_list_is_found_wherever_ffmpeg_finds_it(tmp_path, inside):
     """Also behind 10,001 empty boxes, and in boxes where the standard has none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,14 @@ from jadfer_cli.analysis.agreement.ratings import MACHINE, RatedClip, Ratings
 from jadfer_cli.analysis.agreement.study import Material
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
 from jadfer_cli.analysis.source_video import VideoFinder
+from jadfer_cli.analysis.video_rows import rows_of_video
+from jadfer_cli.common import file_sha256
 from jadfer_cli.errors import CodesError, OptionError, VideoError
+from jadfer_cli.records import VideoInfo
 from jadfer_cli.results.load import Result
 from jadfer_cli.results.schema import BOX_COLUMNS, UNKNOWN
+from jadfer_cli.video.rotation import rotated
+from jadfer_cli.video.timeline import probe
 
 _TRACK_WORDS = ("track", *"0123456789")
 
@@ -195,16 +199,20 @@ def boxes(faces: CodedFaces) -> Floats:
     return found
 
 
-def videos(faces: CodedFaces) -> tuple[Path, ...]:
-    """Return the video of each clip: as recorded, or relative to the result, or beside it.
+def videos(faces: CodedFaces) -> tuple[VideoInfo, ...]:
+    """Return the video of each clip, turned as it was annotated.
+
+    It is where it was, or beside the result.
 
     Raises:
         CodesError: One is missing, or is another file than was annotated.
+        ResultError: The frames, times or boxes of a result are not those of its video.
+        VideoError: One cannot be read.
     """
     return tuple(_video(result) for result in faces.results)
 
 
-def _video(result: Result) -> Path:
+def _video(result: Result) -> VideoInfo:
     recorded = result.metadata["video"]
     try:
         path = VideoFinder().find(result)
@@ -215,9 +223,13 @@ def _video(result: Result) -> Path:
             "Run this in the folder where you ran `jadfer annotate`, or put the video beside the "
             "result. Recalibration needs no video: `method` recalibrate.",
         ) from error
-    if path.stat().st_size != recorded["bytes"]:
+    same_size = path.stat().st_size == recorded["bytes"]
+    if not same_size or (recorded["sha256"] and file_sha256(path) != recorded["sha256"]):
         raise CodesError(
-            f"{path} is not the video that {result.path} was made from: its size differs.",
+            f"{path} is not the video that {result.path} was made from: its "
+            f"{'content' if same_size else 'size'} differs.",
             "Put the annotated video there, or annotate this one.",
         )
-    return path
+    info = rotated(probe(str(path)), result.metadata["options"]["video"].get("rotate"))
+    rows_of_video(result, info, ())
+    return info

@@ -93,13 +93,13 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool, title: str | Non
         for i, chart in enumerate(charts):
             names.append(chart.title)
             legend |= _swatches(chart)
-            body.write(f'<h2 id="figure{i}">{escape(chart.title)}</h2>\n')
+            body.write(f'<h2 id="figure{i}">{_text(chart.title)}</h2>\n')
             _write_figure(body, chart, stacked=stacked)
-        heading = one_line(title or (names[0] if len(names) == 1 else f"{len(names)} videos"))
+        heading = title or (names[0] if len(names) == 1 else f"{len(names)} videos")
         with part.open("w", encoding="utf-8") as file:
-            file.write(_HEAD.format(policy=_POLICY, title=escape(heading), plotly=get_plotlyjs()))
+            file.write(_HEAD.format(policy=_POLICY, title=_text(heading), plotly=get_plotlyjs()))
             if len(names) > 1:
-                links = (f'<li><a href="#figure{i}">{escape(name)}</a></li>\n'
+                links = (f'<li><a href="#figure{i}">{_text(name)}</a></li>\n'
                          for i, name in enumerate(names))  # fmt: skip
                 file.write(f"<ol>\n{''.join(links)}</ol>\n")
             file.write(f'<div id="legend">{"".join(legend.values())}</div>\n')
@@ -108,10 +108,15 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool, title: str | Non
             file.write(_FOOT.format(version=__version__))
 
 
+def _text(value: str) -> str:
+    """Text for the page: no markup, and no character that controls a terminal."""
+    return escape(one_line(value))
+
+
 def _write_figure(body: IO[str], chart: Chart, *, stacked: bool) -> None:
     bin_s = bin_width_s(chart.tracks, _MAX_BINS["stacked" if stacked else "lines"], _MAX_FRAMES)
     notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
-    body.writelines(f"<p>{escape(note)}</p>\n" for note in notes if note)
+    body.writelines(f"<p>{_text(note)}</p>\n" for note in notes if note)
     body.write(
         figure(chart, bin_s, stacked=stacked).to_html(
             full_html=False, include_plotlyjs=False, include_mathjax=False,
@@ -125,8 +130,8 @@ def _swatches(chart: Chart) -> dict[str, str]:
     """The legend's entries for what a chart shows, by name."""
     colours = colours_of(chart.labels)
     found = {
-        label: f'<button aria-pressed="true" data-name="{escape(label)}">'
-        f'<i style="background:{colours[label]}"></i>{escape(one_line(label))}</button>'
+        label: f'<button aria-pressed="true" data-name="{_text(label)}">'
+        f'<i style="background:{colours[label]}"></i>{_text(label)}</button>'
         for label in chart.shown
     }
     if chart.has_unusable:
@@ -196,13 +201,13 @@ def _traces(chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool
             traces.append(
                 go.Scatter(
                     x=x, y=y.astype(np.float32), mode="lines", hoverinfo="skip",
-                    legendgroup=label, line={"width": 3, "shape": shape, "color": CASING},
+                    legendgroup=one_line(label), line={"width": 3, "shape": shape, "color": CASING},
                 )
             )  # fmt: skip
         traces.append(
             go.Scatter(
                 x=x, y=y.astype(np.float32), name=escape(label), mode="lines", hoverinfo="skip",
-                legendgroup=label, connectgaps=False, **style,
+                legendgroup=one_line(label), connectgaps=False, **style,
             )
         )  # fmt: skip
     hatching = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)")

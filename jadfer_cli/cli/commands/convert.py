@@ -147,7 +147,7 @@ def _plan(
     if single and is_collected(Path(inputs[0])):
         paths = [Path(inputs[0])]
     else:
-        paths = [r.path for r in find_results(inputs, recursive=recursive, datasets=False).results]
+        paths = [r.path for r in reading.found(inputs, recursive=recursive, datasets=False).results]
     found: dict[Path, Conversion] = {}
     for path in paths:
         target = Path(out) / below_inputs(path, inputs)

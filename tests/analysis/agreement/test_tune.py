@@ -2,18 +2,24 @@
 
 import csv
 import dataclasses
+from types import SimpleNamespace
 
+import media
 import numpy as np
 import pandas as pd
 import pytest
 from made import Made, Track
+from made import options as options_of
 
+from jadfer_cli.analysis.agreement import coded_faces
 from jadfer_cli.analysis.agreement.coded_faces import CodedFaces
 from jadfer_cli.analysis.agreement.gain import gain
-from jadfer_cli.errors import OptionError
+from jadfer_cli.common import file_sha256
+from jadfer_cli.errors import CodesError, OptionError, ResultError
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.expression.scores import MAJORITY, VOTE_SHARE, Calibration, choose
 from jadfer_cli.labels import LABELS
+from jadfer_cli.results.load import load
 from jadfer_cli.training import measure, recalibrate
 from jadfer_cli.training.calibrate import softmax
 
@@ -250,3 +256,31 @@ def test_results_of_another_model(tmp_path, invoke):
     assert result.exit_code == 1 and "made with a model that is not shipped" in result.stderr
     result = run(invoke, tmp_path, "--each-clip-one-person", "--model", "default")
     assert result.exit_code == 1 and "is not the model that made the results" in result.stderr
+
+
+def test_faces_are_cut_from_the_annotated_video_as_it_was_turned(tmp_path):
+    """A video that only looks like the annotated one would be learned from silently."""
+    clip = media.make_video(tmp_path / "clip.mp4", media.numbered_frames(6))
+    known = {"path": str(clip), "bytes": clip.stat().st_size, "sha256": file_sha256(clip)}
+
+    def videos(name, rotate=None, size_px=(128, 96), **changed):
+        track = Track(0, [0, 1, 2], "happiness", box_px=(10, 10, 60, 60))
+        path = Made([track], n_frames=6, size_px=size_px, options=options_of(rotate=rotate),
+                    metadata={"video": known | changed}).write(tmp_path / name)  # fmt: skip
+        return lambda: coded_faces.videos(SimpleNamespace(results=(load(path),)))
+
+    (info,) = videos("a.parquet")()
+    assert (info.path, info.width_px, info.height_px) == (str(clip), 128, 96)
+    (info,) = videos("turned.parquet", rotate=90, size_px=(96, 128))()
+    assert (info.rotation_deg, info.width_px, info.height_px) == (90, 96, 128)
+    with pytest.raises(ResultError, match="is of a picture of 128x96 px, but"):
+        videos("not turned.parquet", rotate=90)()
+    with pytest.raises(CodesError, match="its content differs"):
+        videos("b.parquet", sha256="7" * 64)()
+    with pytest.raises(CodesError, match="its size differs"):
+        videos("c.parquet", bytes=7)()
+    late = videos("late.parquet")
+    rows = pd.read_parquet(tmp_path / "late.parquet")
+    rows.assign(time_s=rows["time_s"] + 3600).to_parquet(tmp_path / "late.parquet", index=False)
+    with pytest.raises(ResultError, match="at 3600 s, where the video shows it at 0 s"):
+        late()
