@@ -205,13 +205,14 @@ def groups(new: Column, old: Column | None) -> str:
     columns = [c for c in (new, old) if c is not None]
     lines = []
     for source, title in SOURCES.items():
-        each = [c.valid[source]["as_found"] for c in columns]
+        each = [c.valid["as_found"][source] for c in columns]
         for name in each[0]:
             for i, group in enumerate(each[0][name]):
                 unit = " degrees" if name in ("yaw", "pitch") else ""
-                place = f"{group['from']:g} to {min(group['to'], 90):g}{unit}"
+                end = f"{group['from']:g} to {group['to']:g}"
+                place = f"{group['from']:g} or more" if group["to"] == 999 else end
                 cells = [percent(e[name][i]["accuracy"], e[name][i]["interval"]) for e in each]
-                lines.append([title, name, place, f"{group['n']:,}", *cells])
+                lines.append([title, name, place + unit, f"{group['n']:,}", *cells])
     head = ["source", "what", "range", "n", *(f"{c.name}: accuracy %" for c in columns)]
     return rows(head, lines)
 

@@ -40,7 +40,7 @@ from jadfer_cli.training.data import AlignedData, DataOptions
 from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.probes import probe
 
-N_CONDITIONS, N_PROBED = 1000, 600
+N_CONDITIONS, N_PROBED = 500, 600
 
 
 def key_of(loaded: Checkpoint) -> str:
@@ -136,13 +136,22 @@ class Evidence:
         result = {"figures": found, "detection": detection(p[which], classes)}
         if faces.votes is not None:
             result["humans"] = with_humans(p, faces.votes)
-        right = p[which].argmax(1) == classes
-        height, width = faces.image_rgb(0).shape[:2]
-        values = as_found(
-            np.array(self.crops(dataset)[which]), faces.landmarks_px[which, 0], (width, height)
-        )
-        groups = {name: grouped(v, limits, right) for name, (v, limits) in values.items()}
-        return result | {"as_found": groups}
+        return result
+
+    def as_found_part(self) -> dict[str, Any]:
+        """Accuracy by pose, light and blur of the pictures as they are, for both sources."""
+        found = {}
+        for dataset in ("ferplus", "press_faces"):
+            faces = self.faces(dataset)
+            which, classes = self._counted(faces)
+            right = self.logits(dataset)[which].argmax(1) == classes
+            height, width = faces.image_rgb(0).shape[:2]
+            crops = np.array(self.crops(dataset)[which])
+            values = as_found(crops, faces.landmarks_px[which, 0], (width, height))
+            found[dataset] = {
+                name: grouped(v, limits, right) for name, (v, limits) in values.items()
+            }
+        return found
 
     def _counted(self, faces: FaceSet) -> tuple[np.ndarray, np.ndarray]:
         counted = faces.protocols[faces.main_protocol]
@@ -233,6 +242,7 @@ def main() -> None:
         evidence = Evidence(model, a.shared.resolve(), a.keep, a.split)
         for dataset in ("ferplus", "press_faces"):
             evidence.part(dataset, lambda e=evidence, d=dataset: e.set_part(d))
+        evidence.part("as_found", evidence.as_found_part)
         if a.split == "valid":
             evidence.part("conditions", evidence.conditions_part)
             evidence.part("clips", evidence.clips_part)

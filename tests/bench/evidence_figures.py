@@ -175,10 +175,10 @@ def as_found(
     if seen.any():
         angles[seen] = quality.head_pose(landmarks_px[seen].astype(float), size)
     return {
-        "yaw": (np.abs(angles[:, 0]), (0, 10, 20, 30, 90)),
-        "pitch": (np.abs(angles[:, 1]), (0, 10, 20, 90)),
-        "light": (quality.light(crops)[0], (0, 0.3, 0.5, 1.01)),
-        "blur": (quality.perceptual_blur(crops), (0, 0.35, 0.5, 1.01)),
+        "yaw": (np.abs(angles[:, 0]), (0, 10, 20, 30, 999)),
+        "pitch": (np.abs(angles[:, 1]), (0, 10, 20, 999)),
+        "light": (quality.light(crops)[0], (0, 0.5, 0.7, 999)),
+        "blur": (quality.perceptual_blur(crops), (0, 0.35, 0.45, 0.55, 999)),
     }
 
 
