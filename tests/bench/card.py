@@ -3,7 +3,8 @@
     python tests/bench/card.py --keep FOLDER [--model default] [--beside jadfer-compact-0.4]
 
 Replaces what stands between `<!-- figures: NAME -->` and `<!-- end -->` in the card of the model,
-so the text around is written by hand and the figures are not. A section without its part fails.
+or with `--card examples/guides/validity.md` in the guide. The text around is written by hand, the
+figures are not. A section without its part fails.
 """
 
 import argparse
@@ -254,6 +255,24 @@ def probes(new: Column, old: Column | None) -> str:
     )
 
 
+def quoted(new: Column, _: Column | None) -> str:
+    """What the guide says of the default: figures in its file, on FER+ test with a majority."""
+    f = new.loaded.metrics["ferplus test majority"]
+    low, high = (f"{100 * end:.1f}" for end in f["intervals_95"]["accuracy"])
+    lines = [
+        ["accuracy", f"{100 * f['accuracy']:.1f} % (95 % interval {low} to {high})"],
+        ["mean class recall", f"{100 * f['mean_class_recall']:.1f} %"],
+        ["calibration error (ECE) of `--scores majority`", gap(f["ece"])],
+    ]
+    shares = sorted(f["recall"].items(), key=lambda item: -item[1])
+    by_class = [[label, f"{100 * share:.0f} %"] for label, share in shares]
+    return (
+        f"On FER+ test photographs with a majority (n = {f['n']:,}):\n\n"
+        f"{rows(['', 'value'], lines)}"
+        f"\nClasses differ widely:\n\n{rows(['expression', 'recall'], by_class)}"
+    )
+
+
 def peer(keep: Path) -> Parts:
     """What `peer_fer_figures.py` has kept; empty if it was not run."""
     found: Parts = {"valid": {}, "test": {}}
@@ -266,7 +285,7 @@ def peer(keep: Path) -> Parts:
 SECTIONS = {
     section.__name__: section
     for section in (
-        file, sets, recall, humans, votes, detection, conditions, groups, clips, probes,
+        file, sets, recall, humans, votes, detection, conditions, groups, clips, probes, quoted,
     )
 }  # fmt: skip
 

@@ -190,7 +190,12 @@ class Evidence:
                 crops = {k.removeprefix("crop "): old[k] for k in old.files if k[:5] == "crop "}
                 return ClipFaces(int(old["n"]), old["frames"], old["time_s"], crops)
 
-        clip_faces.read = lambda *a: kept("plain", read, *a)  # type: ignore[assignment]
+        def of_clip(clip: Path, *rest: Any) -> ClipFaces:
+            # `compressed` reads a temporary file, which has the same name for every clip
+            return kept("plain", read, clip, *rest) if own in clip.parents else read(clip, *rest)
+
+        own = self.shared / "clips"
+        clip_faces.read = of_clip
         clip_faces.compressed = lambda *a: kept("crf", compressed, *a)  # type: ignore[assignment]
         try:
             with tempfile.TemporaryDirectory() as folder:
