@@ -46,12 +46,21 @@ def rows(head: list[str], lines: list[list[str]]) -> str:
 
 
 def percent(value: float, interval: list[float] | None = None) -> str:
-    inside = "" if interval is None else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    # a set whose pictures are all linked, by people or twins, is one draw, and has no interval
+    inside = (
+        ""
+        if interval is None or interval[0] == interval[1]
+        else f" [{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
+    )
     return f"{100 * value:.1f}{inside}"
 
 
 def gap(value: float, interval: list[float] | None = None) -> str:
-    inside = "" if interval is None else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    inside = (
+        ""
+        if interval is None or interval[0] == interval[1]
+        else f" [{interval[0]:.3f}, {interval[1]:.3f}]"
+    )
     return f"{value:.3f}{inside}"
 
 
