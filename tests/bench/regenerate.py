@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from jadfer_cli.results.revision import RESULTS_REVISION
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 _ALIKE = 0.5  # of two lines, by difflib
@@ -51,13 +53,12 @@ class Rewriter:
         self.failed: list[str] = []
 
     @pytest.fixture(autouse=True)
-    def _rewriting(self, monkeypatch):
-        import test_guides
-
-        pages = {page.stem: page for page in test_guides.PAGES}
+    def _rewriting(self, request, monkeypatch):
+        test_guides = request.module  # as pytest has loaded it
+        of_block = {id(b): page for page in test_guides.PAGES for b in test_guides.BLOCKS[page]}
 
         def rewrite(block, printed: str) -> None:
-            page = pages[block.page]
+            page = of_block[id(block)]  # two pages are called README
             try:
                 lines = printed_instead(block.text, printed, test_guides.same)
             except ValueError as error:
@@ -77,11 +78,10 @@ class Rewriter:
 
 
 def rows() -> None:
-    sys.path.insert(0, str(ROOT / "tests" / "pipeline"))
-    import test_revision
-
-    test_revision.GOLDEN.unlink(missing_ok=True)
-    subprocess.run([sys.executable, test_revision.__file__], check=True)
+    pipeline = ROOT / "tests" / "pipeline"
+    kept = pipeline / "golden" / f"demo-rows-{RESULTS_REVISION}.csv"
+    kept.unlink(missing_ok=True)
+    subprocess.run([sys.executable, pipeline / "test_revision.py"], check=True)
 
 
 def pictures() -> None:
