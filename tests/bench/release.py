@@ -1,74 +1,126 @@
-"""Ships a trained model: writes its weights and registry.json, prints the card's tables.
+"""Ships a trained model as the default: its weights, registry.json, and the card's tables.
 
-    jadfer evaluate RUN/model.safetensors --dataset ferplus --data DIR --json test.json
-    python tests/bench/release.py RUN/model.safetensors jadfer-compact --test test.json \
+    python tests/bench/release.py RUN/model.safetensors --retire 0.4 --keep FOLDER \
         --summary "..." --terms "..."
 
-The test figures of the first command are added to the file's metrics. The card, weights/NAME.md, is
-written by hand around the tables printed here.
+The first step of CONTRIBUTING's section on new weights. The present default becomes NAME-VERSION
+and keeps its file, byte by byte, its hashes and its card. The new one takes over NAME; its figures
+are those that `evidence.py` has kept in FOLDER. Run again with another file, it only replaces the
+new one. It makes no look at the test split itself.
 """
 
 import argparse
 import json
+import re
 from pathlib import Path
+from typing import Any
 
+from evidence import parts
+
+from jadfer_cli.common import file_sha256
 from jadfer_cli.expression import checkpoint
+from jadfer_cli.expression.scores import VOTE_SHARE
 
 ROOT = Path(__file__).resolve().parents[2]
+MOST_BYTES = 30_000_000  # of all shipped networks together
 KEPT = ("protocol", "n", "accuracy", "mean_class_recall", "macro_f1", "ece",
         "ece_before_temperature", "recall", "intervals_95")  # fmt: skip
 
 
-def line(name: str, f: dict) -> str:
-    return (
-        f"| {name} | {f['n']:,} | {100 * f['accuracy']:.1f} | {100 * f['mean_class_recall']:.1f} | "
-        f"{100 * f['macro_f1']:.1f} | {f['ece']:.3f} | {f['ece_before_temperature']:.3f} |"
-    )
+def retire(table: dict[str, Any], weights: Path, version: str) -> str:
+    """Gives the default a name with a version, unless that was done; returns the new default's."""
+    name = table["default"]
+    old = f"{name}-{version}"
+    if old not in table["models"]:
+        entry = table["models"][name]
+        entry |= {"file": f"{old}.safetensors", "card": f"{old}.md"}
+        (weights / f"{name}.safetensors").rename(weights / entry["file"])
+        card = (weights / f"{name}.md").read_text("utf-8")
+        card = card.replace(f"`{name}.safetensors`", f"`{entry['file']}`")
+        (weights / entry["card"]).write_text(card.replace(f"card: {name}", f"card: {old}"), "utf-8")
+        table["models"][old] = entry
+    return name
+
+
+def renamed(history: Any, names: dict[str, str]) -> Any:
+    """A history in which shipped models have the names by which they load now, by their hash."""
+    if isinstance(history, list):
+        return [renamed(each, names) for each in history]
+    if not isinstance(history, dict):
+        return history
+    found = {key: renamed(value, names) for key, value in history.items()}
+    if found.get("sha256") in names and "name" in found:
+        found["name"] = names[found["sha256"]]
+    start = found.get("start_model")
+    if isinstance(start, dict) and start.get("sha256") in names:
+        found["start"] = start["name"]
+    return found
+
+
+def metrics_of(loaded: checkpoint.Checkpoint, keep: Path, names: dict[str, str]) -> dict[str, Any]:
+    """What the file says about itself: short figures, and those measured beside training."""
+    found: dict[str, Any] = {}
+    for key, value in loaded.metrics.items():
+        if isinstance(value, dict) and "accuracy" in value:
+            value = {k: v for k, v in value.items() if k in KEPT}
+        found[key] = renamed(value, names) if key == "training" else value
+    for split in ("valid", "test"):
+        kept = parts(str(loaded.entry.path), keep, split)
+        for part in ("ferplus", "press_faces"):
+            if part not in kept:
+                continue
+            figures = kept[part]["figures"]
+            for kind, protocols in (("", figures["protocols"]), (" clean", figures["clean"] or {})):
+                for protocol, each in protocols.items():
+                    short = {k: v for k, v in each.items() if k in KEPT}
+                    found[f"{each['data']} {protocol}{kind}"] = short
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("name")
-    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--retire", required=True, help="version that the present default ends at")
+    parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--summary", required=True)
     parser.add_argument("--terms", required=True)
-    parser.add_argument("--preview", action="store_true")
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     a = parser.parse_args()
     loaded = checkpoint.load(str(a.model))
-    test = json.loads(a.test.read_text())
-    if test["model_sha256"] != loaded.sha256:
-        raise SystemExit(f"{a.test} was measured on other weights than {a.model}")
-    metrics = {
-        key: {k: v for k, v in value.items() if k in KEPT} if "accuracy" in value else value
-        for key, value in loaded.metrics.items()
-        if isinstance(value, dict)
+    if VOTE_SHARE not in loaded.scores:
+        raise SystemExit(f"{a.model} has no scores {VOTE_SHARE}; finish it: jadfer train --out RUN")
+    registry = a.weights / "registry.json"
+    table = json.loads(registry.read_text("utf-8"))
+    name = retire(table, a.weights, a.retire)
+    names = {
+        sha256: old
+        for old, entry in table["models"].items()
+        if old != name
+        for sha256 in (entry["sha256"], *entry.get("earlier_sha256", ()))
     }
-    metrics["temperature_fitted_on"] = loaded.metrics["temperature_fitted_on"]
-    for protocol, found in test["protocols"].items():
-        metrics[f"{found['data']} {protocol}"] = {k: v for k, v in found.items() if k in KEPT}
-    for protocol, found in (test["clean"] or {}).items():
-        metrics[f"{found['data']} {protocol} clean"] = {k: v for k, v in found.items() if k in KEPT}
-    weights = ROOT / "weights"
-    path = weights / f"{a.name}.safetensors"
+    metrics = metrics_of(loaded, a.keep, names)
+    if places := re.findall(r'"(?:/|[A-Z]:\\)[^"]*"', json.dumps(metrics)):
+        raise SystemExit(f"{a.model} names folders of this machine: {', '.join(places)}")
+    path = a.weights / f"{name}.safetensors"
     sha256 = checkpoint.save(
         path, loaded.build(), labels=loaded.labels, temperature=loaded.temperature, metrics=metrics,
-        scores=loaded.scores,
+        scores=loaded.scores, terms=a.terms,
     )  # fmt: skip
     entry = {
-        "file": path.name, "sha256": sha256, "preview": a.preview, "summary": a.summary,
-        "terms": a.terms, "card": f"{a.name}.md",
+        "file": path.name, "sha256": sha256, "preview": False, "summary": a.summary,
+        "terms": a.terms, "card": f"{name}.md", "earlier_sha256": [],
     }  # fmt: skip
-    registry = {"default": a.name, "models": {a.name: entry}}
-    (weights / "registry.json").write_text(json.dumps(registry, indent=2) + "\n")
-    print(f"{path}: sha256 {sha256}, temperature {loaded.temperature:.3f}\n")
-    for key, found in metrics.items():
-        if isinstance(found, dict) and "accuracy" in found:
-            print(line(key, found))
-            if "intervals_95" in found:
-                print("   95 %:", {k: [round(x, 3) for x in v] for k, v in
-                                   found["intervals_95"].items()})  # fmt: skip
-                print("   recall:", {k: round(v, 3) for k, v in found["recall"].items()})
+    others = {each: old for each, old in table["models"].items() if each != name}
+    table = {"default": name, "models": {name: entry, **others}}
+    registry.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    for each in table["models"].values():
+        if file_sha256(a.weights / each["file"]) != each["sha256"]:
+            raise SystemExit(f"{each['file']} is not the file of the registry")
+    total = sum((a.weights / each["file"]).stat().st_size for each in table["models"].values())
+    if total > MOST_BYTES:
+        raise SystemExit(f"The networks have {total:,} bytes together, more than {MOST_BYTES:,}")
+    scales = ", ".join(f"{key} {value.temperature:.4f}" for key, value in loaded.scores.items())
+    print(f"{path}: sha256 {sha256}; temperatures: {scales}; {total:,} bytes in all")
 
 
 if __name__ == "__main__":
