@@ -226,11 +226,12 @@ def event_set(
 
 
 def _onset_tracks(events: pd.DataFrame, people: People) -> Ints:
-    """The track that shows each event's first frame, int64 (e,)."""
+    """The track that shows each event's first frame, int64 (e,); the first of several."""
     faces = people.annotated.faces
     tracks = pd.Series(
         people.tracks_of(faces), pd.MultiIndex.from_arrays([faces.track, faces.frame])
     )
+    tracks = tracks[~tracks.index.duplicated()]  # edited rows may hold a person twice in a frame
     at = pd.MultiIndex.from_arrays([events["track_id"], events["onset_frame"]])
     found: Ints = tracks.to_numpy(np.int64)[tracks.index.get_indexer(at)]
     return found
