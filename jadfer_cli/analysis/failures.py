@@ -69,7 +69,7 @@ def failures_beside(paths: Iterable[str | os.PathLike[str]]) -> list[Failure]:
     Args:
         paths: Folders of results, or results, which stand for their folders.
     """
-    given = [Path(path).absolute() for path in paths]
+    given = [Path(os.path.abspath(path)) for path in paths]  # v and v/../v are one
     folders = {path if path.is_dir() else path.parent for path in given}
     found: dict[Path, Failure] = {}  # by the result that is missing
     for folder in sorted(folders):

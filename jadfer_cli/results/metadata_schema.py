@@ -20,10 +20,13 @@ def metadata_schema() -> dict[str, Any]:
 
 
 @cache
-def _validator() -> Callable[[Any], Any]:
+def _validator(*, detailed: bool) -> Callable[[Any], Any]:
+    """Compile the schema: less than half the time without what `_in_words` needs of an error."""
     import fastjsonschema
 
-    validate: Callable[[Any], Any] = fastjsonschema.compile(metadata_schema())
+    validate: Callable[[Any], Any] = fastjsonschema.compile(
+        metadata_schema(), detailed_exceptions=detailed
+    )
     return validate
 
 
@@ -39,9 +42,12 @@ def metadata_problem(metadata: Any) -> str | None:
     import fastjsonschema
 
     try:
-        _validator()(metadata)
-    except fastjsonschema.JsonSchemaValueException as error:
-        return _in_words(error)
+        _validator(detailed=False)(metadata)
+    except fastjsonschema.JsonSchemaValueException:
+        try:
+            _validator(detailed=True)(metadata)
+        except fastjsonschema.JsonSchemaValueException as error:
+            return _in_words(error)
     try:  # JSON may hold half a surrogate pair and 1e999, but no output can
         json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:

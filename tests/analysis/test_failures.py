@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from made import Made, Track
 
+from jadfer_cli.analysis.dataset.check import check_dataset
 from jadfer_cli.analysis.failures import Failure, failures_beside
 from jadfer_cli.analysis.find import find_results
 from jadfer_cli.batch.failures import Failures
@@ -61,6 +62,22 @@ def test_inputs_decide_which_failures_matter(batch):
     assert len(find_results([str(batch / "day1")]).failures) == 1
     assert len(find_results([str(batch / "day1" / "*.parquet")]).failures) == 1
     assert find_results([str(batch / "day1" / "P01.parquet")]).failures == ()
+
+
+@pytest.mark.parametrize("again", [".", "day1", "day1/..", "../results"])
+def test_a_folder_given_twice_counts_once(batch, again):
+    found = find_results([str(batch), f"{batch}/{again}"], recursive=True)
+    assert len(found.results) == len(found.failures) == 2
+    counts = check_dataset(found)
+    assert len(counts.sources) == len(counts.failures) == 2
+
+
+def test_collect_counts_a_folder_given_twice_once(invoke, batch):
+    out = ["-o", batch.parent / "all.parquet", "--overwrite", "--allow-duplicates"]
+    once = invoke("collect", batch, *out, width=400)
+    assert once.exit_code == 0 and "4 videos given, 2 annotated, 2 failed" in once.stderr
+    twice = invoke("collect", batch, f"{batch}/day1/..", *out, width=400)
+    assert (twice.exit_code, twice.stderr) == (0, once.stderr)
 
 
 @pytest.mark.parametrize("command", ["show", "summary", "events", "methods", "collect"])

@@ -2,6 +2,7 @@
 
 import json
 
+import fastjsonschema
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from jadfer_cli.cli.app import app
 from jadfer_cli.errors import DamagedResult, ResultError
 from jadfer_cli.results import load
+from jadfer_cli.results import metadata_schema as metadata_schema_module
 from jadfer_cli.results.metadata_schema import metadata_problem, metadata_schema
 
 
@@ -275,6 +277,23 @@ def test_the_schema_is_a_published_json_schema_that_describes_what_is_written(go
     metadata = json.loads(good.with_suffix(".json").read_text("utf-8"))["jadfer"]
     assert metadata_problem(metadata) is None
     assert list(undescribed(metadata, schema)) == []
+
+
+def test_detailed_errors_are_compiled_only_for_what_is_wrong(good, monkeypatch):
+    real, compiled = fastjsonschema.compile, []
+
+    def compile_(schema, *, detailed_exceptions):
+        compiled.append(detailed_exceptions)
+        return real(schema, detailed_exceptions=detailed_exceptions)
+
+    monkeypatch.setattr(fastjsonschema, "compile", compile_)
+    metadata_schema_module._validator.cache_clear()
+    metadata = json.loads(good.with_suffix(".json").read_text("utf-8"))["jadfer"]
+    assert metadata_problem(metadata) is None
+    assert compiled == [False]
+    del metadata["model"]["sha256"]
+    assert metadata_problem(metadata) == "model.sha256 is missing"
+    assert compiled == [False, True]
 
 
 @pytest.mark.slow
