@@ -194,48 +194,6 @@ def test_what_other_programs_change_without_harm_is_accepted(good, tmp_path):
     assert run("show", tmp_path / "empty.parquet").exit_code == 0
 
 
-BAD = {
-    "metadata": lambda good, out: with_metadata(good, out, lambda m: None),
-    "keys": lambda good, out: with_metadata(good, out, without("video", "duration_s")),
-    "rows": lambda good, out: (
-        at(1, bbox_x1=np.nan, p_fear=np.nan, time_s=np.nan)(pd.read_parquet(good)).to_parquet(
-            out, index=False
-        )
-        or out
-    ),
-    "columns": lambda good, out: (
-        pd.read_parquet(good).drop(columns="time_s").to_parquet(out, index=False) or out
-    ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", BAD)
-def test_every_command_gives_one_clear_error(good, tmp_path, kind):
-    folder = tmp_path / "in"
-    folder.mkdir()
-    bad = BAD[kind](good, folder / "bad.parquet")
-    video = tmp_path / "v.mp4"
-    video.write_bytes(b"x")
-    outs = {name: tmp_path / name for name in ("p.png", "s.csv", "e.csv", "m.md", "c.parquet")}
-    for command in (
-        ("show", bad), ("plot", bad, "-o", outs["p.png"]), ("summary", bad, "-o", outs["s.csv"]),
-        ("events", bad, "-o", outs["e.csv"]), ("methods", bad, "-o", outs["m.md"]),
-        ("diff", good, bad), ("diff", bad, good), ("collect", bad, "-o", outs["c.parquet"]),
-        ("events", bad, "-o", tmp_path / "e.eaf"),
-        ("overlay", video, bad, "-o", tmp_path / "o.mp4"),
-    ):  # fmt: skip
-        found = run(*command)
-        said = " ".join(found.output.split())
-        assert "bug in jadfer" not in said, (command, said)
-        # methods and collect copy rows without looking at them, and a video that is none is
-        # refused before the rows are read
-        if kind == "rows" and command[0] in ("methods", "collect", "overlay"):
-            continue
-        assert found.exit_code == 1 and "is damaged or was changed" in said, (command, said)
-        assert said.count("Error:") == 1, (command, said)
-
-
 @pytest.mark.slow
 def test_a_damaged_result_among_others_is_named_and_skipped(good, tmp_path):
     (tmp_path / "good.parquet").write_bytes(good.read_bytes())
