@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from jadfer_cli.analysis.actions import PAIRED, PREFIX, has_actions, seen_faces
+from jadfer_cli.analysis.actions import PAIRED, PREFIX, seen_faces
 from jadfer_cli.analysis.blinks import BlinkRule, blink_rates, find_blinks
 from jadfer_cli.analysis.face_table import FaceTable
 from jadfer_cli.analysis.frame_times import weighted_mean_and_sd
+from jadfer_cli.results.carried import has_actions
 from jadfer_cli.results.load import Result
 
 if TYPE_CHECKING:

@@ -35,11 +35,6 @@ PAIRED = tuple(
 )
 
 
-def has_actions(result: Result) -> bool:
-    """Whether a file of actions belongs to a result and lies beside it."""
-    return ACTIONS in result.metadata and beside(result, ACTIONS).is_file()
-
-
 def action_names() -> tuple[str, ...]:
     """The names of all actions: brow_down_left, ..."""
     return tuple(column.removeprefix(PREFIX) for column in ACTION_COLUMNS)

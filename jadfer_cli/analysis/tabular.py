@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from jadfer_cli.analysis.formats import excel, statistics, text_table
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle, office
-from jadfer_cli.analysis.formats.text_table import with_logicals, with_texts
+from jadfer_cli.analysis.formats.text_table import with_texts
 from jadfer_cli.common import already_exists, atomic_write, check_writable
 from jadfer_cli.errors import OptionError, OutputError
 from jadfer_cli.results.paths import is_sidecar
@@ -68,7 +68,7 @@ def ending_named(format_name: str) -> str:
 
 def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no cell or title is a formula; numbers stay numbers."""
-    return with_logicals(with_texts(table, spreadsheet_safe))
+    return with_texts(table, spreadsheet_safe, logicals=True)
 
 
 def _json(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:

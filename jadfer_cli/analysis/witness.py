@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jadfer_cli.analysis.actions import PREFIX, has_actions, seen_faces
+from jadfer_cli.analysis.actions import PREFIX, seen_faces
 from jadfer_cli.analysis.face_table import Annotated
 from jadfer_cli.analysis.frame_times import Bools, Floats, Ints
+from jadfer_cli.results.carried import has_actions
 from jadfer_cli.results.load import Result
 
 MIN_SCORE = 0.6  # of the expression; above EVENT_ON: only clear scores contradict

@@ -1,7 +1,7 @@
 """Checks a blurred video: decodes it again and looks for faces that are still recognisable.
 
-The check relies neither on the drawing nor on the result alone. Three things are looked at in
-every frame, and each can refuse the video:
+The check relies neither on the drawing nor on the result alone. Three things are looked at, the
+first two in every frame, and each can refuse the video:
 
 1. Pixels: in the box of each row, the fine detail of the source must be gone.
 2. Faces in the source, found by CenterFace: each must lie in the blurred regions.

@@ -37,10 +37,14 @@ def beside(result: Result, name: str) -> Path:
     return next((path for path in paths if path.is_file()), paths[0])
 
 
+def has_actions(result: Result) -> bool:
+    """Whether a file of actions belongs to a result and lies beside it."""
+    return ACTIONS in result.metadata and beside(result, ACTIONS).is_file()
+
+
 def copied_files(result: Result, out: Path) -> list[Path]:
     """Return the files that `copy_actions` writes: actions and their sidecar, or none."""
-    has_actions = ACTIONS in result.metadata and beside(result, ACTIONS).is_file()
-    if not has_actions or out.resolve() == result.path.resolve():
+    if not has_actions(result) or out.resolve() == result.path.resolve():
         return []
     actions = companion_path(out, ACTIONS)
     return [actions, sidecar_path(actions)]

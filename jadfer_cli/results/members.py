@@ -17,13 +17,18 @@ from jadfer_cli.results.schema import probability_columns
 _MODEL_COLUMN = "model"  # which a dataset of several models adds
 
 
-def is_collected(path: Path) -> bool:
-    """Whether a file is a dataset of many results, made by `jadfer collect`."""
+def is_collected(path: Path, entry: str = COLLECTED) -> bool:
+    """Whether a file was made of many results by `jadfer collect`.
+
+    Args:
+        path: The file.
+        entry: What its metadata must have; of the dataset by default.
+    """
     try:
         metadata = read_attrs(path).get("jadfer")
     except (OSError, ValueError):
         return False
-    return isinstance(metadata, dict) and COLLECTED in metadata
+    return isinstance(metadata, dict) and entry in metadata
 
 
 def members(path: Path) -> list[Result]:

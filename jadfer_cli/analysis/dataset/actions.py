@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jadfer_cli._version import __version__
-from jadfer_cli.analysis.actions import COLLECTED, all_rows, has_actions, origin
+from jadfer_cli.analysis.actions import COLLECTED, all_rows, origin
 from jadfer_cli.analysis.dataset.check import Dataset
 from jadfer_cli.common import already_exists, atomic_write, check_writable
 from jadfer_cli.errors import OutputError
+from jadfer_cli.results.carried import has_actions
 from jadfer_cli.results.companions import ACTIONS, COMPANIONS
-from jadfer_cli.results.parquet import ATTRS_KEY, read_attrs
+from jadfer_cli.results.members import is_collected
+from jadfer_cli.results.parquet import ATTRS_KEY
 from jadfer_cli.results.paths import collected_path
 
 
@@ -34,7 +36,7 @@ def check_actions_out(out: Path, *, overwrite: bool) -> None:
     check_writable(path)
     if not path.exists():
         return
-    if not _is_collected(path):
+    if not is_collected(path, COLLECTED):
         raise OutputError(
             f"{path} exists and does not hold the actions of a dataset, so it is not replaced.",
             "Choose another name with `out`.",
@@ -60,7 +62,7 @@ def write_actions(dataset: Dataset, out: Path) -> tuple[Path, int, int] | None:
     path = collected_path(out, ACTIONS)
     sources = [source for source in dataset.sources if has_actions(source.result)]
     if not sources:
-        if path.exists() and _is_collected(path):
+        if path.exists() and is_collected(path, COLLECTED):
             path.unlink()
         return None
     kept: dict[str, Any] = {source.video: origin(source.result.metadata) for source in sources}
@@ -79,11 +81,3 @@ def write_actions(dataset: Dataset, out: Path) -> tuple[Path, int, int] | None:
             writer.write_table(table.replace_schema_metadata(header), max(len(table), 1))
             n_rows += len(table)
     return path, len(sources), n_rows
-
-
-def _is_collected(path: Path) -> bool:
-    try:
-        metadata = read_attrs(path).get("jadfer")
-    except (OSError, ValueError):
-        return False
-    return isinstance(metadata, dict) and COLLECTED in metadata

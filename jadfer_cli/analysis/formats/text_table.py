@@ -19,37 +19,33 @@ if TYPE_CHECKING:
 _BOM = "\ufeff"
 
 
-def with_texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
-    """Return the table with all its texts and column titles changed; equal ones only once."""
-    from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+def with_texts(
+    table: pd.DataFrame, change: Callable[[str], str], *, logicals: bool = False
+) -> pd.DataFrame:
+    """Return the table with all its texts and column titles changed; equal ones only once.
+
+    Args:
+        table: The table.
+        change: What makes a new text of one.
+        logicals: Also make TRUE and FALSE of true and false, as R and spreadsheets write them: R
+            takes the True of Python for a text, so that no row can be chosen by it.
+    """
+    import numpy as np
+    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
     cached = functools.cache(change)
 
     def cell(value: Any) -> Any:
+        if logicals and isinstance(value, bool | np.bool_):
+            return "TRUE" if value else "FALSE"
         return cached(value) if isinstance(value, str) else value
 
     result = table.copy(deep=False)
     for i, kind in enumerate(table.dtypes):
-        if not (is_numeric_dtype(kind) or is_datetime64_any_dtype(kind)):
+        kept = is_numeric_dtype(kind) and not (logicals and is_bool_dtype(kind))
+        if not (kept or is_datetime64_any_dtype(kind)):
             result.isetitem(i, table.iloc[:, i].astype(object).map(cell).array)
     return result.set_axis([cell(name) for name in table.columns], axis=1)
-
-
-def with_logicals(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with TRUE and FALSE, as R and spreadsheets write them.
-
-    R takes the True of Python for a text, so that no row can be chosen by it.
-    """
-    import numpy as np
-
-    def cell(value: Any) -> Any:
-        return ("TRUE" if value else "FALSE") if isinstance(value, bool | np.bool_) else value
-
-    result = table.copy(deep=False)
-    for i, kind in enumerate(table.dtypes):
-        if str(kind) in ("bool", "boolean", "object"):
-            result.isetitem(i, table.iloc[:, i].astype(object).map(cell).array)
-    return result
 
 
 def write_csv(
@@ -103,7 +99,7 @@ def _text(file: Any, style: TextStyle) -> Iterator[TextIO]:
 def _write_csv(pieces: Iterable[pd.DataFrame], file: Any, style: TextStyle) -> None:
     with _text(file, style) as text:
         for i, piece in enumerate(pieces):
-            with_logicals(with_texts(piece, spreadsheet_safe)).to_csv(
+            with_texts(piece, spreadsheet_safe, logicals=True).to_csv(
                 text, index=False, header=i == 0, sep=style.separator, decimal=style.decimal,
                 lineterminator="\n",
             )  # fmt: skip
@@ -113,8 +109,8 @@ def _write_tsv(pieces: Iterable[pd.DataFrame], file: Any, style: TextStyle) -> N
     with _text(file, style) as text:
         for i, piece in enumerate(pieces):
             # many readers split at every tab and line break
-            lines = with_texts(piece, lambda text: spreadsheet_safe(one_line(text)))
-            with_logicals(lines).to_csv(
+            lines = with_texts(piece, lambda text: spreadsheet_safe(one_line(text)), logicals=True)
+            lines.to_csv(
                 text, index=False, header=i == 0, sep="\t", na_rep="n/a", decimal=style.decimal,
                 lineterminator="\n",
             )  # fmt: skip

@@ -72,11 +72,11 @@ def resample(
 ) -> None:
     """Write scores on a regular grid."""
     with errors_as_exit_codes(debug=debug):
-        from jadfer_cli.analysis.actions import has_actions
         from jadfer_cli.analysis.described_table import check_described, write_described
         from jadfer_cli.analysis.provenance import mixed
         from jadfer_cli.analysis.resampling import GridRule, grid_table
         from jadfer_cli.analysis.score_columns import score_set
+        from jadfer_cli.results.carried import has_actions
 
         rule = GridRule(rate, method, min_share, scores, scale, all_faces, actions)
         style = text_style(bom=bom, decimal=decimal)
