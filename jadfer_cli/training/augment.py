@@ -1,7 +1,8 @@
 """Augmentation that makes small grey pictures look like faces in videos.
 
 Geometry (flip, rotation, scale, shift) is composed with the alignment, so that a face is
-resampled only once. Light, colour, resolution, blur, JPEG and an erased rectangle follow.
+resampled only once. Light, colour, motion, resolution, the compression of videos, blur, JPEG and an
+erased rectangle follow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from jadfer_cli.training import compression
 
 
 @dataclass(frozen=True)
@@ -23,13 +26,16 @@ class AugmentOptions:
     shift: float = 0.05  # of the side, both ways
     light: float = 0.8  # brightness, contrast, gamma
     tint: float = 0.5  # colour cast on a grey face
+    motion: float = 0.1  # smeared along a line of up to a tenth of the side
     resample: float = 0.3  # down to 24-80 px and up again
+    h264: float = 0.15  # encoded as in a video, at the size that it was resampled to
     blur: float = 0.2
     jpeg: float = 0.2
     erase: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("flip", "light", "tint", "resample", "blur", "jpeg", "erase", "shift"):
+        chances = ("flip", "light", "tint", "motion", "resample", "h264", "blur", "jpeg", "erase")
+        for name in (*chances, "shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         if not (0 <= self.rotation_deg <= 180 and 0 <= self.scale <= 2):
@@ -55,7 +61,16 @@ def jitter(
 def degrade(
     crop_rgb: npt.NDArray[np.uint8], options: AugmentOptions, rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Applies light, colour, resolution, blur, JPEG and erasing to one (S, S, 3) crop."""
+    """Applies light, colour, motion, resolution, H.264, blur, JPEG and erasing to one crop.
+
+    Args:
+        crop_rgb: (S, S, 3).
+        options: How often, and how much.
+        rng: Draws them.
+
+    Returns:
+        (S, S, 3).
+    """
     import cv2
 
     side = crop_rgb.shape[0]
@@ -67,9 +82,14 @@ def degrade(
     if rng.random() < options.tint:
         image = image * rng.uniform(0.7, 1.2, 3) + rng.uniform(-15, 15, 3)
     image = np.clip(image, 0, 255).astype(np.float32)
-    if rng.random() < options.resample:
-        small = int(rng.integers(24, 80))
+    if rng.random() < options.motion:
+        image = _smeared(image, rng.uniform(0.02, 0.1) * side, rng.uniform(0, math.pi))
+    small = int(rng.integers(24, 80)) if rng.random() < options.resample else side
+    if small < side:
         image = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+    if rng.random() < options.h264:
+        image = _as_in_a_video(image, int(rng.integers(20, 38)))
+    if small < side:
         image = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
     if rng.random() < options.blur:
         image = cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.5, 2.0)))
@@ -86,6 +106,35 @@ def degrade(
     return result
 
 
+def _smeared(
+    image: npt.NDArray[np.floating], length_px: float, angle_rad: float
+) -> npt.NDArray[np.floating]:
+    """The picture as a camera sees it that moves by `length_px` while the shutter is open."""
+    import cv2
+
+    n = 2 * math.ceil(length_px / 2) + 1  # side of the kernel, odd
+    centre, half = n // 2, length_px / 2
+    dx, dy = half * math.cos(angle_rad), half * math.sin(angle_rad)
+    kernel = np.zeros((n, n), np.float32)
+    for part in np.linspace(-1, 1, 2 * n + 1):
+        kernel[round(centre + part * dy), round(centre + part * dx)] += 1
+    smeared: npt.NDArray[np.floating] = cv2.filter2D(
+        image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE
+    )
+    return smeared
+
+
+def _as_in_a_video(image: npt.NDArray[np.floating], crf: int) -> npt.NDArray[np.floating]:
+    """The picture, of an odd side one column and row more, through H.264."""
+    side = image.shape[0]
+    odd = side % 2
+    even = np.pad(image, ((0, odd), (0, odd), (0, 0)), "edge")
+    coded = compression.h264(np.clip(even, 0, 255).astype(np.uint8), crf)
+    shown: npt.NDArray[np.floating] = coded[:side, :side].astype(np.float32)
+    return shown
+
+
 NO_AUGMENTATION = AugmentOptions(
-    flip=0, rotation_deg=0, scale=0, shift=0, light=0, tint=0, resample=0, blur=0, jpeg=0, erase=0
-)
+    flip=0, rotation_deg=0, scale=0, shift=0, light=0, tint=0, motion=0, resample=0, h264=0, blur=0,
+    jpeg=0, erase=0,
+)  # fmt: skip
