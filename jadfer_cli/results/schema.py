@@ -11,7 +11,6 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS, AnnotatedFrame
@@ -85,6 +84,8 @@ def with_pandas_metadata(fields: Sequence[Field]) -> pa.Schema:
 @cache  # every part and every file of a result asks for its schema again
 def _with_pandas_metadata(fields: tuple[Field, ...]) -> pa.Schema:
     # Without pandas' metadata, Int32 and boolean would be read as float64 and object.
+    import pandas as pd
+
     empty = pd.DataFrame({name: pd.Series([], dtype=dtype) for name, _, dtype in fields})
     metadata = pa.Schema.from_pandas(empty, preserve_index=False).metadata
     return pa.schema([(name, kind) for name, kind, _ in fields], metadata=metadata)
