@@ -20,6 +20,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SCORES = ("auto", "votes", "majority")  # what the probabilities mean: `expression.scores`
 ENGINES = ("auto", "torch", "onnxruntime")
 ROTATIONS = (0, 90, 180, 270)
+DECODERS = ("auto", "decord", "pyav")
 TRACKERS = ("bytetrack", "ocsort")
 FOLLOWERS = ("network", "detector")
 # Faces scored at once. On a CPU small batches stay in its caches, which the detector shares:
@@ -58,6 +59,9 @@ class VideoOptions:
     end_s: float | None = None  # frames at or after this time are not analysed
     # clockwise rotation of the stored pictures, degrees (one of ROTATIONS); None: as the file says
     rotate: int | None = None
+    # auto: decord for short clips that it reads exactly, PyAV for all others; decord: at any
+    # length that memory allows; pyav: PyAV alone, which decodes every frame once
+    decoder: str = "auto"
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -68,6 +72,10 @@ class VideoOptions:
             raise OptionError("`every` and `fps` exclude each other; give one of them.")
         if self.rotate not in (None, *ROTATIONS):
             raise OptionError(f"`rotate` must be 0, 90, 180 or 270, not {self.rotate}.")
+        if self.decoder not in DECODERS:
+            raise OptionError(
+                f"`decoder` must be one of {', '.join(DECODERS)}, not {self.decoder}."
+            )
         for name, value in (("`start_s`", self.start_s), ("`end_s`", self.end_s)):
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise OptionError(f"{name} must be zero or more seconds, not {value}.")
@@ -211,6 +219,7 @@ class OptionKeywords(TypedDict, total=False):
     start_s: float | None
     end_s: float | None
     rotate: int | None
+    decoder: str
     detector: str
     detection_size: int
     detection_threshold: float

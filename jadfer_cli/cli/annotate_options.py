@@ -91,6 +91,15 @@ RotateOption = Annotated[
     ),
 ]
 
+DecoderOption = Annotated[
+    str,
+    _option(
+        FRAMES_PANEL,
+        "auto: decord for short clips that it reads exactly, PyAV for all others. decord: for "
+        "longer ones, too, which then are in memory whole. pyav: PyAV alone.",
+    ),
+]
+
 DetectorOption = Annotated[
     str,
     _option(FACES_PANEL, f"{DETECTORS}."),

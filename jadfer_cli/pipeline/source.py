@@ -28,11 +28,13 @@ class Source:
         info: The video's timeline.
         indices: int64 (n,), indices of the frames analysed, ascending, never empty.
         name: The value of the column `video`.
+        decoder: One of `options.DECODERS`.
     """
 
     info: VideoInfo
     indices: npt.NDArray[np.int64]
     name: str
+    decoder: str = "auto"
 
     @property
     def n_frames(self) -> int:
@@ -58,7 +60,7 @@ class Source:
             threads: CPU threads of the decoder.
             begin: Position in `indices` of the first frame to return.
         """
-        return VideoReader(self.info, self.indices, threads, begin)
+        return VideoReader(self.info, self.indices, threads, begin, self.decoder)
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,8 @@ def open_video(
     if name is None:
         bare = options.relative_paths or options.file_names
         name = Path(info.path).name if bare else info.path
-    return Source(info, select(info, options.video), encodable(name))
+    chosen = select(info, options.video)
+    return Source(info, chosen, encodable(name), options.video.decoder)
 
 
 def open_arrays(

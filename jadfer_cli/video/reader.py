@@ -4,7 +4,8 @@ decord reads clips whose decoded pictures take at most 64 MiB together (`_DECORD
 pictures of 640x360, 24 of 1280x720). PyAV reads everything longer, which is most videos. The
 reason is memory: while decord waits for one picture, it reads and decodes packets without limit
 and keeps all pictures (400 of 1280x720, 1 GB, with a slow consumer), and no setting prevents
-that. It is safe only for clips that fit in memory completely.
+that, nor reading in segments (`tests/bench/decord_segments.py`). It is safe only for clips that
+fit in memory completely; the decoder "decord" takes that risk at any length.
 
 decord returns pictures in order, but does not report damage, substitutes neighbours for lost
 frames, and fails inside some intact files. So PyAV decodes the same frames in lockstep
@@ -65,6 +66,7 @@ class VideoReader:
         threads: Threads of decord; None lets FFmpeg decide. PyAV always uses one.
         begin: Position in `indices` of the first frame to return. Its decoder, picture and status
             are the same as if all frames were returned; PyAV seeks, decord reads from the start.
+        decoder: "auto"; "decord" at any length; or "pyav" alone.
 
     Attributes:
         decoders: (index, name) of each decoder used and the first frame it returned, e.g.
@@ -84,6 +86,7 @@ class VideoReader:
         indices: npt.NDArray[np.int64],
         threads: int | None = None,
         begin: int = 0,
+        decoder: str = "auto",
     ) -> None:
         if len(indices) and (
             indices[0] < 0 or indices[-1] >= info.n_frames or (np.diff(indices) <= 0).any()
@@ -93,6 +96,7 @@ class VideoReader:
         self._indices = indices
         self._threads = threads
         self._begin = begin
+        self._decoder = decoder
         self._decord: Any = None
         self._frames: Iterator[Frame] | None = None
         # The last frame with a picture, requested or not, and its RGB image once needed.
@@ -146,6 +150,8 @@ class VideoReader:
             self._decord = _open_decord(self._info.path, self._threads or 0)
             if self._decord is None:
                 self.noted.append((first, "decord cannot open the file; PyAV decodes it."))
+        elif self._decoder == "decord":
+            self.noted.append((first, "decord does not read this file exactly; PyAV decodes it."))
         if self._decord is None:
             first = index
         with _ahead(check_frames(self._info, first, last)) as checked_frames:
@@ -162,12 +168,14 @@ class VideoReader:
     def _suits_decord(self, first: int, last: int) -> bool:
         """Returns True if decord is exact for this file and not slower than PyAV alone."""
         info = self._info
+        if self._decoder == "pyav":
+            return False
         dense = 2 * len(self._indices) > last
         indexed = bool(_DECORD_CONTAINERS & set(info.container.split(",")))
         n_bytes = 3 * info.width_px * info.height_px * info.n_packets
         if (
             not (dense and indexed and self._safe_for_decord())
-            or n_bytes > _DECORD_BYTES
+            or (n_bytes > _DECORD_BYTES and self._decoder == "auto")
             or seeks(info, first)
         ):
             return False

@@ -259,3 +259,18 @@ def test_short_real_clips_are_read_by_decord_and_long_ones_in_bounded_memory(sha
             first = next(iter(reader))
         assert first.status == OK
         assert reader.decoders[0][1].startswith(decoder)
+
+
+def test_the_decoder_can_be_chosen(shared: Path) -> None:
+    def by(name: str, decoder: str) -> tuple[list[str], list[str]]:
+        info = probe(str(shared / "clips" / name))
+        with VideoReader(info, np.arange(min(info.n_frames, 40)), 1, 0, decoder) as reader:
+            assert all(frame.image_rgb is not None for frame in reader)
+        return [name.split()[0] for _, name in reader.decoders], reader.warnings
+
+    assert by("single_face.mp4", "auto") == (["decord"], [])
+    assert by("single_face.mp4", "pyav") == (["pyav"], [])
+    assert by("pexels_sad_to_joy.mp4", "decord") == (["decord"], [])  # auto: too long
+    decoders, (warning,) = by("grid_bbaf2n.mpg", "decord")  # no index
+    assert decoders == ["pyav"]
+    assert "decord does not read this file exactly" in warning

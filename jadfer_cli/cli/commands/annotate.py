@@ -73,6 +73,7 @@ def annotate(
     start: of.StartOption = _V.start_s,
     end: of.EndOption = _V.end_s,
     rotate: of.RotateOption = _V.rotate,
+    decoder: of.DecoderOption = _V.decoder,
     detector: of.DetectorOption = _F.detector,
     detection_size: of.DetectionSizeOption = _F.detection_size,
     detection_threshold: of.DetectionThresholdOption = _F.detection_threshold,
