@@ -163,7 +163,7 @@ def open_arrays(
         file_bytes=0,
     )
     info = rotated(info, options.rotate)
-    return ArraySource(info, select(info, options), encodable(name), images_rgb)
+    return ArraySource(info, select(info, options), encodable(name), images_rgb=images_rgb)
 
 
 def _check_arrays(images_rgb: Sequence[ImageArray], times: npt.NDArray[np.float64]) -> None:
