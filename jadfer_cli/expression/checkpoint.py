@@ -166,7 +166,7 @@ def registry() -> dict[str, ModelEntry]:
 
 
 def find(model: str) -> ModelEntry:
-    """Resolves `--model`: "default", a registered name, or the path of a file.
+    """Resolves `--model`: "default", a registered name such as "jadfer-fast" or "fast", or a path.
 
     Raises:
         ModelError: No such name and no such file.
@@ -174,8 +174,9 @@ def find(model: str) -> ModelEntry:
     shipped = registry()
     if model == "default":
         return next(iter(shipped.values()))
-    if model in shipped:
-        return shipped[model]
+    for name in (model, f"jadfer-{model}"):
+        if name in shipped:
+            return shipped[name]
     path = Path(model)
     if path.suffix != SUFFIX and path.is_file():
         hint = _known(shipped)
