@@ -206,7 +206,7 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     if redetect_s:
         by = " by a small network of the program's own" if m.get("follower") else ""
         yield (
-            f"in full frames every {redetect_s:g} s and, in between, near their last position{by},"
+            f"in full frames every {redetect_s:g} s and, in between, where they were expected{by},"
         )
     else:
         yield "in every analysed frame,"

@@ -83,8 +83,8 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
     if faces.redetect_s:
         by = " by a small network of the program's own" if faces.follower != "detector" else ""
         yield (
-            f"(in full frames every {faces.redetect_s:g} s, in between near their last "
-            f"position{by}),"
+            f"(in full frames every {faces.redetect_s:g} s, in between where they are expected"
+            f"{by}),"
         )
     else:
         yield "(in every analysed frame),"

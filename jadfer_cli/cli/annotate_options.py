@@ -119,17 +119,18 @@ RedetectOption = Annotated[
     float,
     _option(
         FACES_PANEL,
-        "Seconds between searches of the whole frame; in between, only the surroundings of known "
-        "faces are searched. 0 searches every frame: slower on a CPU, but finds faces that come "
-        "and go.",
+        "Seconds between searches of the whole frame; in between, known faces are searched for "
+        "where they are expected. 0 searches every frame: slower on a CPU, but finds faces that "
+        "come and go.",
     ),
 ]
 FollowerOption = Annotated[
     str,
     _option(
         FACES_PANEL,
-        "What searches the surroundings of known faces: network, a small one of jadfer's own that "
-        "asks the detector where it is unsure; detector; or an .onnx file of `train-follower`.",
+        "What finds known faces between these searches: detector, as often as they move; network, "
+        "a small one of jadfer's own that asks the detector where it is unsure; or an .onnx file "
+        "of `train-follower`.",
     ),
 ]
 MinFaceOption = Annotated[float, _option(FACES_PANEL, "Ignore faces smaller than this, px.")]

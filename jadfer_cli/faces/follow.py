@@ -1,12 +1,12 @@
 """Detect faces at less cost: in the full frame at intervals, in between only near known faces.
 
-Full-frame detection finds every face. In the frames that follow, a small network tells where each
-face is now (`motion`). A face that it is not sure about, or every face without that network, is
-detected in a square region around its last box, at a small fixed input size. If one is not found
-again, the full frame is searched at once, so cuts and fast motion cost time but lose no faces.
-With the network, a change of the whole picture is a cut. A face that is new in a full-frame
-detection is also followed backwards, frame by frame, to where it came in. Frames are passed on only
-after that.
+Full-frame detection finds every face. In the frames between two of them, the detector looks in a
+square region around where a face is expected, at a small fixed input size, and as rarely as that
+is enough (`between`); or a small network tells where each face is (`motion`), and the detector
+looks where that is unsure. A face that is not found again is searched for in the full frame, so
+cuts and fast motion cost time but lose no faces. With the network, a change of the whole picture
+is a cut. A face that is new in a full-frame detection is also followed backwards, frame by frame,
+to where it came in. Frames are passed on only after that.
 
 A face that comes and goes between two full-frame detections is missed.
 """
@@ -15,18 +15,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from jadfer_cli.faces.between import fill
 from jadfer_cli.faces.detector import MAX_BATCH, Detector
 from jadfer_cli.faces.motion import MotionTracker
+from jadfer_cli.faces.regions import (
+    MATCH_IOU,
+    Pending,
+    detect_again,
+    follow_backwards,
+    two_of_one,
+    unmatched,
+)
 from jadfer_cli.geometry import iou
-from jadfer_cli.records import BoolArray, Crops, Faces, FloatArray, Frame, ImageArray
+from jadfer_cli.records import BoolArray, Crops, Faces, Frame, ImageArray
 
-REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer side
-MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
 _TIME_SLACK_S = 1e-6
 _MAX_PENDING_BYTES = 96 << 20  # images held back for following faces backwards
 # With a network that follows faces, the other searches of the full frame are glances.
@@ -50,18 +56,6 @@ class Detections(NamedTuple):
     faces: Faces
     restartable: bool
     crops: Crops | None = None
-
-
-@dataclass
-class _Pending:
-    """A frame held back until new faces have been followed backwards through it."""
-
-    frame: Frame
-    faces: Faces
-    full_frame: bool  # faces come from full-frame detection
-
-    def detections(self) -> Detections:
-        return Detections(self.frame, self.faces, self.full_frame)
 
 
 def follow(
@@ -90,36 +84,84 @@ def follow(
     """
     if not redetect_s:
         yield from _detect_every_frame(frames, detector, crop_px)
-        return
-    pending: list[_Pending] = []  # since the last full-frame detection
-    schedule = _Schedule(redetect_s, 1 if motion is None else _INTERVALS_PER_SEARCH)
+    elif motion is None:
+        yield from _search_between(frames, detector, redetect_s)
+    else:
+        yield from _follow_by_network(frames, detector, redetect_s, motion)
+
+
+def _search_between(
+    frames: Iterable[Frame], detector: Detector, redetect_s: float
+) -> Iterator[Detections]:
+    """Search the full frame at intervals, and then near its faces in the frames between."""
+    stretch: list[Pending] = []  # since the last search of the full frame, with that frame
+    schedule = _Schedule(redetect_s, 1)
+    previous: ImageArray | None = None
+    for frame in frames:
+        one = Pending(frame, Faces.none(), full_frame=False)
+        if frame.image_rgb is not None:
+            memory_full = len(stretch) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
+            one.same = _change(previous, frame.image_rgb) == 0
+            previous = frame.image_rgb
+            if memory_full or schedule.search_due(frame.time_s):
+                schedule.searched(frame.time_s)
+                yield from _searched(stretch, one, detector)
+                stretch = []
+        stretch.append(one)
+    after = []  # frames without an image at the end
+    while stretch and stretch[-1].frame.image_rgb is None:
+        after.append(stretch.pop())
+    if stretch and not stretch[-1].full_frame:
+        end = stretch.pop()
+        yield from _searched(stretch, end, detector)
+        stretch = [end]
+    yield from (_detections(one) for one in (*stretch, *reversed(after)))
+
+
+def _searched(stretch: list[Pending], end: Pending, detector: Detector) -> Iterator[Detections]:
+    """Search a full frame, and then between it and the one before; yield the frames before it."""
+    assert end.frame.image_rgb is not None
+    end.faces = detector.detect(end.frame.image_rgb)
+    end.full_frame = end.restartable = True
+    fill(stretch, end, detector)
+    yield from (_detections(one) for one in stretch)
+
+
+def _detections(one: Pending) -> Detections:
+    return Detections(one.frame, one.faces, one.restartable)
+
+
+def _follow_by_network(
+    frames: Iterable[Frame], detector: Detector, redetect_s: float, motion: MotionTracker
+) -> Iterator[Detections]:
+    """Follow faces by the network, and by the detector where it is not sure."""
+    pending: list[Pending] = []  # since the last full-frame detection
+    schedule = _Schedule(redetect_s, _INTERVALS_PER_SEARCH)
     last = Faces.none()  # faces of the last frame with an image
     previous: ImageArray | None = None  # that image
     for frame in frames:
         if frame.image_rgb is None:
-            pending.append(_Pending(frame, Faces.none(), full_frame=False))
+            pending.append(Pending(frame, Faces.none(), full_frame=False))
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
         change = _change(previous, frame.image_rgb)
-        cut = motion is not None and change > _CUT
-        due = memory_full or schedule.search_due(frame.time_s) or cut
+        due = memory_full or schedule.search_due(frame.time_s) or change > _CUT
         faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
-        if faces is not None and motion is not None and schedule.glance_due(frame.time_s):
+        if faces is not None and schedule.glance_due(frame.time_s):
             faces = _confirmed(frame.image_rgb, faces, detector, motion)
         full_frame = faces is None
         previous = frame.image_rgb
         if faces is None:
             faces = detector.detect(frame.image_rgb)
-            if motion is not None:
-                motion.start(frame.image_rgb, faces)
+            motion.start(frame.image_rgb, faces)
             schedule.searched(frame.time_s)
-            _follow_backwards(pending, _unmatched(faces, last), detector)
-            yield from (one.detections() for one in pending)
+            follow_backwards(pending, unmatched(faces, last), detector)
+            yield from (_detections(one) for one in pending)
             pending.clear()
         last = faces
-        pending.append(_Pending(frame, faces, full_frame))
+        pending.append(Pending(frame, faces, full_frame, restartable=full_frame))
     _search_last_frame(pending, detector)
-    yield from (one.detections() for one in pending)
+    yield from (_detections(one) for one in pending)
 
 
 class _Schedule:
@@ -152,16 +194,16 @@ class _Schedule:
         self._last = self._interval(time_s)
 
 
-def _search_last_frame(pending: list[_Pending], detector: Detector) -> None:
+def _search_last_frame(pending: list[Pending], detector: Detector) -> None:
     """Search the full last frame for faces that came in since the last full-frame detection."""
     with_image = [one for one in pending if one.frame.image_rgb is not None]
     if not with_image or with_image[-1].full_frame:
         return
     end = with_image.pop()
     if end.frame.image_rgb is not None:
-        new = _unmatched(detector.detect(end.frame.image_rgb), end.faces)
+        new = unmatched(detector.detect(end.frame.image_rgb), end.faces)
         end.faces = Faces.join([end.faces, new])
-        _follow_backwards(with_image, new, detector)
+        follow_backwards(with_image, new, detector)
 
 
 def _detect_every_frame(
@@ -208,33 +250,20 @@ def _change(previous: ImageArray | None, image_rgb: ImageArray) -> float:
 
 
 def _find_again(
-    image_rgb: ImageArray,
-    known: Faces,
-    detector: Detector,
-    motion: MotionTracker | None,
-    change: float,
+    image_rgb: ImageArray, known: Faces, detector: Detector, motion: MotionTracker, change: float
 ) -> Faces | None:
-    """Find all known faces in the next frame; None if the full frame has to be searched."""
+    """Follow all faces into the next frame, and detect again those that the network is unsure of.
+
+    Returns:
+        The faces; None if the full frame has to be searched.
+    """
     if not len(known):
         return known
     if change == 0:  # the same picture again
         return dataclasses.replace(known, followed=np.ones(len(known), np.bool_))
-    if motion is None:
-        faces = _detect_again(image_rgb, known, detector)
-    else:
-        faces = _follow_again(image_rgb, detector, motion)
-    if faces is None:
-        return None
-    overlap = iou(faces.boxes_px, faces.boxes_px)
-    if (overlap - np.eye(len(faces)) > MATCH_IOU).any():  # two regions matched the same face
-        return None
-    return faces
-
-
-def _follow_again(image_rgb: ImageArray, detector: Detector, motion: MotionTracker) -> Faces | None:
-    """Follow all faces by the network, and detect again those that it is not sure about."""
-    faces, sure = motion.next(image_rgb)
-    return _redetected(image_rgb, faces, ~sure, detector, motion)
+    followed, sure = motion.next(image_rgb)
+    faces = _redetected(image_rgb, followed, ~sure, detector, motion)
+    return None if faces is None or two_of_one(faces) else faces
 
 
 def _redetected(
@@ -247,26 +276,12 @@ def _redetected(
     """Detect some of the followed faces in regions; None if one is not found there."""
     if not which.any():
         return faces
-    detected = _detect_again(image_rgb, faces.take(which), detector)
+    detected = detect_again(image_rgb, faces.take(which), detector)
     if detected is None:
         return None
     motion.correct(image_rgb, which, detected)
     order = np.argsort(np.concatenate([np.flatnonzero(~which), np.flatnonzero(which)]))
     return Faces.join([faces.take(~which), detected]).take(order)
-
-
-def _detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
-    """Detect all known faces in regions; None if one is not found, or regions cost too much."""
-    candidates = detector.detect_near(image_rgb, known.boxes_px, REGION_MARGIN)
-    if candidates is None:
-        return None
-    matches = []
-    for box, in_region in zip(known.boxes_px, candidates, strict=True):
-        match = _best_match(box, in_region)
-        if match is None:
-            return None
-        matches.append(match)
-    return Faces.join(matches)
 
 
 def _confirmed(
@@ -278,46 +293,7 @@ def _confirmed(
         The faces; None if there is a new face, or one is no longer found.
     """
     seen = detector.glance(image_rgb)
-    if seen is None or len(_unmatched(seen, faces)):
+    if seen is None or len(unmatched(seen, faces)):
         return None
     hidden = iou(faces.boxes_px, seen.boxes_px).max(axis=1, initial=0) < MATCH_IOU
     return _redetected(image_rgb, faces, hidden, detector, motion)
-
-
-def _best_match(box: FloatArray, candidates: Faces) -> Faces | None:
-    """The candidate that overlaps a box (4,) most, as Faces of length 1; None if none does."""
-    if not len(candidates):
-        return None
-    overlap = iou(box[None], candidates.boxes_px)[0]
-    best = int(overlap.argmax())
-    return candidates.take(np.array([best])) if overlap[best] >= MATCH_IOU else None
-
-
-def _unmatched(found: Faces, known: Faces) -> Faces:
-    """The faces in `found` that overlap no known face."""
-    if not len(known):
-        return found
-    return found.take(iou(found.boxes_px, known.boxes_px).max(axis=1, initial=0) < MATCH_IOU)
-
-
-def _follow_backwards(pending: list[_Pending], new: Faces, detector: Detector) -> None:
-    """Follow new faces backwards, and add them to the frames in which they are found."""
-    for one in reversed(pending):
-        image_rgb = one.frame.image_rgb
-        if not len(new) or one.full_frame:
-            return
-        if image_rgb is None:
-            continue
-        candidates = detector.detect_near(image_rgb, new.boxes_px, REGION_MARGIN) or []
-        pairs = zip(new.boxes_px, candidates, strict=bool(candidates))
-        found = [match for box, faces in pairs if (match := _best_match(box, faces))]
-        if len(found) < len(new):  # a face moved far, or came in here
-            found = [detector.detect(image_rgb)]
-        new = _without_overlaps(_unmatched(Faces.join(found), one.faces))
-        one.faces = Faces.join([one.faces, new])
-
-
-def _without_overlaps(faces: Faces) -> Faces:
-    """Drop every face that overlaps an earlier one."""
-    overlap = np.triu(iou(faces.boxes_px, faces.boxes_px), 1)
-    return faces.take(overlap.max(axis=0, initial=0) < MATCH_IOU)

@@ -31,7 +31,8 @@ _FIXED: dict[str, tuple[str, str]] = {
     ),
     "face_source": (
         "detected: found in a search of the whole frame; "
-        "tracked: found close to its position in a neighbouring frame; " + _FACE,
+        "tracked: found close to where it is in neighbouring frames, or placed between two "
+        "frames in which it was found; " + _FACE,
         "",
     ),
     "bbox_x1": ("Left edge " + _BOX, "px"),
@@ -40,7 +41,7 @@ _FIXED: dict[str, tuple[str, str]] = {
     "bbox_y2": ("Bottom edge " + _BOX, "px"),
     "det_score": (
         "Confidence of the detector that this is a face, 0 to 1; of a face that the network "
-        "follows, that of its last detection",
+        "follows, that of its last detection; of one placed between two frames, between theirs",
         "",
     ),
     "interocular_px": ("Distance between the eyes, which measures the size of the face", "px"),

@@ -9,8 +9,8 @@ import pandas as pd
 
 from jadfer_cli.analysis.frame_times import Ints
 from jadfer_cli.faces.detector import Detector
-from jadfer_cli.faces.follow import MATCH_IOU, REGION_MARGIN
 from jadfer_cli.faces.recognise import Recogniser
+from jadfer_cli.faces.regions import MATCH_IOU, REGION_MARGIN
 from jadfer_cli.geometry import iou
 from jadfer_cli.records import FloatArray, Frame, ImageArray, VideoInfo
 from jadfer_cli.results.schema import BOX_COLUMNS

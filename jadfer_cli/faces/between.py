@@ -1,0 +1,184 @@
+"""Where faces are between two searches of the full frame: measured as rarely as that is enough.
+
+A face that both searches found lies, to a good approximation, on the straight line between both.
+The detector looks near the middle of that line. If the face is there, the frames before and after
+get places in proportion to their time; otherwise either half is treated likewise. A head that is
+still or moves evenly so needs one look for all frames, one that turns or shakes a look for each.
+The detector also looks where the picture of a face changes, as under a hand that passes. A face
+that only one of the searches found, or that is not near its line, is looked for in every frame.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+from jadfer_cli.faces.detector import Detector
+from jadfer_cli.faces.regions import (
+    MATCH_IOU,
+    REGION_MARGIN,
+    Pending,
+    best_match,
+    detect_again,
+    follow_backwards,
+    two_of_one,
+    unmatched,
+)
+from jadfer_cli.geometry import iou
+from jadfer_cli.records import Faces, ImageArray
+
+# Mean distance of the landmarks found from those expected, in longer sides of the box. Repeated
+# detections of a face that does not move differ by 0.02.
+TOLERANCE = 0.03
+# Mean difference of grey values from the nearer look at the face, in 8-bit steps.
+CHANGED = 16.0
+_SAMPLES = 16  # compared per side of the box
+
+
+def fill(stretch: list[Pending], end: Pending, detector: Detector) -> None:
+    """Finds the faces of all frames between two searches of the full frame.
+
+    Args:
+        stretch: The frame that was searched, and those after it; frames before the first search
+            have no image.
+        end: The frame after them, which was searched, too.
+        detector: Looks near expected faces.
+    """
+    shown = [one for one in stretch if one.frame.image_rgb is not None]
+    if not shown:
+        return
+    distinct = [shown[0], *(one for one in shown[1:] if not one.same)]
+    _between([*distinct, end], 0, len(distinct), detector)
+    for before, one in itertools.pairwise(shown):
+        if one.same:
+            followed = np.ones(len(before.faces), np.bool_)
+            one.faces = dataclasses.replace(before.faces, followed=followed)
+    follow_backwards(shown, unmatched(end.faces, shown[-1].faces), detector)
+
+
+def _between(frames: list[Pending], first: int, last: int, detector: Detector) -> None:
+    """Finds the faces of the frames between two whose faces are known."""
+    known = frames[first].faces
+    if last - first < 2 or not len(known):
+        return
+    partners = _partners(known, frames[last].faces)
+    middle = (first + last) // 2
+    found = None
+    if partners is not None:
+        expected = _on_line(frames, first, last, middle, partners)
+        found = _near(frames[middle].frame.image_rgb, expected, detector)
+    if partners is None or found is None:
+        _one_by_one(frames, first, last, detector)
+        return
+    frames[middle].faces = found
+    ends = ((first, middle, np.arange(len(known))), (middle, last, partners))
+    straight = _deviation(found, expected) <= TOLERANCE
+    for begin, finish, order in ends:
+        inner = range(begin + 1, finish)
+        guesses = [_on_line(frames, begin, finish, i, order) for i in inner] if straight else []
+        if straight and not _changes(frames, begin, finish, guesses, order):
+            for i, guess in zip(inner, guesses, strict=True):
+                frames[i].faces = guess
+        else:
+            _between(frames, begin, finish, detector)
+
+
+def _partners(known: Faces, later: Faces) -> npt.NDArray[np.intp] | None:
+    """Which later face each known one is, (n,); None unless every one has one of its own."""
+    if not len(later):
+        return None
+    overlap = iou(known.boxes_px, later.boxes_px)
+    partners: npt.NDArray[np.intp] = overlap.argmax(axis=1)
+    alone = len(np.unique(partners)) == len(partners)
+    return partners if alone and (overlap.max(axis=1) >= MATCH_IOU).all() else None
+
+
+def _on_line(
+    frames: list[Pending], first: int, last: int, at: int, partners: npt.NDArray[np.intp]
+) -> Faces:
+    """The faces of a frame, in proportion to its time between two others."""
+    begin, end = frames[first].faces, frames[last].faces.take(partners)
+    times = [frames[i].frame.time_s for i in (first, at, last)]
+    span = times[2] - times[0]
+    share = np.float32((times[1] - times[0]) / span if span > 0 else (at - first) / (last - first))
+    return Faces(
+        begin.boxes_px + share * (end.boxes_px - begin.boxes_px),
+        begin.scores + share * (end.scores - begin.scores),
+        begin.landmarks_px + share * (end.landmarks_px - begin.landmarks_px),
+        np.ones(len(begin), np.bool_),
+    )
+
+
+def _near(image_rgb: ImageArray | None, expected: Faces, detector: Detector) -> Faces | None:
+    """Finds every expected face; None if one is not there, or two are the same face."""
+    assert image_rgb is not None  # frames without an image are left out
+    candidates = detector.detect_near(image_rgb, expected.boxes_px, REGION_MARGIN)
+    if candidates is None:  # so many faces that the full frame costs less
+        candidates = [detector.detect(image_rgb)] * len(expected)
+    matches = []
+    for box, faces in zip(expected.boxes_px, candidates, strict=True):
+        match = best_match(box, faces)
+        if match is None:
+            return None
+        matches.append(match)
+    found = Faces.join(matches)
+    return None if two_of_one(found) else found
+
+
+def _deviation(found: Faces, expected: Faces) -> float:
+    """Largest mean distance of a face's landmarks, in longer sides of its box."""
+    distance = np.linalg.norm(found.landmarks_px - expected.landmarks_px, axis=2).mean(axis=1)
+    side = (expected.boxes_px[:, 2:] - expected.boxes_px[:, :2]).max(axis=1)
+    return float((distance / np.maximum(side, 1e-6)).max())
+
+
+def _changes(
+    frames: list[Pending],
+    first: int,
+    last: int,
+    guesses: list[Faces],
+    partners: npt.NDArray[np.intp],
+) -> bool:
+    """Whether a face looks other than at both ends in one of the frames between them."""
+    if not guesses:
+        return False
+    begin = _samples(frames[first], frames[first].faces)
+    end = _samples(frames[last], frames[last].faces.take(partners))
+    for one, faces in zip(frames[first + 1 : last], guesses, strict=True):
+        own = _samples(one, faces)
+        differences = [np.abs(own - other).mean(axis=(1, 2)) for other in (begin, end)]
+        if (np.minimum(*differences) > CHANGED).any():
+            return True
+    return False
+
+
+def _samples(one: Pending, faces: Faces) -> npt.NDArray[np.int16]:
+    """Grey values of a grid over each face, (n, k, k)."""
+    image_rgb = one.frame.image_rgb
+    assert image_rgb is not None  # frames without an image are left out
+    steps = np.linspace(0, 1, _SAMPLES)
+    x1, y1, x2, y2 = faces.boxes_px.T[:, :, None]
+    rows = np.clip(y1 + steps * (y2 - y1), 0, image_rgb.shape[0] - 1).astype(np.intp)
+    columns = np.clip(x1 + steps * (x2 - x1), 0, image_rgb.shape[1] - 1).astype(np.intp)
+    grey: npt.NDArray[np.int16] = image_rgb[rows[:, :, None], columns[:, None, :], 1]
+    return grey.astype(np.int16)
+
+
+def _one_by_one(frames: list[Pending], first: int, last: int, detector: Detector) -> None:
+    """Finds faces frame by frame, each near where it was; where one is lost, in the full frame."""
+    known = frames[first].faces
+    for i in range(first + 1, last):
+        one = frames[i]
+        assert one.frame.image_rgb is not None  # frames without an image are left out
+        faces = detect_again(one.frame.image_rgb, known, detector) if len(known) else known
+        if faces is None or two_of_one(faces):
+            faces = detector.detect(one.frame.image_rgb)
+            one.full_frame = True
+            follow_backwards(frames[first + 1 : i], unmatched(faces, known), detector)
+        one.faces = known = faces
+    # those that come back after they were lost
+    new = unmatched(frames[last].faces, known)
+    follow_backwards(frames[first + 1 : last], new, detector)
