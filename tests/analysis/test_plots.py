@@ -416,3 +416,19 @@ def test_svg_figures_of_hostile_names_are_valid_xml(tmp_path):
     path = made.write(tmp_path / "a\x1b[2J--><b>&.parquet")  # the heading
     assert run("plot", path, "-o", tmp_path / "a.svg").exit_code == 0
     etree.parse(tmp_path / "a.svg")
+
+
+@pytest.mark.parametrize("width_mm", [45, 60, 89, 120, 183])
+def test_the_legend_fits_into_the_figure(tmp_path, width_mm):
+    from jadfer_cli.analysis.plots.figure import draw
+
+    p = np.tile(sure("happiness", 0.96), (3, 1))
+    p[:, LABELS.index("sadness")], p[:, LABELS.index("fear")] = 0.03, 0.0
+    part = Track(0, [0, 1, 3], p, usable=[True, False, True])
+    chart = timelines.chart(load(Made([part], n_frames=5).write(tmp_path / "a.parquet")))
+    figure = draw(chart, stacked=True, size_mm=(width_mm, 90))
+    figure.canvas.draw()
+    place = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].get_texts()) == 5
+    assert place.x0 >= 0 and place.x1 <= figure.bbox.width
+    assert place.y1 <= figure.axes[0].get_tightbbox().y0

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg", ".pdf")
 _WIDTH_IN = 7.2  # 183 mm: two columns in most journals
 _TOP_IN, _BETWEEN_IN, _BOTTOM_IN = 0.68, 0.3, 0.98  # margins of the panels
+_KEY_IN, _LETTER_IN = 0.42, 0.062  # of the legend, at its font size: a swatch with gaps, a letter
 _DPI = 200
 _MM_PER_IN, _MIN_PANEL_IN = 25.4, 0.25
 _MAX_BINS = 1400  # one per pixel of the axes
@@ -61,7 +62,7 @@ def draw(chart: Chart, *, stacked: bool, size_mm: tuple[float, float] | None = N
     notes.append(thinning_note(bin_s, stacked=stacked))
     with rc_context(_STYLE):
         keys = _legend_keys(chart, drawn)
-        size = _layout(chart, len(keys), " ".join(filter(None, notes)), size_mm)
+        size = _layout(chart, keys, " ".join(filter(None, notes)), size_mm)
         figure = Figure(figsize=(size.width_in, size.height_in))
         panels = figure.subplots(n, sharex=True, squeeze=False)[:, 0]
         figure.subplots_adjust(
@@ -96,7 +97,9 @@ class _Layout:
     notes: str
 
 
-def _layout(chart: Chart, n_keys: int, notes: str, size_mm: tuple[float, float] | None) -> _Layout:
+def _layout(
+    chart: Chart, keys: Sequence[Patch], notes: str, size_mm: tuple[float, float] | None
+) -> _Layout:
     """Decide all sizes; with many panels a layout engine would take most of the time.
 
     Raises:
@@ -104,9 +107,9 @@ def _layout(chart: Chart, n_keys: int, notes: str, size_mm: tuple[float, float] 
     """
     n = max(len(chart.tracks), 1)
     width_in = _WIDTH_IN if size_mm is None else size_mm[0] / _MM_PER_IN
-    n_columns = max(int(width_in / 1.4), 2)
+    n_columns = _legend_columns([str(key.get_label()) for key in keys], width_in)
     lines = textwrap.wrap(notes, int(17 * width_in))
-    n_rows = math.ceil(n_keys / n_columns)
+    n_rows = math.ceil(len(keys) / n_columns)
     bottom_in = _BOTTOM_IN + 0.17 * max(n_rows - 2, 0) + 0.14 * max(len(lines) - 1, 0)
     margins_in = _TOP_IN + _BETWEEN_IN * (n - 1) + bottom_in
     panel_in = 1.0 if n <= 4 else 0.75 if n <= 10 else 0.55
@@ -120,6 +123,17 @@ def _layout(chart: Chart, n_keys: int, notes: str, size_mm: tuple[float, float] 
             )
     height_in = margins_in + panel_in * n
     return _Layout(width_in, height_in, panel_in, bottom_in, n_columns, "\n".join(lines))
+
+
+def _legend_columns(names: Sequence[str], width_in: float) -> int:
+    """How many columns of names fit into the width; matplotlib fills them one after another."""
+    n = max(int(width_in / 1.4), 2)
+    while n > 1:
+        columns = np.array_split(np.array([len(name) for name in names]), n)
+        if sum(_KEY_IN + _LETTER_IN * column.max(initial=0) for column in columns) < width_in:
+            break
+        n -= 1
+    return n
 
 
 def _heading(panel: Axes, chart: Chart, width_in: float) -> None:
