@@ -165,7 +165,7 @@ class Conversion:
         """Write what the sidecar of a result holds, before the file that needs it."""
         text = json_text({"jadfer": metadata, **descriptions}, indent=2)
         with atomic_write(self.sidecar) as part:
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def beside(result: Path, ending: str) -> Path:

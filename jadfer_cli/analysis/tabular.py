@@ -75,12 +75,12 @@ def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def _json(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
     text = _whole(pieces).to_json(orient="records", indent=2, force_ascii=False)
-    path.write_text(escaped_json(text), "utf-8")
+    path.write_text(escaped_json(text), "utf-8", newline="\n")
 
 
 def _jsonl(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
     text = _whole(pieces).to_json(orient="records", lines=True, force_ascii=False)
-    path.write_text(escaped_json(text), "utf-8")
+    path.write_text(escaped_json(text), "utf-8", newline="\n")
 
 
 def _parquet(

@@ -90,14 +90,14 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool, title: str | Non
     legend: dict[str, str] = {}
     names: list[str] = []
     # the charts are drawn one by one, and what stands above them is known when all are drawn
-    with atomic_write(out) as part, TemporaryFile("w+", encoding="utf-8") as body:
+    with atomic_write(out) as part, TemporaryFile("w+", encoding="utf-8", newline="\n") as body:
         for i, chart in enumerate(charts):
             names.append(chart.title)
             legend |= _swatches(chart, stacked=stacked)
             body.write(f'<h2 id="figure{i}">{_text(chart.title)}</h2>\n')
             _write_figure(body, chart, stacked=stacked)
         heading = title or (names[0] if len(names) == 1 else f"{len(names)} videos")
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(_HEAD.format(policy=_POLICY, title=_text(heading), plotly=get_plotlyjs()))
             if len(names) > 1:
                 links = (f'<li><a href="#figure{i}">{_text(name)}</a></li>\n'

@@ -99,7 +99,7 @@ def methods(
             return
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
         with atomic_write(out) as part:
-            part.write_text(printable(text), "utf-8")
+            part.write_text(printable(text), "utf-8", newline="\n")
         reading.wrote(out, f"from {source}", quiet=quiet)
 
 
