@@ -130,7 +130,7 @@ def _of_study(path: Path) -> Methods:
     options = options_of(given)
     if options.faces.detector == "auto":
         print_warning(
-            "The study file does not name a detector; this is the one of this machine. Set "
-            "detector, so that it is the same everywhere."
+            'With detector = "auto", the detector depends on the machine, and the text names that of '
+            'this one. Name it in the study file, such as detector = "centerface".'
         )
     return planned(options)
