@@ -130,7 +130,7 @@ def _of_study(path: Path) -> Methods:
     options = options_of(given)
     if options.faces.detector == "auto":
         print_warning(
-            'With detector = "auto", the detector depends on the machine, and the text names that of '
+            'With detector = "auto", the detector depends on the machine; the text names that of '
             'this one. Name it in the study file, such as detector = "centerface".'
         )
     return planned(options)
