@@ -131,6 +131,30 @@ def test_no_function_is_longer_than_a_screen():
     assert not longer, f"Longer than {MAX_FUNCTION_LINES} lines: {longer}"
 
 
+def writes_text(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing text, or writes one."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name == "write_text":
+        return True
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    modes += [k.value.value for k in call.keywords if k.arg == "mode" and hasattr(k.value, "value")]
+    opens = name in ("open", "TemporaryFile", "NamedTemporaryFile")
+    is_av = ast.unparse(call.func) == "av.open"
+    return opens and not is_av and any(re.fullmatch("[wax]t?[+]?", str(m)) for m in modes)
+
+
+def test_text_files_have_the_same_line_ends_on_every_system():
+    """Without newline=, Windows writes carriage returns, and equal tables give other files."""
+    found = [
+        f"{path}:{call.lineno}"
+        for path, tree in TREES.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and writes_text(call)
+        and not any(keyword.arg == "newline" for keyword in call.keywords)
+    ]  # fmt: skip
+    assert not found, f"without newline=: {found}"
+
+
 # What users read.
 
 
