@@ -145,7 +145,14 @@ def check_available() -> None:
         ModelError: One is missing.
     """
     if importlib.util.find_spec("ai_edge_litert") is None:
-        raise _no_litert("No module named 'ai_edge_litert'")
+        error = _no_litert("No module named 'ai_edge_litert'")
+        try:
+            find_model()
+        except ModelError as other:  # name both at once: each alone would be the next error
+            raise ModelError(
+                f"{error.message} {other.message}", f"{error.hint} For the model: {other.hint}"
+            ) from None
+        raise error
     find_model()
 
 
