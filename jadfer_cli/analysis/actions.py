@@ -24,6 +24,7 @@ PREFIX = "a_"
 COLLECTED = "collected_actions"  # metadata entry of the actions of a dataset: one per video
 _KEY = ("video", "frame", "track_id")
 _WHAT = {ACTIONS: "actions", MESH: "meshes"}
+_OPTIONS = {ACTIONS: "`actions`", MESH: "`actions` and `mesh`"}
 # Actions that both sides of a face have, without the side: brow_down, eye_blink, ... In ARKit's
 # names, jawLeft, mouthLeft and their right sides are directions, not sides.
 _DIRECTIONS = ("jaw", "mouth")
@@ -149,7 +150,7 @@ def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.Dat
     if not path.is_file():
         raise ResultError(
             f"{result.path} has no {_WHAT[name]} beside it: there is no {path.name}.",
-            f"Annotate the video with `{name}`. If this is a copy of a result, such as `jadfer "
+            f"Annotate the video with {_OPTIONS[name]}. If this is a copy of a result, such as `jadfer "
             f"identify` writes, copy {path.name} of the original beside it.",
         )
     try:

@@ -241,6 +241,8 @@ def test_rules_decide_with_every_reason(tmp_path):
         ("[keep]\ntracks = 1", "tracks needs a number as min, max or both", "tracks = { min"),
         ("[keep]\ntracks = {max = true}", "tracks needs a number", "tracks = { min"),
         ("[keep]\ntracks = {min = 2, max = 1}", "min is 2 and above max, 1", ""),
+        ("[keep]\nusable_share = {min = 70}", "a share from 0 to 1, not 70", "Write 0.7 for 70 %."),
+        ("[keep]\nblurred_share = {max = -1}", "a share from 0 to 1, not -1", ""),
         ('[exclude]\nfindings = ["blur"]', "there is no finding blur", "Did you mean blurred?"),
         ('[exclude]\nfindings = "blurred"', "findings must be a list", "findings = ["),
         ("", "has no rule", "usable_share_of_video"),
