@@ -150,8 +150,8 @@ def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.Dat
     if not path.is_file():
         raise ResultError(
             f"{result.path} has no {_WHAT[name]} beside it: there is no {path.name}.",
-            f"Annotate the video with {_OPTIONS[name]}. If this is a copy of a result, such as `jadfer "
-            f"identify` writes, copy {path.name} of the original beside it.",
+            f"Annotate the video with {_OPTIONS[name]}. If this is a copy of a result, such as "
+            f"`jadfer identify` writes, copy {path.name} of the original beside it.",
         )
     try:
         metadata = read_attrs(path).get("jadfer")
