@@ -5,7 +5,7 @@ import pytest
 
 from jadfer_cli.faces import landmarker
 
-pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 # What was seen by eye, and measured in the frames' own times.
 FOUND = {

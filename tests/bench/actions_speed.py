@@ -117,8 +117,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     os.environ[MODEL_VARIABLE] = str(given.model)
-    batching(given.model, crops(given.clip, given.faces))
-    runs(given.clip, given.runs, given.threads)
+    if given.faces:
+        batching(given.model, crops(given.clip, given.faces))
+    if given.runs:
+        runs(given.clip, given.runs, given.threads)
 
 
 if __name__ == "__main__":
