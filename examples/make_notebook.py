@@ -79,7 +79,7 @@ def notebook() -> str:
 def again(command: str) -> str:
     """A command as it runs in a page that is knitted more than once; the study file is kept."""
     if command.startswith("jadfer init"):
-        return f"test -e study.toml || {command}"
+        return f"test -e {command.split()[-1]} || {command}"
     return f"{command} --overwrite" if " -o " in command else command
 
 
