@@ -10,8 +10,8 @@ five landmarks of a detector, then in the square that MediaPipe would track, 1.5
 as the mesh. The file is not bundled, and this module never accesses the network.
 
 Faces are run one by one: the graphs take batches, but not in less time
-(tests/bench/actions_speed.py). MediaPipe also smooths landmarks over time, which jadfer does not, and its crops
-put pixel centres at whole numbers, which moves landmarks by up to half a pixel.
+(tests/bench/actions_speed.py). MediaPipe also smooths landmarks over time, which jadfer does not,
+and its crops put pixel centres at whole numbers, which moves landmarks by up to half a pixel.
 tests/bench/actions_reference.py shows that nothing else differs.
 """
 
