@@ -58,6 +58,10 @@ def resolve_actions(names: Sequence[str]) -> tuple[str, ...]:
         if plain not in known:
             near = difflib.get_close_matches(plain, known, 3)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+            if re.fullmatch(r"(?i)a[ud] ?_?\d+.*", name.strip()):
+                hint = (
+                    "Actions are no FACS units; `jadfer guide actions` names the nearest of each."
+                )
             raise OptionError(f"`action` {name}: there is no such action.", hint)
         found[plain] = None
     return tuple(found)

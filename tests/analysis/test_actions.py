@@ -36,6 +36,10 @@ def test_names_of_actions():
     with pytest.raises(OptionError, match="no such action") as caught:
         resolve_actions(["jaw_opne"])
     assert "Did you mean jaw_open" in caught.value.hint
+    for unit in ("AU12", "au45_r", "AD29"):
+        with pytest.raises(OptionError, match="no such action") as caught:
+            resolve_actions([unit])
+        assert "no FACS units; `jadfer guide actions`" in caught.value.hint
     assert "brow_down" in PAIRED and "mouth_smile" in PAIRED
     assert not {"jaw", "mouth"} & set(PAIRED)  # jawLeft and jawRight are directions
     assert "eye_look_up" in ASYMMETRIC and "eye_look_in" not in ASYMMETRIC
