@@ -15,10 +15,11 @@ from unittest import mock
 
 from jadfer_cli.batch import durations, process
 
-# What a worker imports; nothing here starts a thread, which a fork would lose.
+# What a worker imports; nothing here starts a thread, which a fork would lose. Not decord, which
+# must come after PyTorch, if a worker needs that.
 PRELOADED = (
-    "jadfer_cli", "urllib3", "pytest", "pandas", "pyarrow.parquet", "av", "decord", "onnxruntime",
-    "onnx", "cv2", "supervision", "trackers", "jadfer_cli.pipeline.annotator",
+    "jadfer_cli", "urllib3", "pytest", "pandas", "pyarrow.parquet", "av", "onnxruntime", "onnx",
+    "cv2", "supervision", "trackers", "jadfer_cli.pipeline.annotator",
     "jadfer_cli.faces.centerface", "jadfer_cli.batch.worker",
 )  # fmt: skip
 
