@@ -156,6 +156,7 @@ def test_the_trained_model_annotates_and_is_measured(
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
     assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
+    assert figures["probes"] is None and "Probes" not in result.stdout
     assert figures["temperature_fitted_on"] is None  # 8 validation images are too few
     kept_from = figures["temperature_kept_from"]
     assert kept_from == checkpoint.load(str(model)).metrics["temperature_kept_from"]
