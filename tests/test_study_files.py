@@ -55,7 +55,6 @@ get_ipython().system = system
 """
 
 
-@pytest.mark.slow
 @pytest.mark.long
 def test_the_notebook_runs(tmp_path, monkeypatch, short_clip):
     nbformat = pytest.importorskip("nbformat")

@@ -294,6 +294,7 @@ def test_a_missing_measure_excludes(tmp_path):
     assert entry.decision == "exclude" and entry.reasons == ("usable_share is missing",)
 
 
+@pytest.mark.slow
 def test_the_command_prints_writes_and_fits_80_columns(invoke, tmp_path):
     folder = folder_of_results(tmp_path)
     shown = invoke("qc", folder)
