@@ -152,7 +152,7 @@ def test_text_files_have_the_same_line_ends_on_every_system():
     """Without newline=, Windows writes carriage returns, and equal tables give other files."""
     found = [
         f"{path}:{call.lineno}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and writes_text(call)
         and not any(keyword.arg == "newline" for keyword in call.keywords)

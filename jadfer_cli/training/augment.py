@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from jadfer_cli.training import compression
+from jadfer_cli.video import still
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _as_in_a_video(image: npt.NDArray[np.floating], crf: int) -> npt.NDArray[np.
     side = image.shape[0]
     odd = side % 2
     even = np.pad(image, ((0, odd), (0, odd), (0, 0)), "edge")
-    coded = compression.h264(np.clip(even, 0, 255).astype(np.uint8), crf)
+    coded = still.h264(np.clip(even, 0, 255).astype(np.uint8), crf)
     shown: npt.NDArray[np.floating] = coded[:side, :side].astype(np.float32)
     return shown
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jadfer_cli.training.augment import NO_AUGMENTATION, AugmentOptions, degrade
-from jadfer_cli.training.compression import h264
+from jadfer_cli.video.still import h264
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One picture through a real video encoder and back, for augmentation."""
+"""One picture through a video encoder and back: what compression does to a still."""
 
 from __future__ import annotations
 
