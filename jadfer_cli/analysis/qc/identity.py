@@ -70,10 +70,11 @@ def _of_track(track: int, own: pd.DataFrame) -> Iterator[Switch]:
     ratio = np.maximum(size[1:] / size[:-1], size[:-1] / size[1:])
     allowed = MAX_JUMP + MAX_JUMP_PER_S * np.maximum(step_s - _SHORT_STEP_S, 0)
     suspect = (step_s <= _MAX_STEP_S) & ((jump > allowed) | (ratio > MAX_SIZE_RATIO))
-    people = [None if pd.isna(name) else str(name) for name in own.get("person", [None] * len(own))]
-    changes = np.array(
-        [a is not None and b is not None and a != b for a, b in pairwise(people)], bool
-    )
+    people = [str(name) for name in own["person"].dropna()] if "person" in own else []
+    # a person is missing in damaged results only, and then nothing is said of people
+    changes = np.array([a != b for a, b in pairwise(people)], bool)
+    if len(people) != len(own):
+        changes = np.zeros(len(own) - 1, bool)
     for i in np.flatnonzero(suspect | changes):
         yield Switch(
             track, float(start_s[i + 1]), int(position[i + 1]), float(jump[i]), float(ratio[i]),
