@@ -2,7 +2,7 @@
 
 decord reads clips whose decoded pictures take at most 64 MiB together (`_DECORD_BYTES`: 97
 pictures of 640x360, 24 of 1280x720). PyAV reads everything longer, which is most videos. The
-reason is memory: while decord waits for one picture, it reads and decodes packets without limit
+reason is memory: while decord waits for one picture, it reads and decodes packets far ahead
 and keeps all pictures (400 of 1280x720, 1 GB, with a slow consumer), and no setting prevents
 that, nor reading in segments (`tests/bench/decord_segments.py`). It is safe only for clips that
 fit in memory completely; the decoder "decord" takes that risk at any length.
