@@ -87,6 +87,9 @@ def _between(frames: list[Pending], first: int, last: int, detector: Detector) -
     ends = ((first, middle, np.arange(len(known))), (middle, last, partners))
     straight = _deviation(found, expected) <= TOLERANCE
     for begin, finish, order in ends:
+        if begin == middle and len(unmatched(frames[middle - 1].faces, found)):
+            _one_by_one(frames, middle - 1, last, detector)  # a new face came in and stays
+            return
         inner = range(begin + 1, finish)
         guesses = [_on_line(frames, begin, finish, i, order) for i in inner] if straight else []
         if straight and not _changes(frames, begin, finish, guesses, order):

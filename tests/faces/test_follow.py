@@ -132,6 +132,14 @@ def test_a_new_face_is_followed_past_a_frame_where_another_is_lost():
     assert [len(faces) for faces in found] == [len(boxes) for boxes in truth]
 
 
+def test_a_face_found_where_another_is_lost_is_followed_until_it_leaves():
+    # the first face is hidden at 2, which is looked at; the second is there from 1 to 8
+    truth = [[moved(15 if i == 5 else 10)] if i != 2 else [] for i in range(11)]
+    truth = [boxes + ([moved(300)] if 1 <= i <= 8 else []) for i, boxes in enumerate(truth)]
+    _, found = run(truth)
+    assert [len(faces) for faces in found] == [len(boxes) for boxes in truth]
+
+
 @pytest.mark.parametrize("hidden", [{2}, {3, 4}, {7, 8}])
 def test_a_face_that_is_covered_for_a_moment_is_not_there_meanwhile(hidden):
     truth = [[] if i in hidden else [moved(10)] for i in range(12)]
