@@ -76,6 +76,13 @@ def notebook() -> str:
     return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 
+def again(command: str) -> str:
+    """A command as it runs in a page that is knitted more than once; the study file is kept."""
+    if command.startswith("jadfer init"):
+        return f"test -e {command.split()[-1]} || {command}"
+    return f"{command} --overwrite" if " -o " in command else command
+
+
 def r_markdown() -> str:
     """The guide as R Markdown."""
     (_, first), *rest = without_lead_in(parts(), "python")
@@ -93,8 +100,10 @@ def r_markdown() -> str:
             lines += ["", text.replace("The same in R:", "In R:")]
         elif kind == "figure":
             lines += ["", "```{r, echo=FALSE}", f'knitr::include_graphics("{FIGURE}")', "```"]
+        elif kind == "sh":
+            lines += ["", "```{bash}", *map(again, text.splitlines()), "```"]
         else:
-            lines += ["", f"```{{{'bash' if kind == 'sh' else kind}}}", text, "```"]
+            lines += ["", f"```{{{kind}}}", text, "```"]
     return "\n".join(lines) + "\n"
 
 

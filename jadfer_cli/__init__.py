@@ -195,7 +195,10 @@ def read(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     from jadfer_cli.results.load import load
 
-    return load(path).rows()
+    result = load(path)
+    rows = result.rows()
+    rows.attrs["jadfer"] = result.metadata
+    return rows
 
 
 def __getattr__(name: str) -> Any:

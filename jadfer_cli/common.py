@@ -22,6 +22,13 @@ UNSUPPORTED_ERRNOS = frozenset(
     }
 )  # fmt: skip
 
+# Windows replaces no file that a program has open.
+_NO_ACCESS = (
+    "Close the file if a program such as Excel has it open; otherwise choose another folder."
+    if os.name == "nt"
+    else "You may not write there; choose another folder."
+)
+
 
 def file_sha256(path: Path, stop: Callable[[], bool] = lambda: False) -> str:
     """Return the hexadecimal SHA-256 of a file, read in chunks.
@@ -157,8 +164,8 @@ def explain_os_errors(path: Path) -> Iterator[None]:
             errno.ENOSPC: "The disk is full; make room or write elsewhere.",
             errno.EDQUOT: "Your disk quota is used up; make room or write elsewhere.",
             errno.EFBIG: "A limit on file sizes is set (see `ulimit -f`).",
-            errno.EACCES: "You may not write there; choose another folder.",
-            errno.EPERM: "You may not write there; choose another folder.",
+            errno.EACCES: _NO_ACCESS,
+            errno.EPERM: _NO_ACCESS,
             errno.EROFS: "That disk is read-only; choose another folder.",
             errno.EISDIR: "That is a folder; name a file.",
             errno.ENAMETOOLONG: "Choose a shorter name.",

@@ -33,7 +33,7 @@ _MORE = frozenset(
     "action all_faces baseline by coder_from columns convert data data_sets dataset debug decimal "
     "degree each_clip_one_person embed end_to_end expression fer2013 ferplus format init jobs "
     "labelling lr map measure merge_gap_s method min_duration_s min_share min_usable mixed name "
-    "neutral off on participants pictures protocol rate ray recipe recursive references "
+    "neutral off on participants pictures protocol rate ray recipe recogniser recursive references "
     "refit_temperature relative scale scores seconds seeds set sha256 shard split stall start tier "
     "track trials twin_threshold uncoded videos views votes window workers".split()
 )

@@ -149,8 +149,8 @@ class Faces:
         scores: float32 (n,), the detector's confidence, 0 to 1.
         landmarks_px: float32 (n, 5, 2): the eye on the image's left, the eye on its right,
             the nose tip, the mouth corner on the left, the mouth corner on the right.
-        followed: bool (n,), True if found by searching only near its position in another frame;
-            all False by default.
+        followed: bool (n,), True if found by searching only near its position in another frame,
+            or placed between two frames in which it was found; all False by default.
     """
 
     boxes_px: FloatArray

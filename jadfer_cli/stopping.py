@@ -27,8 +27,12 @@ def _on_signal(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def install() -> None:
-    """Makes SIGINT, SIGTERM and SIGHUP raise `Stopped`, except those the parent ignores."""
-    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+    """Makes SIGINT, SIGTERM and SIGHUP raise `Stopped`, except those the parent ignores.
+
+    Windows has no SIGHUP; there, SIGBREAK is Ctrl-Break and the closing of the window.
+    """
+    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _on_signal)
 

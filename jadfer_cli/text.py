@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, TextIO
 
 # C0 and C1 control characters, line separators, bidirectional overrides and isolates, and the
 # surrogates that stand for undecodable bytes of a file name
@@ -72,6 +72,20 @@ def escaped_json(text: str) -> str:
     """Return JSON with escapes for what `one_line` escapes, except between its entries."""
     # outside its strings, JSON has no such characters but line breaks
     return re.sub(f"(?!\n)[{_UNSAFE}]", lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def json_for(file: TextIO, text: str) -> str:
+    """Return JSON that a stream can write in its encoding, as on Windows that of the country.
+
+    Args:
+        file: The stream; without it, a letter that it lacks would become an escape of Python.
+        text: The JSON.
+    """
+    try:
+        text.encode(file.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return re.sub("[^\x00-\x7f]", lambda found: json.dumps(found[0])[1:-1], text)
+    return text
 
 
 def parsed_json(text: str | bytes, **options: Any) -> Any:

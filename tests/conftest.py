@@ -1,13 +1,17 @@
 """Shared fixtures: the command as users start it, the developers' clips, a short video."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 from typer.testing import Result as Invoked
 
@@ -26,11 +30,44 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks as `quick` every test that needs nothing and takes less than about half a second."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks as `quick` every test that needs nothing and takes less than about half a second.
+
+    In the workers of pytest-xdist, files with many slow tests come first, and balance the end.
+    """
+    cost: Counter[Path] = Counter()
     for item in items:
         if not any(item.get_closest_marker(mark) for mark in ("slow", "long", "data", "gpu")):
             item.add_marker("quick")
+        else:
+            cost[item.path] += 1
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: -cost[item.path])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Gives each file to one worker, so that what its tests share is made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that all workers of a run share, filled by the first that needs it."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / f"shared-{name}"
+    with FileLock(root / f"shared-{name}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(unfinished, ignore_errors=True)  # of a worker that failed
+            unfinished.mkdir()
+            make(unfinished)
+            unfinished.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -60,14 +97,18 @@ def invoke() -> Iterator[Callable[..., Invoked]]:
     """Runs `jadfer` in this process: far quicker than `jadfer`, for usage errors and messages.
 
     Signals, terminals, imports and the end to end of a command need a process of their own.
+    Workers are forked, see `forked_workers`.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def run(*args: object, width: int = 80, **how: object) -> Invoked:
+        from forked_workers import forked_workers
+
         from jadfer_cli.cli.app import app
 
         command = [os.fspath(a) if isinstance(a, Path) else str(a) for a in args]
-        return CliRunner().invoke(app, command, env={"COLUMNS": str(width)}, **how)  # type: ignore[arg-type]
+        with forked_workers():
+            return CliRunner().invoke(app, command, env={"COLUMNS": str(width)}, **how)  # type: ignore[arg-type]
 
     yield run
     for number, handler in handlers.items():
@@ -77,10 +118,12 @@ def invoke() -> Iterator[Callable[..., Invoked]]:
 @pytest.fixture(scope="session")
 def demo_result(jadfer: Callable[..., Result], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """examples/demo.mp4 annotated once, with landmarks, for all tests that read it."""
-    out = tmp_path_factory.mktemp("demo") / "demo.parquet"
-    result = jadfer("annotate", DEMO, "-o", out, "--landmarks")
-    assert result.returncode == 0, result.stderr
-    return out
+
+    def make(folder: Path) -> None:
+        result = jadfer("annotate", DEMO, "-o", folder / "demo.parquet", "--landmarks")
+        assert result.returncode == 0, result.stderr
+
+    return made_once(tmp_path_factory, "demo", make) / "demo.parquet"
 
 
 @pytest.fixture(scope="session")

@@ -42,11 +42,11 @@ def contents() -> tuple[dict[str, Any], Tensors]:
     """Header without its digest, and tensors, of the good file, to be changed."""
     data = good()
     n = int.from_bytes(data[:8], "little")
-    outer = json.loads(data[8 : 8 + n])
+    outer, body = json.loads(data[8 : 8 + n]), memoryview(data)[8 + n :]
     inner = json.loads(outer.pop("__metadata__")[header.HEADER_KEY])
     inner.pop(header.DIGEST_KEY)
     tensors = {
-        name: (t["dtype"], t["shape"], data[8 + n :][slice(*t["data_offsets"])])
+        name: (t["dtype"], t["shape"], bytes(body[slice(*t["data_offsets"])]))
         for name, t in outer.items()
     }
     return inner, tensors
@@ -58,13 +58,13 @@ def packed(text: str | None, tensors: Tensors, *, digest: bool = False) -> bytes
         plain = {k: header.Tensor(d, tuple(s), b) for k, (d, s, b) in tensors.items()}
         text = header.text_with_digest(json.loads(text), plain)
     outer: dict[str, Any] = {} if text is None else {"__metadata__": {header.HEADER_KEY: text}}
-    body, at = b"", 0
+    at = 0
     for name, (dtype, shape, values) in tensors.items():
         outer[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(values)]}
-        body, at = body + values, at + len(values)
+        at += len(values)
     head = json.dumps(outer).encode()
     head += b" " * (-len(head) % 8)
-    return len(head).to_bytes(8, "little") + head + body
+    return b"".join([len(head).to_bytes(8, "little"), head, *(t[2] for t in tensors.values())])
 
 
 def _with(**changes: Any) -> bytes:

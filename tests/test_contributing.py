@@ -43,6 +43,7 @@ def test_the_numbers_of_the_page(scn):
     assert scn.rank_loss(close, 0.7, 0.15).item() == pytest.approx(0.05)
 
 
+@pytest.mark.slow
 def test_what_all_recipes_promise_holds_for_it(scn):
     of_recipes.test_it_says_what_it_is("scn")
     of_recipes.test_its_options_survive_toml_and_the_published_ones_are_options("scn")

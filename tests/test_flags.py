@@ -1,6 +1,7 @@
 """Messages of the library name options as Python does; the command line spells them as flags."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -22,8 +23,10 @@ LABELS = {
 }  # fmt: skip
 
 
+@functools.cache
 def strings_below_cli():
     """(file, line, text) of each string of the library except docstrings."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
         if name.startswith("cli/"):
@@ -36,7 +39,8 @@ def strings_below_cli():
                 and isinstance(node.value, str)
                 and id(node) not in docs
             ):
-                yield name, node.lineno, node.value
+                found.append((name, node.lineno, node.value))
+    return found
 
 
 def test_messages_below_cli_do_not_speak_of_flags():

@@ -78,6 +78,16 @@ def test_classifiers_claim_only_what_was_tested():
     assert not [c for c in PROJECT["classifiers"] if c.startswith("License")]  # PEP 639
 
 
+def test_every_upper_bound_has_a_reason():
+    """As a comment on the line or above it; without one, nobody knows when it may be lifted."""
+    lines = (ROOT / "pyproject.toml").read_text("utf-8").splitlines()
+    begin = lines.index("dependencies = [")
+    bounded = [i for i in range(begin, len(lines)) if re.match(r'\s+"[^"]*<', lines[i])]
+    assert bounded, "the bound of torch"
+    for i in bounded:
+        assert "#" in lines[i] or lines[i - 1].lstrip().startswith("#"), lines[i]
+
+
 def test_containers_and_lock_agree_with_pyproject():
     (torch,) = [text for text in PROJECT["dependencies"] if text.startswith("torch")]
     for name in ("Dockerfile", "jadfer.def"):

@@ -107,6 +107,7 @@ def test_frames_in_memory_give_the_rows_of_the_video_made_of_them(annotator, fra
     assert metadata["counts"]["faces"] == N and metadata["warnings"] == []
 
 
+@pytest.mark.slow
 def test_frames_with_times_of_their_own(annotator, frames):
     rows = annotator.annotate_frames(list(frames[:3]), times_s=[10.0, 10.04, 10.2])
     np.testing.assert_allclose(rows["time_s"], [0, 0.04, 0.2])
@@ -115,6 +116,7 @@ def test_frames_with_times_of_their_own(annotator, frames):
     assert set(rows["video"]) == {"frames"}
 
 
+@pytest.mark.slow
 def test_a_single_image(annotator, frames):
     rows = annotator.annotate_image(frames[0])
     whole = annotator.annotate_frames(frames, fps=25)

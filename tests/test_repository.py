@@ -1,6 +1,7 @@
 """The repository keeps its promises: README, changelog, rules of the house."""
 
 import ast
+import functools
 import json
 import re
 import tomllib
@@ -23,10 +24,14 @@ MAX_FILE_LINES = 350
 MAX_FUNCTION_LINES = 60
 MAX_WORDS = 25  # in a sentence of README and guides
 
-TREES = {
-    path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8"))
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
+
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """The syntax tree of each module of the package, by its path in it."""
+    return {
+        path.relative_to(PACKAGE): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+    }
 
 
 def imports(tree: ast.Module) -> set[str]:
@@ -42,7 +47,7 @@ def imports(tree: ast.Module) -> set[str]:
 
 def folders() -> list[Path]:
     """The folders of the package that hold code, relative to it, without the package itself."""
-    return sorted({path.parent for path in TREES} - {Path(".")})
+    return sorted({path.parent for path in trees()} - {Path(".")})
 
 
 def sentences(text: str, ends: str = ".!?") -> list[str]:
@@ -61,7 +66,7 @@ def test_libraries_are_imported_in_their_place_only():
         "rich": ("cli/",),
         "click": (),
     }
-    for path, tree in TREES.items():
+    for path, tree in trees().items():
         for name in {n.split(".")[0] for n in imports(tree)} & set(places):
             assert path.as_posix().startswith(places[name]), f"{path} imports {name}"
 
@@ -71,7 +76,7 @@ def test_libraries_are_imported_in_their_place_only():
 
 def test_every_folder_says_in_one_or_two_sentences_what_it_holds():
     for folder in folders():
-        tree = TREES.get(folder / "__init__.py")
+        tree = trees().get(folder / "__init__.py")
         assert tree, f"{folder} has no __init__.py"
         text = ast.get_docstring(tree)
         assert text, f"{folder}/__init__.py has no docstring"
@@ -91,7 +96,7 @@ def test_readme_draws_every_folder_and_no_other():
 
 def test_readme_draws_the_modules_and_layers():
     picture = README.split("    jadfer_cli/\n", 1)[1].split("    weights/ ", 1)[0]
-    modules = {path.name for path in TREES if path.parent == Path(".")} - {"_version.py"}
+    modules = {path.name for path in trees() if path.parent == Path(".")} - {"_version.py"}
     inside_folders = {"base.py", "console.py", "detect.py", "flow.py", "scrfd.py"}
     assert set(re.findall(r"\b\w+\.py\b", picture)) - inside_folders == modules
     rules = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"][
@@ -109,7 +114,7 @@ def test_readme_is_short():
 
 def test_no_file_is_too_long_to_read_in_one_sitting():
     lengths = {
-        path: len((PACKAGE / path).read_text(encoding="utf-8").splitlines()) for path in TREES
+        path: len((PACKAGE / path).read_text(encoding="utf-8").splitlines()) for path in trees()
     }
     longer = {str(path): n for path, n in lengths.items() if n > MAX_FILE_LINES}
     assert not longer, f"Longer than {MAX_FILE_LINES} lines: {longer}"
@@ -124,11 +129,35 @@ def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionD
 def test_no_function_is_longer_than_a_screen():
     lengths = {
         f"{path}:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for node in functions(tree)
     }
     longer = {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES}
     assert not longer, f"Longer than {MAX_FUNCTION_LINES} lines: {longer}"
+
+
+def writes_text(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing text, or writes one."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name == "write_text":
+        return True
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant)]
+    modes += [k.value.value for k in call.keywords if k.arg == "mode" and hasattr(k.value, "value")]
+    opens = name in ("open", "TemporaryFile", "NamedTemporaryFile")
+    is_av = ast.unparse(call.func) == "av.open"
+    return opens and not is_av and any(re.fullmatch("[wax]t?[+]?", str(m)) for m in modes)
+
+
+def test_text_files_have_the_same_line_ends_on_every_system():
+    """Without newline=, Windows writes carriage returns, and equal tables give other files."""
+    found = [
+        f"{path}:{call.lineno}"
+        for path, tree in trees().items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and writes_text(call)
+        and not any(keyword.arg == "newline" for keyword in call.keywords)
+    ]  # fmt: skip
+    assert not found, f"without newline=: {found}"
 
 
 # What users read.

@@ -24,6 +24,7 @@ PREFIX = "a_"
 COLLECTED = "collected_actions"  # metadata entry of the actions of a dataset: one per video
 _KEY = ("video", "frame", "track_id")
 _WHAT = {ACTIONS: "actions", MESH: "meshes"}
+_OPTIONS = {ACTIONS: "`actions`", MESH: "`actions` and `mesh`"}
 # Actions that both sides of a face have, without the side: brow_down, eye_blink, ... In ARKit's
 # names, jawLeft, mouthLeft and their right sides are directions, not sides.
 _DIRECTIONS = ("jaw", "mouth")
@@ -57,6 +58,10 @@ def resolve_actions(names: Sequence[str]) -> tuple[str, ...]:
         if plain not in known:
             near = difflib.get_close_matches(plain, known, 3)
             hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+            if re.fullmatch(r"(?i)a[ud] ?_?\d+.*", name.strip()):
+                hint = (
+                    "Actions are no FACS units; `jadfer guide actions` names the nearest of each."
+                )
             raise OptionError(f"`action` {name}: there is no such action.", hint)
         found[plain] = None
     return tuple(found)
@@ -149,8 +154,8 @@ def _read(result: Result, columns: Sequence[str], name: str = ACTIONS) -> pd.Dat
     if not path.is_file():
         raise ResultError(
             f"{result.path} has no {_WHAT[name]} beside it: there is no {path.name}.",
-            f"Annotate the video with `{name}`. If this is a copy of a result, such as `jadfer "
-            f"identify` writes, copy {path.name} of the original beside it.",
+            f"Annotate the video with {_OPTIONS[name]}. If this is a copy of a result, such as "
+            f"`jadfer identify` writes, copy {path.name} of the original beside it.",
         )
     try:
         metadata = read_attrs(path).get("jadfer")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jadfer_cli.analysis.actions import COLLECTED as COLLECTED_ACTIONS
 from jadfer_cli.analysis.formats.base import Meaning, TextStyle
 from jadfer_cli.analysis.formats.other_tools import Tool
-from jadfer_cli.analysis.tabular import check_target, ending_of, write_pieces
+from jadfer_cli.analysis.tabular import check_rows, check_target, ending_of, write_pieces
 from jadfer_cli.common import already_exists, atomic_write
 from jadfer_cli.errors import OutputError, ResultError
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
@@ -50,12 +51,14 @@ class Conversion:
         """The conversion of the actions beside the result; None if there are none to convert."""
         if self.tool or is_actions(self.path):
             return None
-        path = collected_path(self.path, ACTIONS)
-        if not path.is_file():
+        if not collected_path(self.path, ACTIONS).is_file():
             return None
+        return self._of_actions()
+
+    def _of_actions(self) -> Conversion:
         ending = ending_of(self.out)
         out = self.out.with_name(f"{self.out.name.removesuffix(ending)}.{ACTIONS}{ending}")
-        return Conversion(path, out, style=self.style)
+        return Conversion(collected_path(self.path, ACTIONS), out, style=self.style)
 
     @property
     def sidecar(self) -> Path:
@@ -66,18 +69,28 @@ class Conversion:
     @property
     def has_sidecar(self) -> bool:
         """Whether the result itself has this sidecar, because `out` lies beside it."""
+        if self.tool or not self.path.exists() or _is_dataset(self.path):  # none of its own
+            return False
         own = self.path.with_suffix(".json")
-        return self.tool is None and own.exists() and self.sidecar.resolve() == own.resolve()
+        return own.exists() and self.sidecar.resolve() == own.resolve()
 
-    def check(self, *, overwrite: bool, endings: Sequence[str]) -> None:
+    def check(
+        self, *, overwrite: bool, endings: Sequence[str], with_actions: bool | None = None
+    ) -> None:
         """Check early that the files may be written.
+
+        Args:
+            overwrite: Replace existing files.
+            endings: The suffixes that the command accepts.
+            with_actions: Whether there will be actions; by default, whether there are some now.
 
         Raises:
             OptionError: The suffix is unknown, or a file exists.
             OutputError: A file belongs to a result, or cannot be written.
         """
-        if self.actions:
-            self.actions.check(overwrite=overwrite, endings=endings)
+        actions = self._of_actions() if with_actions else self.actions
+        if actions and with_actions is not False:
+            actions.check(overwrite=overwrite, endings=endings, with_actions=False)
         check_target(self.out, overwrite=overwrite, endings=tuple(endings))
         sidecar = self.sidecar
         if self.has_sidecar or not sidecar.exists() or self._is_explained():
@@ -91,6 +104,17 @@ class Conversion:
         if not overwrite:
             raise already_exists(sidecar)
 
+    def check_rows(self) -> None:
+        """Check early that the formats can hold the rows of the files to convert, which exist.
+
+        Raises:
+            OutputError: There are too many.
+            ResultError: A file is damaged.
+        """
+        for each in (self, self.actions):
+            if each:
+                check_rows(each.out, _n_rows(each.path), each.path)
+
     def run(self) -> int:
         """Write the file and its sidecar, after those of the actions; return the number of rows.
 
@@ -98,6 +122,7 @@ class Conversion:
             ResultError: The result or its actions are damaged.
             OutputError: A file cannot be written.
         """
+        self.check_rows()
         if self.actions:
             self.actions.run()
         metadata = _metadata(self.path)
@@ -140,7 +165,7 @@ class Conversion:
         """Write what the sidecar of a result holds, before the file that needs it."""
         text = json_text({"jadfer": metadata, **descriptions}, indent=2)
         with atomic_write(self.sidecar) as part:
-            part.write_text(text + "\n", encoding="utf-8")
+            part.write_text(text + "\n", encoding="utf-8", newline="\n")
 
 
 def beside(result: Path, ending: str) -> Path:
@@ -161,6 +186,11 @@ def is_actions(path: Path) -> bool:
     return path.name.endswith(f".{ACTIONS}{SUFFIX}")
 
 
+def _is_dataset(path: Path) -> bool:
+    """Whether `jadfer collect` wrote this file: rows, or the actions beside them."""
+    return is_collected(path) or (is_actions(path) and is_collected(path, COLLECTED_ACTIONS))
+
+
 def _metadata(path: Path) -> dict[str, Any]:
     if is_actions(path) or is_collected(path):
         try:
@@ -169,6 +199,16 @@ def _metadata(path: Path) -> dict[str, Any]:
             raise ResultError(f"{path} is damaged or was changed ({error}).") from error
         return found
     return load(path).metadata
+
+
+def _n_rows(path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise ResultError(f"{path} is damaged or was changed ({error}).") from error
 
 
 def _pieces(path: Path) -> Iterator[pd.DataFrame]:

@@ -68,5 +68,5 @@ def write_described(
     columns = {name: {"Description": text} for name, text in meaning.descriptions.items()}
     text = json_text({TABLE_KEY: dict(settings), **columns}, indent=2)
     with atomic_write(described_by(out)) as part:
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8", newline="\n")
         write_table(table, out, style, meaning)

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from jadfer_cli.results.collected import COLLECTED
@@ -85,6 +85,8 @@ def failures_beside(paths: Iterable[str | os.PathLike[str]]) -> list[Failure]:
 def _target(holder: Path, recorded: str) -> Path:
     """The recorded result below the folder of the list, even if that folder was moved."""
     path = Path(recorded)
+    if (windows := PureWindowsPath(recorded)).drive and not path.is_absolute():
+        path = Path(windows.as_posix())  # the batch ran on Windows, and this is another system
     parts = path.parts
     ends = [i for i, name in enumerate(parts, 1) if name == holder.name]
     if path.is_relative_to(holder) or not ends:

@@ -93,7 +93,8 @@ def find_results(
         datasets: Open datasets of `jadfer collect`. If False, they are skipped.
 
     Raises:
-        ResultError: A named file is missing, damaged or not a result; or nothing was found.
+        ResultError: A named file is missing, damaged or not a result; or nothing was found; or
+            the inputs lie on several drives.
     """
     results: dict[str, Result] = {}
     skipped: dict[str, SkippedFile] = {}
@@ -122,9 +123,9 @@ def find_results(
     failed_earlier = _add_datasets(results, skipped, collected)
     if not results:
         raise _nothing_found(inputs, list(skipped.values()), recursive)
-    root = os.path.commonpath([os.path.abspath(_root(text)) for text in inputs])
+    root = _common_folder(inputs)
     failures = (*_failures(inputs, recursive), *failed_earlier)
-    return FoundResults(tuple(results.values()), tuple(skipped.values()), Path(root), failures)
+    return FoundResults(tuple(results.values()), tuple(skipped.values()), root, failures)
 
 
 def _failures(inputs: Sequence[str], recursive: bool) -> tuple[Failure, ...]:
@@ -255,6 +256,21 @@ def _attrs(path: Path) -> dict[str, Any]:
         return read_attrs(path)
     except (OSError, ValueError):
         return {}
+
+
+def _common_folder(inputs: Sequence[str]) -> Path:
+    """The deepest folder that holds all inputs.
+
+    Raises:
+        ResultError: There is none, because they lie on several drives of Windows.
+    """
+    try:
+        return Path(os.path.commonpath([os.path.abspath(_root(text)) for text in inputs]))
+    except ValueError as error:
+        raise ResultError(
+            "The results lie on several drives, so they have no folder in common.",
+            "Name those of one drive at a time, or copy them to one drive.",
+        ) from error
 
 
 def _root(text: str) -> str:

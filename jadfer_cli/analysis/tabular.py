@@ -29,10 +29,12 @@ class Format:
     Attributes:
         write: Writes the pieces of one table, in order, to a file.
         package: What it needs of the extra [office]; None for nothing.
+        max_rows: How many rows a file can hold, without the titles; None for any number.
     """
 
     write: Writer
     package: str | None = None
+    max_rows: int | None = None
 
 
 # What rows can be converted to.
@@ -41,9 +43,9 @@ FORMATS = {
     ".csv.gz": Format(text_table.write_csv_gz),
     ".tsv": Format(text_table.write_tsv),
     ".tsv.gz": Format(text_table.write_tsv_gz),
-    excel.ENDING: Format(excel.write_xlsx, "openpyxl"),
-    statistics.SPSS: Format(statistics.write_sav, "pyreadstat"),
-    statistics.STATA: Format(statistics.write_dta, "pyreadstat"),
+    excel.ENDING: Format(excel.write_xlsx, "openpyxl", excel.MAX_ROWS - 1),
+    statistics.SPSS: Format(statistics.write_sav, "pyreadstat", statistics.MAX_ROWS),
+    statistics.STATA: Format(statistics.write_dta, "pyreadstat", statistics.MAX_ROWS),
 }
 
 
@@ -73,12 +75,12 @@ def spreadsheet_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def _json(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
     text = _whole(pieces).to_json(orient="records", indent=2, force_ascii=False)
-    path.write_text(escaped_json(text), "utf-8")
+    path.write_text(escaped_json(text), "utf-8", newline="\n")
 
 
 def _jsonl(pieces: Iterable[pd.DataFrame], path: Path, style: TextStyle, meaning: Meaning) -> None:
     text = _whole(pieces).to_json(orient="records", lines=True, force_ascii=False)
-    path.write_text(escaped_json(text), "utf-8")
+    path.write_text(escaped_json(text), "utf-8", newline="\n")
 
 
 def _parquet(
@@ -149,6 +151,27 @@ def check_package(out: Path) -> None:
     ending = ending_of(out)
     if (found := FORMATS.get(ending)) and found.package:
         office(found.package, ending)
+
+
+def check_rows(out: Path, n_rows: int, source: Path | None = None) -> None:
+    """Check early that a file can hold so many rows.
+
+    Args:
+        out: The file; its suffix decides the format.
+        n_rows: Without the titles.
+        source: The file that holds the rows, for the message.
+
+    Raises:
+        OutputError: There are too many.
+    """
+    found = FORMATS.get(ending_of(out))
+    if found and found.max_rows is not None and n_rows > found.max_rows:
+        which = "The table" if source is None else str(source)
+        raise OutputError(
+            f"{which} has {n_rows:,} rows, but a {ending_of(out)} file holds {found.max_rows:,} at "
+            f"most, so {out} was not written.",
+            "Write .csv or .parquet, or several files with fewer videos in each.",
+        )
 
 
 def write_table(

@@ -46,7 +46,7 @@ class Failures:
         Raises:
             OutputError: The list cannot be written at the moment.
         """
-        line = {"video": task.video, "result": str(task.target), **error,
+        line = {"video": task.video, "result": task.target.as_posix(), **error,
                 "time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}  # fmt: skip
         if self.file is not None:
             self._pending[_key(task.target)] = json_text(line).encode()

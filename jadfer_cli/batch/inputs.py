@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import os
 from collections.abc import Sequence
@@ -83,12 +84,15 @@ def _read(path: str) -> bytes:
 
 
 def _listed(data: bytes, nul: bool, name: str) -> list[Source]:
-    """Returns the paths of a list, relative to their common folder."""
-    if nul:
-        paths = [os.fsdecode(part) for part in data.split(b"\0") if part]
-    else:
-        lines = (line.rstrip(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
-        paths = [os.fsdecode(line) for line in lines if line.strip() and not line.startswith(b"#")]
+    """Returns the paths of a list, relative to their common folder.
+
+    Raises:
+        OptionError: There is none, or the list is not text.
+    """
+    try:
+        paths = _paths(data, nul)
+    except UnicodeError as error:
+        raise OptionError(f"{name} is not text in UTF-8 or UTF-16 ({error}).") from error
     if not paths:
         raise OptionError(f"No path was read from {name}." if name == "stdin" else
                           f"The list {name} contains no path.")  # fmt: skip
@@ -98,6 +102,15 @@ def _listed(data: bytes, nul: bool, name: str) -> list[Source]:
             "With -0, paths end with a NUL byte, as from `find -print0`; omit -0 for lines.",
         )
     return _below_common(paths)
+
+
+def _paths(data: bytes, nul: bool) -> list[str]:
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):  # from > in Windows PowerShell
+        data = os.fsencode(data.decode("utf-16"))
+    if nul:
+        return [os.fsdecode(part) for part in data.split(b"\0") if part]
+    lines = (line.rstrip(b"\r") for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"))
+    return [os.fsdecode(line) for line in lines if line.strip() and not line.startswith(b"#")]
 
 
 def _below_common(paths: Sequence[str]) -> list[Source]:

@@ -33,11 +33,13 @@ class AlsoWrite:
         ending: Its suffix, such as .csv.gz.
         style: Of .csv and .tsv.
         if_exists: What to do about existing files.
+        actions: Whether the results will have facial actions, which get a file of their own.
     """
 
     ending: str
     style: TextStyle
     if_exists: IfExists
+    actions: bool = False
 
     def check(self, tasks: Sequence[Task]) -> None:
         """Check before the work that the files may be written.
@@ -46,11 +48,10 @@ class AlsoWrite:
             OptionError: One exists and must not be replaced.
             OutputError: The package for the format is missing.
         """
-        from jadfer_cli.analysis.convert import beside
         from jadfer_cli.analysis.tabular import check_package
 
         check_package(Path(f"x{self.ending}"))
-        existing = [p for task in tasks if (p := beside(task.target, self.ending)).exists()]
+        existing = [path for task in tasks for path in self._files(task) if path.exists()]
         if existing and self.if_exists == IfExists.REFUSE:
             raise OptionError(
                 f"{existing[0]} exists already.",
@@ -63,14 +64,16 @@ class AlsoWrite:
         Raises:
             typer.Exit: With code 1, if a file could not be written.
         """
-        from jadfer_cli.analysis.convert import Conversion, beside, is_current
+        from jadfer_cli.analysis.convert import Conversion, is_current
 
         failed = False
         for task in tasks:
-            out = beside(task.target, self.ending)
-            kept = self.if_exists == IfExists.SKIP and is_current(task.target, out)
+            files = self._files(task)
+            current = all(is_current(task.target, path) for path in files)
+            kept = self.if_exists == IfExists.SKIP and current
             if kept or not task.target.exists():
                 continue
+            out = files[0]
             try:
                 n_rows = Conversion(task.target, out, style=self.style).run()
             except JadferError as error:
@@ -80,6 +83,14 @@ class AlsoWrite:
                 wrote(out, count_text(n_rows, "row"), quiet=quiet)
         if failed:
             raise typer.Exit(1)
+
+    def _files(self, task: Task) -> list[Path]:
+        """What is written beside a result: its rows, then its facial actions."""
+        from jadfer_cli.analysis.convert import beside
+        from jadfer_cli.results.companions import ACTIONS
+
+        names = ("", f".{ACTIONS}") if self.actions else ("",)
+        return [beside(task.target, f"{name}{self.ending}") for name in names]
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from jadfer_cli import stopping
 from jadfer_cli.errors import JadferError
 from jadfer_cli.explain import explain
 from jadfer_cli.flags import worded
-from jadfer_cli.text import json_text, one_line, printable
+from jadfer_cli.text import json_for, json_text, one_line, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,14 +147,15 @@ def _print_traceback() -> None:
 
 def print_json(value: Any) -> None:
     """Prints a value as indented JSON on stdout."""
-    print(json_text(value, indent=2))
+    print(json_for(sys.stdout, json_text(value, indent=2)))
 
 
 def print_csv(table: pd.DataFrame) -> None:
     """Prints a table as CSV on stdout."""
     from jadfer_cli.analysis.tabular import spreadsheet_table
 
-    print(printable(spreadsheet_table(table).to_csv(index=False)), end="")
+    # by default, pandas ends lines as the system does, and so does print
+    print(printable(spreadsheet_table(table).to_csv(index=False, lineterminator="\n")), end="")
 
 
 def print_line(text: object) -> None:

@@ -22,7 +22,7 @@ from jadfer_cli.batch.plan import Task
 from jadfer_cli.cli.estimate import Estimate
 from jadfer_cli.errors import JadferError
 from jadfer_cli.flags import worded
-from jadfer_cli.text import json_text
+from jadfer_cli.text import json_for, json_text
 
 LOG_VERSION = 1
 PROGRESS_EVERY_S = 5.0
@@ -47,7 +47,7 @@ STATUSES = {"done": "done", "skipped": "kept", "elsewhere": "elsewhere"}
 def write_event(file: TextIO, event: str, **fields: Any) -> None:
     """Writes one line."""
     line = {"log_version": LOG_VERSION, "event": event, "time": round(time.time(), 3), **fields}
-    file.write(json_text(line) + "\n")
+    file.write(json_for(file, json_text(line)) + "\n")
     file.flush()
 
 

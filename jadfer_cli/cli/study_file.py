@@ -16,7 +16,9 @@ _WIDTH = 88
 # These decide the rows, so they are in effect; the others are comments.
 _IN_EFFECT = (FRAMES_PANEL, FACES_PANEL, MACHINE_PANEL)
 _KINDS = {int: "a whole number", float: "a number"}
-_EXAMPLES = {"inputs": "clips/", "out": "results/"}  # of what has no default
+_EXAMPLES = {  # of what has no default
+    "inputs": "clips/", "out": "results/", "format": "csv", "shard": "1/8", "ray-address": "auto",
+}  # fmt: skip
 _HEAD = f"""\
 # Study file of jadfer {__version__}, for: jadfer annotate --config FILE
 # Options typed on the command line win over this file. Lines that begin with # have no effect.

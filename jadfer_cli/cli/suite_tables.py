@@ -53,7 +53,7 @@ def run_suite(
     if json_file is not None:
         with atomic_write(json_file) as part:
             tables = [dataclasses.asdict(row) for row in rows]
-            part.write_text(json_text(tables, indent=1) + "\n", "utf-8")
+            part.write_text(json_text(tables, indent=1) + "\n", "utf-8", newline="\n")
 
 
 def _cell(row: Row, found: Value | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jadfer_cli.expression import networks
@@ -64,6 +65,34 @@ def _typed(default: NetworkConfig, stored: Mapping[str, Any]) -> dict[str, Any]:
     return typed
 
 
+@contextlib.contextmanager
+def _without_values() -> Iterator[None]:
+    """Inside the block, new tensors have shapes only, and what fills or scales them does nothing.
+
+    For some of these operations on such tensors PyTorch would import its compiler, which takes
+    longer than all else that is done here.
+    """
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class WithoutValues(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            given = {} if kwargs is None else kwargs
+            scales = func in (torch.Tensor.mul, torch.Tensor.div)
+            if func is torch.Tensor.normal_ or scales and isinstance(args[1], (int, float)):
+                return args[0]
+            if getattr(func, "__module__", "") == "torch.nn.init":
+                return args[0] if args else given["tensor"]
+            if func is torch.eye:
+                return torch.empty(args[0], args[0])
+            return func(*args, **given)
+
+    with torch.device("meta"), WithoutValues():
+        yield
+
+
 def _check_shapes(
     build: Callable[[Any], Network], config: NetworkConfig, state: Mapping[str, torch.Tensor]
 ) -> None:
@@ -74,7 +103,7 @@ def _check_shapes(
     """
     import torch
 
-    with torch.device("meta"):  # shapes only
+    with _without_values():
         wanted = build(config).state_dict()
     if odd := sorted(wanted.keys() ^ state.keys()):
         raise ValueError(f"the tensor {odd[0]!r} is missing or superfluous")

@@ -33,7 +33,7 @@ from jadfer_cli.records import Faces, ImageArray
 # Mean distance of the landmarks found from those expected, in longer sides of the box. Repeated
 # detections of a face that does not move differ by 0.02.
 TOLERANCE = 0.03
-# Mean difference of grey values from the nearer look at the face, in 8-bit steps.
+# Mean difference of the green channel from the more similar of the two looks, in 8-bit steps.
 CHANGED = 16.0
 _SAMPLES = 16  # compared per side of the box
 
@@ -51,12 +51,22 @@ def fill(stretch: list[Pending], end: Pending, detector: Detector) -> None:
     if not shown:
         return
     distinct = [shown[0], *(one for one in shown[1:] if not one.same)]
-    _between([*distinct, end], 0, len(distinct), detector)
+    if not end.same:
+        distinct.append(end)
+    elif len(distinct) > 1:
+        distinct[-1].faces = _again(end.faces)
+    if len(distinct) > 1:
+        _between(distinct, 0, len(distinct) - 1, detector)
+        new = unmatched(distinct[-1].faces, distinct[-2].faces)
+        follow_backwards(distinct[:-1], new, detector)
     for before, one in itertools.pairwise(shown):
         if one.same:
-            followed = np.ones(len(before.faces), np.bool_)
-            one.faces = dataclasses.replace(before.faces, followed=followed)
-    follow_backwards(shown, unmatched(end.faces, shown[-1].faces), detector)
+            one.faces = _again(before.faces)
+
+
+def _again(faces: Faces) -> Faces:
+    """The same faces in a frame that shows the same picture."""
+    return dataclasses.replace(faces, followed=np.ones(len(faces), np.bool_))
 
 
 def _between(frames: list[Pending], first: int, last: int, detector: Detector) -> None:
@@ -77,6 +87,9 @@ def _between(frames: list[Pending], first: int, last: int, detector: Detector) -
     ends = ((first, middle, np.arange(len(known))), (middle, last, partners))
     straight = _deviation(found, expected) <= TOLERANCE
     for begin, finish, order in ends:
+        if begin == middle and len(unmatched(frames[middle - 1].faces, found)):
+            _one_by_one(frames, middle - 1, last, detector)  # a new face came in and stays
+            return
         inner = range(begin + 1, finish)
         guesses = [_on_line(frames, begin, finish, i, order) for i in inner] if straight else []
         if straight and not _changes(frames, begin, finish, guesses, order):
@@ -156,7 +169,7 @@ def _changes(
 
 
 def _samples(one: Pending, faces: Faces) -> npt.NDArray[np.int16]:
-    """Grey values of a grid over each face, (n, k, k)."""
+    """Green values of a grid over each face, which stand for its grey values, (n, k, k)."""
     image_rgb = one.frame.image_rgb
     assert image_rgb is not None  # frames without an image are left out
     steps = np.linspace(0, 1, _SAMPLES)
@@ -168,7 +181,10 @@ def _samples(one: Pending, faces: Faces) -> npt.NDArray[np.int16]:
 
 
 def _one_by_one(frames: list[Pending], first: int, last: int, detector: Detector) -> None:
-    """Finds faces frame by frame, each near where it was; where one is lost, in the full frame."""
+    """Finds faces frame by frame, each near where it was; where one is lost, in the full frame.
+
+    New faces are followed backwards beyond `first`, too: `frames` starts with a searched frame.
+    """
     known = frames[first].faces
     for i in range(first + 1, last):
         one = frames[i]
@@ -177,8 +193,8 @@ def _one_by_one(frames: list[Pending], first: int, last: int, detector: Detector
         if faces is None or two_of_one(faces):
             faces = detector.detect(one.frame.image_rgb)
             one.full_frame = True
-            follow_backwards(frames[first + 1 : i], unmatched(faces, known), detector)
+            follow_backwards(frames[:i], unmatched(faces, known), detector)
         one.faces = known = faces
     # those that come back after they were lost
     new = unmatched(frames[last].faces, known)
-    follow_backwards(frames[first + 1 : last], new, detector)
+    follow_backwards(frames[:last], new, detector)

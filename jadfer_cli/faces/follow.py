@@ -46,7 +46,7 @@ class Detections(NamedTuple):
 
     Attributes:
         frame: The frame, with its image.
-        faces: `faces.followed` marks those that were detected in a region.
+        faces: `faces.followed` marks those detected in a region, or placed without a look.
         restartable: Detection from here on does not depend on earlier frames, so a run may
             resume here.
         crops: Crops of `faces` if the detector made them, else None.

@@ -9,9 +9,9 @@ Crops, input ranges and the order of points and names follow MediaPipe's own gra
 five landmarks of a detector, then in the square that MediaPipe would track, 1.5 times as large
 as the mesh. The file is not bundled, and this module never accesses the network.
 
-Faces are run one by one: the graphs take batches, but not in less time (5.3 ms of CPU per face, 5.7
-in batches of 8). MediaPipe also smooths landmarks over time, which jadfer does not, and its crops
-put pixel centres at whole numbers, which moves landmarks by up to half a pixel.
+Faces are run one by one: the graphs take batches, but not in less time
+(tests/bench/actions_speed.py). MediaPipe also smooths landmarks over time, which jadfer does not,
+and its crops put pixel centres at whole numbers, which moves landmarks by up to half a pixel.
 tests/bench/actions_reference.py shows that nothing else differs.
 """
 
@@ -145,7 +145,14 @@ def check_available() -> None:
         ModelError: One is missing.
     """
     if importlib.util.find_spec("ai_edge_litert") is None:
-        raise _no_litert("No module named 'ai_edge_litert'")
+        error = _no_litert("No module named 'ai_edge_litert'")
+        try:
+            find_model()
+        except ModelError as other:  # name both at once: each alone would be the next error
+            raise ModelError(
+                f"{error.message} {other.message}", f"{error.hint} For the model: {other.hint}"
+            ) from None
+        raise error
     find_model()
 
 

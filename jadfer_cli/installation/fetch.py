@@ -138,7 +138,7 @@ def fetch_pack(
             source_errors(pack.name, source, by_hand(pack)),
             opened(source, timeout_s) as (stream, total),
         ):
-            digest = copy_stream(stream, zip_path, total, pack.name, progress)
+            digest = copy_stream(stream, zip_path, total, stage_of(source, pack.name), progress)
         if expected is not None and digest != expected:
             raise ModelError(
                 f"The zip from {source} is not the known {pack.name}: sha256 is {digest}, "
@@ -153,10 +153,15 @@ def fetch_pack(
     return Fetched(target, source, digest, expected)
 
 
+def is_address(source: str) -> bool:
+    """Whether a source is an http(s) address, and not a file."""
+    return source.lower().startswith(("http://", "https://"))
+
+
 @contextlib.contextmanager
 def opened(source: str, timeout_s: float) -> Iterator[tuple[IO[bytes], int | None]]:
     """A URL or file as a stream of bytes, and its size if the server sends it."""
-    if source.lower().startswith(("http://", "https://")):
+    if is_address(source):
         request = urllib.request.Request(source, headers={"User-Agent": "jadfer"})
         with urllib.request.urlopen(request, timeout=timeout_s) as response:
             length = response.headers.get("Content-Length", "")
@@ -189,7 +194,8 @@ def source_errors(name: str, source: str, hint: str) -> Iterator[None]:
         if error.filename is None or str(error.filename) != str(Path(source).expanduser()):
             raise
         problem, cause = (error.strerror or str(error)).lower(), error
-    raise ModelError(f"Could not download {name} from {source}: {problem}.", hint) from cause
+    verb = "download" if is_address(source) else "copy"
+    raise ModelError(f"Could not {verb} {name} from {source}: {problem}.", hint) from cause
 
 
 def _network_problem(reason: object) -> str:
@@ -208,8 +214,13 @@ def _network_problem(reason: object) -> str:
     return f"no connection ({text})"
 
 
+def stage_of(source: str, name: str) -> str:
+    """What a progress bar says while a model comes from this source."""
+    return f"downloading {name}" if is_address(source) else f"copying {name}"
+
+
 def copy_stream(
-    stream: IO[bytes], path: Path, total: int | None, name: str, progress: Progress
+    stream: IO[bytes], path: Path, total: int | None, stage: str, progress: Progress
 ) -> str:
     """Writes the stream to a file and returns its sha256.
 
@@ -218,12 +229,12 @@ def copy_stream(
     """
     digest, done = hashlib.sha256(), 0
     with path.open("wb") as file:
-        progress(f"downloading {name}", 0, total)
+        progress(stage, 0, total)
         while chunk := stream.read(_CHUNK_BYTES):
             file.write(chunk)
             digest.update(chunk)
             done += len(chunk)
-            progress(f"downloading {name}", done, total)
+            progress(stage, done, total)
     if total is not None and done < total:
         raise ConnectionError(f"{done} of {total} bytes")
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from jadfer_cli.installation.fetch import (
     copy_stream,
     opened,
     source_errors,
+    stage_of,
 )
 from jadfer_cli.installation.unpack import Progress
 
@@ -24,7 +25,7 @@ LANDMARKER_URL = (
     + MODEL
 )
 _MESH_GRAPH = "face_landmarks_detector.tflite"  # in every file of a face landmarker
-_USED_BY_PATH = {".safetensors": "model", ".onnx": "detector"}
+_USED_BY_PATH = {".safetensors": ("model",), ".onnx": ("detector", "recogniser")}
 
 
 def landmarker_path() -> Path:
@@ -68,7 +69,7 @@ def install_landmarker(
             source_errors(MODEL_NAME, source, by_hand),
             opened(source, timeout_s) as (stream, total),
         ):
-            digest = copy_stream(stream, part, total, MODEL_NAME, progress)
+            digest = copy_stream(stream, part, total, stage_of(source, MODEL_NAME), progress)
         if digest != expected:
             raise ModelError(
                 f"The file from {source} is not the known {MODEL}: sha256 is {digest}, expected "
@@ -103,10 +104,9 @@ def check_is_landmarker(file: Path) -> None:
     """
     if _sha256(file) == MODEL_SHA256 or _holds_landmarker(file):
         return
-    if option := _USED_BY_PATH.get(file.suffix):
-        raise OptionError(
-            f"{file} needs no installation.", f"Name it where it is used: `{option}` {file}"
-        )
+    if options := _USED_BY_PATH.get(file.suffix):
+        uses = " or ".join(f"`{option}` {file}" for option in options)
+        raise OptionError(f"{file} needs no installation.", f"Name it where it is used: {uses}")
     raise ModelError(
         f"{file} is neither the face landmarker nor the zip of an InsightFace pack.",
         f"The face landmarker is named {MODEL}; zips of packs are named "

@@ -33,7 +33,10 @@ def face_picture() -> ImageArray:
     spec = importlib.util.find_spec("insightface")  # without importing it, which is slow
     for folder in (spec.submodule_search_locations if spec else None) or ():
         path = Path(folder) / PICTURE
-        image_bgr = cv2.imread(str(path)) if path.is_file() else None
+        if not path.is_file():
+            continue
+        # cv2.imread cannot open paths with all letters on Windows
+        image_bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
         if image_bgr is not None:
             return np.ascontiguousarray(image_bgr[:, :, ::-1])
     raise SampleMissing(

@@ -75,7 +75,7 @@ def write_manifest(
         "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": {path.relative_to(unpacked).as_posix(): file_sha256(path) for path in files},
     }
-    (unpacked / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+    (unpacked / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8", newline="\n")
 
 
 def by_hand(pack: Pack) -> str:

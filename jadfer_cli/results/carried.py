@@ -66,7 +66,7 @@ def copy_actions(result: Result, out: Path) -> None:
         atomic_write(actions, durable=True) as part,
         atomic_write(sidecar, durable=True) as text,
     ):
-        text.write_text(json_text(described, indent=2) + "\n", encoding="utf-8")
+        text.write_text(json_text(described, indent=2) + "\n", encoding="utf-8", newline="\n")
         if result.dataset is None:
             shutil.copyfile(source, part)
             return

@@ -53,7 +53,7 @@ def write_extended(
         atomic_write(out, durable=True) as part,
         atomic_write(sidecar_path(out), durable=True) as beside,
     ):
-        beside.write_text(text, encoding="utf-8")
+        beside.write_text(text, encoding="utf-8", newline="\n")
         file = ResultFile(part, part.parent, table.schema, full)
         try:
             file.write(table)

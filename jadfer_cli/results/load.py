@@ -100,7 +100,9 @@ class Result:
         return f"{first}It has {', '.join(self.labels)}."
 
     def rows(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read the rows, sorted by frame and track.
+        """Read the rows, sorted by frame and track, without `attrs`: see `metadata`.
+
+        pandas would copy the attrs, value by value, whenever a column is taken.
 
         Args:
             columns: Columns to read; all by default.
@@ -119,6 +121,7 @@ class Result:
             raise _unreadable(self.path, error) from error
         if len(rows) != self.n_rows:
             raise self._damaged(f"it has {count_text(len(rows), 'row')}, not {self.n_rows:,}")
+        rows.attrs = {}
         rows = in_order(rows)
         if problem := row_problem(rows, self.labels):
             raise self._damaged(problem)

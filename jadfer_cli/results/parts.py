@@ -229,7 +229,7 @@ class Parts:
 
     def _write_file(self, name: str, text: str) -> None:
         with atomic_write(self.folder / name, durable=True, reported_as=self.out) as new:
-            new.write_text(text, encoding="utf-8")
+            new.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _read(path: Path) -> Part | None:

@@ -96,7 +96,7 @@ class FinalFiles:
             for path, columns in sidecars.items():
                 with explain_os_errors(path):
                     text = json_text({"jadfer": self._metadata, **columns}, indent=2) + "\n"
-                    (self._folder / path.name).write_text(text, encoding="utf-8")
+                    (self._folder / path.name).write_text(text, encoding="utf-8", newline="\n")
             with explain_os_errors(self._out):
                 announce()
             for path in sidecars:

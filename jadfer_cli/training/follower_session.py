@@ -95,7 +95,7 @@ def run(
     export(network, out / FILE)
     figures = figures_by_condition(network, list(banks.values()), shares)
     with atomic_write(out / REPORT) as part:
-        part.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+        part.write_text(json.dumps(figures, indent=1) + "\n", "utf-8", newline="\n")
     return figures
 
 

@@ -287,7 +287,7 @@ def write(
     written: list[Path] = []
     if json_file is not None:
         with atomic_write(json_file) as part:
-            part.write_text(json_text(found.figures, indent=1) + "\n", "utf-8")
+            part.write_text(json_text(found.figures, indent=1) + "\n", "utf-8", newline="\n")
         written.append(json_file)
     folder, prefix = plots, ""
     if folder is None and json_file is not None:

@@ -48,7 +48,7 @@ def write_config(table: dict[str, Any], path: Path) -> None:
     import tomli_w
 
     with atomic_write(path) as part:
-        part.write_text(tomli_w.dumps(table), "utf-8")
+        part.write_text(tomli_w.dumps(table), "utf-8", newline="\n")
 
 
 def write_log(history: Sequence[EpochRecord], path: Path) -> None:

@@ -10,8 +10,8 @@ from made import Made, Track
 
 from jadfer_cli.analysis import blinks, witness
 from jadfer_cli.analysis.action_summary import ASYMMETRIC
-from jadfer_cli.analysis.actions import PAIRED, resolve_actions
-from jadfer_cli.errors import OptionError
+from jadfer_cli.analysis.actions import PAIRED, read_meshes, resolve_actions
+from jadfer_cli.errors import OptionError, ResultError
 from jadfer_cli.results.load import load
 
 OPEN, N = 0.32, 250  # 10 s at 25 frames per second
@@ -36,6 +36,10 @@ def test_names_of_actions():
     with pytest.raises(OptionError, match="no such action") as caught:
         resolve_actions(["jaw_opne"])
     assert "Did you mean jaw_open" in caught.value.hint
+    for unit in ("AU12", "au45_r", "AD29"):
+        with pytest.raises(OptionError, match="no such action") as caught:
+            resolve_actions([unit])
+        assert "no FACS units; `jadfer guide actions`" in caught.value.hint
     assert "brow_down" in PAIRED and "mouth_smile" in PAIRED
     assert not {"jaw", "mouth"} & set(PAIRED)  # jawLeft and jawRight are directions
     assert "eye_look_up" in ASYMMETRIC and "eye_look_in" not in ASYMMETRIC
@@ -239,6 +243,9 @@ def test_without_actions_or_with_those_of_another_run(invoke, tmp_path):
         got = invoke(*command, width=400)
         assert got.exit_code == 1 and "plain.parquet has no actions beside it" in got.stderr
         assert "Annotate the video with --actions." in got.stderr
+    with pytest.raises(ResultError, match="has no meshes beside it") as caught:
+        read_meshes(load(plain))
+    assert "Annotate the video with `actions` and `mesh`." in (caught.value.hint or "")
     out = made(tmp_path, [Track(0, list(range(N)), actions=eyes_of(N))])
     (tmp_path / "other").mkdir()
     later = {"created": "2026-11-25T10:00:00+00:00"}

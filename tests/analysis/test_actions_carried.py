@@ -2,15 +2,21 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made import Made, Track
 
+from jadfer_cli.analysis.formats.base import TextStyle
+from jadfer_cli.batch.plan import Task
+from jadfer_cli.cli.also import AlsoWrite
 from jadfer_cli.labels import ACTION_COLUMNS, MEASURE_COLUMNS
+from jadfer_cli.options import IfExists
 from jadfer_cli.results.load import load
 
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.mp4"
 N = 50  # 2 s at 25 frames per second
 KEY = ["video", "frame", "track_id"]
 
@@ -164,3 +170,48 @@ def test_actions_on_a_regular_grid(invoke, tmp_path):
     plain = Made([Track(0, [0, 1])], 2).write(tmp_path / "plain.parquet")
     got = invoke("resample", plain, "-o", tmp_path / "p.csv", "--rate", "10", "--actions")
     assert got.exit_code == 1 and "no actions beside it" in got.stderr
+
+
+def test_a_table_of_actions_is_not_overwritten_unasked(invoke, results, tmp_path):
+    """As the main table is checked: before anything is written."""
+    taken = tmp_path / "all.actions.csv"
+    taken.write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    got = invoke("collect", results, "-o", tmp_path / "all.csv", width=300)
+    assert got.exit_code == 2 and "all.actions.csv already exists" in got.stderr, got.stderr
+    assert sorted(tmp_path.rglob("*")) == before and taken.read_text() == "mine"
+    taken.rename(tmp_path / "all.actions.json")  # where the sidecar would be
+    got = invoke("collect", results, "-o", tmp_path / "all.csv", width=300)
+    assert got.exit_code == 1 and "all.actions.json exists and does not explain" in got.stderr
+    (tmp_path / "all.actions.json").unlink()
+    got = invoke("collect", results, "-o", tmp_path / "all.csv", width=300)
+    assert got.exit_code == 0, got.stderr
+    got = invoke("collect", results / "day1", "-o", tmp_path / "all.csv", "--overwrite")
+    assert got.exit_code == 0 and len(pd.read_csv(taken)) == 70, got.stderr
+    for name in ("all", "all.actions"):  # the sidecars are those of the new dataset
+        told = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))["jadfer"]
+        assert told == pd.read_parquet(tmp_path / f"{name}.parquet").attrs["jadfer"]
+
+
+@pytest.mark.parametrize("name", ["clip.actions.csv", "clip.csv"])
+def test_annotate_checks_the_tables_that_it_will_write(invoke, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    command = ("annotate", DEMO, "-o", tmp_path / "clip.csv", "--actions")
+    got = invoke(*command, width=300)
+    assert got.exit_code == 2 and f"{name} exists already" in got.stderr, got.stderr
+    assert "--overwrite replaces it" in got.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_missing_table_of_actions_is_made_again(tmp_path):
+    also = AlsoWrite(".csv", TextStyle(), IfExists.SKIP, actions=True)
+    task = Task(Path("clip.mp4"), clip(tmp_path))
+    also.write([task], quiet=True)
+    table, actions = tmp_path / "clip.csv", tmp_path / "clip.actions.csv"
+    assert len(pd.read_csv(table)) == len(pd.read_csv(actions)) == 70
+    actions.unlink()
+    also.write([task], quiet=True)
+    assert len(pd.read_csv(actions)) == 70
+    table.write_text("kept"), actions.write_text("kept")  # both newer than the result
+    also.write([task], quiet=True)
+    assert table.read_text() == actions.read_text() == "kept"

@@ -75,6 +75,7 @@ def written(invoke, *arguments, out):
     return pd.read_csv(out).drop(columns="result")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["all.parquet", "all"])
 def test_every_command_reads_it_like_the_folder(study, invoke, dataset):
     for command in (["summary"], ["events"], ["show"], ["summary", "--by", "video"]):

@@ -12,6 +12,7 @@ from jadfer_cli.analysis.failures import Failure, failures_beside
 from jadfer_cli.analysis.find import find_results
 from jadfer_cli.batch.failures import Failures
 from jadfer_cli.batch.plan import Task
+from jadfer_cli.errors import ResultError
 
 
 def line(video, result, message="The file is truncated.", hint="Copy it again."):
@@ -142,3 +143,27 @@ def test_a_folder_of_the_same_name_inside_is_no_other_result(tmp_path, recorded)
     root.mkdir(parents=True)
     (root / "failures.jsonl").write_text(line("P01.mp4", recorded.format(root)) + "\n")
     assert [f.result for f in failures_beside([root])] == [root / "out" / "P01.parquet"]
+
+
+@pytest.mark.parametrize(
+    "recorded", ["C:\\study\\results\\day1\\P02.parquet", "//server/x/results/day1/P02.parquet"]
+)
+def test_a_batch_that_ran_on_windows_is_read_on_other_systems(batch, recorded):
+    """Its failures are found below the folder, and forgotten once there is a result."""
+    (batch / "failures.jsonl").write_text(line("C:\\clips\\P02.mp4", recorded))
+    (found,) = failures_beside([batch])
+    assert found.result == batch / "day1" / "P02.parquet"
+    shutil.copy(batch / "day1/P01.parquet", found.result)
+    assert not failures_beside([batch])
+
+
+def test_results_on_several_drives_are_refused(batch, monkeypatch):
+    import os
+
+    def no_common(paths):
+        raise ValueError("Paths don't have the same drive")  # as on Windows
+
+    monkeypatch.setattr(os.path, "commonpath", no_common)
+    with pytest.raises(ResultError, match="several drives") as caught:
+        find_results([str(batch / "day1"), str(batch / "day2")])
+    assert "one drive at a time" in caught.value.hint

@@ -1,5 +1,6 @@
 """Every format, read back by a reader of its own, holds what the Parquet file holds."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -198,6 +199,70 @@ def test_what_a_format_cannot_hold_is_refused(ending, tmp_path):
         with pytest.raises(OutputError, match=words) as caught:
             tabular.write_table(pd.DataFrame({"n": values}), tmp_path / f"t{ending}")
         assert ".csv" in caught.value.hint and not list(tmp_path.iterdir())
+
+
+def fewer_rows(monkeypatch, ending, most):
+    """Lower the number of rows that files with this ending hold."""
+    found = dataclasses.replace(tabular.FORMATS[ending], max_rows=most)
+    monkeypatch.setitem(tabular.FORMATS, ending, found)
+
+
+def test_the_limits_are_those_of_the_programs():
+    limits = {ending: each.max_rows for ending, each in tabular.FORMATS.items() if each.max_rows}
+    assert limits == {".xlsx": 2**20 - 1, ".sav": 2**31 - 1, ".dta": 2**31 - 1}
+
+
+@pytest.mark.parametrize("ending", [p for p in ENDINGS if p.values[0] in PACKAGES])
+def test_too_many_rows_are_refused_before_anything_is_written(
+    ending, tmp_path, invoke, monkeypatch
+):
+    (tmp_path / "r").mkdir()
+    for name in "ab":
+        tracks = [Track(0, list(range(7)))]
+        Made(tracks, n_frames=7, video=f"{name}.mp4", sha256=name * 64).write(
+            tmp_path / "r" / f"{name}.parquet"
+        )
+    short = Made([Track(0, [0])], n_frames=2, video="c.mp4", sha256="c" * 64)
+    short.write(tmp_path / "r/c.parquet")
+    before = sorted(tmp_path.rglob("*"))
+    fewer_rows(monkeypatch, ending, 13)  # each of the two has 7 rows
+    out = tmp_path / f"all{ending}"
+    shown = invoke("collect", tmp_path / "r", "-o", out, width=400)
+    assert shown.exit_code == 1 and "has 16 rows" in shown.stderr, shown.stderr
+    assert "holds 13 at most" in shown.stderr and "Write .csv" in shown.stderr
+    assert sorted(tmp_path.rglob("*")) == before  # not even all.parquet
+    fewer_rows(monkeypatch, ending, 6)  # c would fit, and comes first or last
+    folder = tmp_path / "out/"
+    shown = invoke("convert", tmp_path / "r", "-o", folder, "--format", ending[1:], width=400)
+    assert shown.exit_code == 1 and f"{tmp_path}/r/a.parquet has 7 rows" in shown.stderr
+    shown = invoke("convert", tmp_path / "r/a.parquet", "-o", out, width=400)
+    assert shown.exit_code == 1 and "has 7 rows" in shown.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+    fewer_rows(monkeypatch, ending, 16)
+    assert invoke("collect", tmp_path / "r", "-o", out).exit_code == 0
+    assert len(read(out, ending)) == 16
+
+
+@needs(".xlsx")
+def test_a_table_of_unknown_length_is_refused_where_the_sheet_ends(tmp_path, monkeypatch):
+    from jadfer_cli.analysis.formats import excel
+
+    monkeypatch.setattr(excel, "MAX_ROWS", 5)
+    pieces = [pd.DataFrame({"a": range(2)})] * 2
+    style, meaning = TextStyle(), Meaning()
+    tabular.write_pieces(pieces, tmp_path / "fits.xlsx", style, meaning)
+    with pytest.raises(OutputError, match="more than 4 rows"):
+        tabular.write_pieces([*pieces, *pieces], tmp_path / "t.xlsx", style, meaning)
+    assert [path.name for path in tmp_path.iterdir()] == ["fits.xlsx"]
+
+
+@pytest.mark.parametrize("ending", [p for p in ENDINGS if p.values[0] in (".xlsx", ".dta")])
+def test_too_many_columns_are_refused(ending, tmp_path):
+    most = {".xlsx": 16_384, ".dta": 32_767}[ending]
+    table = pd.DataFrame(np.zeros((1, most + 1)), columns=[f"c{i}" for i in range(most + 1)])
+    with pytest.raises(OutputError, match=f"{most + 1:,} columns") as caught:
+        tabular.write_table(table, tmp_path / f"t{ending}")
+    assert ".csv" in caught.value.hint and not list(tmp_path.iterdir())
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(

@@ -42,6 +42,7 @@ def openface(path, success=(1, 1, 0)):
     return path
 
 
+@pytest.mark.slow
 def test_pyfeat_becomes_a_result_that_events_and_diff_read(tmp_path, invoke):
     file = pyfeat(tmp_path / "fex.csv", [[None], *[[FACE]] * 8, [None]])
     out = tmp_path / "fex.parquet"

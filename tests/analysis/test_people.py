@@ -143,6 +143,21 @@ def test_a_track_that_changes_from_one_person_to_another_is_divided_there(study,
 
 
 @pytest.mark.slow
+def test_seconds_are_those_in_which_a_person_is_seen(study, invoke, tmp_path):
+    folder, _ = study
+    frames, n = [*range(6), *range(9, 15)], 15
+    tracks = [Track(0, frames, box_px=[box_at("ann", 0)] * len(frames))]
+    result_of(tmp_path / "gap.mp4", [window(0)] * n, tracks, tmp_path / "in" / "gap.parquet")
+    done = invoke("identify", tmp_path / "in", "--recogniser", folder / "tiny.onnx",
+                  *SETTINGS, "-o", tmp_path / "named")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (row,) = pd.read_csv(tmp_path / "named" / "people.csv").itertuples()
+    assert row.end_s - row.start_s == pytest.approx(n / 5)
+    assert row.seen_s == pytest.approx(12 / 5)
+    assert "person_1 1 1 2.40" in " ".join(done.output.split())
+
+
+@pytest.mark.slow
 def test_results_are_replaced_only_on_request_and_may_be_identified_again(study, invoke, tmp_path):
     folder, truth = study
     for suffix in (".parquet", ".json"):
@@ -427,7 +442,7 @@ def test_the_cut_is_where_both_sides_agree_best():
 
 
 def part(result, track, rows, angle, clear=True, n=8):
-    return Part(result, track, np.array(rows), towards(angle)[0], n, clear, 0.0, 1.0)
+    return Part(result, track, np.array(rows), towards(angle)[0], n, clear, 0.0, 1.0, 1.0)
 
 
 def test_nobody_is_twice_in_one_frame():
@@ -471,7 +486,7 @@ def test_clusters_agree_with_scikit_learn():
     rng = np.random.default_rng(0)
     centres = unit(rng.normal(size=(6, 32)))
     vectors = unit(centres[rng.integers(0, 6, 40)] + 0.15 * rng.normal(size=(40, 32)))
-    parts = [Part(i, 0, np.array([0]), v, 8, True, 0.0, 1.0) for i, v in enumerate(vectors)]
+    parts = [Part(i, 0, np.array([0]), v, 8, True, 0.0, 1.0, 1.0) for i, v in enumerate(vectors)]
     found = to_groups(parts, np.zeros((40, 40), bool), 0.35).person
     other = AgglomerativeClustering(
         n_clusters=None, metric="cosine", linkage="average", distance_threshold=0.65

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from jadfer_cli.analysis.plots import thinning as curves
 from jadfer_cli.analysis.plots import timelines
-from jadfer_cli.analysis.plots.colours import COLOURS, colours_of
+from jadfer_cli.analysis.plots.bands import OTHERS_NAME
+from jadfer_cli.analysis.plots.colours import ABSENT, COLOURS, OTHERS, colours_of
 from jadfer_cli.cli.app import app
 from jadfer_cli.labels import LABELS
 from jadfer_cli.results.load import load
@@ -128,7 +129,8 @@ def test_colour_blind_people_can_distinguish_the_colours():
     from skimage.color import rgb2lab
 
     assert tuple(COLOURS) == LABELS
-    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS.values()])
+    drawn = [*COLOURS.values(), OTHERS, ABSENT]
+    rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in drawn])
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     for matrix in CVD:
         seen = np.clip(linear @ np.array(matrix).T, 0, 1)
@@ -300,13 +302,66 @@ def test_the_legend_shows_what_appears(tmp_path):
         figure = draw(timelines.chart(result, **how), stacked=True)
         return [text.get_text() for text in figure.legends[0].get_texts()]
 
-    assert legend(all_usable) == ["happiness"]
+    assert legend(all_usable) == ["happiness", "others, each below 2%"]
     assert legend(partly, expressions=["sad"]) == ["sadness", "not usable", "track not seen"]
+    assert legend(all_usable, expressions=["fear", "sad"]) == ["sadness", "fear"]  # as asked for
     figure = draw(timelines.chart(partly), stacked=False)
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["0", "0.5", "1"]
     labels = ("$x$", "_hidden")
     odd = Made([Track(0, [0, 1], "$x$", p=0.6)], n_frames=2, labels=labels)
     assert legend(load(odd.write(tmp_path / "c.parquet"))) == ["$x$", " _hidden"]
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+@pytest.mark.parametrize("peak", [0.0001, 0.015, 0.1])
+def test_whatever_is_drawn_is_named(tmp_path, peak, stacked):
+    """The colours of the figure and of its page are those of their legends, and no others."""
+    from matplotlib.colors import to_hex
+
+    from jadfer_cli.analysis.plots.figure import draw
+    from jadfer_cli.analysis.plots.page import figure, write
+
+    p = np.zeros((3, 8))
+    p[:, LABELS.index("happiness")] = 1, 1 - 3 * peak, 1
+    for label in ("neutral", "fear", "anger"):
+        p[1, LABELS.index(label)] = peak
+    path = Made([Track(0, [0, 1, 2], p)], n_frames=3).write(tmp_path / "a.parquet")
+    chart = timelines.chart(load(path))
+    drawn = draw(chart, stacked=stacked)
+    panel = drawn.axes[0]
+    if stacked:
+        bands = [c for c in panel.collections if len(c.get_paths()) and c.get_hatch() is None]
+        colours = {to_hex(c.get_facecolor()[0]) for c in bands if c.get_zorder() == 1}
+    else:
+        colours = {to_hex(line.get_color()) for line in panel.lines}
+    keys = drawn.legends[0].get_patches()
+    names = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert colours == {to_hex(key.get_facecolor()) for key in keys}
+    expected = ["happiness"]
+    if peak > 0.02:
+        expected = ["neutral", "happiness", "anger", "fear"]
+    if stacked and peak == 0.015:
+        expected += ["others, each below 2%"]
+    assert names == expected
+    note = drawn.legends[0].get_title().get_text()
+    assert ("Below 2%, not drawn: " in note) != stacked
+    traces = {trace.legendgroup for trace in figure(chart, None, stacked=stacked).data}
+    assert traces - {None} == set(expected)
+    write([chart], tmp_path / "a.html", stacked=stacked)
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert re.findall(r'data-name="([^"]+)"', text) == expected
+    if stacked:  # the stack still reaches 1, up to what is thinner than a pixel
+        values = [t.y for t in figure(chart, None, stacked=True).data if t.stackgroup]
+        assert np.nansum(values, axis=0)[:3].min() > 0.998
+
+
+def test_a_single_low_expression_has_its_own_name(tmp_path):
+    labels = ("happiness", "sadness", "fear")
+    p = np.array([[0.6, 0.39, 0.01]] * 2)
+    path = Made([Track(0, [0, 1], p)], n_frames=2, labels=labels).write(tmp_path / "a.parquet")
+    from jadfer_cli.analysis.plots.bands import bands
+
+    assert [band.name for band in bands(timelines.chart(load(path)), stacked=True)] == list(labels)
 
 
 def test_a_yellow_line_has_a_darker_one_behind_it(tmp_path):
@@ -347,7 +402,7 @@ def test_a_page_has_a_title_contents_and_one_legend(tmp_path):
     assert "<title>A &amp; B</title>" in text and "<h1>A &amp; B</h1>" in text
     assert re.findall(r'<li><a href="(#figure\d)">(.+?)</a>', text) == [
         ("#figure0", "&lt;a&gt;"), ("#figure1", "&lt;b&gt;")]  # fmt: skip
-    assert re.findall(r'data-name="(\w+)"', text) == ["happiness", "sadness"]
+    assert re.findall(r'data-name="([^"]+)"', text) == ["happiness", "sadness", OTHERS_NAME]
     assert text.count('id="legend"') == 1 and text.count('"showlegend":false') >= 2
     body = text.split("</head>", 1)[1]
     assert body.index("Drag over") < body.index('id="legend"') < body.index("<h2")
@@ -361,3 +416,19 @@ def test_svg_figures_of_hostile_names_are_valid_xml(tmp_path):
     path = made.write(tmp_path / "a\x1b[2J--><b>&.parquet")  # the heading
     assert run("plot", path, "-o", tmp_path / "a.svg").exit_code == 0
     etree.parse(tmp_path / "a.svg")
+
+
+@pytest.mark.parametrize("width_mm", [45, 60, 89, 120, 183])
+def test_the_legend_fits_into_the_figure(tmp_path, width_mm):
+    from jadfer_cli.analysis.plots.figure import draw
+
+    p = np.tile(sure("happiness", 0.96), (3, 1))
+    p[:, LABELS.index("sadness")], p[:, LABELS.index("fear")] = 0.03, 0.0
+    part = Track(0, [0, 1, 3], p, usable=[True, False, True])
+    chart = timelines.chart(load(Made([part], n_frames=5).write(tmp_path / "a.parquet")))
+    figure = draw(chart, stacked=True, size_mm=(width_mm, 90))
+    figure.canvas.draw()
+    place = figure.legends[0].get_window_extent()
+    assert len(figure.legends[0].get_texts()) == 5
+    assert place.x0 >= 0 and place.x1 <= figure.bbox.width
+    assert place.y1 <= figure.axes[0].get_tightbbox().y0

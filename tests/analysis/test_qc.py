@@ -161,6 +161,34 @@ def test_tracks_that_overlap_and_tracks_in_pieces(tmp_path):
     assert set(found) == {"fragments"} and "2 tracks" in found["fragments"].text
 
 
+def named(clip, people):
+    """The clip as `jadfer identify` leaves it."""
+    path = clip.result.path
+    rows = pd.read_parquet(path)
+    attrs = rows.attrs
+    rows["person"] = people(rows)
+    rows.attrs = attrs
+    rows.to_parquet(path, index=False)
+    return read_clip(load(path), "clip")
+
+
+def test_after_identify_a_change_of_person_is_a_switch_and_one_person_is_no_fragment(tmp_path):
+    clip = clip_of(tmp_path / "a", good())
+    found = found_in(named(clip, lambda rows: np.where(rows["frame"] < 60, "anna", "ben")))
+    assert set(found) == {"identity_switch"}
+    assert found["identity_switch"].text == (
+        "Track 0 passes from anna to ben at 2.40 s: `jadfer identify` saw it, so use the column "
+        "person."
+    )
+    assert found_in(named(clip, lambda rows: "anna")) == {}
+    pieces = [track(0, list(range(50))), track(1, list(range(52, 100)))]
+    clip = clip_of(tmp_path / "b", pieces)
+    assert set(found_in(clip)) == {"fragments"}
+    assert found_in(named(clip, lambda rows: rows["track_id"].map({0: "anna", 1: "anna"}))) == {}
+    apart = named(clip, lambda rows: rows["track_id"].map({0: "unknown", 1: "unknown"}))
+    assert set(found_in(apart)) == {"fragments"}
+
+
 def test_results_without_reasons_open(tmp_path):
     made = Made([track(0, list(range(100)), usable=[False] * 30 + [True] * 70)], n_frames=100)
     path = made.write(tmp_path / "clip.parquet")
@@ -241,6 +269,8 @@ def test_rules_decide_with_every_reason(tmp_path):
         ("[keep]\ntracks = 1", "tracks needs a number as min, max or both", "tracks = { min"),
         ("[keep]\ntracks = {max = true}", "tracks needs a number", "tracks = { min"),
         ("[keep]\ntracks = {min = 2, max = 1}", "min is 2 and above max, 1", ""),
+        ("[keep]\nusable_share = {min = 70}", "a share from 0 to 1, not 70", "Write 0.7 for 70 %."),
+        ("[keep]\nblurred_share = {max = -1}", "a share from 0 to 1, not -1", ""),
         ('[exclude]\nfindings = ["blur"]', "there is no finding blur", "Did you mean blurred?"),
         ('[exclude]\nfindings = "blurred"', "findings must be a list", "findings = ["),
         ("", "has no rule", "usable_share_of_video"),
@@ -264,6 +294,7 @@ def test_a_missing_measure_excludes(tmp_path):
     assert entry.decision == "exclude" and entry.reasons == ("usable_share is missing",)
 
 
+@pytest.mark.slow
 def test_the_command_prints_writes_and_fits_80_columns(invoke, tmp_path):
     folder = folder_of_results(tmp_path)
     shown = invoke("qc", folder)

@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import re
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -54,10 +57,9 @@ def model_of_guide():
     return " ".join(out.getvalue().split()), names
 
 
-@pytest.mark.slow
-def test_a_known_effect_is_found(tmp_path, invoke, monkeypatch):
-    """6 people x 4 trials: approach raises the log odds of happiness by 1.5."""
-    pytest.importorskip("statsmodels")
+@pytest.fixture
+def table(tmp_path, invoke, monkeypatch):
+    """table.csv of 6 people x 4 trials: approach raises the log odds of happiness by 1.5."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(7)
     videos = [f"p{i}.mp4" for i in range(6)]
@@ -75,6 +77,11 @@ def test_a_known_effect_is_found(tmp_path, invoke, monkeypatch):
     tables(videos, onsets, 0.6)
     done = invoke(*command_with("design", "--scale logit"))
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.slow
+def test_a_known_effect_is_found(table):
+    pytest.importorskip("statsmodels")
     summary, names = model_of_guide()
     assert "No. Observations: 24" in summary and "No. Groups: 6" in summary
     model = names["model"]
@@ -82,6 +89,28 @@ def test_a_known_effect_is_found(tmp_path, invoke, monkeypatch):
     assert model.params["condition[T.rest]"] == pytest.approx(-1.5, abs=0.3)
     assert model.pvalues["condition[T.rest]"] < 1e-6
     assert names["smiles"]["participant"].iloc[0] == "01"
+
+
+@pytest.mark.slow
+def test_r_finds_the_same_effect(table):
+    """The guide's R code beside its Python code; Debian: apt-get install r-cran-lme4."""
+    pytest.importorskip("statsmodels")
+    if not shutil.which("Rscript"):
+        pytest.skip("R is not installed")
+    if subprocess.run(["Rscript", "-e", "library(lme4)"], capture_output=True).returncode:
+        pytest.skip("R has no lme4")
+    code = block_with("lmer", "r").replace("summary(lmer(", "print(summary(lmer(").rstrip() + ")\n"
+    Path("model.R").write_text(code)
+    done = subprocess.run(["Rscript", "model.R"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Number of obs: 24, groups:  participant, 6" in done.stdout
+    _, names = model_of_guide()
+    for name, ours in (("(Intercept)", "Intercept"), ("conditionrest", "condition[T.rest]")):
+        found = re.search(rf"^{re.escape(name)} +(-?[\d.]+) +([\d.]+) ", done.stdout, re.MULTILINE)
+        assert found, done.stdout
+        estimate, error = map(float, found.groups())
+        assert estimate == pytest.approx(names["model"].params[ours], abs=1e-3)
+        assert error == pytest.approx(names["model"].bse[ours], abs=1e-3)
 
 
 @pytest.mark.data

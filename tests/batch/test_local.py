@@ -36,18 +36,19 @@ def clips(tmp_path, short_clip):
     return tmp_path / "clips"
 
 
-def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
+def test_a_tree_with_a_broken_file(jadfer, invoke, clips, short_clip, tmp_path):
+    """The first run is the installed command; the others, in this process, have real workers."""
+    invoke = functools.partial(invoke, width=500)
     (clips / "broken.mp4").write_bytes(short_clip.read_bytes()[:3000])
     out = tmp_path / "out"
     single = tmp_path / "single.parquet"
-    assert jadfer("annotate", short_clip, "-o", single).returncode == 0
+    assert invoke("annotate", short_clip, "-o", single).exit_code == 0
     arguments = ("annotate", clips, "-r", "-o", out)
-    jadfer = functools.partial(jadfer, env=WIDE)
 
-    plan = jadfer(*arguments, "--dry-run")
-    assert plan.returncode == 0 and "3 videos" in plan.stdout and not out.exists()
+    plan = invoke(*arguments, "--dry-run")
+    assert plan.exit_code == 0 and "3 videos" in plan.stdout and not out.exists()
 
-    first = jadfer(*arguments, "--jobs", "2")
+    first = jadfer(*arguments, "--jobs", "2", env=WIDE)
     assert first.returncode == 1, first.stderr
     assert {p.relative_to(out).as_posix() for p in out.rglob("*.*")} == {
         "b.parquet", "b.json", "deep/er/a.parquet", "deep/er/a.json", "failures.jsonl"
@@ -61,23 +62,23 @@ def test_a_tree_with_a_broken_file(jadfer, clips, short_clip, tmp_path):
         expected.drop(columns="video"), found.drop(columns="video"), atol=SAME_MACHINE
     )
 
-    again = jadfer(*arguments)
-    assert again.returncode == 2 and "2 of 3 results exist already" in again.stderr
-    kept = jadfer(*arguments, "--skip-existing")
-    assert kept.returncode == 1 and "kept    2" in kept.stdout and len(failures(out)) == 1
-    other = jadfer(*arguments, "--skip-existing", "--redetect", "0", "--fps", "10")
-    assert other.returncode == 1 and len(failures(out)) == 3
+    again = invoke(*arguments)
+    assert again.exit_code == 2 and "2 of 3 results exist already" in again.stderr
+    kept = invoke(*arguments, "--skip-existing")
+    assert kept.exit_code == 1 and "kept    2" in kept.stdout and len(failures(out)) == 1
+    other = invoke(*arguments, "--skip-existing", "--redetect", "0", "--fps", "10")
+    assert other.exit_code == 1 and len(failures(out)) == 3
     assert "made with other settings: redetect (then 0.3, now 0); fps (then none, now 10)." in (
         other.stderr
     )
 
     shutil.copy(short_clip, clips / "broken.mp4")
-    mended = jadfer(*arguments, "--skip-existing")
-    assert mended.returncode == 0 and "done    1" in mended.stdout
+    mended = invoke(*arguments, "--skip-existing")
+    assert mended.exit_code == 0 and "done    1" in mended.stdout
     assert not (out / "failures.jsonl").exists() and not leftovers(out)
     # the result of a single video is kept too
-    alone = jadfer("annotate", short_clip, "-o", single, "--skip-existing")
-    assert alone.returncode == 0 and "is kept" in alone.stderr
+    alone = invoke("annotate", short_clip, "-o", single, "--skip-existing")
+    assert alone.exit_code == 0 and "is kept" in alone.stderr
     assert "annotating" not in alone.stderr and "CenterFace" not in alone.stderr
 
 

@@ -56,6 +56,9 @@ def test_lists_and_stdin(tree):
     assert found("@list.txt") == expected
     assert found("-", stdin=lines.encode()) == expected
     assert found("-", stdin=b"clips/b.mp4\0clips/day 1/c.mkv\0", nul=True) == expected
+    # as > of Windows PowerShell writes it
+    (tree / "list.txt").write_bytes(lines.encode("utf-16"))
+    assert found("@list.txt") == expected
     odd = os.fsdecode(b"clips/line\nbreak \xff.mp4")
     Path(odd).write_bytes(b"x")
     assert found("-", stdin=os.fsencode(odd) + b"\0", nul=True) == [(odd, odd[6:])]
@@ -71,6 +74,7 @@ def test_lists_and_stdin(tree):
         (["clips/*.avi"], {}, "No file matches clips/*.avi"),
         (["@none.txt"], {}, "The list none.txt cannot be read: No such file"),
         (["-"], {}, "No path was read from stdin"),
+        (["-"], {"stdin": b"\xff\xfea"}, "stdin is not text in UTF-8 or UTF-16"),
         (["-"], {"stdin": b"a.mp4\nb.mp4\n", "nul": True}, "contains line breaks"),
         (["."], {}, ". itself contains no video; its subfolders contain 4"),
     ],

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 import stub_workers
+from forked_workers import forked_workers
 
 from jadfer_cli.batch import awake, single
 from jadfer_cli.batch.plan import Task
@@ -55,7 +56,8 @@ def run(tmp_path, monkeypatch):
         one = single.SingleRun(
             AnnotateOptions(), stall_s=stall_s, if_exists="refuse", report=report
         )
-        one.run(Task(f"{name}.mp4", tmp_path / "out.parquet"))
+        with forked_workers():
+            one.run(Task(f"{name}.mp4", tmp_path / "out.parquet"))
         return report
 
     return start

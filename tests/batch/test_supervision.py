@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import stub_workers
+from forked_workers import forked_workers
 from rich.console import Console
 
 from jadfer_cli.batch import failures as lists
@@ -56,7 +57,8 @@ def batch(tmp_path, monkeypatch):
             AnnotateOptions(), jobs=jobs, stall_s=stall_s, report=notes, **options
         )
         try:
-            return supervisor.run(tasks), notes
+            with forked_workers():
+                return supervisor.run(tasks), notes
         finally:
             assert not any(one.process.is_alive() for one in supervisor.workers)
 

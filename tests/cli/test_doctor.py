@@ -121,7 +121,7 @@ def test_json_and_damaged_weights(program, tmp_path):
     assert "pip install --force-reinstall" in bad[0]["remedy"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_library_that_does_not_load_is_a_finding(program, tmp_path):
     (tmp_path / "cv2.py").write_text(
         'raise ImportError("libGL.so.1: cannot open shared object file: No such file")\n'

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from rich.text import Text
 
 from jadfer_cli.cli import app, commands
 
@@ -28,6 +29,14 @@ def test_every_command_and_option_has_help(path):
             assert getattr(parameter, "help", None), f"{path}: {parameter.name}"
     if not getattr(command, "commands", {}):
         assert f"  {' '.join(path)}" in command.help, "an example to run"
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_nothing_in_brackets_is_lost_as_markup(path):
+    command = COMMANDS[path]
+    for text in (command.help, *(getattr(p, "help", None) or "" for p in command.params)):
+        own = re.sub(r" \[dim\].*\[/\]$", "", text, flags=re.DOTALL)  # the default, by app.py
+        assert Text.from_markup(own).plain == own.replace("\\[", "[")
 
 
 @pytest.mark.parametrize("name", ["annotate", "overlay", "bench"])

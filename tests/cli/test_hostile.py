@@ -244,6 +244,7 @@ def test_hostile_arguments(invoke, tmp_path, short_clip, case):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_cuda_where_there_is_none(invoke, tmp_path, short_clip):
     import torch
 

@@ -365,10 +365,9 @@ def test_fetch_from_a_source_that_fails(invoke, home, server, place, said):
     got = invoke("fetch", "buffalo_sc", "-y", "--from", source, "--timeout", "0.3")
     text = flat(got.stderr)
     assert got.exit_code == 1 and got.stdout == "" and said in text
-    assert (
-        "Could not download buffalo_sc from" in text
-        and "By hand: download https://github.com" in text
-    )
+    verb = "copy" if source.startswith("no/") else "download"
+    assert f"Could not {verb} buffalo_sc from" in text
+    assert "By hand: download https://github.com" in text
     assert str(home / ".insightface/models/buffalo_sc") in text
     assert nothing_left(home)
 
@@ -465,6 +464,7 @@ def test_add_takes_the_landmarker_and_packs_and_nothing_else(invoke, home, folde
     for name, content in carried.items():
         (home / name).write_bytes(content)
     got = invoke("add", home / "any name.task")
+    assert "copying face_landmarker" in got.stderr and "downloading" not in got.stderr
     assert got.exit_code == 0 and (folder / landmarker.MODEL).read_bytes() == LANDMARKER
     got = invoke("add", home / "download (1)")
     assert got.exit_code == 2 and "Add --yes to accept them." in flat(got.stderr)
@@ -475,6 +475,10 @@ def test_add_takes_the_landmarker_and_packs_and_nothing_else(invoke, home, folde
     assert got.exit_code == 1 and "neither the face landmarker nor the zip" in flat(got.stderr)
     got = invoke("add", home / "own.safetensors")
     assert got.exit_code == 2 and f"--model {home / 'own.safetensors'}" in flat(got.stderr)
+    (home / "own.onnx").write_bytes(b"1")
+    got = invoke("add", home / "own.onnx")  # a detector or a recogniser
+    both = f"--detector {home / 'own.onnx'} or --recogniser {home / 'own.onnx'}"
+    assert got.exit_code == 2 and both in flat(got.stderr)
     got = invoke("add", home / "buffalo_s.zip", "-y")  # by its name, but another file
     assert got.exit_code == 1 and "is not the known buffalo_s" in flat(got.stderr)
     assert invoke("add", home / "missing.task").exit_code == 2

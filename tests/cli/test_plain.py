@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from forked_workers import forked_workers
 from typer.testing import CliRunner
 
 from jadfer_cli.cli.app import app
@@ -33,7 +34,11 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("elsewhere")
 
     def run(*arguments):
-        with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
+        with (
+            contextlib.chdir(folder),
+            pytest.MonkeyPatch.context() as patch,
+            forked_workers(),
+        ):
             patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
             return CliRunner().invoke(app, [os.fspath(a) for a in arguments])
 

@@ -40,6 +40,7 @@ def test_sizes_are_those_of_a_real_network(name):
     assert size.multiply_adds == counted_by_hooks(network, size.crop_px)
 
 
+@pytest.mark.slow
 def test_attention_is_counted_too():
     """Beside its layers, a block multiplies queries with keys, and the result with values."""
     kind = networks.load("apvit")
@@ -48,6 +49,7 @@ def test_attention_is_counted_too():
     assert size_of("apvit").multiply_adds == layers + products
 
 
+@pytest.mark.slow
 def test_a_network_whose_shapes_depend_on_values_is_counted_with_its_lstms():
     kind = networks.load("facetopo")
     layers = counted_by_hooks(kind.build(kind.config()), 112)

@@ -118,12 +118,13 @@ def test_the_planned_methods_state_the_options(tmp_path, invoke):
 
 
 @pytest.mark.slow
-def test_a_study_is_recorded_and_other_formats_follow_the_parquet(jadfer, tmp_path):
+def test_a_study_is_recorded_and_other_formats_follow_the_parquet(invoke, tmp_path, monkeypatch):
     import pandas as pd
 
+    monkeypatch.chdir(tmp_path)
     study = written(tmp_path, f"inputs = '{DEMO}'\nout = 'clip.csv'\nevery = 5\nend = '0:02'\n")
-    run = jadfer("annotate", "--config", study, "--end", 1, "--decimal", ",", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr
+    run = invoke("annotate", "--config", study, "--end", 1, "--decimal", ",")
+    assert run.exit_code == 0, run.stderr
     rows = pd.read_parquet(tmp_path / "clip.parquet")
     options = rows.attrs["jadfer"]["options"]
     assert options["video"]["end_s"] == 1 and options["study"] == study.read_text()
@@ -131,29 +132,32 @@ def test_a_study_is_recorded_and_other_formats_follow_the_parquet(jadfer, tmp_pa
     assert table["time_s"].tolist() == rows["time_s"].tolist()
     assert table["frame"].tolist() == [0, 5, 10, 15, 20]
     # again: refused; with --skip-existing the result is kept, and a missing file is written
-    again = jadfer("annotate", "--config", study, "--end", 1, cwd=tmp_path)
-    assert again.returncode == 2 and "exists already" in again.stderr
+    again = invoke("annotate", "--config", study, "--end", 1, width=500)
+    assert again.exit_code == 2 and "exists already" in again.stderr
     (tmp_path / "clip.csv").unlink()
-    kept = jadfer("annotate", "--config", study, "--end", 1, "--skip-existing", cwd=tmp_path)
-    assert kept.returncode == 0 and "is kept" in kept.stderr and "clip.csv: 5 rows" in kept.stderr
+    kept = invoke("annotate", "--config", study, "--end", 1, "--skip-existing", width=500)
+    assert kept.exit_code == 0 and "is kept" in kept.stderr and "clip.csv: 5 rows" in kept.stderr
     stamp = (tmp_path / "clip.csv").stat().st_mtime_ns
-    third = jadfer("annotate", "--config", study, "--end", 1, "--skip-existing", cwd=tmp_path)
-    assert third.returncode == 0 and (tmp_path / "clip.csv").stat().st_mtime_ns == stamp
+    third = invoke("annotate", "--config", study, "--end", 1, "--skip-existing")
+    assert third.exit_code == 0 and (tmp_path / "clip.csv").stat().st_mtime_ns == stamp
 
 
 @pytest.mark.slow
-def test_a_batch_writes_the_other_format_of_each_result_and_reports_failures(jadfer, tmp_path):
+def test_a_batch_writes_the_other_format_of_each_result_and_reports_failures(
+    invoke, tmp_path, monkeypatch
+):
     import shutil
 
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "in" / "day1").mkdir(parents=True)
     shutil.copy(DEMO, tmp_path / "in" / "day1" / "a.mp4")
     (tmp_path / "in" / "b.mp4").write_bytes(b"no video")
     command = ("annotate", "in/", "-r", "-o", "out/", "--every", 25, "--format", "csv.gz")
-    run = jadfer(*command, cwd=tmp_path)
-    assert run.returncode == 1, run.stderr
+    run = invoke(*command, width=500)
+    assert run.exit_code == 1, run.stderr
     assert (tmp_path / "out/day1/a.csv.gz").exists() and not (tmp_path / "out/b.csv.gz").exists()
     assert "day1/a.csv.gz: 9 rows" in run.stderr
-    wrong = jadfer(*command[:-1], "doc", cwd=tmp_path)
-    assert wrong.returncode == 2 and "--format must be one of csv, csv.gz" in wrong.stderr
-    clash = jadfer("annotate", DEMO, "-o", "x.csv", "--format", "sav", cwd=tmp_path)
-    assert clash.returncode == 2 and "--format is sav" in clash.stderr
+    wrong = invoke(*command[:-1], "doc", width=200)
+    assert wrong.exit_code == 2 and "--format must be one of csv, csv.gz" in wrong.stderr
+    clash = invoke("annotate", DEMO, "-o", "x.csv", "--format", "sav", width=200)
+    assert clash.exit_code == 2 and "--format is sav" in clash.stderr

@@ -136,13 +136,13 @@ def test_the_config_of_one_run_starts_another(here, tiny, faces, tmp_path):
 
 
 def test_the_trained_model_annotates_and_is_measured(
-    jadfer, here, tiny, faces, short_clip, tmp_path
+    invoke, here, tiny, faces, short_clip, tmp_path
 ):
     out, _ = tiny
     model = out / "model.safetensors"
     clip = tmp_path / "clip.parquet"
-    result = jadfer("annotate", short_clip, "-o", clip, "--model", model)
-    assert result.returncode == 0, result.stderr
+    result = invoke("annotate", short_clip, "-o", clip, "--model", model)
+    assert result.exit_code == 0, result.stderr
     assert len(pd.read_parquet(clip)) >= 8
     found = tmp_path / "figures" / "tiny.json"
     evaluate = ("evaluate", model, "--dataset", "folder", "--data", faces, "--json", found,
@@ -156,6 +156,7 @@ def test_the_trained_model_annotates_and_is_measured(
     assert (figures["n"], figures["protocol"], figures["split"]) == (8, "all", "test")
     assert figures["labels"] == ["happiness", "sadness"]  # what the folder can name
     assert np.sum(figures["confusion"]) == 8 and figures["model"] == "tiny"
+    assert figures["probes"] is None and "Probes" not in result.stdout
     assert figures["temperature_fitted_on"] is None  # 8 validation images are too few
     kept_from = figures["temperature_kept_from"]
     assert kept_from == checkpoint.load(str(model)).metrics["temperature_kept_from"]

@@ -11,6 +11,7 @@ from jadfer_cli.expression import checkpoint, header
 from jadfer_cli.expression.checkpoint import registry
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_shipped_file_with_one_flipped_bit_does_not_load(tmp_path):
     shipped = next(iter(registry().values()))
     data = shipped.path.read_bytes()

@@ -59,3 +59,26 @@ def test_facts_read_from_the_source_are_those_of_the_record():
         found = {"title": kind.title, "source": kind.source, "citation": kind.citation}
         assert networks.facts(name) == found and kind.title and kind.source
         assert kind.config().architecture == name
+
+
+CHECKING = """
+import sys
+from jadfer_cli.expression import build, networks
+for name in networks.names():
+    kind = networks.load(name)
+    with build._without_values():
+        state = kind.build(kind.config()).state_dict()
+    build._check_shapes(kind.build, kind.config(), state)
+    print(name, {tensor.device.type for tensor in state.values()})
+print("COMPILER", "torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_the_shapes_of_a_file_are_checked_without_memory_and_without_pytorchs_compiler():
+    """Importing it takes two seconds of a core."""
+    result = subprocess.run([sys.executable, "-c", CHECKING], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    *checked, last = result.stdout.splitlines()
+    assert checked == [f"{name} {{'meta'}}" for name in networks.names()]
+    assert last == "COMPILER False"

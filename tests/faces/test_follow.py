@@ -113,6 +113,33 @@ def test_a_picture_shown_again_at_a_search_loses_no_face():
     assert [len(one.faces) for one in found] == [1] * 14 + [0] * 8
 
 
+def test_a_picture_shown_until_a_search_keeps_its_faces():
+    truth = [[moved(100 + min(i, 8))] + ([moved(300)] if i >= 3 else []) for i in range(11)]
+    frames = [
+        Frame(i, i / RATE, 1 / RATE, OK, np.full((2, 2, 3), min(i, 8), np.uint8)) for i in range(11)
+    ]  # 8 to 10 are one picture
+    found = [one.faces for one in follow(frames, KnownScene(truth), 0.4)]
+    assert found[8].boxes_px.tolist() == found[9].boxes_px.tolist() == found[10].boxes_px.tolist()
+    for faces, boxes in zip(found, truth, strict=True):
+        np.testing.assert_allclose(faces.boxes_px, boxes, atol=1e-3)
+
+
+def test_a_new_face_is_followed_past_a_frame_where_another_is_lost():
+    # the first face moves at 5 and is hidden at 7, which is looked at; the second comes in at 3
+    truth = [[moved(15 if i == 5 else 10)] if i != 7 else [] for i in range(12)]
+    truth = [boxes + ([moved(300)] if i >= 3 else []) for i, boxes in enumerate(truth)]
+    _, found = run(truth)
+    assert [len(faces) for faces in found] == [len(boxes) for boxes in truth]
+
+
+def test_a_face_found_where_another_is_lost_is_followed_until_it_leaves():
+    # the first face is hidden at 2, which is looked at; the second is there from 1 to 8
+    truth = [[moved(15 if i == 5 else 10)] if i != 2 else [] for i in range(11)]
+    truth = [boxes + ([moved(300)] if 1 <= i <= 8 else []) for i, boxes in enumerate(truth)]
+    _, found = run(truth)
+    assert [len(faces) for faces in found] == [len(boxes) for boxes in truth]
+
+
 @pytest.mark.parametrize("hidden", [{2}, {3, 4}, {7, 8}])
 def test_a_face_that_is_covered_for_a_moment_is_not_there_meanwhile(hidden):
     truth = [[] if i in hidden else [moved(10)] for i in range(12)]

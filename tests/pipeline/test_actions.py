@@ -110,6 +110,11 @@ def test_without_the_model_or_litert_the_error_names_the_ways_out(
     got = invoke(*one, width=400)
     assert got.exit_code == 2 and "needs LiteRT" in got.stderr
     assert "pip install 'jadfer-cli[actions]'" in got.stderr
+    assert "jadfer models fetch face_landmarker" in got.stderr  # both are missing: one error
+    (tmp_path / landmarker.MODEL).touch()
+    monkeypatch.setenv(landmarker.MODEL_VARIABLE, str(tmp_path / landmarker.MODEL))
+    got = invoke(*one, width=400)
+    assert "needs LiteRT" in got.stderr and "models fetch" not in got.stderr
     assert not (tmp_path / "c.parquet").exists()
     got = invoke(*one[:-1], "--mesh")
     assert got.exit_code == 2 and "--mesh needs --actions" in got.stderr

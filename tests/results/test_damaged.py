@@ -209,6 +209,7 @@ def test_a_damaged_result_among_others_is_named_and_skipped(good, tmp_path):
     assert found.exit_code == 1 and "Skipped results that are damaged or were changed" in said
 
 
+@pytest.mark.slow
 def test_skip_existing_refuses_damaged_metadata(good, tmp_path):
     from conftest import DEMO
 

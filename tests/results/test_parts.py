@@ -111,6 +111,7 @@ def test_a_run_stopped_before_its_first_part_leaves_nothing(tmp_path):
     assert names(tmp_path) == [] and not hasattr(stopped.value, "__notes__")
 
 
+@pytest.mark.slow
 def test_kept_tracks_are_the_same_after_resuming(tmp_path):
     out, whole = tmp_path / "c.parquet", tmp_path / "whole.parquet"
     make(whole, keep={0: 0, 2: 1}, beside=True)

@@ -20,6 +20,7 @@ def rows_of(**log_likelihoods):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_pairs_are_by_seed_and_tests_are_students():
     rows = rows_of(full=[3.0, 5.0, 4.0, 9.0], no_JAD=[1.0, 4.0, 1.0], CB_only=[2.0, 2.0, 2.0])
     rows = [*rows[:2], *reversed(rows[2:])]

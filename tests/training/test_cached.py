@@ -67,6 +67,7 @@ def test_a_placement_maps_the_picture_to_the_stored_crop(tmp_path):
         assert placement @ [11, 21, 1] == pytest.approx(centre, abs=0.3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_computation_is_resumed(tmp_path):
     whole = cached.fine_maps(network(), FACES, tmp_path / "whole", views=2)
 
@@ -89,6 +90,7 @@ def test_an_interrupted_computation_is_resumed(tmp_path):
     assert not list((tmp_path / "parts").glob("*.part"))
 
 
+@pytest.mark.slow
 def test_the_file_depends_on_what_decides_the_maps_and_on_nothing_else(tmp_path):
     few = FACES.take(np.arange(4))
 

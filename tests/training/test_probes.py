@@ -59,6 +59,7 @@ def test_the_share_by_image_is_that_of_a_variance_made_by_hand():
     assert found["overlap_of_rest"] == pytest.approx(0.0)
 
 
+@pytest.mark.slow
 def test_probes_give_the_same_figures_again_and_a_picture(tmp_path):
     torch.manual_seed(0)
     network = Jadfer(JadferConfig(**SMALL))

@@ -101,6 +101,7 @@ def test_figures_against_votes_by_hand():
     assert found["ece_winner"] == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_a_model_file_keeps_the_definitions_and_the_predictor_uses_one(tmp_path, monkeypatch):
     kind = networks.load("plain")
     network = kind.build(kind.config(crop_px=32)).eval()

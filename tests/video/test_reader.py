@@ -184,6 +184,7 @@ def test_an_absurd_number_of_frames_does_not_reach_decord(tmp_path: Path) -> Non
     assert len(frames) == N and reader.decoders[0][1].startswith("pyav")
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     frame = media.numbered_frame(9, 640, 360)
     path = media.make_video(tmp_path / "clip.mp4", [frame] * 400, gop=50)

@@ -89,7 +89,7 @@ def describe_dataset(out: Path, files: Sequence[Path]) -> Path | None:
         ],
     }
     with atomic_write(path) as part:
-        part.write_text(json_text(described, indent=2) + "\n", encoding="utf-8")
+        part.write_text(json_text(described, indent=2) + "\n", encoding="utf-8", newline="\n")
     return path
 
 
@@ -127,7 +127,7 @@ def write(event_sets: Sequence[EventSet], out: Path) -> None:
     with atomic_write(sidecar(out)) as part:
         described = _describe_columns(events) | _describe_source(events)
         text = json_text(described, indent=2)
-        part.write_text(text + "\n", encoding="utf-8")
+        part.write_text(text + "\n", encoding="utf-8", newline="\n")
     write_table(table, out)
 
 

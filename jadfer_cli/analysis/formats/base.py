@@ -71,6 +71,19 @@ def office(module: str, ending: str) -> Any:
         ) from error
 
 
+def check_columns(n_columns: int, most: int) -> None:
+    """Check that a format can hold so many columns.
+
+    Raises:
+        OutputError: There are too many.
+    """
+    if n_columns > most:
+        raise OutputError(
+            f"The table has {n_columns:,} columns; this format holds {most:,}.",
+            "Write .csv or .parquet.",
+        )
+
+
 def check_exact(name: str, values: Any) -> None:
     """Check that whole numbers survive as float64.
 

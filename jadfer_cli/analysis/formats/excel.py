@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jadfer_cli.analysis.formats.base import Meaning, TextStyle, check_exact, office
+from jadfer_cli.analysis.formats.base import Meaning, TextStyle, check_columns, check_exact, office
 from jadfer_cli.errors import OutputError
 from jadfer_cli.text import shortened, spreadsheet_safe, xml_safe
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ENDING = ".xlsx"
 # https://support.microsoft.com/office/1672b34d-7043-467e-8e27-269d656771c3
-MAX_ROWS = 1_048_576  # of a sheet, with the titles
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384  # of a sheet, with the titles
 _MAX_CELL = 32_767  # characters
 
 
@@ -29,8 +29,8 @@ def write_xlsx(
     prefix, so it stays one when a user edits the cell.
 
     Raises:
-        OutputError: The table has more rows than a sheet, a whole number that Excel would round,
-            or an infinite number.
+        OutputError: The table has more rows or columns than a sheet, a whole number that Excel
+            would round, or an infinite number.
     """
     openpyxl = office("openpyxl", ENDING)
     from openpyxl.cell import WriteOnlyCell
@@ -74,13 +74,14 @@ def _fill(
     n_rows = 1
     for i, piece in enumerate(pieces):
         if i == 0:
+            check_columns(len(piece.columns), MAX_COLUMNS)
             sheet.append([text_cell(str(name)) for name in piece.columns])
         n_rows += len(piece)
         if n_rows > MAX_ROWS:
             raise OutputError(
                 f"There are more than {MAX_ROWS - 1:,} rows, which is the most that a sheet of "
                 "Excel can hold.",
-                "Write .csv, or annotate fewer frames with `fps`.",
+                "Write .csv or .parquet.",
             )
         columns = [
             _cells(str(name), piece.iloc[:, k], text_cell, number_cell)

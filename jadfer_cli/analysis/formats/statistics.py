@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jadfer_cli.analysis.formats.base import Meaning, TextStyle, check_exact, office
+from jadfer_cli.analysis.formats.base import Meaning, TextStyle, check_columns, check_exact, office
 from jadfer_cli.errors import OutputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SPSS, STATA = ".sav", ".dta"
+MAX_ROWS = 2_147_483_647  # cases of SPSS, observations of Stata
 _MAX_STATA_LONG = 2_147_483_620  # larger ones are codes of missing values
 
 
@@ -31,6 +32,7 @@ class _Limits:
         variable: Longest variable label.
         value: Longest value label.
         text: Longest text.
+        columns: How many variables a file can hold.
         reserved: Names in lower case that the program keeps for itself.
     """
 
@@ -38,14 +40,15 @@ class _Limits:
     variable: int
     value: int
     text: int
+    columns: int
     reserved: frozenset[str]
 
 
 # IBM SPSS Statistics, Command Syntax Reference: Variable names; Stata, Data Management: limits
-_SPSS_LIMITS = _Limits(64, 256, 120, 32_767, frozenset(
+_SPSS_LIMITS = _Limits(64, 256, 120, 32_767, 2_147_483_647, frozenset(
     "all and by eq ge gt le lt ne not or to with".split()
 ))  # fmt: skip
-_STATA_LIMITS = _Limits(32, 80, 32_000, 2_000_000_000, frozenset(
+_STATA_LIMITS = _Limits(32, 80, 32_000, 2_000_000_000, 32_767, frozenset(
     "byte double float if in int long str strl using with".split()
 ))  # fmt: skip
 
@@ -56,7 +59,8 @@ def write_sav(
     """Write an SPSS file.
 
     Raises:
-        OutputError: A whole number would be rounded, or a text is too long.
+        OutputError: A whole number would be rounded, or a text is too long, or there are too many
+            columns.
     """
     pyreadstat = office("pyreadstat", SPSS)
     made = _Prepared(pieces, meaning, _SPSS_LIMITS)
@@ -73,7 +77,7 @@ def write_dta(
     """Write a file that Stata 14 and later read.
 
     Raises:
-        OutputError: A whole number would be rounded.
+        OutputError: A whole number would be rounded, or there are too many columns.
     """
     pyreadstat = office("pyreadstat", STATA)
     made = _Prepared(pieces, meaning, _STATA_LIMITS)
@@ -107,6 +111,7 @@ class _Prepared:
 
         whole = [piece.astype(_as_text(piece)) for piece in pieces]  # categories may differ
         table = whole[0] if len(whole) == 1 else pd.concat(whole, ignore_index=True)
+        check_columns(len(table.columns), limits.columns)
         names = _names([str(name) for name in table.columns], limits)
         self.labels: list[str] = []
         self.value_labels: dict[str, dict[int, str]] = {}

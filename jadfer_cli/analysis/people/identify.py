@@ -147,6 +147,7 @@ def read_parts(
             vector=_part_vector(vectors, clear[at], inside), n_samples=len(inside),
             clear=bool(clear[at[inside]].any()),
             start_s=float(start_s[own[0]]), end_s=float(end_s[own[-1]]),
+            seen_s=float((end_s[own] - start_s[own]).sum()),
         )
         for track, pieces in refined.items()
         for own, samples in pieces

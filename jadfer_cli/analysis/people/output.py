@@ -38,6 +38,7 @@ class Appearance:
         video: Path of the video, as recorded.
         track_id: The track.
         start_s, end_s: Start of its first frame and end of its last one.
+        seen_s: How long its frames are shown, without gaps.
         faces: Number of rows.
         recognised: Number of faces that were recognised.
         person_score: Mean score of its parts, weighted by `recognised`; None without any.
@@ -50,6 +51,7 @@ class Appearance:
     track_id: int
     start_s: float
     end_s: float
+    seen_s: float
     faces: int
     recognised: int
     person_score: float | None
@@ -77,7 +79,8 @@ def appearances(identified: Identified) -> list[Appearance]:
             found.append(
                 Appearance(
                     name, str(result.path), str(result.metadata["video"]["path"]), track,
-                    parts[0].start_s, parts[-1].end_s, sum(len(part.rows) for part in parts),
+                    parts[0].start_s, parts[-1].end_s, sum(part.seen_s for part in parts),
+                    sum(len(part.rows) for part in parts),
                     int(weights.sum()), score, len(stretches) > 1,
                 )
             )  # fmt: skip
@@ -91,7 +94,8 @@ def appearance_table(found: Sequence[Appearance]) -> pd.DataFrame:
     table["last"] = table["person"] == UNKNOWN
     table = table.sort_values(["last", "person"], kind="stable", ignore_index=True)
     table["person_score"] = table["person_score"].astype("float64").round(4)
-    table[["start_s", "end_s"]] = table[["start_s", "end_s"]].astype("float64").round(6)
+    times = ["start_s", "end_s", "seen_s"]
+    table[times] = table[times].astype("float64").round(6)
     return table.drop(columns="last")
 
 

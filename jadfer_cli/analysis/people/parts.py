@@ -43,6 +43,7 @@ class Part:
         clear: Whether at least one of them is of a face that founds a person; see `clear_faces`.
         start_s: Start of its first frame.
         end_s: End of its last frame.
+        seen_s: How long its frames are shown, without gaps.
     """
 
     result: int
@@ -53,6 +54,7 @@ class Part:
     clear: bool
     start_s: float
     end_s: float
+    seen_s: float
 
 
 def clear_faces(rows: pd.DataFrame) -> Bools:

@@ -23,6 +23,7 @@ FURTHER = ("#CC79A7", "#332288", "#999933", "#000000", "#44AA99", "#AA4499", "#D
 # people with a red-green deficiency.
 CASING, _MIN_CONTRAST = "#5C5300", 2.0
 UNUSABLE, ABSENT = "#8C8C8C", "#E9E9E9"
+OTHERS = "#222222"  # the sum of the expressions that have no band of their own
 
 
 def colours_of(labels: Sequence[str]) -> dict[str, str]:

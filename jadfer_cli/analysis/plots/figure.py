@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jadfer_cli.analysis.frame_times import Floats
-from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, colours_of, needs_casing
+from jadfer_cli.analysis.plots.bands import Band, bands, left_out_note
+from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, needs_casing
 from jadfer_cli.analysis.plots.thinning import bin_width_s, curve, joined_spans, thinning_note
 from jadfer_cli.analysis.plots.timelines import Chart, Timeline, track_title, uses_clock
 from jadfer_cli.common import atomic_write, clock
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".svg", ".pdf")
 _WIDTH_IN = 7.2  # 183 mm: two columns in most journals
 _TOP_IN, _BETWEEN_IN, _BOTTOM_IN = 0.68, 0.3, 0.98  # margins of the panels
+_KEY_IN, _LETTER_IN = 0.42, 0.062  # of the legend, at its font size: a swatch with gaps, a letter
 _DPI = 200
 _MM_PER_IN, _MIN_PANEL_IN = 25.4, 0.25
 _MAX_BINS = 1400  # one per pixel of the axes
@@ -55,9 +57,12 @@ def draw(chart: Chart, *, stacked: bool, size_mm: tuple[float, float] | None = N
 
     n = max(len(chart.tracks), 1)
     bin_s = bin_width_s(chart.tracks, _MAX_BINS * n)
-    notes = " ".join([*chart.notes, thinning_note(bin_s, stacked=stacked)]).strip()
+    drawn = bands(chart, stacked=stacked)
+    notes = [*chart.notes, left_out_note(chart, stacked=stacked)]
+    notes.append(thinning_note(bin_s, stacked=stacked))
     with rc_context(_STYLE):
-        size = _layout(chart, notes, size_mm)
+        keys = _legend_keys(chart, drawn)
+        size = _layout(chart, keys, " ".join(filter(None, notes)), size_mm)
         figure = Figure(figsize=(size.width_in, size.height_in))
         panels = figure.subplots(n, sharex=True, squeeze=False)[:, 0]
         figure.subplots_adjust(
@@ -67,11 +72,11 @@ def draw(chart: Chart, *, stacked: bool, size_mm: tuple[float, float] | None = N
         )  # fmt: skip
         _axes(list(panels), chart)  # first: otherwise every curve rescales all shared axes
         for panel, track in zip(panels, chart.tracks, strict=False):
-            _panel(panel, chart, track, bin_s, stacked=stacked)
+            _panel(panel, chart, track, drawn, bin_s, stacked=stacked)
         if not chart.tracks:
             _no_face(panels[0], chart)
         _heading(panels[0], chart, size.width_in)
-        _legend(figure, chart, size)
+        _legend(figure, keys, size)
         middle_in = (size.bottom_in + size.height_in - _TOP_IN) / 2
         figure.text(
             0.07 / size.width_in, middle_in / size.height_in, "probability", rotation=90,
@@ -92,7 +97,9 @@ class _Layout:
     notes: str
 
 
-def _layout(chart: Chart, notes: str, size_mm: tuple[float, float] | None) -> _Layout:
+def _layout(
+    chart: Chart, keys: Sequence[Patch], notes: str, size_mm: tuple[float, float] | None
+) -> _Layout:
     """Decide all sizes; with many panels a layout engine would take most of the time.
 
     Raises:
@@ -100,9 +107,9 @@ def _layout(chart: Chart, notes: str, size_mm: tuple[float, float] | None) -> _L
     """
     n = max(len(chart.tracks), 1)
     width_in = _WIDTH_IN if size_mm is None else size_mm[0] / _MM_PER_IN
-    n_columns = max(int(width_in / 1.4), 2)
+    n_columns = _legend_columns([str(key.get_label()) for key in keys], width_in)
     lines = textwrap.wrap(notes, int(17 * width_in))
-    n_rows = math.ceil(len(_legend_keys(chart)) / n_columns)
+    n_rows = math.ceil(len(keys) / n_columns)
     bottom_in = _BOTTOM_IN + 0.17 * max(n_rows - 2, 0) + 0.14 * max(len(lines) - 1, 0)
     margins_in = _TOP_IN + _BETWEEN_IN * (n - 1) + bottom_in
     panel_in = 1.0 if n <= 4 else 0.75 if n <= 10 else 0.55
@@ -116,6 +123,17 @@ def _layout(chart: Chart, notes: str, size_mm: tuple[float, float] | None) -> _L
             )
     height_in = margins_in + panel_in * n
     return _Layout(width_in, height_in, panel_in, bottom_in, n_columns, "\n".join(lines))
+
+
+def _legend_columns(names: Sequence[str], width_in: float) -> int:
+    """How many columns of names fit into the width; matplotlib fills them one after another."""
+    n = max(int(width_in / 1.4), 2)
+    while n > 1:
+        columns = np.array_split(np.array([len(name) for name in names]), n)
+        if sum(_KEY_IN + _LETTER_IN * column.max(initial=0) for column in columns) < width_in:
+            break
+        n -= 1
+    return n
 
 
 def _heading(panel: Axes, chart: Chart, width_in: float) -> None:
@@ -134,25 +152,32 @@ def _heading(panel: Axes, chart: Chart, width_in: float) -> None:
 
 
 def _panel(
-    panel: Axes, chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool
+    panel: Axes,
+    chart: Chart,
+    track: Timeline,
+    shown: Sequence[Band],
+    bin_s: float | None,
+    *,
+    stacked: bool,
 ) -> None:
     """Draw one track: curves, grey where it is not seen, hatched where it is unusable."""
-    drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
+    drawn = curve(track, bin_s, stacked=stacked)
     rasterized = drawn.y.size > _MAX_VECTORS / max(len(chart.tracks), 1)
     _spans(panel, track.absent_s, chart, facecolor=ABSENT, edgecolor="none", zorder=0.5)
     if stacked:
-        tops = np.cumsum(drawn.y, axis=1)
-        for k, label in enumerate(chart.labels):
+        top = np.zeros(len(drawn.y))
+        for band in shown:
+            bottom, top = top, top + band.of(drawn.y)
             panel.fill_between(
-                drawn.x_s, tops[:, k] - drawn.y[:, k], tops[:, k], linewidth=0,
-                step=None if track.smooth else "post", color=colours[label], rasterized=rasterized,
+                drawn.x_s, bottom, top, linewidth=0, color=band.colour, rasterized=rasterized,
+                step=None if track.smooth else "post",
             )  # fmt: skip
     else:
-        for k, label in enumerate(chart.labels):
+        for band in shown:
             panel.plot(
-                drawn.x_s, drawn.y[:, k], linewidth=1.1, color=colours[label],
+                drawn.x_s, band.of(drawn.y), linewidth=1.1, color=band.colour,
                 drawstyle="default" if track.smooth else "steps-post", rasterized=rasterized,
-                solid_joinstyle="miter", path_effects=_casing(colours[label]),
+                solid_joinstyle="miter", path_effects=_casing(band.colour),
             )  # fmt: skip
     _spans(
         panel, track.unusable_s, chart, facecolor=(1, 1, 1, 0.6), edgecolor=UNUSABLE,
@@ -206,15 +231,14 @@ def _axes(panels: Sequence[Axes], chart: Chart) -> None:
         bottom.set_xlabel("time (s)")
 
 
-def _legend_keys(chart: Chart) -> list[Patch]:
+def _legend_keys(chart: Chart, shown: Sequence[Band]) -> list[Patch]:
     """The entries of the legend: what appears in the figure."""
     from matplotlib.patches import Patch
 
-    colours = colours_of(chart.labels)
     keys = [
-        Patch(facecolor=colours[label], label=_legend_name(label), linewidth=0.5,
-              edgecolor=CASING if needs_casing(colours[label]) else "none")
-        for label in chart.shown
+        Patch(facecolor=band.colour, label=_legend_name(band.name), linewidth=0.5,
+              edgecolor=CASING if needs_casing(band.colour) else "none")
+        for band in shown
     ]  # fmt: skip
     if chart.has_unusable:
         keys.append(
@@ -228,10 +252,10 @@ def _legend_keys(chart: Chart) -> list[Patch]:
     return keys
 
 
-def _legend(figure: Figure, chart: Chart, size: _Layout) -> None:
+def _legend(figure: Figure, keys: Sequence[Patch], size: _Layout) -> None:
     """Add the expressions and the two greys below the panels, and the notes above them."""
     legend = figure.legend(
-        handles=_legend_keys(chart), loc="lower center", ncols=size.n_columns, frameon=False,
+        handles=list(keys), loc="lower center", ncols=size.n_columns, frameon=False,
         fontsize=8, handlelength=1.4, columnspacing=1.4, title=size.notes or None,
         title_fontsize=7,
     )  # fmt: skip

@@ -13,7 +13,8 @@ import numpy as np
 
 from jadfer_cli._version import __version__
 from jadfer_cli.analysis.frame_times import Floats
-from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, colours_of, needs_casing
+from jadfer_cli.analysis.plots.bands import OTHERS_NAME, bands, left_out_note
+from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, needs_casing
 from jadfer_cli.analysis.plots.thinning import (
     Curve,
     bin_width_s,
@@ -89,20 +90,20 @@ def write(charts: Iterable[Chart], out: Path, *, stacked: bool, title: str | Non
     legend: dict[str, str] = {}
     names: list[str] = []
     # the charts are drawn one by one, and what stands above them is known when all are drawn
-    with atomic_write(out) as part, TemporaryFile("w+", encoding="utf-8") as body:
+    with atomic_write(out) as part, TemporaryFile("w+", encoding="utf-8", newline="\n") as body:
         for i, chart in enumerate(charts):
             names.append(chart.title)
-            legend |= _swatches(chart)
+            legend |= _swatches(chart, stacked=stacked)
             body.write(f'<h2 id="figure{i}">{_text(chart.title)}</h2>\n')
             _write_figure(body, chart, stacked=stacked)
         heading = title or (names[0] if len(names) == 1 else f"{len(names)} videos")
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
             file.write(_HEAD.format(policy=_POLICY, title=_text(heading), plotly=get_plotlyjs()))
             if len(names) > 1:
                 links = (f'<li><a href="#figure{i}">{_text(name)}</a></li>\n'
                          for i, name in enumerate(names))  # fmt: skip
                 file.write(f"<ol>\n{''.join(links)}</ol>\n")
-            file.write(f'<div id="legend">{"".join(legend.values())}</div>\n')
+            file.write(f'<div id="legend">{_legend(legend)}</div>\n')
             body.seek(0)
             shutil.copyfileobj(body, file)
             file.write(_FOOT.format(version=__version__))
@@ -115,7 +116,8 @@ def _text(value: str) -> str:
 
 def _write_figure(body: IO[str], chart: Chart, *, stacked: bool) -> None:
     bin_s = bin_width_s(chart.tracks, _MAX_BINS["stacked" if stacked else "lines"], _MAX_FRAMES)
-    notes = [chart.subtitle, *chart.notes, thinning_note(bin_s, stacked=stacked)]
+    notes = [chart.subtitle, *chart.notes, left_out_note(chart, stacked=stacked)]
+    notes.append(thinning_note(bin_s, stacked=stacked))
     body.writelines(f"<p>{_text(note)}</p>\n" for note in notes if note)
     body.write(
         figure(chart, bin_s, stacked=stacked).to_html(
@@ -126,13 +128,12 @@ def _write_figure(body: IO[str], chart: Chart, *, stacked: bool) -> None:
     )  # fmt: skip
 
 
-def _swatches(chart: Chart) -> dict[str, str]:
+def _swatches(chart: Chart, *, stacked: bool) -> dict[str, str]:
     """The legend's entries for what a chart shows, by name."""
-    colours = colours_of(chart.labels)
     found = {
-        label: f'<button aria-pressed="true" data-name="{_text(label)}">'
-        f'<i style="background:{colours[label]}"></i>{_text(label)}</button>'
-        for label in chart.shown
+        band.name: f'<button aria-pressed="true" data-name="{_text(band.name)}">'
+        f'<i style="background:{band.colour}"></i>{_text(band.name)}</button>'
+        for band in bands(chart, stacked=stacked)
     }
     if chart.has_unusable:
         hatching = f"repeating-linear-gradient(135deg,#fff 0 4px,{UNUSABLE} 4px 5px)"
@@ -141,6 +142,14 @@ def _swatches(chart: Chart) -> dict[str, str]:
         name = f"{chart.each} not seen" if chart.tracks else "no face"
         found[name] = f'<span><i style="background:{ABSENT}"></i>{name}</span>'
     return found
+
+
+def _legend(swatches: dict[str, str]) -> str:
+    """The swatches of all charts: the expressions, the sum of the others, then the greys."""
+    order = sorted(
+        swatches, key=lambda name: (not swatches[name].startswith("<button"), name == OTHERS_NAME)
+    )
+    return "".join(swatches[name] for name in order)
 
 
 def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
@@ -185,29 +194,30 @@ def _traces(chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool
     """The traces of one track."""
     import plotly.graph_objects as go
 
-    drawn, colours = curve(track, bin_s, stacked=stacked), colours_of(chart.labels)
+    drawn = curve(track, bin_s, stacked=stacked)
     x, shape = _times(chart, drawn.x_s), "linear" if track.smooth else "hv"
     traces = [_band(chart, track.absent_s, f"{chart.each} not seen", ABSENT)]
-    for k, label in enumerate(chart.labels):
-        y = drawn.y[:, k]
+    for band in bands(chart, stacked=stacked):
+        y, colour = band.of(drawn.y), band.colour
         if stacked:  # plotly cannot stack NaN, so the stack is 0 between runs
             y = np.nan_to_num(y)
         style: dict[str, Any] = (
-            {"stackgroup": "p", "line": {"width": 0, "shape": shape}, "fillcolor": colours[label]}
+            {"stackgroup": "p", "line": {"width": 0, "shape": shape}, "fillcolor": colour}
             if stacked
-            else {"line": {"width": 1.6, "shape": shape, "color": colours[label]}}
+            else {"line": {"width": 1.6, "shape": shape, "color": colour}}
         )
-        if not stacked and needs_casing(colours[label]):
+        if not stacked and needs_casing(colour):
             traces.append(
                 go.Scatter(
                     x=x, y=y.astype(np.float32), mode="lines", hoverinfo="skip",
-                    legendgroup=one_line(label), line={"width": 3, "shape": shape, "color": CASING},
+                    legendgroup=one_line(band.name),
+                    line={"width": 3, "shape": shape, "color": CASING},
                 )
             )  # fmt: skip
         traces.append(
             go.Scatter(
-                x=x, y=y.astype(np.float32), name=escape(label), mode="lines", hoverinfo="skip",
-                legendgroup=one_line(label), connectgaps=False, **style,
+                x=x, y=y.astype(np.float32), name=escape(band.name), mode="lines", hoverinfo="skip",
+                legendgroup=one_line(band.name), connectgaps=False, **style,
             )
         )  # fmt: skip
     hatching = _band(chart, track.unusable_s, "not usable", "rgba(255,255,255,0.6)")

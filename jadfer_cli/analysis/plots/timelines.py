@@ -25,7 +25,6 @@ from jadfer_cli.text import count_text, one_line, people_text
 
 MAX_TRACKS = 40  # in one plot; of more, those seen longest
 _COLUMNS = ("frame", "time_s", "duration_s", "frame_status", "face_detected", "track_id", "usable")
-_MIN_VISIBLE = 0.02  # lower probabilities are thinner than a line
 _MAX_SECONDS = 180  # longer times are written as m:ss
 
 
@@ -85,6 +84,7 @@ class Chart:
         end_s: End of the analysed time.
         notes: What was left out or changed, one sentence each.
         each: What a timeline is of: "track" or "person".
+        chosen: Whether the labels were chosen, so that each is drawn however low it is.
     """
 
     title: str
@@ -96,20 +96,12 @@ class Chart:
     end_s: float
     notes: tuple[str, ...] = ()
     each: str = "track"
+    chosen: bool = False
 
     @property
     def how_many(self) -> str:
         """How many tracks or people the result has, in words."""
         return _how_many(self.n_tracks, self.each)
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """The labels that are visible in the plot; the others stay below 2 % everywhere."""
-        peaks = [t.probabilities.max(axis=0, initial=0.0) for t in self.tracks]
-        highest = np.max(peaks, axis=0) if peaks else np.zeros(len(self.labels))
-        return tuple(
-            label for label, p in zip(self.labels, highest, strict=True) if p >= _MIN_VISIBLE
-        )
 
     @property
     def has_unusable(self) -> bool:
@@ -174,6 +166,7 @@ def chart(
         end_s=float(spans["end_s"].iloc[-1]) if len(spans) else 0.0,
         notes=tuple(notes),
         each=by,
+        chosen=bool(expressions),
     )
 
 

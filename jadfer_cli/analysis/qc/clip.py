@@ -137,7 +137,7 @@ def read_clip(result: Result, name: str) -> Clip:
         "video", "frame", "time_s", "duration_s", "frame_status", "face_detected", "n_faces",
         "track_id", *BOX_COLUMNS, "det_score", "interocular_px", "blur", "yaw_deg", "pitch_deg",
         "roll_deg", "usable", "expression", *result.probabilities,
-        *reason_column(result),
+        *reason_column(result), *(["person"] if "person" in result.columns else []),
     ]  # fmt: skip
     rows = result.rows(columns)
     return Clip(result, name, rows, as_faces(rows, result.labels, result.metadata))

@@ -155,7 +155,16 @@ def _limit(path: Path, name: str, value: Any) -> Limit:
     low, high = value.get("min"), value.get("max")
     if low is not None and high is not None and low > high:
         raise OptionError(f"{path}: of {name}, min is {low:g} and above max, {high:g}.")
+    if _is_share(name):
+        for limit in (low, high):
+            if limit is not None and not 0 <= limit <= 1:
+                hint = f"Write {limit / 100:g} for {limit:g} %." if 1 < limit <= 100 else ""
+                raise OptionError(f"{path}: {name} is a share from 0 to 1, not {limit:g}.", hint)
     return Limit(name, low, high)
+
+
+def _is_share(measure: str) -> bool:
+    return "_share" in measure
 
 
 def _is_number(value: Any) -> bool:

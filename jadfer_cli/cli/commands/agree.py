@@ -217,7 +217,7 @@ def _write(
 def _write_text(methods: Methods, path: Path) -> None:
     written = {".md": methods.markdown, ".txt": methods.text, ".bib": methods.bib}[path.suffix]()
     with atomic_write(path) as part:
-        part.write_text(printable(written), "utf-8")
+        part.write_text(printable(written), "utf-8", newline="\n")
 
 
 def _show(agreed: Sequence[Agreement], found: Material) -> None:

@@ -117,7 +117,7 @@ def annotate(
         if_exists = _if_exists(overwrite=overwrite, skip_existing=skip_existing)
         out, ending = parquet_and_ending(out, format_name)
         style, on_ray = text_style(bom=bom, decimal=decimal), ray or ray_address is not None
-        also = None if ending is None else AlsoWrite(ending, style, if_exists)
+        also = None if ending is None else AlsoWrite(ending, style, if_exists, actions)
         tasks, is_batch = _plan(inputs, out, shard, options, recursive=recursive, null=null)
         batch = (jobs, on_ray, ray_address) if is_batch or on_ray else None
         with converted(also, tasks, quiet=quiet or log_json, dry_run=dry_run):

@@ -121,7 +121,7 @@ def bench(
         found = _measure(clip, configurations, repeats, frames)
         if json_file is not None:
             with atomic_write(json_file) as part:
-                part.write_text(json_text(found, indent=1) + "\n", "utf-8")
+                part.write_text(json_text(found, indent=1) + "\n", "utf-8", newline="\n")
         _print(found, settings or [], against or [])
 
 

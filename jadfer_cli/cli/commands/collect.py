@@ -115,6 +115,7 @@ def collect(
         from jadfer_cli.analysis.dataset import write as datasets
         from jadfer_cli.analysis.dataset.actions import write_actions
         from jadfer_cli.analysis.find import find_results
+        from jadfer_cli.analysis.tabular import check_rows
 
         style = text_style(bom=bom, decimal=decimal)
         target, also = _targets(out, style, hive, overwrite=overwrite)
@@ -125,6 +126,8 @@ def collect(
         for warning in dataset.warnings:
             print_note(f"Warning: {warning}")
         n_warnings += len(dataset.warnings)
+        if also:
+            check_rows(also.out, sum(source.result.n_rows for source in dataset.sources))
 
         def progress(sources: Sequence[Source]) -> Iterator[Source]:
             return reading.each(sources, "collecting", quiet=quiet)
@@ -179,7 +182,7 @@ def _targets(
     if ending is None:
         return target, None
     also = Conversion(target, Path(out), style=style)
-    also.check(overwrite=overwrite, endings=(ending,))
+    also.check(overwrite=overwrite, endings=(ending,), with_actions=True)
     return target, also
 
 

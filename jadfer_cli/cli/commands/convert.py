@@ -96,6 +96,7 @@ def convert(
         plan = _plan(inputs, out, format_name, tool, style, recursive=recursive)
         for each in plan:
             each.check(overwrite=overwrite, endings=tuple(FORMATS))
+            each.check_rows()
         for each in reading.each(plan, "converting", quiet=quiet):
             n_rows = each.run()
             reading.wrote(each.out, count_text(n_rows, "row"), quiet=quiet)

@@ -245,7 +245,7 @@ def _people(seen: Sequence[Appearance], order: Sequence[str], names: dict[str, s
         more = f" and {len(results) - 3} more" if len(results) > 3 else ""
         lines.append([
             person, str(len(results)), str(len({(each.result, each.track_id) for each in own})),
-            f"{sum(each.end_s - each.start_s for each in own):.2f}",
+            f"{sum(each.seen_s for each in own):.2f}",
             f"{min(scores):.2f}" if scores else "-", ", ".join(results[:3]) + more,
         ])  # fmt: skip
     head = ("person", "results", "tracks", "seconds", "lowest score", "in")

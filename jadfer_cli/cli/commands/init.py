@@ -54,7 +54,7 @@ def init(
         if out.exists() and not out.is_file():
             raise OutputError(f"{out} is not a file.", "Choose another -o.")
         with atomic_write(out) as part:
-            part.write_text(study_text(annotate_command()), encoding="utf-8")
+            part.write_text(study_text(annotate_command()), encoding="utf-8", newline="\n")
         wrote(out, f"edit it, then run: jadfer annotate --config {out}", quiet=quiet)
 
 

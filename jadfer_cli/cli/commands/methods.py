@@ -99,7 +99,7 @@ def methods(
             return
         text = {".md": found.markdown, ".txt": found.text, ".bib": found.bib}[out.suffix]()
         with atomic_write(out) as part:
-            part.write_text(printable(text), "utf-8")
+            part.write_text(printable(text), "utf-8", newline="\n")
         reading.wrote(out, f"from {source}", quiet=quiet)
 
 
@@ -130,7 +130,7 @@ def _of_study(path: Path) -> Methods:
     options = options_of(given)
     if options.faces.detector == "auto":
         print_warning(
-            "The study file does not name a detector; this is the one of this machine. Set "
-            "detector, so that it is the same everywhere."
+            'With detector = "auto", the detector depends on the machine; the text names that of '
+            'this one. Name it in the study file, such as detector = "centerface".'
         )
     return planned(options)

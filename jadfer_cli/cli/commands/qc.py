@@ -40,13 +40,13 @@ looks closer.
 
 A rule file decides which clips are kept, so that a preregistered rule runs as written:
 
-  [keep]
+  \\[keep]
 
   usable_share_of_video = { min = 0.7 }
 
   longest_dropout_s = { max = 2 }
 
-  [exclude]
+  \\[exclude]
 
   findings = ["identity_switch"]
 

@@ -109,7 +109,7 @@ def _write(facts: list[dict[str, Any]], rows: list[dict[str, Any]], out: Path) -
 
     if out.suffix == ".json":  # nested, with the tracks
         with atomic_write(out) as part:
-            part.write_text(json_text(facts, indent=2) + "\n", "utf-8")
+            part.write_text(json_text(facts, indent=2) + "\n", "utf-8", newline="\n")
     else:
         write_table(pd.DataFrame(rows), out)
 

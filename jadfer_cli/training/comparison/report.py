@@ -28,9 +28,9 @@ def write(table: Mapping[str, Any], out: Path) -> list[Path]:
     """
     files = [out / name for name in NAMES]
     with atomic_write(files[0]) as part:
-        part.write_text(markdown(table), "utf-8")
+        part.write_text(markdown(table), "utf-8", newline="\n")
     with atomic_write(files[1]) as part:
-        part.write_text(json_text(table, indent=1) + "\n", "utf-8")
+        part.write_text(json_text(table, indent=1) + "\n", "utf-8", newline="\n")
     if table["labellings"]:
         with explain_os_errors(files[2]):
             charts.write(_chart(table), files[2])

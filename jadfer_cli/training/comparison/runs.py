@@ -205,4 +205,4 @@ def _write(folder: Path, facts: dict[str, Any], scores: Scores) -> None:
         arrays: dict[str, Any] = dict(vars(scores))
         np.savez_compressed(file, **arrays)
     with atomic_write(folder / RESULT) as part:
-        part.write_text(json_text(facts, indent=1) + "\n", "utf-8")
+        part.write_text(json_text(facts, indent=1) + "\n", "utf-8", newline="\n")

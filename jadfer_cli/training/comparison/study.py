@@ -186,7 +186,7 @@ class Study:
         configs = {name: self.plan.options(Job(name, "", 0)).network for name in sorted(wanted)}
         known = timing.milliseconds(configs, self.runtime)
         with atomic_write(file) as part:
-            part.write_text(json_text(known, indent=1) + "\n", "utf-8")
+            part.write_text(json_text(known, indent=1) + "\n", "utf-8", newline="\n")
         return known
 
     @contextmanager

@@ -280,5 +280,5 @@ def write(
             own = [spreadsheet_safe(encodable(name)) for name in names]
             out.writerow([*own, fold + 1, clip.emotion, found.emotions[guess]])
     with atomic_write(result) as part:
-        part.write_text(json_text(facts, indent=1) + "\n", "utf-8")
+        part.write_text(json_text(facts, indent=1) + "\n", "utf-8", newline="\n")
     return [result, table]

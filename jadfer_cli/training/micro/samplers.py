@@ -112,7 +112,8 @@ def _from_folder(clip: MicroClip, times_s: Times) -> list[ImageArray]:
     images = []
     for index in nearest(times_s, shown):
         file = files[index][1]
-        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+        data = np.fromfile(file, np.uint8)  # cv2.imread cannot open all paths on Windows
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
         if image is None:
             raise VideoError(f"{file} is not a readable picture.")
         images.append(np.ascontiguousarray(image[:, :, ::-1]))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import DEMO
+from forked_workers import forked_workers
 
 from jadfer_cli.expression import checkpoint
 from jadfer_cli.training import fine_tune
@@ -39,7 +40,10 @@ def study(tmp_path_factory):
     for i, name in enumerate("abc"):
         store(folder / f"{name}.mp4", 12 * i)
         out = folder / f"results/{name}.parquet"
-        done = CliRunner().invoke(app, ["annotate", str(folder / f"{name}.mp4"), "-o", str(out)])
+        with forked_workers():
+            done = CliRunner().invoke(
+                app, ["annotate", str(folder / f"{name}.mp4"), "-o", str(out)]
+            )
         assert done.exit_code == 0, done.output
         rows += [(name, 0, 0.32, "sad"), (name, 0.32, 0.64, "neutral")]
     with (folder / "codes.csv").open("w", newline="") as file:

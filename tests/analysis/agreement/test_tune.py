@@ -112,6 +112,7 @@ def test_two_calibrations_are_one():
     np.testing.assert_allclose(plain, recalibrate.apply(second, Calibration(1.3).probabilities(z)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scores", [MAJORITY, VOTE_SHARE])
 def test_annotate_uses_what_was_fitted_to_the_scores_of_the_results(tmp_path, scores):
     base = checkpoint.load()

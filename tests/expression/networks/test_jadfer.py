@@ -427,7 +427,7 @@ def test_half_weights_give_the_scores_of_float32_and_take_tensors(tmp_path, monk
     picture = face_picture()
     landmarks = load_detector(FaceOptions(detector="centerface"), 1).detect(picture).landmarks_px
     crops = np.concatenate([align.crop(picture, landmarks + shift) for shift in (-4, 0, 4)])
-    crops = crops[::6] if stem == "ir50" else crops  # slow on a CPU
+    crops = crops[:: 9 if stem == "ir50" else 4]  # half precision is slow on a CPU
     wanted = Predictor(model, Runtime("cpu", "CPU", "fp32", 2)).probabilities(crops)
     for precision, dtype in (("fp16", torch.float16), ("bf16", torch.bfloat16)):
         runtime = Runtime("cpu", "CPU", precision, 2)

@@ -51,6 +51,7 @@ def test_centerface_gives_the_same_faces(home, six_faces):
     both("centerface", six_faces)
 
 
+@pytest.mark.slow
 def test_no_face_in_a_batch(home):
     detector = load_detector(FaceOptions(detector="centerface"), 1, in_torch=True)
     blank = np.full((240, 320, 3), 120, np.uint8)

@@ -87,6 +87,7 @@ def test_variances_by_hand():
     assert (found.value, found.se**2) == pytest.approx((2, 4 * (1 / 4 + 1)))
 
 
+@pytest.mark.slow
 def test_holm_is_that_of_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     rng = np.random.default_rng(4)
