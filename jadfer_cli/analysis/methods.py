@@ -25,11 +25,13 @@ from jadfer_cli.analysis.wording import by_video, length, listed, ordinal, share
 from jadfer_cli.errors import ResultError
 from jadfer_cli.faces.detect import DETECTORS
 from jadfer_cli.results.load import Result
+from jadfer_cli.results.revision import row_revision
 from jadfer_cli.text import count_text, without_subject
 
 Metadata = Mapping[str, Any]
 
 _MAX_REASONS = 3
+_PLACED_SINCE = 5  # revision of rows from which on faces are placed between two frames
 _ENGINES = {"onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
 TRACKER_NAMES = {"bytetrack": "ByteTrack", "ocsort": "OC-SORT"}
 # options that the sentences already state, or that do not affect scores
@@ -189,6 +191,15 @@ def _videos(group: Sequence[Metadata]) -> Iterable[str]:
         yield alone or f"The frame rate varied in {varying} of them."
 
 
+def _between(m: Metadata) -> str:
+    """How faces were found between searches of the full frame."""
+    if m.get("follower"):
+        return "near their last position by a small network of the program's own"
+    if row_revision(m) < _PLACED_SINCE:
+        return "near their last position"
+    return "where they were expected, or placed between two frames in which they were found"
+
+
 def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     detector, faces = m["detector"], m["options"]["faces"]
     # the metadata of older results do not describe their detector
@@ -204,10 +215,7 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
     redetect_s = m.get("redetect_s")
     if redetect_s:
-        by = " by a small network of the program's own" if m.get("follower") else ""
-        yield (
-            f"in full frames every {redetect_s:g} s and, in between, where they were expected{by},"
-        )
+        yield f"in full frames every {redetect_s:g} s and, in between, {_between(m)},"
     else:
         yield "in every analysed frame,"
     yield f"and tracked over time with {tracker}."

@@ -81,11 +81,12 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
         f"score of at least {faces.detection_threshold:g}"
     )
     if faces.redetect_s:
-        by = " by a small network of the program's own" if faces.follower != "detector" else ""
-        yield (
-            f"(in full frames every {faces.redetect_s:g} s, in between where they are expected"
-            f"{by}),"
-        )
+        between = "near their last position by a small network of the program's own"
+        if faces.follower == "detector":
+            between = (
+                "where they are expected, or placed between two frames in which they are found"
+            )
+        yield (f"(in full frames every {faces.redetect_s:g} s, in between {between}),")
     else:
         yield "(in every analysed frame),"
     tracker = TRACKER_NAMES.get(faces.tracker, faces.tracker)
