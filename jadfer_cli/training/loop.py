@@ -166,7 +166,7 @@ def _train_epoch(
     """The steps of one epoch that `state` has not finished; counts them there."""
     trainer.train_mode()
     clock = saved = time.monotonic()
-    for images, targets, indices, placements in _plain_errors(loader):
+    for images, targets, indices, placements in _batches(trainer, loader, state, out, calls):
         loss, hits = trainer.step(images, targets, indices, state, placements)
         state.count(loss, hits, time.monotonic() - clock)
         clock = time.monotonic()
@@ -177,6 +177,19 @@ def _train_epoch(
             trainer.save(out, state)
         if stopping:
             raise KeyboardInterrupt
+
+
+def _batches(
+    trainer: Trainer, loader: DataLoader[Any], state: State, out: Path, calls: Callbacks
+) -> Iterator[Any]:
+    """The batches; where a signal ends a worker before a batch is ready, the state is saved."""
+    try:
+        yield from _plain_errors(loader)
+    except RuntimeError:
+        if not calls.stop():
+            raise
+        trainer.save(out, state)
+        raise KeyboardInterrupt from None
 
 
 def _validate(

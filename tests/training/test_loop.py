@@ -1,6 +1,7 @@
 """The loop: resuming, SAM, schedules, frozen parts, start weights, the recipe's tables."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from jadfer_cli.training import start as starts
 from jadfer_cli.training.recipe_options import as_table, defaults, from_table
 from jadfer_cli.training.recipes.jadfer import JadferOptions
 from jadfer_cli.training.start import Start
+from jadfer_cli.training.state import State
 
 SMALL = JadferConfig(width=32, heads=4, map_hidden=8, context_layers=1, crop_px=32)
 OPTIONS = dataclasses.replace(
@@ -405,3 +407,18 @@ def test_jitter_without_strength_is_the_identity_and_flip_mirrors():
     assert np.allclose(augment.jitter(matrix, 112, flip, rng), [[-2, 0, 109], [0, 2, 4]])
     image = rng.integers(0, 255, (112, 112, 3), dtype=np.uint8)
     assert np.array_equal(augment.degrade(image, augment.NO_AUGMENTATION, rng), image)
+
+
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_worker_that_a_signal_ends_is_no_error_if_the_run_is_stopped(tmp_path, stopped):
+    saved = []
+    trainer = SimpleNamespace(train_mode=lambda: None, save=lambda out, state: saved.append(out))
+
+    def loader():
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Alarm clock.")
+        yield
+
+    calls = loop.Callbacks(stop=lambda: stopped)
+    with pytest.raises(KeyboardInterrupt if stopped else RuntimeError):
+        loop._train_epoch(trainer, loader(), State(), tmp_path, calls)
+    assert saved == ([tmp_path] if stopped else [])
