@@ -81,7 +81,7 @@ def _without_values() -> Iterator[None]:
         ) -> Any:
             given = {} if kwargs is None else kwargs
             scales = func in (torch.Tensor.mul, torch.Tensor.div)
-            if func is torch.Tensor.normal_ or scales and isinstance(args[1], (int, float)):
+            if func is torch.Tensor.normal_ or (scales and isinstance(args[1], (int, float))):
                 return args[0]
             if getattr(func, "__module__", "") == "torch.nn.init":
                 return args[0] if args else given["tensor"]
@@ -101,8 +101,6 @@ def _check_shapes(
     Raises:
         ValueError: They differ.
     """
-    import torch
-
     with _without_values():
         wanted = build(config).state_dict()
     if odd := sorted(wanted.keys() ^ state.keys()):
