@@ -72,9 +72,9 @@ def follow(
         detector: Searches full frames and regions.
         redetect_s: Length of the intervals in whose first frame the full frame is searched,
             counted from the video's first frame: a part of a video is searched in the same
-            frames as the whole video, apart from the part's first and last frame. 0 searches every full
-            frame. With `motion`, three of four searches are at half the resolution, and become
-            complete ones if they show a new face.
+            frames as the whole video, apart from the part's first and last frame. 0 searches
+            every full frame. With `motion`, three of four searches are at half the resolution, and
+            become complete ones if they show a new face.
         crop_px: Side of the crops that a detector with a device makes if it searches every full
             frame; None for no crops.
         motion: Follows faces between full-frame detections; None to detect them in regions.
