@@ -166,7 +166,7 @@ def registry() -> dict[str, ModelEntry]:
 
 
 def find(model: str) -> ModelEntry:
-    """Resolves `--model`: "default", a registered name such as "jadfer-fast" or "fast", or a path.
+    """Resolves `--model`: "default", a registered name, or the path of a file.
 
     Raises:
         ModelError: No such name and no such file.
@@ -174,9 +174,8 @@ def find(model: str) -> ModelEntry:
     shipped = registry()
     if model == "default":
         return next(iter(shipped.values()))
-    for name in (model, f"jadfer-{model}"):
-        if name in shipped:
-            return shipped[name]
+    if model in shipped:
+        return shipped[model]
     path = Path(model)
     if path.suffix != SUFFIX and path.is_file():
         hint = _known(shipped)

@@ -10,7 +10,6 @@ that only one of the searches found, or that is not near its line, is looked for
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -21,9 +20,10 @@ from jadfer_cli.faces.regions import (
     MATCH_IOU,
     REGION_MARGIN,
     Pending,
-    best_match,
+    again,
     detect_again,
     follow_backwards,
+    matched,
     two_of_one,
     unmatched,
 )
@@ -54,19 +54,14 @@ def fill(stretch: list[Pending], end: Pending, detector: Detector) -> None:
     if not end.same:
         distinct.append(end)
     elif len(distinct) > 1:
-        distinct[-1].faces = _again(end.faces)
+        distinct[-1].faces = again(end.faces)
     if len(distinct) > 1:
         _between(distinct, 0, len(distinct) - 1, detector)
         new = unmatched(distinct[-1].faces, distinct[-2].faces)
         follow_backwards(distinct[:-1], new, detector)
     for before, one in itertools.pairwise(shown):
         if one.same:
-            one.faces = _again(before.faces)
-
-
-def _again(faces: Faces) -> Faces:
-    """The same faces in a frame that shows the same picture."""
-    return dataclasses.replace(faces, followed=np.ones(len(faces), np.bool_))
+            one.faces = again(before.faces)
 
 
 def _between(frames: list[Pending], first: int, last: int, detector: Detector) -> None:
@@ -79,7 +74,7 @@ def _between(frames: list[Pending], first: int, last: int, detector: Detector) -
     found = None
     if partners is not None:
         expected = _on_line(frames, first, last, middle, partners)
-        found = _near(frames[middle].frame.image_rgb, expected, detector)
+        found = _near(_image(frames[middle]), expected, detector)
     if partners is None or found is None:
         _one_by_one(frames, first, last, detector)
         return
@@ -125,20 +120,13 @@ def _on_line(
     )
 
 
-def _near(image_rgb: ImageArray | None, expected: Faces, detector: Detector) -> Faces | None:
+def _near(image_rgb: ImageArray, expected: Faces, detector: Detector) -> Faces | None:
     """Finds every expected face; None if one is not there, or two are the same face."""
-    assert image_rgb is not None  # frames without an image are left out
     candidates = detector.detect_near(image_rgb, expected.boxes_px, REGION_MARGIN)
     if candidates is None:  # so many faces that the full frame costs less
         candidates = [detector.detect(image_rgb)] * len(expected)
-    matches = []
-    for box, faces in zip(expected.boxes_px, candidates, strict=True):
-        match = best_match(box, faces)
-        if match is None:
-            return None
-        matches.append(match)
-    found = Faces.join(matches)
-    return None if two_of_one(found) else found
+    found = matched(expected, candidates)
+    return None if found is None or two_of_one(found) else found
 
 
 def _deviation(found: Faces, expected: Faces) -> float:
@@ -170,8 +158,7 @@ def _changes(
 
 def _samples(one: Pending, faces: Faces) -> npt.NDArray[np.int16]:
     """Green values of a grid over each face, which stand for its grey values, (n, k, k)."""
-    image_rgb = one.frame.image_rgb
-    assert image_rgb is not None  # frames without an image are left out
+    image_rgb = _image(one)
     steps = np.linspace(0, 1, _SAMPLES)
     x1, y1, x2, y2 = faces.boxes_px.T[:, :, None]
     rows = np.clip(y1 + steps * (y2 - y1), 0, image_rgb.shape[0] - 1).astype(np.intp)
@@ -188,13 +175,18 @@ def _one_by_one(frames: list[Pending], first: int, last: int, detector: Detector
     known = frames[first].faces
     for i in range(first + 1, last):
         one = frames[i]
-        assert one.frame.image_rgb is not None  # frames without an image are left out
-        faces = detect_again(one.frame.image_rgb, known, detector) if len(known) else known
+        faces = detect_again(_image(one), known, detector) if len(known) else known
         if faces is None or two_of_one(faces):
-            faces = detector.detect(one.frame.image_rgb)
+            faces = detector.detect(_image(one))
             one.full_frame = True
             follow_backwards(frames[:i], unmatched(faces, known), detector)
         one.faces = known = faces
     # those that come back after they were lost
     new = unmatched(frames[last].faces, known)
     follow_backwards(frames[:last], new, detector)
+
+
+def _image(one: Pending) -> ImageArray:
+    """The image of a frame that has one: those without are left out here."""
+    assert one.frame.image_rgb is not None
+    return one.frame.image_rgb

@@ -13,7 +13,6 @@ A face that comes and goes between two full-frame detections is missed.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ from jadfer_cli.faces.motion import MotionTracker
 from jadfer_cli.faces.regions import (
     MATCH_IOU,
     Pending,
+    again,
     detect_again,
     follow_backwards,
     two_of_one,
@@ -260,7 +260,7 @@ def _find_again(
     if not len(known):
         return known
     if change == 0:  # the same picture again
-        return dataclasses.replace(known, followed=np.ones(len(known), np.bool_))
+        return again(known)
     followed, sure = motion.next(image_rgb)
     faces = _redetected(image_rgb, followed, ~sure, detector, motion)
     return None if faces is None or two_of_one(faces) else faces

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,18 +35,22 @@ class Pending:
     restartable: bool = False
 
 
+def again(faces: Faces) -> Faces:
+    """The same faces in a frame that shows the same picture."""
+    return dataclasses.replace(faces, followed=np.ones(len(faces), np.bool_))
+
+
 def detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:
     """Detect all known faces in regions; None if one is not found, or regions cost too much."""
     candidates = detector.detect_near(image_rgb, known.boxes_px, REGION_MARGIN)
-    if candidates is None:
-        return None
-    matches = []
-    for box, in_region in zip(known.boxes_px, candidates, strict=True):
-        match = best_match(box, in_region)
-        if match is None:
-            return None
-        matches.append(match)
-    return Faces.join(matches)
+    return None if candidates is None else matched(known, candidates)
+
+
+def matched(known: Faces, candidates: Sequence[Faces]) -> Faces | None:
+    """What each known face is among its candidates; None if one of them is not there."""
+    pairs = zip(known.boxes_px, candidates, strict=True)
+    matches = [match for box, found in pairs if (match := best_match(box, found))]
+    return Faces.join(matches) if len(matches) == len(known) else None
 
 
 def two_of_one(faces: Faces) -> bool:

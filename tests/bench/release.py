@@ -1,14 +1,12 @@
-"""Ships a trained model: its weights, registry.json, and the figures of its header.
+"""Ships a trained model as the default: its weights, registry.json, and the card's tables.
 
     python tests/bench/release.py RUN/model.safetensors --retire 0.4 --keep FOLDER \
         --summary "..." --terms "..."
-    python tests/bench/release.py RUN/model.safetensors --name jadfer-fast --keep FOLDER ...
 
 The first step of CONTRIBUTING's section on new weights. The present default becomes NAME-VERSION
 and keeps its file, byte by byte, its hashes and its card. The new one takes over NAME; its figures
 are those that `evidence.py` has kept in FOLDER. Run again with another file, it only replaces the
-new one. With --name the default stays, and the model is shipped beside it. No look at the test
-split is made here.
+new one. It makes no look at the test split itself.
 """
 
 import argparse
@@ -82,9 +80,7 @@ def metrics_of(loaded: checkpoint.Checkpoint, keep: Path, names: dict[str, str])
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--retire", help="version that the present default ends at")
-    how.add_argument("--name", help="ship it under this name, beside the default")
+    parser.add_argument("--retire", required=True, help="version that the present default ends at")
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--summary", required=True)
     parser.add_argument("--terms", required=True)
@@ -95,7 +91,7 @@ def main() -> None:
         raise SystemExit(f"{a.model} has no scores {VOTE_SHARE}; finish it: jadfer train --out RUN")
     registry = a.weights / "registry.json"
     table = json.loads(registry.read_text("utf-8"))
-    name = a.name or retire(table, a.weights, a.retire)
+    name = retire(table, a.weights, a.retire)
     names = {
         sha256: old
         for old, entry in table["models"].items()
@@ -115,10 +111,7 @@ def main() -> None:
         "terms": a.terms, "card": f"{name}.md", "earlier_sha256": [],
     }  # fmt: skip
     others = {each: old for each, old in table["models"].items() if each != name}
-    if a.name:
-        table["models"] = {**others, name: entry}
-    else:
-        table = {"default": name, "models": {name: entry, **others}}
+    table = {"default": name, "models": {name: entry, **others}}
     registry.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     for each in table["models"].values():
         if file_sha256(a.weights / each["file"]) != each["sha256"]:

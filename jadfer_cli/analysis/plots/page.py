@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,7 +13,7 @@ import numpy as np
 
 from jadfer_cli._version import __version__
 from jadfer_cli.analysis.frame_times import Floats
-from jadfer_cli.analysis.plots.bands import OTHERS_NAME, bands, left_out_note
+from jadfer_cli.analysis.plots.bands import OTHERS_NAME, Band, bands, left_out_note
 from jadfer_cli.analysis.plots.colours import ABSENT, CASING, UNUSABLE, needs_casing
 from jadfer_cli.analysis.plots.thinning import (
     Curve,
@@ -164,8 +164,9 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
         subplot_titles=[track_title(t) for t in chart.tracks] or [
             "no such track" if chart.n_tracks else "no face was found"],
     )  # fmt: skip
+    shown = bands(chart, stacked=stacked)
     for row, track in enumerate(chart.tracks, 1):
-        for trace in _traces(chart, track, bin_s, stacked=stacked):
+        for trace in _traces(chart, track, shown, bin_s, stacked=stacked):
             plot.add_trace(trace, row=row, col=1)
     if not chart.tracks:
         full = np.array([[chart.begin_s, chart.end_s]])
@@ -190,14 +191,16 @@ def figure(chart: Chart, bin_s: float | None, *, stacked: bool) -> Any:
     return plot
 
 
-def _traces(chart: Chart, track: Timeline, bin_s: float | None, *, stacked: bool) -> list[Any]:
+def _traces(
+    chart: Chart, track: Timeline, shown: Sequence[Band], bin_s: float | None, *, stacked: bool
+) -> list[Any]:
     """The traces of one track."""
     import plotly.graph_objects as go
 
     drawn = curve(track, bin_s, stacked=stacked)
     x, shape = _times(chart, drawn.x_s), "linear" if track.smooth else "hv"
     traces = [_band(chart, track.absent_s, f"{chart.each} not seen", ABSENT)]
-    for band in bands(chart, stacked=stacked):
+    for band in shown:
         y, colour = band.of(drawn.y), band.colour
         if stacked:  # plotly cannot stack NaN, so the stack is 0 between runs
             y = np.nan_to_num(y)
