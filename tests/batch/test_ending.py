@@ -1,10 +1,10 @@
 """How workers are ended: one limit for all, nothing left behind, and no traceback of a child."""
 
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,7 +124,8 @@ def test_a_program_that_starts_meanwhile_ignores_ctrl_c_and_its_parent_gets_it_l
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt), ignored_by_children():
         said = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True)
-        os.kill(os.getpid(), signal.SIGINT)
+        # to this thread: another one, such as that of a time limit, would take it at once
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
         arrived_late = True
     signal.signal(signal.SIGINT, before)
     assert said.stdout == "True\n" and arrived_late

@@ -73,7 +73,8 @@ def test_sets_that_are_too_small_are_refused_before_the_work(tmp_path, aligning_
     with pytest.raises(SplitMissing):
         prepared(tmp_path, faces(tmp_path / "none", test=4))
     labels = tmp_path / "labels.csv"  # of training and test only
-    picture = faces(tmp_path / "one", train=1) / "train" / "happy" / "0.png"
+    # relative to the table: its name decides by which half it counts, whatever the folder is
+    picture = faces(tmp_path / "one", train=1).relative_to(tmp_path) / "train" / "happy" / "0.png"
     labels.write_text(f"file,label,split\n{picture},happy,train\n{picture},happy,test\n")
     with pytest.raises(SplitMissing, match="has no images in the split 'valid'"):
         prepared(tmp_path, labels, dataset="csv")
