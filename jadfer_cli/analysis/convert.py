@@ -13,13 +13,14 @@ from jadfer_cli.analysis.formats.other_tools import Tool
 from jadfer_cli.analysis.tabular import check_rows, check_target, ending_of, write_pieces
 from jadfer_cli.common import already_exists, atomic_write
 from jadfer_cli.errors import OutputError, ResultError
+from jadfer_cli.labels import ACTION_COLUMNS
 from jadfer_cli.records import FRAME_STATUSES, UNUSABLE_REASONS
 from jadfer_cli.results.columns import action_descriptions, descriptions_of
 from jadfer_cli.results.companions import ACTIONS
 from jadfer_cli.results.load import SUFFIX, load
 from jadfer_cli.results.members import is_collected
 from jadfer_cli.results.parquet import read_attrs, read_schema
-from jadfer_cli.results.paths import collected_path, is_sidecar
+from jadfer_cli.results.paths import collected_path, is_sidecar, sidecar_describes
 from jadfer_cli.results.schema import FACE_SOURCES
 from jadfer_cli.text import json_text, parsed_json
 
@@ -125,6 +126,8 @@ class Conversion:
         self.check_rows()
         if self.actions:
             self.actions.run()
+        else:
+            self._remove_earlier_actions()
         metadata = _metadata(self.path)
         labels = list(metadata.get("labels", ()))
         descriptions = self._descriptions(metadata)
@@ -140,6 +143,15 @@ class Conversion:
 
         write_pieces(pieces(), self.out, self.style, _meaning(metadata, descriptions))
         return n_rows
+
+    def _remove_earlier_actions(self) -> None:
+        """Remove actions that a replaced file had, and this result has not."""
+        if self.tool or is_actions(self.path):
+            return
+        earlier = self._of_actions()
+        if earlier.out.exists() and sidecar_describes(earlier.sidecar, ACTION_COLUMNS[0]):
+            earlier.out.unlink()
+            earlier.sidecar.unlink()
 
     def _is_explained(self) -> bool:
         """Whether an earlier conversion of this result has written the same sidecar."""

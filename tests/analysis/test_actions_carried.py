@@ -191,6 +191,11 @@ def test_a_table_of_actions_is_not_overwritten_unasked(invoke, results, tmp_path
     for name in ("all", "all.actions"):  # the sidecars are those of the new dataset
         told = json.loads((tmp_path / f"{name}.json").read_text("utf-8"))["jadfer"]
         assert told == pd.read_parquet(tmp_path / f"{name}.parquet").attrs["jadfer"]
+    got = invoke("collect", results / "c.parquet", "-o", tmp_path / "all.csv", "--overwrite")
+    assert got.exit_code == 0 and not list(tmp_path.glob("all.actions*")), got.stderr
+    taken.write_text("mine")  # nothing beside it says that it is jadfer's
+    got = invoke("collect", results / "c.parquet", "-o", tmp_path / "all.csv", "--overwrite")
+    assert taken.read_text() == "mine"
 
 
 @pytest.mark.parametrize("name", ["clip.actions.csv", "clip.csv"])
