@@ -1,6 +1,6 @@
 """Ships a trained model as the default: its weights, registry.json, and the card's tables.
 
-    python tests/bench/release.py RUN/model.safetensors --retire 0.4 --keep FOLDER \
+    python tests/bench/release.py RUN/half.safetensors --retire 0.4 --keep FOLDER --looks 10 \
         --summary "..." --terms "..."
 
 The first step of CONTRIBUTING's section on new weights. The present default becomes NAME-VERSION
@@ -15,7 +15,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from evidence import parts
+from half import halve
 
 from jadfer_cli.common import file_sha256
 from jadfer_cli.expression import checkpoint
@@ -57,7 +59,9 @@ def renamed(history: Any, names: dict[str, str]) -> Any:
     return found
 
 
-def metrics_of(loaded: checkpoint.Checkpoint, keep: Path, names: dict[str, str]) -> dict[str, Any]:
+def metrics_of(
+    loaded: checkpoint.Checkpoint, keep: Path, names: dict[str, str], looks: int
+) -> dict[str, Any]:
     """What the file says about itself: short figures, and those measured beside training."""
     found: dict[str, Any] = {}
     for key, value in loaded.metrics.items():
@@ -73,6 +77,8 @@ def metrics_of(loaded: checkpoint.Checkpoint, keep: Path, names: dict[str, str])
             for kind, protocols in (("", figures["protocols"]), (" clean", figures["clean"] or {})):
                 for protocol, each in protocols.items():
                     short = {k: v for k, v in each.items() if k in KEPT}
+                    if split == "test":
+                        short["measurements_of_split"] = looks
                     found[f"{each['data']} {protocol}{kind}"] = short
     return found
 
@@ -84,6 +90,12 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--summary", required=True)
     parser.add_argument("--terms", required=True)
+    parser.add_argument(
+        "--looks",
+        type=int,
+        required=True,
+        help="measurements of the test split, of these weights and of earlier ones",
+    )
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     a = parser.parse_args()
     loaded = checkpoint.load(str(a.model))
@@ -98,12 +110,15 @@ def main() -> None:
         if old != name
         for sha256 in (entry["sha256"], *entry.get("earlier_sha256", ()))
     }
-    metrics = metrics_of(loaded, a.keep, names)
+    metrics = metrics_of(loaded, a.keep, names, a.looks)
     if places := re.findall(r'"(?:/|[A-Z]:\\)[^"]*"', json.dumps(metrics)):
         raise SystemExit(f"{a.model} names folders of this machine: {', '.join(places)}")
     path = a.weights / f"{name}.safetensors"
+    network = loaded.build()
+    if any(tensor.dtype == torch.float16 for tensor in loaded.state.values()):
+        halve(network)
     sha256 = checkpoint.save(
-        path, loaded.build(), labels=loaded.labels, temperature=loaded.temperature, metrics=metrics,
+        path, network, labels=loaded.labels, temperature=loaded.temperature, metrics=metrics,
         scores=loaded.scores, terms=a.terms,
     )  # fmt: skip
     entry = {
