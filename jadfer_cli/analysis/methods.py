@@ -258,7 +258,7 @@ def _coverage(group: Sequence[Metadata], cite: Callable[[str], str]) -> Iterable
         f"{'was' if faces == 1 else 'were'} usable by the program's rule on size, "
         f"sharpness ({cite(bibliography.entry(bibliography.BLUR))}), light, head pose, "
         "visibility of the mouth, detection score and position in the image. The limits of this "
-        "rule follow how the shipped model fails on worse pictures, not on these videos."
+        "rule follow how jadfer-compact-0.4 fails on worse pictures, not on these videos."
         if faces
         else "there was nothing to score."
     )

@@ -29,11 +29,13 @@ def test_a_model_knows_its_ancestors_with_their_hashes(chain):
     mine, again = chain
     found = lineage.ancestors("again", again.sha256, again.metrics)
     assert [model.name for model in found] == [
-        "again", "mine", "jadfer-compact", "jadfer-compact (stage 1)", "mobilefacenet_arcface.pt"
+        "again", "mine", "jadfer-compact", "jadfer-compact-0.4", "jadfer-compact (stage 1)",
+        "mobilefacenet_arcface.pt",
     ]  # fmt: skip
-    assert [model.images for model in found] == [50, 33, 27698, 27698, None]
-    assert [model.sha256 for model in found[:3]] == [
-        again.sha256, mine.sha256, checkpoint.load().sha256
+    assert [model.images for model in found] == [50, 33, 33333, 27698, 27698, None]
+    assert [model.sha256 for model in found[:4]] == [
+        again.sha256, mine.sha256, checkpoint.load().sha256,
+        checkpoint.load("jadfer-compact-0.4").sha256,
     ]  # fmt: skip
     assert found[-1].part == "stem" and found[-1].dataset == "MS-Celeb-1M"
     text = lineage.text("again", again.sha256, again.metrics)

@@ -144,9 +144,9 @@ def earlier(tmp_path):
 
 def test_an_earlier_file_of_the_same_weights_is_the_same_model(earlier):
     old = "e36c12c5bd633656d4bb553759169cd1b2b8d1bfd18d06b41cec57360b3dc571"  # up to 0.5.0
-    shipped = checkpoint.registry()["jadfer-compact"].sha256
+    named = checkpoint.registry()["jadfer-compact-0.4"].sha256
     model = metadata()["model"]
-    wanted = metadata(model_sha256=shipped)
+    wanted = metadata(model_sha256=named)
     assert earlier(wanted, model=model | {"sha256": old}) == []
     assert len(earlier(wanted, model=model | {"sha256": "9" * 64})) == 1
 

@@ -291,7 +291,7 @@ def test_probes_change_one_part_and_leave_the_network_as_it_was(spatial):
 
 
 def test_files_of_earlier_releases_build_the_earlier_network():
-    config = checkpoint.load().config
+    config = checkpoint.load("jadfer-compact-0.4").config
     assert config.spatial_tokens == "cells" and not config.fine_maps and not config.centred_maps
 
 
