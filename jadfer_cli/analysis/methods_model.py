@@ -110,9 +110,11 @@ def _named(model: Ancestor) -> str:
 
 
 def _data(model: Ancestor, cite: Cite) -> str:
-    works = [bibliography.DATASETS.get(key) for key in model.dataset_key.split("+")]
-    cited = "; ".join(cite(bibliography.entry(work)) for work in works if work)
-    name = model.dataset + (f" ({cited})" if cited else "")
+    names = []
+    for title, key in zip(model.titles, model.dataset_key.split("+"), strict=True):
+        work = bibliography.DATASETS.get(key)
+        names.append(f"{title} ({cite(bibliography.entry(work))})" if work else title)
+    name = listed(names)
     return name if model.images is None else f"{name}, {count_text(model.images, 'image')}"
 
 
@@ -178,7 +180,8 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     if "mean_class_recall" in figures:
         stated.append(f"mean class recall {_per_cent(figures, 'mean_class_recall')}")
     if "ece" in figures:
-        stated.append(f"expected calibration error {figures['ece']:.3f}")
+        which = " of `--scores majority`" if lineage.votes_fitted_on(metrics) else ""
+        stated.append(f"expected calibration error{which} {figures['ece']:.3f}")
     return (
         f"On {figures['n']:,} images of {_set_name(best)} it reached {listed(stated)}"
         f"{_measurements_text(figures, best)}; this was not measured on the present videos."

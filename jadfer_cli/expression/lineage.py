@@ -25,6 +25,7 @@ DATASET_TITLES = {
     "ms-celeb-1m": "MS-Celeb-1M",
     "codes": "human codes of the user's own videos",
 }
+_PROTOCOL_TITLES = {("press_faces", "press"): "press photographs (muxspace/facial_expressions)"}
 MIN_QUOTED_IMAGES = 100  # a share of fewer is off by 10 points or more (95 % interval)
 _MAX_ANCESTORS = 20
 _KEPT = (
@@ -48,17 +49,22 @@ class Ancestor:
         name: Its name.
         sha256: Hash of its file; None if not recorded.
         part: "whole", or "stem" if the next model took only that.
-        dataset: Name of the data set, in words; empty if not recorded.
-        dataset_key: The same as `jadfer train` names it; several are joined by +.
+        titles: Names of its data sets, in words; empty if not recorded.
+        dataset_key: The same as `jadfer train` names them, joined by +.
         images: Number of training images; None if not recorded.
     """
 
     name: str
     sha256: str | None
     part: str
-    dataset: str
+    titles: tuple[str, ...]
     dataset_key: str
     images: int | None
+
+    @property
+    def dataset(self) -> str:
+        """All titles in one text."""
+        return " and ".join(self.titles)
 
 
 def origin(weights: Checkpoint, part: str = "whole") -> dict[str, Any]:
@@ -125,11 +131,17 @@ def _ancestor(model: Mapping[str, Any], training: Mapping[str, Any]) -> Ancestor
     sets = {"": {"layout": training.get("dataset")}, **_mapping(training.get("data_sets"))}
     layouts = [_mapping(table).get("layout", name) for name, table in sets.items()]
     keys = [key for key in layouts if isinstance(key, str) and key]
+    protocols = [_mapping(table).get("protocol") for table in sets.values()]
+    titles = [
+        _PROTOCOL_TITLES.get((key, str(protocol))) or DATASET_TITLES.get(key, OWN_IMAGES)
+        for key, protocol in zip(layouts, protocols, strict=True)
+        if isinstance(key, str) and key
+    ]
     return Ancestor(
         name=str(model.get("name", "a model")),
         sha256=sha256 if isinstance(sha256, str) else None,
         part=str(model.get("part", "whole")),
-        dataset=" and ".join(DATASET_TITLES.get(key, OWN_IMAGES) for key in keys),
+        titles=tuple(titles),
         dataset_key="+".join(keys),
         images=images if isinstance(images, int) else None,
     )

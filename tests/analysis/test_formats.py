@@ -193,6 +193,13 @@ def test_any_table_reads_back(ending, values, tmp_path_factory):
     check_equal(found, expected, ending)
 
 
+@pytest.mark.parametrize("ending", [p for p in ENDINGS if p.values[0] in (".sav", ".dta")])
+def test_the_lowest_whole_number_reads_back(ending, tmp_path):
+    table = pd.DataFrame({"n": pd.Series([-(2**31), 2**31 - 1], dtype="Int32")})
+    tabular.write_table(table, tmp_path / f"t{ending}")
+    assert read(tmp_path / f"t{ending}", ending)["n"].tolist() == [-(2**31), 2**31 - 1]
+
+
 @pytest.mark.parametrize("ending", [p for p in ENDINGS if p.values[0] in PACKAGES])
 def test_what_a_format_cannot_hold_is_refused(ending, tmp_path):
     for values, words in (([2**53 + 1], "above 2\\^53"), ([float("inf")], "infinite")):

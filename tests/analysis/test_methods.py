@@ -306,8 +306,11 @@ def test_methods_quotes_the_figures_of_the_shipped_model_as_readme_does(tmp_path
     (text,) = describe([opened(tmp_path, metadata=metadata)]).paragraphs
     figures = shipped.metrics["ferplus test majority"]
     assert f"it reached accuracy {100 * figures['accuracy']:.1f}%" in text
-    assert "(this split was measured ten times while the weights were developed)" in text
-    assert "press photographs" in text and "FER+ (Barsoum et al., 2016)" in text
+    assert "(this split was measured 12 times while the weights were developed)" in text
+    assert (
+        "on FER+ (Barsoum et al., 2016) and press photographs (muxspace/facial_expressions), "
+        "33,333 images"
+    ) in text
     readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text("utf-8")
     assert f"{100 * figures['accuracy']:.1f} % of the 3,152 FER+ test photographs" in readme
     assert f"{100 * figures['recall']['fear']:.0f} % of fear" in readme

@@ -1,6 +1,6 @@
 """Ships a trained model as the default: its weights, registry.json, and the card's tables.
 
-    python tests/bench/release.py RUN/half.safetensors --retire 0.4 --keep FOLDER --looks 10 \
+    python tests/bench/release.py RUN/half.safetensors --retire 0.4 --keep FOLDER --looks 12 \
         --summary "..." --terms "..."
 
 The first step of CONTRIBUTING's section on new weights. The present default becomes NAME-VERSION
@@ -53,6 +53,8 @@ def renamed(history: Any, names: dict[str, str]) -> Any:
     found = {key: renamed(value, names) for key, value in history.items()}
     if found.get("sha256") in names and "name" in found:
         found["name"] = names[found["sha256"]]
+    if isinstance(found.get("teacher_models"), list):
+        found["teacher"] = [each["name"] for each in found["teacher_models"]]
     start = found.get("start_model")
     if isinstance(start, dict) and start.get("sha256") in names:
         found["start"] = start["name"]
@@ -77,7 +79,7 @@ def metrics_of(
             for kind, protocols in (("", figures["protocols"]), (" clean", figures["clean"] or {})):
                 for protocol, each in protocols.items():
                     short = {k: v for k, v in each.items() if k in KEPT}
-                    if split == "test":
+                    if split == "test" and part == "ferplus":
                         short["measurements_of_split"] = looks
                     found[f"{each['data']} {protocol}{kind}"] = short
     return found
@@ -94,7 +96,7 @@ def main() -> None:
         "--looks",
         type=int,
         required=True,
-        help="measurements of the test split, of these weights and of earlier ones",
+        help="measurements of FER+ test, of these weights and of earlier ones",
     )
     parser.add_argument("--weights", type=Path, default=ROOT / "weights")
     a = parser.parse_args()

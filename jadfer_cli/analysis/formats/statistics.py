@@ -174,7 +174,8 @@ def _whole(column: pd.Series[Any]) -> Any:
 
     if column.isna().any():
         return column.to_numpy(np.float64, na_value=np.nan)
-    fits = not len(column) or int(column.abs().max()) <= _MAX_STATA_LONG
+    # not `abs`: that of the lowest integer is negative
+    fits = not len(column) or max(int(column.max()), -int(column.min())) <= _MAX_STATA_LONG
     return column.to_numpy(np.int32 if fits else np.float64)
 
 

@@ -53,7 +53,7 @@ RECIPE = Recipe(
     architecture="jadfer",
     title="JADFER",
     source="a reconstruction from the abstract, as its authors published neither code nor weights",
-    citation="""@article{Gao2024,
+    citation="""@article{Gao2025,
   author  = {Gao, Yu and Ren, Weihong and Jiang, Weibo and Dong, Qian and Nie, Wei and Wu, Wenhao
              and Liu, Honghai},
   title   = {{JADFER}: Exploring Spatial-Contextual Interaction With Joint Attention Dropping for
@@ -62,8 +62,9 @@ RECIPE = Recipe(
   volume  = {16},
   number  = {2},
   pages   = {655--668},
-  year    = {2024},
-  doi     = {10.1109/TAFFC.2024.3454988}
+  year    = {2025},
+  doi     = {10.1109/TAFFC.2024.3454988},
+  note    = {Published online in 2024}
 }""",
     kind="reconstruction",
     needs=(),
