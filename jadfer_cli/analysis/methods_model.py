@@ -180,7 +180,7 @@ def _accuracy(metrics: Mapping[str, Any]) -> str:
     if "mean_class_recall" in figures:
         stated.append(f"mean class recall {_per_cent(figures, 'mean_class_recall')}")
     if "ece" in figures:
-        which = " of `--scores majority`" if lineage.votes_fitted_on(metrics) else ""
+        which = " of the majority scores" if lineage.votes_fitted_on(metrics) else ""
         stated.append(f"expected calibration error{which} {figures['ece']:.3f}")
     return (
         f"On {figures['n']:,} images of {_set_name(best)} it reached {listed(stated)}"
