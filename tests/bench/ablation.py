@@ -3,7 +3,8 @@
     python tests/bench/ablation.py --data FERPlus/data --start mobilefacenet.pt --out RUN
 
 1. FER+ training without twins of validation or test is halved by picture. A stem is trained on
-   half A (recipe `plain`; --stem FILE takes a trained one).
+   half A (recipe `plain`; --stem FILE takes a trained one). `half_a_stem.pt` is such a stem: eight
+   epochs from MobileFaceNet in bf16, 85.4 % on validation (majority), matrices in half precision.
 2. The stem's fine maps of half B, of augmented views and their mirror images, are stored once.
 3. Every variant trains what follows the fine map on half B, with the same seeds: a pair shares
    start, order of images and views. The averaged weights of the last epoch count, so that
