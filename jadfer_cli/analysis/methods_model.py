@@ -111,7 +111,7 @@ def _named(model: Ancestor) -> str:
 
 def _data(model: Ancestor, cite: Cite) -> str:
     names = []
-    for title, key in zip(model.titles, model.dataset_key.split("+"), strict=True):
+    for key, title in model.data_sets:
         work = bibliography.DATASETS.get(key)
         names.append(f"{title} ({cite(bibliography.entry(work))})" if work else title)
     name = listed(names)

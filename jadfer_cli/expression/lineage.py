@@ -49,22 +49,20 @@ class Ancestor:
         name: Its name.
         sha256: Hash of its file; None if not recorded.
         part: "whole", or "stem" if the next model took only that.
-        titles: Names of its data sets, in words; empty if not recorded.
-        dataset_key: The same as `jadfer train` names them, joined by +.
+        data_sets: Each as `jadfer train` names it, and in words; empty if not recorded.
         images: Number of training images; None if not recorded.
     """
 
     name: str
     sha256: str | None
     part: str
-    titles: tuple[str, ...]
-    dataset_key: str
+    data_sets: tuple[tuple[str, str], ...]
     images: int | None
 
     @property
     def dataset(self) -> str:
-        """All titles in one text."""
-        return " and ".join(self.titles)
+        """All data sets in words."""
+        return " and ".join(title for _, title in self.data_sets)
 
 
 def origin(weights: Checkpoint, part: str = "whole") -> dict[str, Any]:
@@ -129,20 +127,17 @@ def ancestors(name: str, sha256: str | None, metrics: Mapping[str, Any]) -> list
 def _ancestor(model: Mapping[str, Any], training: Mapping[str, Any]) -> Ancestor:
     images, sha256 = training.get("images"), model.get("sha256")
     sets = {"": {"layout": training.get("dataset")}, **_mapping(training.get("data_sets"))}
-    layouts = [_mapping(table).get("layout", name) for name, table in sets.items()]
-    keys = [key for key in layouts if isinstance(key, str) and key]
-    protocols = [_mapping(table).get("protocol") for table in sets.values()]
-    titles = [
-        _PROTOCOL_TITLES.get((key, str(protocol))) or DATASET_TITLES.get(key, OWN_IMAGES)
-        for key, protocol in zip(layouts, protocols, strict=True)
-        if isinstance(key, str) and key
-    ]
+    data_sets: list[tuple[str, str]] = []
+    for name, table in sets.items():
+        key, protocol = _mapping(table).get("layout", name), _mapping(table).get("protocol")
+        if isinstance(key, str) and key:
+            title = DATASET_TITLES.get(key, OWN_IMAGES)
+            data_sets.append((key, _PROTOCOL_TITLES.get((key, str(protocol)), title)))
     return Ancestor(
         name=str(model.get("name", "a model")),
         sha256=sha256 if isinstance(sha256, str) else None,
         part=str(model.get("part", "whole")),
-        titles=tuple(titles),
-        dataset_key="+".join(keys),
+        data_sets=tuple(data_sets),
         images=images if isinstance(images, int) else None,
     )
 
