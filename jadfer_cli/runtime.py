@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from jadfer_cli.common import require_opencv
 from jadfer_cli.errors import DeviceError
 from jadfer_cli.options import BATCH_CPU, BATCH_GPU, ModelOptions
+from jadfer_cli.text import count_text
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ def settle(options: ModelOptions) -> Runtime:
             "Use `precision` fp32 (the default on a CPU) or bf16.",
         )
     engine = _engine(options, wanted, precision)
-    name = f"CPU, {threads} threads"
+    name = f"CPU, {count_text(threads, 'thread')}"
     if engine == "torch" or "torch" in sys.modules:
         import torch
 

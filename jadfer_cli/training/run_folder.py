@@ -69,7 +69,12 @@ def write_log(history: Sequence[EpochRecord], path: Path) -> None:
 
 
 def finish(
-    network: Network, valid: FaceSet, out: Path, history: dict[str, Any], start: Start
+    network: Network,
+    valid: FaceSet,
+    out: Path,
+    history: dict[str, Any],
+    start: Start,
+    precision: str = "fp32",
 ) -> tuple[Path, dict[str, Any]]:
     """Fits the calibration of each definition of scores on validation and writes the model.
 
@@ -79,6 +84,7 @@ def finish(
         out: Folder of the run.
         history: How it was trained; stored in the file's metrics as "training".
         start: Its temperature is kept if validation has fewer than calibrate.MIN_IMAGES images.
+        precision: "fp32" or "bf16", of the scores on validation.
 
     Returns:
         The file and its metrics, "temperature" among them.
@@ -86,7 +92,7 @@ def finish(
     Raises:
         OutputError: The file cannot be written.
     """
-    sets = list(split_rows(logits_of(network, valid).numpy(), valid))
+    sets = list(split_rows(logits_of(network, valid, precision=precision).numpy(), valid))
     _, main, logits = sets[0]
     which, classes, left_out = untied(main, main.main_protocol)
     temperature, source = start.temperature, {"temperature_kept_from": start.name}

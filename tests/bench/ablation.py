@@ -16,7 +16,8 @@ the statistics of `ablation_report.py`. --features FOLDER takes maps that were s
 train0.pt, train0m.pt, ..., valid.pt (bfloat16, n x 128 x 14 x 14), labels.pt and stem.pt. Then
 --data is only needed for occlusion.
 
---set network.paths=8 changes the network of all variants. All figures are of validation.
+--end-to-end trains the stem as well, on crops; its results are in RUN/end-to-end.jsonl, without
+occlusion. --set network.paths=8 changes the network of all variants. All figures are of validation.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import functools
 import json
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from bench import ablation_report as report
 from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.training_progress import ConsoleReporter
 from jadfer_cli.expression.networks.base import Network
+from jadfer_cli.labels import LABELS
 from jadfer_cli.training import cached, loop, recipe_options
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.calibrate import softmax
@@ -44,8 +47,10 @@ from jadfer_cli.training.evaluate import figures, pooled_recall
 from jadfer_cli.training.faceset import Counted, FaceSet
 from jadfer_cli.training.options import TrainOptions
 from jadfer_cli.training.recipe_options import from_table
+from jadfer_cli.training.scoring import logits_of
 from jadfer_cli.training.start import Start
 from jadfer_cli.training.state import STATE
+from jadfer_cli.training.trainer import Trainer
 
 VARIANTS: dict[str, dict[str, Any]] = {
     report.FULL: {},
@@ -89,15 +94,15 @@ class Data:
 
     Attributes:
         train, valid: Faces; without pictures if the maps were stored before.
-        maps, valid_maps: Their fine maps.
+        maps, valid_maps: Their fine maps; None to train end to end.
         start: The stem that made them.
         pictures: Aligned validation faces for occlusion, or None.
     """
 
     train: FaceSet
     valid: FaceSet
-    maps: cached.FineMaps
-    valid_maps: cached.FineMaps
+    maps: cached.FineMaps | None
+    valid_maps: cached.FineMaps | None
     start: Start
     pictures: FaceSet | None
 
@@ -179,6 +184,8 @@ def computed(a: argparse.Namespace, options: TrainOptions) -> Data:
         network = loop.train(plain, half_a, sets["valid"], a.out / "stem",
                              start=starts.load(a.start, "plain"))  # fmt: skip
         start = Start("half-a", stem=network.stem.state_dict())
+    if a.end_to_end:
+        return Data(half_b, sets["valid"], None, None, start, None)
     network = start.build(options.network)
     maps = cached.fine_maps(network, half_b, a.out / "maps", views=a.views,
                             augmentation=options.augmentation)  # fmt: skip
@@ -212,16 +219,30 @@ def last_epoch_counts() -> loop.Callbacks:
     def evaluate(logits: torch.Tensor, faces: FaceSet) -> dict[str, float]:
         nonlocal done
         done += 1
-        return {"score": float(done), **measured(logits.numpy(), faces)}
+        return {"score": float(done)}
 
     return loop.Callbacks(on_resume=resume, evaluate=evaluate)
+
+
+class Unvalidated(Trainer):
+    """Validation chooses nothing here, so it is scored once, after the last epoch."""
+
+    def validation_logits(self, faces: FaceSet) -> torch.Tensor:
+        return torch.zeros(len(faces), len(LABELS))
+
+
+class UnvalidatedOnMaps(Unvalidated, cached.CachedTrainer):
+    """The same on stored maps."""
 
 
 def run(name: str, seed: int, base: TrainOptions, data: Data, out: Path) -> Network:
     """Trains a variant, or resumes it."""
     options = dataclasses.replace(from_table(VARIANTS[name], base), seed=seed, workers=0)
-    make = functools.partial(cached.CachedTrainer, maps=data.maps, valid_maps=data.valid_maps)
-    folder = out / f"{name.replace(' ', '-')}-{seed}-{base.epochs}"
+    make: Callable[..., Trainer] = Unvalidated
+    if data.maps is not None:
+        make = functools.partial(UnvalidatedOnMaps, maps=data.maps, valid_maps=data.valid_maps)
+    kind = "" if data.maps is not None else "end-to-end-"
+    folder = out / f"{kind}{name.replace(' ', '-')}-{seed}-{base.epochs}"
     network = loop.train(
         options, data.train, data.valid, folder, start=data.start, callbacks=last_epoch_counts(),
         make=make,
@@ -231,13 +252,15 @@ def run(name: str, seed: int, base: TrainOptions, data: Data, out: Path) -> Netw
 
 
 @torch.no_grad()
-def scores(network: Network, rows: Any, n: int) -> np.ndarray:
-    """Logits (n, K) of stored maps."""
+def scores(network: Network, rows: Any, n: int, precision: str) -> np.ndarray:
+    """Logits (n, K) of stored maps, in the precision of the training."""
     parts = []
     for first in range(0, n, 128):
         bits = np.array(rows[0, first : first + 128]["maps"][:, 0])
         maps = torch.from_numpy(bits).view(torch.bfloat16).float()
-        parts.append(network.score(maps).logits.numpy())
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            parts.append(network.score(maps).logits.float().numpy())
     return np.concatenate(parts)
 
 
@@ -260,9 +283,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="for CPUs with bfloat16 instructions")
+    parser.add_argument("--end-to-end", action="store_true", help="train the stem as well")
     parser.add_argument("--report", action="store_true", help="only print the statistics")
     a = parser.parse_args(arguments)
-    table = a.out / "results.jsonl"
+    table = a.out / ("end-to-end.jsonl" if a.end_to_end else "results.jsonl")
     if not a.report:
         train_all(a, table)
     print(report.text(report.read(table)))
@@ -270,15 +294,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def train_all(a: argparse.Namespace, table: Path) -> None:
     """Trains and measures every variant and seed that the table does not have."""
-    if a.features is None and a.data is None:
-        raise SystemExit("give --data or --features")
+    if a.data is None and (a.features is None or a.end_to_end):
+        raise SystemExit("give --data" + ("" if a.end_to_end else " or --features"))
     torch.set_num_threads(a.threads)
     a.out.mkdir(parents=True, exist_ok=True)
     base = dataclasses.replace(
         from_table(settings(a.set), recipe_options.defaults("jadfer")),
         epochs=a.epochs, batch_size=a.batch_size, precision="bf16" if a.bf16 else "fp32",
     )  # fmt: skip
-    data = computed(a, base) if a.features is None else stored(a.features, a)
+    from_store = a.features is not None and not a.end_to_end
+    data = stored(a.features, a) if from_store else computed(a, base)
     occluded = {}
     if data.pictures is not None:
         network = data.start.build(base.network)
@@ -293,10 +318,14 @@ def train_all(a: argparse.Namespace, table: Path) -> None:
             began = time.monotonic()
             network = run(name, seed, base, data, a.out)
             n = len(data.valid)
+            if data.valid_maps is None:
+                logits = logits_of(network, data.valid, precision=base.precision).numpy()
+            else:
+                logits = scores(network, data.valid_maps.rows, n, base.precision)
             row = {
                 "variant": name, "seed": seed, "epochs": a.epochs, "images": len(data.train),
-                **measured(scores(network, data.valid_maps.rows, n), data.valid),
-                "occluded": {kind: measured(scores(network, rows, n), data.valid)
+                **measured(logits, data.valid),
+                "occluded": {kind: measured(scores(network, rows, n, base.precision), data.valid)
                              for kind, rows in occluded.items()},
                 "settings": a.set, "seconds": round(time.monotonic() - began),
             }  # fmt: skip

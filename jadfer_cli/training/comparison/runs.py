@@ -158,8 +158,12 @@ def _finish(
         "method": recipes.facts(job.recipe),
         "options": as_table(options),
     }
-    _, metrics = run_folder.finish(network, sets["valid"], folder, lineage, start)
-    scores, measured = _measured(network, labelling, metrics["temperature"], runtime)
+    _, metrics = run_folder.finish(
+        network, sets["valid"], folder, lineage, start, options.precision
+    )
+    scores, measured = _measured(
+        network, labelling, metrics["temperature"], runtime, options.precision
+    )
     facts = {
         "job": dataclasses.asdict(job),
         "valid_score": best.figures["score"],
@@ -180,11 +184,11 @@ def _finish(
 
 
 def _measured(
-    network: Network, labelling: Labelling, temperature: float, runtime: Runtime
+    network: Network, labelling: Labelling, temperature: float, runtime: Runtime, precision: str
 ) -> tuple[Scores, dict[str, Any]]:
-    """Scores per test image, and the calibration error with its interval."""
+    """Scores per test image in the training's precision, and ECE with its interval."""
     test = labelling.sets["test"]
-    logits = logits_of(network, test, runtime.batch_size).numpy()
+    logits = logits_of(network, test, runtime.batch_size, precision=precision).numpy()
     protocol = test.main_protocol
     which = test.protocols[protocol].which
     p, classes = scored(logits, test, protocol, temperature)
