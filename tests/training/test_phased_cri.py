@@ -17,6 +17,7 @@ from jadfer_cli.training.recipes.phased_cri import (
     exponent,
     focal,
     margins,
+    tangent,
 )
 
 COUNTS = torch.tensor([1600, 256, 81, 16])
@@ -67,22 +68,46 @@ def test_without_margin_at_scale_one_it_is_focal_loss(gamma):
 
 def test_focal_loss_by_hand():
     # p = 1/2, gamma 2: (1/2)^2 * log 2
-    assert focal(torch.tensor(0.5).log(), 2, 0).item() == pytest.approx(0.25 * math.log(2))
+    assert focal(torch.tensor(0.5).log(), 2).item() == pytest.approx(0.25 * math.log(2))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1.0, 2.0])
-def test_the_correction_is_the_tangent(gamma):
-    p0, step = 0.05, 1e-5
+@pytest.mark.parametrize("greatest", [0.0, 0.1])
+def test_the_correction_is_the_tangent(gamma, greatest):
+    q0, step, last = 0.05, 1e-5, torch.eye(4)[3:].double()
 
-    def at(p, correction=p0):
-        return focal(torch.tensor(p, dtype=torch.float64).log(), gamma, correction).item()
+    def at(q, correction=q0):
+        """The loss of an image of the smallest class, whose probability before the margin is q."""
+        logits = torch.tensor([[(1 - q) / 3] * 3 + [q]], dtype=torch.float64).log()
+        options = PhasedCriOptions(max_margin=greatest, gamma=gamma, correction=correction)
+        return coupling_regulation(logits, last, COUNTS, scale=30, a=0, options=options).item()
 
-    assert at(p0 - 1e-12) == pytest.approx(at(p0), rel=1e-9)  # continuous
-    slope = (at(p0 + step, 0) - at(p0 - step, 0)) / (2 * step)  # of the loss without correction
-    for p in (0.001, 0.02, 0.049):  # a straight line with that slope
-        assert at(p) == pytest.approx(at(p0) + slope * (p - p0), rel=1e-6)
-        assert at(p) < at(p, 0)
+    assert at(q0 - 1e-12) == pytest.approx(at(q0), rel=1e-9)  # continuous
+    slope = (at(q0 + step, 0) - at(q0 - step, 0)) / (2 * step)  # of the loss without correction
+    for q in (0.001, 0.02, 0.049):  # a straight line with that slope
+        assert at(q) == pytest.approx(at(q0) + slope * (q - q0), rel=1e-6)
+        assert at(q) < at(q, 0)
     assert at(0.3) == at(0.3, 0)
+
+
+def test_the_tangent_by_hand():
+    # gamma 0, no margin: -log q0 - (q - q0) / q0; with a margin of log 2: p0 = q0 / (2 - q0),
+    # loss log(2 / q0 - 1), slope -1/q0 - 1/(2 - q0)
+    q = torch.tensor([0.01, 0.01], dtype=torch.float64)
+    found = tangent(q, torch.tensor([0.0, math.log(2)]), 0, 0.05)
+    slope = 1 / 0.05 + 1 / 1.95
+    assert found.tolist() == pytest.approx(
+        [math.log(20) + 0.8, math.log(39) + 0.04 * slope], rel=1e-6
+    )
+
+
+def test_a_margin_does_not_make_a_small_class_an_outlier():
+    """A rare face at chance pulls as hard as under LDAM; after the margin its p is 1e-7."""
+    logits = torch.zeros(1, 4, requires_grad=True)
+    coupling_regulation(
+        logits, torch.eye(4)[3:], COUNTS, scale=30, a=0, options=PhasedCriOptions()
+    ).backward()
+    assert logits.grad[0, 3].item() == pytest.approx(-1, abs=1e-4)
 
 
 def test_outliers_have_a_bounded_loss():

@@ -7,13 +7,15 @@ lost s m_c,
 
     loss = w_c (1 - p)^gamma (-log p),    m_c ~ n_c^(-1/4) with maximum 0.5,    w_c ~ n_c^(-a)
 
-Below p0 it goes on as its tangent at p0, so that no outlier has a gradient above that of p0 with
-respect to p. The exponent a is 0 in the first 60 % of the epochs, which learn features, and grows
-to 1 at 80 %.
+An image is an outlier if the probability q of its class, before the margin, is below q0. There the
+loss goes on as its tangent at q0, so that no outlier has a gradient above that of q0 with respect
+to q. (Judged after the margin, every image of a small class would be an outlier: a margin of 0.5
+at scale 30 divides its odds by three million, and the class would not be learned.) The exponent a
+is 0 in the first 60 % of the epochs, which learn features, and grows to 1 at 80 %.
 
 A reconstruction: of the paper only the abstract was at hand; it names the three parts and the
 schedule. LDAM and focal loss follow their public formulas and code. Chosen here: the tangent as
-the correction, p0, gamma, and the times of the schedule. A label distribution t costs
+the correction, q0, gamma, and the times of the schedule. A label distribution t costs
 sum_c t_c loss_c. Weights are divided by their mean over the batch, as in LDAM's code. The paper
 was tested on CIFAR, ImageNet and iNaturalist, not on faces.
 """
@@ -40,7 +42,7 @@ class PhasedCriOptions:
 
     max_margin: float = 0.5  # of the smallest class, in cosines
     gamma: float = 1.0  # focus on hard images; 0 for none
-    correction: float = 0.05  # p0, below which the loss is linear in p; 0 for none
+    correction: float = 0.05  # q0, below which the loss is linear in q; 0 for none
     phase_begin: float = 0.6  # fraction of the epochs after which class weights set in
     phase_end: float = 0.8  # and from which they are full
     last_exponent: float = 1.0  # a from then on
@@ -87,23 +89,34 @@ def log_true(logits: torch.Tensor, reduced_by: torch.Tensor) -> torch.Tensor:
     return rows.log_softmax(-1)[:, range(k), range(k)]
 
 
-def focal(log_p: torch.Tensor, gamma: float, correction: float) -> torch.Tensor:
-    """(1 - p)^gamma (-log p), and below p0 = `correction` its tangent at p0.
+def focal(log_p: torch.Tensor, gamma: float) -> torch.Tensor:
+    """(1 - p)^gamma (-log p) of log-probabilities of any shape; gamma 0 is cross-entropy."""
+    if gamma == 0:
+        return -log_p
+    # the base is kept off 0, where a power below 1 has an infinite gradient
+    return (1 - log_p.exp()).clamp_min(1e-7) ** gamma * -log_p
+
+
+def tangent(
+    q: torch.Tensor, reduced_by: torch.Tensor, gamma: float, correction: float
+) -> torch.Tensor:
+    """The tangent of the focal loss at q0, as a function of the probability before the margin.
+
+    A logit that loses r turns q into p = q e^-r / (q e^-r + 1 - q).
 
     Args:
-        log_p: Log-probabilities of the true class, of any shape.
-        gamma: 0 for cross-entropy.
-        correction: 0 for no tangent.
+        q: (..., K), probabilities of the true class before the margin.
+        reduced_by: (K,), r, what the logit of the true class loses.
+        gamma: Focus of the loss.
+        correction: q0.
     """
-    p = log_p.exp()
-    # the base is kept off 0, where a power below 1 has an infinite gradient
-    loss = -log_p if gamma == 0 else (1 - p).clamp_min(1e-7) ** gamma * -log_p
-    if not correction:
-        return loss
-    p0, log_p0 = correction, math.log(correction)
-    at = (1 - p0) ** gamma * -log_p0
-    slope = gamma * (1 - p0) ** (gamma - 1) * log_p0 - (1 - p0) ** gamma / p0
-    return torch.where(p < p0, at + slope * (p - p0), loss)
+    kept = (-reduced_by.double()).exp()
+    odds = correction * kept + 1 - correction
+    p = correction * kept / odds
+    slope = gamma * (1 - p) ** (gamma - 1) * p.log() - (1 - p) ** gamma / p
+    slope = slope * kept / odds**2  # dp/dq
+    at = (1 - p) ** gamma * -p.log()
+    return at.to(q) + slope.to(q) * (q - correction)
 
 
 def coupling_regulation(
@@ -126,7 +139,11 @@ def coupling_regulation(
         options: Margin, focus and correction.
     """
     reduced_by = scale * margins(counts, options.max_margin)
-    losses = focal(log_true(logits, reduced_by), options.gamma, options.correction)  # (B, K)
+    losses = focal(log_true(logits, reduced_by), options.gamma)  # (B, K)
+    if options.correction:
+        q = logits.softmax(-1)
+        outliers = tangent(q, reduced_by, options.gamma, options.correction)
+        losses = torch.where(q < options.correction, outliers, losses)
     weighted = targets * counts.clamp_min(1).float() ** -a  # (B, K)
     return (weighted * losses).sum() / weighted.sum()
 
