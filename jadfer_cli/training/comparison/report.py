@@ -86,6 +86,11 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"Accuracy varies between seeds by {100 * sd:.2f} points (standard deviation)."
         )
+        for recipe, own in found.get("own_seed_sd", {}).items():
+            lines.append(
+                f"That of {recipe} varies by {100 * own:.2f} points, more than chance explains, so "
+                "it is not pooled with the others."
+            )
     others = [row["recipe"] for row in found["rows"] if not row["ranked"]]
     if others:
         lines.append(
@@ -144,7 +149,8 @@ def _legend(table: Mapping[str, Any]) -> list[str]:
     )
     return [
         "In brackets: 95 % intervals over test images (twins, and pictures of one person, count as "
-        "one draw) and, from two seeds on, over seeds, whose variance is pooled over the recipes. "
+        "one draw) and, from two seeds on, over seeds. Their variance is pooled over the recipes "
+        "that vary alike. "
         "Log likelihood and ECE are after temperature scaling on validation. "
         f"Differences from {BASELINE} are taken on the same images. p is corrected by Holm for the "
         f"{count_text(table['differences_tested'], 'difference')} of all tables here. Smallest "

@@ -2,15 +2,16 @@
 
 A figure varies with the test images and with the seed. The variance over images is that of the
 mean over draws, in which twins and pictures of one person stay together; the variance over seeds
-is pooled over the recipes of a labelling, as each has few. They are added, with Satterthwaite's
-degrees of freedom (1946, doi 10.2307/3002019). The first contains a part of the second, so the
+is pooled over the recipes of a labelling, as each has few. A recipe whose variance is an outlier
+keeps its own (Cochran's test as in ISO 5725-2). They are added, with Satterthwaite's degrees of
+freedom (1946, doi 10.2307/3002019). The first contains a part of the second, so the
 intervals are somewhat wide. A difference is taken on the same images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 LEVEL, POWER = 0.05, 0.8
+_OUTLIER_LEVEL = 0.01  # of Cochran's test
+_FEWEST_RECIPES = 3  # with two seeds or more, to tell an outlier from the others
 Floats = npt.NDArray[np.float64]
 
 
@@ -138,7 +141,7 @@ def _t_quantile(share: float, df: float) -> float:
 
 
 class SeedVariance(NamedTuple):
-    """Variance of a figure between trainings with different seeds, pooled over recipes.
+    """Variance of a figure between trainings with different seeds, of one or more recipes.
 
     Attributes:
         value: The variance; NaN if no recipe has two seeds.
@@ -160,6 +163,33 @@ def seed_variance(values: Sequence[Sequence[float]]) -> SeedVariance:
     return SeedVariance(squares / df if df else math.nan, df)
 
 
+def seed_variances(values: Mapping[str, Sequence[float]]) -> dict[str, SeedVariance]:
+    """The variance that holds for each recipe: the pooled one, or its own if that is an outlier.
+
+    The recipe with the greatest variance is tested against the others together, at 0.01 divided by
+    their number, until none is an outlier. For equally many seeds this is Cochran's test.
+
+    Args:
+        values: Of each recipe, the figure of each seed.
+    """
+    from scipy import stats
+
+    alike, apart = dict(values), dict[str, SeedVariance]()
+    while True:
+        own = {name: seed_variance([seeds]) for name, seeds in alike.items() if len(seeds) > 1}
+        if len(own) < _FEWEST_RECIPES:
+            break
+        name = max(own, key=lambda one: own[one].value)
+        others = seed_variance([seeds for other, seeds in alike.items() if other != name])
+        ratio = own[name].value / others.value if others.value else math.inf
+        if stats.f.sf(ratio, own[name].df, others.df) >= _OUTLIER_LEVEL / len(own):
+            break
+        apart[name] = own[name]
+        del alike[name]
+    pooled = seed_variance(list(alike.values()))
+    return {name: apart.get(name, pooled) for name in values}
+
+
 def estimate(
     seeds: Sequence[Influence], draws: npt.NDArray[np.intp], between: SeedVariance
 ) -> Estimate:
@@ -172,7 +202,7 @@ def estimate(
     """
     value = float(np.mean([one.value for one in seeds]))
     moves = np.mean([one.moves for one in seeds], axis=0)
-    return _combined(value, moves, draws, between, 1 / len(seeds))
+    return _combined(value, moves, draws, [(between, 1 / len(seeds))])
 
 
 def difference(
@@ -180,30 +210,43 @@ def difference(
     others: Sequence[Influence],
     draws: npt.NDArray[np.intp],
     between: SeedVariance,
+    of_others: SeedVariance | None = None,
 ) -> Estimate:
-    """How much a recipe exceeds another on the same images; arguments as of `estimate`."""
+    """How much a recipe exceeds another on the same images.
+
+    Args:
+        seeds: As of `estimate`.
+        others: Those of the other recipe.
+        draws: As of `estimate`.
+        between: As of `estimate`.
+        of_others: Its variance between seeds; None if both share one.
+    """
     value = float(np.mean([one.value for one in seeds]) - np.mean([one.value for one in others]))
     moves = np.mean([one.moves for one in seeds], 0) - np.mean([one.moves for one in others], 0)
-    return _combined(value, moves, draws, between, 1 / len(seeds) + 1 / len(others))
+    if of_others is None or of_others == between:
+        parts = [(between, 1 / len(seeds) + 1 / len(others))]
+    else:
+        parts = [(between, 1 / len(seeds)), (of_others, 1 / len(others))]
+    return _combined(value, moves, draws, parts)
 
 
 def _combined(
     value: float,
     moves: Floats,
     draws: npt.NDArray[np.intp],
-    between: SeedVariance,
-    per_seed: float,
+    between: Sequence[tuple[SeedVariance, float]],
 ) -> Estimate:
+    """Adds the variance over images and those over seeds, each times its factor."""
     _, draw = np.unique(draws, return_inverse=True)
     sums = np.bincount(draw, moves)
     n_draws = len(sums)
     images = float((sums**2).sum()) / len(moves) ** 2 * n_draws / max(n_draws - 1, 1)
     df_images = max(n_draws - 1, 1)
-    if math.isnan(between.value):
+    if any(math.isnan(one.value) for one, _ in between):
         return Estimate(value, math.sqrt(images), df_images, seeds_known=False)
-    seeds = between.value * per_seed
-    total = images + seeds
-    parts = images**2 / df_images + seeds**2 / between.df
+    seeds = [(one.value * factor, one.df) for one, factor in between]
+    total = images + sum(variance for variance, _ in seeds)
+    parts = images**2 / df_images + sum(variance**2 / df for variance, df in seeds)
     df = total**2 / parts if parts else float(df_images)
     return Estimate(value, math.sqrt(total), df, seeds_known=True)
 

@@ -20,7 +20,7 @@ from jadfer_cli.training.comparison.statistics import (
     difference,
     estimate,
     holm,
-    seed_variance,
+    seed_variances,
 )
 
 _ECE_SPAN = 2 * 1.96  # standard errors between the ends of a 95 % interval
@@ -100,10 +100,11 @@ def _labelling(rows: Mapping[str, Sequence[Finished]], timing: Mapping[str, Any]
         for name, figure in FIGURES.items()
     }
     between = {
-        name: seed_variance([[one.value for one in s] for s in own.values()])
+        name: seed_variances({r: [one.value for one in s] for r, s in own.items()})
         for name, own in moves.items()
     }
-    between["ece"] = seed_variance([[one.facts["ece"] for one in s] for s in alike.values()])
+    between["ece"] = seed_variances({r: [one.facts["ece"] for one in s] for r, s in alike.items()})
+    pooled = {name: max(own.values(), key=lambda one: one.df) for name, own in between.items()}
     made = []
     for recipe, seeds in rows.items():
         row = _facts(recipe, seeds, timing)
@@ -123,7 +124,13 @@ def _labelling(rows: Mapping[str, Sequence[Finished]], timing: Mapping[str, Any]
         "draws": len(np.unique(first.scores.draws)),
         "images": first.facts["images"],
         "seed_sd": {
-            name: None if math.isnan(v.value) else math.sqrt(v.value) for name, v in between.items()
+            name: None if math.isnan(v.value) else math.sqrt(v.value) for name, v in pooled.items()
+        },
+        # recipes whose accuracy varies so much more that they are not pooled
+        "own_seed_sd": {
+            recipe: math.sqrt(one.value)
+            for recipe, one in between["accuracy"].items()
+            if one != pooled["accuracy"] and not math.isnan(one.value)
         },
         "rows": made,
     }
@@ -156,17 +163,19 @@ def _estimates(
     recipe: str,
     seeds: Sequence[Finished],
     moves: Mapping[str, Mapping[str, Sequence[Influence]]],
-    between: Mapping[str, SeedVariance],
+    between: Mapping[str, Mapping[str, SeedVariance]],
 ) -> dict[str, Any]:
     draws = seeds[0].scores.draws
     found: dict[str, Any] = {
-        name: _shown(estimate(own[recipe], draws, between[name])) for name, own in moves.items()
+        name: _shown(estimate(own[recipe], draws, between[name][recipe]))
+        for name, own in moves.items()
     }
-    found["ece"] = _shown(_ece(seeds, between["ece"]))
+    found["ece"] = _shown(_ece(seeds, between["ece"][recipe]))
     found["against_plain"] = None
     if recipe != BASELINE and BASELINE in moves["accuracy"]:
         own, plain = (moves["accuracy"][name] for name in (recipe, BASELINE))
-        one = difference(own, plain, draws, between["accuracy"])
+        known = between["accuracy"]
+        one = difference(own, plain, draws, known[recipe], known[BASELINE])
         p = one.p_value() if one.seeds_known else None
         found["against_plain"] = {
             **_shown(one), "se": one.se, "df": one.df, "p": p, "p_holm": None, "verdict": None

@@ -87,6 +87,42 @@ def test_variances_by_hand():
     assert (found.value, found.se**2) == pytest.approx((2, 4 * (1 / 4 + 1)))
 
 
+def test_a_recipe_that_varies_much_more_keeps_its_own_variance():
+    # variances 1, 1, 4 and 10,000, of three seeds each; the first three are pooled to 2
+    values = {
+        "a": [1.0, 2, 3], "b": [4.0, 5, 6], "c": [2.0, 4, 6], "wild": [0.0, 100, 200], "one": [7.0]
+    }  # fmt: skip
+    found = st.seed_variances(values)
+    assert found["wild"] == pytest.approx((10_000, 2))
+    for name in ("a", "b", "c", "one"):
+        assert found[name] == pytest.approx((2, 6))
+    # 4 among 1 and 1 is no outlier: Cochran's C = 4/6, and its table has 0.94 for 3 x 3 at 1 %
+    assert set(st.seed_variances({k: values[k] for k in "abc"}).values()) == {(2, 6)}
+    # two recipes cannot tell which of them is the outlier
+    two = st.seed_variances({"a": values["a"], "wild": values["wild"]})
+    assert two["a"] == two["wild"] == pytest.approx((5000.5, 4))
+    assert math.isnan(st.seed_variances({"a": [1.0], "b": [2.0]})["a"].value)
+
+
+def test_two_variances_are_added_in_a_difference():
+    flat = [Influence(5.0, np.array([1.0, -1.0]))] * 2
+    found = st.difference(flat, flat[:1], np.arange(2), SeedVariance(6.0, 4), SeedVariance(2.0, 8))
+    # 6/2 + 2/1 = 5, df 5^2 / (3^2/4 + 2^2/8)
+    assert (found.se**2, found.df) == pytest.approx((5, 25 / 2.75))
+
+
+def test_the_table_of_outlying_variances():
+    """Cochran's critical value for four recipes of three seeds at 1 % is 0.864 (ISO 5725-2)."""
+    for largest, apart in ((0.87, True), (0.85, False)):
+        rest = (1 - largest) / 3
+        values = {
+            str(i): [-math.sqrt(v), 0.0, math.sqrt(v)]
+            for i, v in enumerate((largest, rest, rest, rest))
+        }
+        found = st.seed_variances(values)
+        assert (found["0"] != found["1"]) is apart
+
+
 @pytest.mark.slow
 def test_holm_is_that_of_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest")
