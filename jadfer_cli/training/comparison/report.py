@@ -107,7 +107,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
     difference = p = smallest = "-"
     if own:
         difference = _with_interval(own, 100, "+.1f")
-        p = "-" if own["p_holm"] is None else f"{own['p_holm']:.3f}"
+        p = "-" if own["p_holm"] is None else _p_text(own["p_holm"])
         smallest = f"{100 * own['smallest_difference']:.1f}"
         if own["p"] is None:  # seeds would add to it
             smallest = f"at least {smallest}"
@@ -128,6 +128,10 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['multiply_adds'] / 1e6:.0f}",
         "-" if ms is None else f"{ms:.2f}",
     ]  # fmt: skip
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _with_interval(figure: Mapping[str, Any], scale: float, form: str) -> str:

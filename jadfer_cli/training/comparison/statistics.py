@@ -163,8 +163,24 @@ def seed_variance(values: Sequence[Sequence[float]]) -> SeedVariance:
     return SeedVariance(squares / df if df else math.nan, df)
 
 
-def seed_variances(values: Mapping[str, Sequence[float]]) -> dict[str, SeedVariance]:
-    """The variance that holds for each recipe: the pooled one, or its own if that is an outlier.
+class SeedVariances(NamedTuple):
+    """Variances between seeds of several recipes.
+
+    Attributes:
+        pooled: That of all recipes that vary alike.
+        own: Of each outlier, its own.
+    """
+
+    pooled: SeedVariance
+    own: dict[str, SeedVariance]
+
+    def of(self, recipe: str) -> SeedVariance:
+        """The variance that holds for a recipe."""
+        return self.own.get(recipe, self.pooled)
+
+
+def seed_variances(values: Mapping[str, Sequence[float]]) -> SeedVariances:
+    """Pools the variances of recipes, but for outliers.
 
     The recipe with the greatest variance is tested against the others together, at 0.01 divided by
     their number, until none is an outlier. For equally many seeds this is Cochran's test.
@@ -181,13 +197,14 @@ def seed_variances(values: Mapping[str, Sequence[float]]) -> dict[str, SeedVaria
             break
         name = max(own, key=lambda one: own[one].value)
         others = seed_variance([seeds for other, seeds in alike.items() if other != name])
+        if not own[name].value > others.value:  # equal, or not a number
+            break
         ratio = own[name].value / others.value if others.value else math.inf
         if stats.f.sf(ratio, own[name].df, others.df) >= _OUTLIER_LEVEL / len(own):
             break
         apart[name] = own[name]
         del alike[name]
-    pooled = seed_variance(list(alike.values()))
-    return {name: apart.get(name, pooled) for name in values}
+    return SeedVariances(seed_variance(list(alike.values())), apart)
 
 
 def estimate(

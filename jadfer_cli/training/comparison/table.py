@@ -17,6 +17,7 @@ from jadfer_cli.training.comparison.statistics import (
     Estimate,
     Influence,
     SeedVariance,
+    SeedVariances,
     difference,
     estimate,
     holm,
@@ -104,7 +105,6 @@ def _labelling(rows: Mapping[str, Sequence[Finished]], timing: Mapping[str, Any]
         for name, own in moves.items()
     }
     between["ece"] = seed_variances({r: [one.facts["ece"] for one in s] for r, s in alike.items()})
-    pooled = {name: max(own.values(), key=lambda one: one.df) for name, own in between.items()}
     made = []
     for recipe, seeds in rows.items():
         row = _facts(recipe, seeds, timing)
@@ -124,13 +124,12 @@ def _labelling(rows: Mapping[str, Sequence[Finished]], timing: Mapping[str, Any]
         "draws": len(np.unique(first.scores.draws)),
         "images": first.facts["images"],
         "seed_sd": {
-            name: None if math.isnan(v.value) else math.sqrt(v.value) for name, v in pooled.items()
+            name: None if math.isnan(v.pooled.value) else math.sqrt(v.pooled.value)
+            for name, v in between.items()
         },
         # recipes whose accuracy varies so much more that they are not pooled
         "own_seed_sd": {
-            recipe: math.sqrt(one.value)
-            for recipe, one in between["accuracy"].items()
-            if one != pooled["accuracy"] and not math.isnan(one.value)
+            recipe: math.sqrt(one.value) for recipe, one in between["accuracy"].own.items()
         },
         "rows": made,
     }
@@ -163,19 +162,19 @@ def _estimates(
     recipe: str,
     seeds: Sequence[Finished],
     moves: Mapping[str, Mapping[str, Sequence[Influence]]],
-    between: Mapping[str, Mapping[str, SeedVariance]],
+    between: Mapping[str, SeedVariances],
 ) -> dict[str, Any]:
     draws = seeds[0].scores.draws
     found: dict[str, Any] = {
-        name: _shown(estimate(own[recipe], draws, between[name][recipe]))
+        name: _shown(estimate(own[recipe], draws, between[name].of(recipe)))
         for name, own in moves.items()
     }
-    found["ece"] = _shown(_ece(seeds, between["ece"][recipe]))
+    found["ece"] = _shown(_ece(seeds, between["ece"].of(recipe)))
     found["against_plain"] = None
     if recipe != BASELINE and BASELINE in moves["accuracy"]:
         own, plain = (moves["accuracy"][name] for name in (recipe, BASELINE))
         known = between["accuracy"]
-        one = difference(own, plain, draws, known[recipe], known[BASELINE])
+        one = difference(own, plain, draws, known.of(recipe), known.of(BASELINE))
         p = one.p_value() if one.seeds_known else None
         found["against_plain"] = {
             **_shown(one), "se": one.se, "df": one.df, "p": p, "p_holm": None, "verdict": None

@@ -93,15 +93,17 @@ def test_a_recipe_that_varies_much_more_keeps_its_own_variance():
         "a": [1.0, 2, 3], "b": [4.0, 5, 6], "c": [2.0, 4, 6], "wild": [0.0, 100, 200], "one": [7.0]
     }  # fmt: skip
     found = st.seed_variances(values)
-    assert found["wild"] == pytest.approx((10_000, 2))
+    assert found.of("wild") == pytest.approx((10_000, 2))
     for name in ("a", "b", "c", "one"):
-        assert found[name] == pytest.approx((2, 6))
+        assert found.of(name) == found.pooled == pytest.approx((2, 6))
     # 4 among 1 and 1 is no outlier: Cochran's C = 4/6, and its table has 0.94 for 3 x 3 at 1 %
-    assert set(st.seed_variances({k: values[k] for k in "abc"}).values()) == {(2, 6)}
+    assert st.seed_variances({k: values[k] for k in "abc"}) == ((2, 6), {})
     # two recipes cannot tell which of them is the outlier
     two = st.seed_variances({"a": values["a"], "wild": values["wild"]})
-    assert two["a"] == two["wild"] == pytest.approx((5000.5, 4))
-    assert math.isnan(st.seed_variances({"a": [1.0], "b": [2.0]})["a"].value)
+    assert two == (pytest.approx((5000.5, 4)), {})
+    assert math.isnan(st.seed_variances({"a": [1.0], "b": [2.0]}).pooled.value)
+    for same in (1.0, math.nan):  # nothing varies, or nothing was measured
+        assert not st.seed_variances({name: [same] * 3 for name in "abcd"}).own
 
 
 def test_two_variances_are_added_in_a_difference():
@@ -120,7 +122,7 @@ def test_the_table_of_outlying_variances():
             for i, v in enumerate((largest, rest, rest, rest))
         }
         found = st.seed_variances(values)
-        assert (found["0"] != found["1"]) is apart
+        assert list(found.own) == (["0"] if apart else [])
 
 
 @pytest.mark.slow
