@@ -1,6 +1,6 @@
 """Which parts of JADFER help? A paired ablation on stored feature maps, resumable.
 
-    PYTHONPATH=tests python tests/bench/ablation.py --data FERPlus/data --start mobilefacenet.pt --out RUN
+    PYTHONPATH=tests python tests/bench/ablation.py --data FERPLUS --stem half_a_stem.pt --out RUN
 
 1. FER+ training without twins of validation or test is halved by picture. A stem is trained on
    half A (recipe `plain`; --stem FILE takes a trained one). `half_a_stem.pt` is such a stem: eight
