@@ -138,7 +138,7 @@ class CachedTrainer(Trainer):
     def validation_logits(self, faces: FaceSet) -> torch.Tensor:
         """Logits (n, K) by the averaged weights, of the stored maps, in the training's precision.
 
-        Behind stored maps a validation in single precision would take as long as an epoch.
+        In single precision it would be a large part of a training whose front is stored.
         """
         network = self.averaged.eval()
         bf16 = self.options.precision == "bf16"
