@@ -30,8 +30,21 @@ pytestmark = pytest.mark.slow  # starts processes or trains
 
 N = 40
 DETECTOR = ("--detector", "centerface")
-# injected into every process by PYTHONPATH: store a segment at each whole-frame detection
-EAGER = "from jadfer_cli.results import parts\nparts.PART_S = 0.0\n"
+# injected into every process by PYTHONPATH: store a segment at each whole-frame detection, and
+# rest after each, so that a process cannot end before the test stops it
+EAGER = """
+import time
+from jadfer_cli.results import parts
+
+parts.PART_S = 0.0
+add = parts.Parts.add
+
+def add_and_rest(self, rows, facts):
+    add(self, rows, facts)
+    time.sleep(0.5)
+
+parts.Parts.add = add_and_rest
+"""
 
 
 @pytest.fixture
