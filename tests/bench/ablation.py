@@ -16,6 +16,8 @@ the statistics of `ablation_report.py`. --features FOLDER takes maps that were s
 train0.pt, train0m.pt, ..., valid.pt (bfloat16, n x 128 x 14 x 14), labels.pt and stem.pt. Then
 --data is only needed for occlusion.
 
+--study methods compares ways to train the whole network instead (`ablation_methods.py`).
+
 --end-to-end trains the stem as well, on crops; its results are in RUN/end-to-end.jsonl, without
 occlusion. --set network.paths=8 changes the network of all variants. All figures are of validation.
 """
@@ -32,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from bench import ablation_methods as methods
 from bench import ablation_occlusion as occlusion
 from bench import ablation_report as report
 
@@ -237,10 +240,13 @@ class UnvalidatedOnMaps(Unvalidated, cached.CachedTrainer):
 
 def run(name: str, seed: int, base: TrainOptions, data: Data, out: Path) -> Network:
     """Trains a variant, or resumes it."""
-    options = dataclasses.replace(from_table(VARIANTS[name], base), seed=seed, workers=0)
-    make: Callable[..., Trainer] = Unvalidated
+    table = VARIANTS[name] if name in VARIANTS else methods.VARIANTS[name]
+    options = dataclasses.replace(from_table(table, base), seed=seed, workers=0)
+    make: Callable[..., Trainer] = Unvalidated if data.maps is None else UnvalidatedOnMaps
+    if name in methods.TRAINERS:
+        make = type(name, (methods.TRAINERS[name], make), {})  # type: ignore[arg-type]
     if data.maps is not None:
-        make = functools.partial(UnvalidatedOnMaps, maps=data.maps, valid_maps=data.valid_maps)
+        make = functools.partial(make, maps=data.maps, valid_maps=data.valid_maps)
     kind = "" if data.maps is not None else "end-to-end-"
     folder = out / f"{kind}{name.replace(' ', '-')}-{seed}-{base.epochs}"
     network = loop.train(
@@ -279,7 +285,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=6)
-    parser.add_argument("--variant", action="append", choices=VARIANTS)
+    parser.add_argument("--study", choices=("parts", "methods"), default="parts")
+    parser.add_argument("--variant", action="append", choices=VARIANTS | methods.VARIANTS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--bf16", action="store_true", help="for CPUs with bfloat16 instructions")
@@ -305,14 +312,15 @@ def train_all(a: argparse.Namespace, table: Path) -> None:
     from_store = a.features is not None and not a.end_to_end
     data = stored(a.features, a) if from_store else computed(a, base)
     occluded = {}
-    if data.pictures is not None:
+    names = list(VARIANTS) if a.study == "parts" else [report.FULL, *methods.VARIANTS]
+    if data.pictures is not None and a.study == "parts":
         network = data.start.build(base.network)
         occluded = {
             kind: occlusion.maps(network, data.pictures, kind, a.out) for kind in occlusion.KINDS
         }
     done = {(row["variant"], row["seed"]) for row in report.read(table)}
     for seed in range(a.seeds):
-        for name in a.variant or VARIANTS:
+        for name in a.variant or names:
             if (name, seed) in done:
                 continue
             began = time.monotonic()

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
-from bench import ablation, ablation_occlusion, ablation_report
+from bench import ablation, ablation_methods, ablation_occlusion, ablation_report
 from scipy import stats
 
 from jadfer_cli.expression import networks
+from jadfer_cli.expression.networks.base import Output
+from jadfer_cli.training import recipes
+from jadfer_cli.training.trainer import Trainer
 
 
 def rows_of(**log_likelihoods):
@@ -110,3 +113,51 @@ def test_every_variant_trains_on_a_store_and_the_same_command_continues(features
         assert f"\n{name}" in f"\n{text}"
     ablation.main(["--out", str(out), "--report"])
     assert "shown with 80 %" in capsys.readouterr().out
+
+
+def test_flip_consistency_by_hand():
+    logits = torch.tensor([[0.0, 0.0], [1.0, 3.0]]), torch.tensor([[0.0, 1.0], [1.0, 3.0]])
+    # (sigmoid(1) - 0.5) * 1 / 2 + the same of the other class, halved; the second image agrees
+    expected = 0.5 * (torch.sigmoid(torch.tensor(1.0)) - 0.5) / 2
+    assert ablation_methods.symmetric_kl(*logits) == pytest.approx(float(expected))
+
+
+class Plain(Trainer):
+    """A trainer without a network, whose loss says which targets it saw."""
+
+    def __init__(self):
+        self.recipe = recipes.Recipe(
+            "plain", lambda output, batch, options: (output.logits * batch.targets).sum()
+        )
+
+
+def test_mixup_weighs_both_losses_by_the_share():
+    class Mixed(ablation_methods.Mixup, Plain):
+        pass
+
+    torch.manual_seed(3)
+    trainer, faces = Mixed(), torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 2, 2)
+    (mixed,) = trainer.views(faces)
+    share, partner = trainer.share, trainer.partner
+    assert 0 < share < 1 and sorted(partner.tolist()) == [0, 1, 2, 3]
+    by_hand = share * torch.arange(4.0) + (1 - share) * partner.float()
+    assert mixed[:, 0, 0, 0].tolist() == pytest.approx(by_hand.tolist())
+    targets = torch.eye(4)
+    batch = recipes.Batch(targets, torch.arange(4), {}, 0, 1)
+    logits = torch.arange(16.0).view(4, 4)
+    found = trainer.recipe.loss(Output(logits, {}), batch, None)
+    expected = share * logits.trace() + (1 - share) * (logits * targets[partner]).sum()
+    assert float(found) == pytest.approx(float(expected))
+
+
+@pytest.mark.slow
+def test_ways_to_train_differ_and_share_their_start(features, tmp_path):
+    out = tmp_path / "out"
+    ablation.main(["--features", str(features), "--out", str(out), "--epochs", "1", "--batch-size",
+                   "12", "--seeds", "1", "--threads", "1", "--study", "methods",
+                   "--set", "network.width=32", "--set", "network.heads=4"])  # fmt: skip
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
+    assert [row["variant"] for row in rows] == ["full", *ablation_methods.VARIANTS]
+    found = {row["variant"]: row["log_likelihood"] for row in rows}
+    assert found.pop("balance 0.6") == found["full"]  # all classes of the store have one size
+    assert len(set(found.values())) == len(found)
