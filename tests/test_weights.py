@@ -88,13 +88,18 @@ def test_detection_leaves_out_rare_expressions_and_finds_the_threshold(bench):
     assert 0.1 < found[LABELS[0]]["threshold"] <= 0.7
 
 
-def test_conditions_keep_the_shape_and_change_the_picture(bench):
-    from evidence_figures import conditions
+@pytest.mark.parametrize("side", [112, 64])
+def test_conditions_keep_the_shape_and_change_the_picture(bench, side):
+    from evidence_figures import EYES_PX, conditions
 
-    crops = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), np.uint8)
+    names = []
     for name, worse in conditions(crops):
         assert worse.shape == crops.shape and worse.dtype == np.uint8, name
         assert (worse != crops).any(), name
+        names.append(name)
+    # eyes are 23.4 px apart in a crop of 64 px: it cannot lose what it does not have
+    assert sum(name.startswith("eyes") for name in names) == len(EYES_PX) - (side == 64)
 
 
 def test_a_retired_default_keeps_its_file_and_hashes(bench, tmp_path):

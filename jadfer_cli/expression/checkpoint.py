@@ -49,6 +49,7 @@ class ModelEntry:
         terms: Licence and history, in words.
         card: File name of its model card in weights/.
         earlier_sha256: Hashes of earlier files with the same tensors.
+        alias: A shorter name that `--model` takes as well; empty for none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ModelEntry:
     terms: str = ""
     card: str = ""
     earlier_sha256: tuple[str, ...] = ()
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def registry() -> dict[str, ModelEntry]:
                 name=name,
                 path=path.parent / table["models"][name]["file"],
                 earlier_sha256=tuple(table["models"][name].get("earlier_sha256", ())),
+                alias=table["models"][name].get("alias", ""),
                 **{key: table["models"][name][key] for key in _ENTRY_KEYS},
             )
             for name in names
@@ -166,7 +169,7 @@ def registry() -> dict[str, ModelEntry]:
 
 
 def find(model: str) -> ModelEntry:
-    """Resolves `--model`: "default", a registered name, or the path of a file.
+    """Resolves `--model`: "default", a registered name or alias, or the path of a file.
 
     Raises:
         ModelError: No such name and no such file.
@@ -174,8 +177,9 @@ def find(model: str) -> ModelEntry:
     shipped = registry()
     if model == "default":
         return next(iter(shipped.values()))
-    if model in shipped:
-        return shipped[model]
+    for entry in shipped.values():
+        if model and model in (entry.name, entry.alias):
+            return entry
     path = Path(model)
     if path.suffix != SUFFIX and path.is_file():
         hint = _known(shipped)

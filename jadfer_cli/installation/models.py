@@ -66,7 +66,12 @@ def weights() -> list[Item]:
 
 def _weights(entry: checkpoint.ModelEntry, *, default: bool) -> Item:
     missing = not entry.path.is_file()
-    states = ((DEFAULT, default), (PREVIEW, entry.preview), (MISSING, missing))
+    states = (
+        (DEFAULT, default),
+        (entry.alias, bool(entry.alias)),
+        (PREVIEW, entry.preview),
+        (MISSING, missing),
+    )
     return Item(
         name=entry.name,
         kind=WEIGHTS,
@@ -168,7 +173,7 @@ def find(name: str) -> Item:
         return known[name]
     shipped = weights()
     for item in shipped:
-        if name == item.name or (name == "default" and DEFAULT in item.marks):
+        if name == item.name or (name == DEFAULT and DEFAULT in item.marks):
             return item
     try:
         return _weights(checkpoint.find(name), default=False)

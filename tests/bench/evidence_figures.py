@@ -18,7 +18,7 @@ from jadfer_cli.labels import LABELS
 Array = np.ndarray[Any, Any]
 HALVES = 20
 _RESAMPLES = 500
-_EYES_PX_OF_CROP = 0.365 * 112  # distance between the eyes in a crop, by the template
+_EYES_OF_CROP = 0.365  # distance between the eyes, of the side of a crop, by the template
 EYES_PX, LIGHT, JPEG, MOTION = (24, 16, 12, 8), (0.4, 0.2, 0.1), (40, 20), (0.2, 0.4)
 
 
@@ -132,17 +132,19 @@ def _best_threshold(score: Array, positive: Array) -> float:
 
 
 def conditions(crops: Array) -> Iterator[tuple[str, Array]]:
-    """Crops (n, 112, 112, 3) made worse, with the name of each condition."""
+    """Crops (n, S, S, 3) made worse, with the name of each condition."""
     side = crops.shape[1]
     for px in EYES_PX:
-        small = max(round(side * px / _EYES_PX_OF_CROP), 4)
+        small = max(round(px / _EYES_OF_CROP), 4)
+        if small >= side:  # the crop is no larger
+            continue
         yield f"eyes {px} px apart", np.stack([_resized(crop, small) for crop in crops])
     for gain in LIGHT:
         yield f"light x {gain:g}", (crops * np.float32(gain)).round().astype(np.uint8)
     for q in JPEG:
         yield f"JPEG {q}", np.stack([_jpeg(crop, q) for crop in crops])
     for length in MOTION:
-        n = 2 * round(length * _EYES_PX_OF_CROP / 2) + 1
+        n = 2 * round(length * _EYES_OF_CROP * side / 2) + 1
         path = np.zeros((n, n), np.float32)
         path[n // 2] = 1 / n
         yield f"motion of {length:g} eye distances", np.stack([

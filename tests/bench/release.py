@@ -1,4 +1,4 @@
-"""Ships a trained model as the default: its weights, registry.json, and the card's tables.
+"""Ships a trained model: its weights and registry.json.
 
     python tests/bench/release.py RUN/half.safetensors --retire 0.4 --keep FOLDER --looks 12 \
         --summary "..." --terms "..."
@@ -7,6 +7,8 @@ The first step of CONTRIBUTING's section on new weights. The present default bec
 and keeps its file, byte by byte, its hashes and its card. The new one takes over NAME; its figures
 are those that `evidence.py` has kept in FOLDER. Run again with another file, it only replaces the
 new one. It makes no look at the test split itself.
+
+--name jadfer-fast --alias fast, in place of --retire, ships it beside the default.
 """
 
 import argparse
@@ -88,7 +90,10 @@ def metrics_of(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--retire", required=True, help="version that the present default ends at")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--retire", help="version that the present default ends at")
+    which.add_argument("--name", help="ship it under this name, beside the default")
+    parser.add_argument("--alias", default="", help="a shorter name for --model")
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--summary", required=True)
     parser.add_argument("--terms", required=True)
@@ -105,7 +110,7 @@ def main() -> None:
         raise SystemExit(f"{a.model} has no scores {VOTE_SHARE}; finish it: jadfer train --out RUN")
     registry = a.weights / "registry.json"
     table = json.loads(registry.read_text("utf-8"))
-    name = retire(table, a.weights, a.retire)
+    name = a.name or retire(table, a.weights, a.retire)
     names = {
         sha256: old
         for old, entry in table["models"].items()
@@ -126,9 +131,11 @@ def main() -> None:
     entry = {
         "file": path.name, "sha256": sha256, "preview": False, "summary": a.summary,
         "terms": a.terms, "card": f"{name}.md", "earlier_sha256": [],
-    }  # fmt: skip
-    others = {each: old for each, old in table["models"].items() if each != name}
-    table = {"default": name, "models": {name: entry, **others}}
+    } | ({"alias": a.alias} if a.alias else {})  # fmt: skip
+    table["default"] = name if a.retire else table["default"]
+    models = table["models"] | {name: entry}
+    first = {each: models.pop(each) for each in (table["default"], name) if each in models}
+    table = {"default": table["default"], "models": first | models}
     registry.write_text(json.dumps(table, indent=2) + "\n", "utf-8")
     for each in table["models"].values():
         if file_sha256(a.weights / each["file"]) != each["sha256"]:

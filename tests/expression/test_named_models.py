@@ -45,3 +45,16 @@ def test_earlier_weights_load_by_name_and_are_known_by_their_hashes(two_models):
     with pytest.raises(ModelError) as caught:
         checkpoint.load("jadfer-compact-0.3")
     assert OLD in caught.value.hint and NEW in caught.value.hint
+
+
+@pytest.mark.slow
+def test_a_model_has_a_shorter_name(two_models):
+    place = checkpoint.weights_dir() / "registry.json"
+    table = json.loads(place.read_text())
+    table["models"][OLD]["alias"] = "old"
+    place.write_text(json.dumps(table))
+    assert checkpoint.load("old").entry.name == OLD  # results hold the full name
+    with pytest.raises(ModelError, match="There is no model named fresh"):
+        checkpoint.load("fresh")
+    with pytest.raises(ModelError):
+        checkpoint.load("")  # the other model has no alias
