@@ -164,7 +164,12 @@ MeshOption = Annotated[
 ]
 
 ModelOption = Annotated[
-    str, _option(MACHINE_PANEL, "A name from `jadfer models list`, or a .safetensors file.")
+    str,
+    _option(
+        MACHINE_PANEL,
+        "default; fast, which is smaller and less exact; another name from `jadfer models list`; "
+        "or a .safetensors file.",
+    ),
 ]
 ScoresOption = Annotated[
     str,

@@ -321,21 +321,17 @@ def test_ctrl_c_saves_finished_steps(jadfer, tiny, faces, tmp_path):
         seen = []
         for line in process.stderr:
             seen.append(line)
-            if line.startswith("epoch 4/400"):
+            if line.startswith("epoch "):
                 break
         os.killpg(process.pid, signal.SIGTERM)
         process.stderr.read()
     assert process.returncode in (130, 143)
     # not trained again, nor shown as if it were
-    assert not any(line.startswith("epoch 1/400") for line in seen)
-    assert any(
-        line.startswith("resumed: 2 of 400 epochs were trained earlier")
-        or line.startswith("resumed: 3 of 400")
-        for line in seen
-    )
+    (n,) = [int(found[1]) for line in seen if (found := re.match(r"resumed: (\d+) of 400", line))]
+    assert n >= 2 and seen[-1].startswith(f"epoch {n + 1}/400")
     with (out / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [int(r["epoch"]) for r in rows] == list(range(1, len(rows) + 1)) and len(rows) >= 4
+    assert [int(r["epoch"]) for r in rows] == list(range(1, len(rows) + 1)) and len(rows) >= n
 
 
 @pytest.mark.parametrize(
