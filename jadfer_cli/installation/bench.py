@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jadfer_cli.installation.bench_stages import StageTimes, medians, time_stages
+from jadfer_cli.installation.bench_stages import OF_FACES, StageTimes, medians, time_stages
 from jadfer_cli.options import AnnotateOptions, IfExists
 from jadfer_cli.pipeline.annotator import Annotator
 from jadfer_cli.pipeline.file import annotate_to_file
@@ -64,6 +64,8 @@ class Configuration:
         frames_per_s = self.frames / wall_s
         stages = medians(self.stages)
         core_ms = sum(stage["core_ms"] for stage in stages.values())
+        of_faces = sum(stages[name]["core_ms"] for name in OF_FACES if name in stages)
+        n_frames, n_faces = self.stages[0].n_frames, self.stages[0].n_faces
         # the rate if every core were always busy
         limit = 1000 * self.threads / core_ms if core_ms else math.inf
         return {
@@ -77,8 +79,11 @@ class Configuration:
             "threads": self.threads,
             "load_s": round(self.load_s, 3),
             "stages_ms_per_frame": stages,
-            "stages_frames": self.stages[0].n_frames,
+            "stages_frames": n_frames,
+            "stages_faces": n_faces,
             "stages_core_ms_per_frame": round(core_ms, 3),
+            "core_ms_of_a_frame": round(core_ms - of_faces, 3),
+            "core_ms_of_a_face": round(of_faces * n_frames / n_faces, 3) if n_faces else None,
             "limit_frames_per_s": round(limit, 2),
             "share_of_limit": round(frames_per_s / limit, 3),
             **self.setup,

@@ -23,6 +23,7 @@ from jadfer_cli.results.sink import ResultSink
 T = TypeVar("T")
 
 STAGES = ("decode", "detect", "track", "align", "express", "write")
+OF_FACES = ("align", "express")  # their work grows with the faces, not with the frames
 # The output of a stage is kept in memory as the input of the next one: decoded pictures, at most
 # this many bytes.
 _MAX_PICTURE_BYTES = 512 << 20
@@ -35,10 +36,12 @@ class StageTimes:
     Attributes:
         n_frames: Number of frames they were measured over.
         ms: By stage, "ms" and "core_ms": wall and CPU time per frame.
+        n_faces: Number of faces in these frames.
     """
 
     n_frames: int
     ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    n_faces: int = 0
 
     def run(self, name: str, stage: Iterable[T]) -> list[T]:
         """Runs a stage to its end, and keeps its times and its output."""
@@ -72,6 +75,7 @@ def time_stages(networks: Networks, info: VideoInfo, out: Path, max_frames: int)
         frames, networks.detector, networks.redetect_s, networks.device_crop_px, networks.motion()
     )
     detections = times.run("detect", found)
+    times.n_faces = sum(len(each.faces) for each in detections)
     tracked = times.run("track", track(detections, source, options.faces, state))
     cropped = times.run("align", crop(tracked, networks.predictor.crop_px))
     batches = in_batches(cropped, runtime.batch_size)

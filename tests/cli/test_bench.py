@@ -74,6 +74,17 @@ def test_the_figures_of_a_configuration():
     assert found["stages_core_ms_per_frame"] == 20
     assert found["limit_frames_per_s"] == 100.0 and found["share_of_limit"] == 0.2
     assert (found["load_s"], found["stages_frames"], found["device"]) == (1.235, 10, "cpu")
+    assert (found["core_ms_of_a_frame"], found["core_ms_of_a_face"]) == (20, None)
+
+
+def test_what_a_frame_and_a_face_cost():
+    configuration = Configuration("A", AnnotateOptions(), wall_s=[1.0], core_s=[1.0], frames=10,
+                                  stages=[stage_times(decode=2, detect=6, align=1, express=5)],
+                                  threads=2)  # fmt: skip
+    configuration.stages[0].n_faces = 30
+    found = configuration.summary()
+    # align and express take 6 core-ms in each of 10 frames, which hold 30 faces
+    assert (found["core_ms_of_a_frame"], found["core_ms_of_a_face"]) == (8, 2)
 
 
 def test_a_stage_is_timed_in_ms_per_frame(monkeypatch):
@@ -94,7 +105,7 @@ def test_the_stages_do_what_a_run_does(short_clip, tmp_path):
     networks = Annotator(AnnotateOptions(model=ModelOptions(device="cpu"))).networks
     out = tmp_path / "bench.parquet"
     times = time_stages(networks, probe(str(short_clip)), out, max_frames=5)
-    assert times.n_frames == 5 and tuple(times.ms) == STAGES
+    assert times.n_frames == times.n_faces == 5 and tuple(times.ms) == STAGES
     rows = pd.read_parquet(out)
     assert rows["frame"].tolist() == [0, 1, 2, 3, 4] and rows["face_detected"].all()
     expected = annotate(str(short_clip), end_s=0.2, device="cpu")

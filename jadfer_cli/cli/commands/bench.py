@@ -204,6 +204,11 @@ def _stage_rows(sides: list[dict[str, Any]]) -> list[list[str]]:
             for name in times[0]
         ),
         ["all stages, core-ms", *(f"{s['stages_core_ms_per_frame']:.1f}" for s in sides)],
+        [
+            "  for a frame without its faces",
+            *(f"{s['core_ms_of_a_frame']:.1f}" for s in sides),
+        ],
+        ["  for each face (align, express)", *(_or_none(s["core_ms_of_a_face"]) for s in sides)],
         ["upper bound, all cores busy", *(f"{s['limit_frames_per_s']:.1f}" for s in sides)],
         ["pipeline efficiency", *(f"{s['share_of_limit']:.0%}" for s in sides)],
     ]
@@ -222,6 +227,10 @@ def _setup_rows(
         given = (settings, settings + against)[: len(sides)]
         rows.append(["options", *(" ".join(texts) or "defaults" for texts in given)])
     return rows
+
+
+def _or_none(value: float | None) -> str:
+    return "no face" if value is None else f"{value:.1f}"
 
 
 def _span(values: list[float]) -> str:
