@@ -32,6 +32,7 @@ SUFFIX = ".safetensors"
 _MAX_BYTES = 2 << 30  # far above any network of jadfer
 _ENTRY_KEYS = ("sha256", "preview", "summary", "terms", "card")  # of the registry
 _REINSTALL = "Install jadfer again: pip install --force-reinstall jadfer-cli"
+_OTHER_FILE = f"Give a {SUFFIX} file written by jadfer."
 _DAMAGED = "The file is damaged, or was written by another version of jadfer."
 _STATE_DICTS = (".pt", ".pth", ".bin", ".ckpt")
 
@@ -148,18 +149,18 @@ def registry() -> dict[str, ModelEntry]:
     path = weights_dir() / "registry.json"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
-        names = sorted(table["models"], key=lambda name: name != table["default"])
-        if not names:
+        models = sorted(table["models"].items(), key=lambda item: item[0] != table["default"])
+        if not models:
             raise ValueError("it lists no models")
         return {
             name: ModelEntry(
                 name=name,
-                path=path.parent / table["models"][name]["file"],
-                earlier_sha256=tuple(table["models"][name].get("earlier_sha256", ())),
-                alias=table["models"][name].get("alias", ""),
-                **{key: table["models"][name][key] for key in _ENTRY_KEYS},
+                path=path.parent / entry["file"],
+                earlier_sha256=tuple(entry.get("earlier_sha256", ())),
+                alias=entry.get("alias", ""),
+                **{key: entry[key] for key in _ENTRY_KEYS},
             )
-            for name in names
+            for name, entry in models
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = error if isinstance(error, OSError | ValueError) else "it is damaged"
@@ -177,9 +178,9 @@ def find(model: str) -> ModelEntry:
     shipped = registry()
     if model == "default":
         return next(iter(shipped.values()))
-    for entry in shipped.values():
-        if model and model in (entry.name, entry.alias):
-            return entry
+    names = {entry.alias: entry for entry in shipped.values() if entry.alias} | shipped
+    if model in names:
+        return names[model]
     path = Path(model)
     if path.suffix != SUFFIX and path.is_file():
         hint = _known(shipped)
@@ -226,8 +227,7 @@ def load(model: str = "default") -> Checkpoint:
         ) from error
     except header.InvalidCheckpoint as error:
         raise ModelError(
-            f"{entry.path} is not a jadfer checkpoint ({error}).",
-            f"Give a {SUFFIX} file written by jadfer.",
+            f"{entry.path} is not a jadfer checkpoint ({error}).", _OTHER_FILE
         ) from error
     if found.architecture not in networks.names():
         raise ModelError(
@@ -247,16 +247,12 @@ def load(model: str = "default") -> Checkpoint:
 def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > _MAX_BYTES:
-            raise ModelError(
-                f"{path} is not a jadfer checkpoint: it has {size:,} bytes, more than any network "
-                "of jadfer.",
-                f"Give a {SUFFIX} file written by jadfer.",
-            )
+            problem = f"it has {size:,} bytes, more than any network of jadfer"
+            raise ModelError(f"{path} is not a jadfer checkpoint: {problem}.", _OTHER_FILE)
         return path.read_bytes()
     except OSError as error:
-        raise ModelError(
-            f"The weights {path} cannot be read ({error.strerror}).", _REINSTALL
-        ) from error
+        problem = f"The weights {path} cannot be read ({error.strerror})."
+        raise ModelError(problem, _REINSTALL) from error
 
 
 def _note_without_digest(sha256: str) -> str:
