@@ -201,12 +201,14 @@ class Crops:
     """Aligned crops of n faces.
 
     Attributes:
-        rgb: uint8 (n, S, S, 3).
+        rgb: uint8 (n, S, S, 3), for the network.
         on_device: The same crops as a torch.Tensor if they were made on a device; else None.
+        for_quality: Crops of 112 px, on which quality is measured; None if `rgb` has that size.
     """
 
     rgb: ImageArray
     on_device: Any = None
+    for_quality: ImageArray | None = None
 
     def __post_init__(self) -> None:
         _check("rgb", self.rgb, (None, None, None, 3), np.uint8)
@@ -218,19 +220,21 @@ class Crops:
         """Returns the crops at `which` (indices), in that order."""
         if np.array_equal(which, np.arange(len(self))):  # the usual case; saves work on a GPU
             return self
-        on_device = None if self.on_device is None else self.on_device[which]
-        return Crops(self.rgb[which], on_device)
+        others = (self.on_device, self.for_quality)
+        return Crops(self.rgb[which], *(None if each is None else each[which] for each in others))
 
     @classmethod
     def join(cls, parts: Sequence[Crops]) -> Crops:
         """Concatenates several records; the result is on the device only if all parts are."""
         rgb = np.concatenate([part.rgb for part in parts])
+        of_quality = [part.for_quality for part in parts if part.for_quality is not None]
+        for_quality = np.concatenate(of_quality) if of_quality else None
         on_device = [part.on_device for part in parts if len(part)]
-        if not on_device or any(crops is None for crops in on_device):
-            return cls(rgb)
-        import torch  # already loaded: it made the crops
+        if on_device and all(crops is not None for crops in on_device):
+            import torch  # already loaded: it made the crops
 
-        return cls(rgb, torch.cat(on_device))
+            return cls(rgb, torch.cat(on_device), for_quality)
+        return cls(rgb, None, for_quality)
 
 
 @dataclass(frozen=True)
@@ -296,13 +300,11 @@ class DetectorInfo:
     Attributes:
         name: "centerface", the name of the pack, or the file name.
         kind: Name of the kind, as in `faces.detect.DETECTORS`.
-        path: The file that was loaded.
-        sha256: SHA-256 of that file.
+        path, sha256: The file that was loaded, and its SHA-256.
         terms: Licence of its weights, in words.
         provider: e.g. "CPUExecutionProvider".
         hint: One line for the user, e.g. how to install another detector; may be None.
-        title: Name in running text, e.g. "SCRFD"; empty in old results.
-        citation: BibTeX entry of the publication; empty in old results.
+        title, citation: Name in running text, e.g. "SCRFD", and BibTeX; empty in old results.
     """
 
     name: str
@@ -322,12 +324,10 @@ class AnnotatedFrame:
 
     Attributes:
         index, time_s, duration_s, status, notes: As in `Frame`.
-        faces: The n faces, sorted by track ID.
-        track_ids: int32 (n,), unique within the frame.
+        faces, track_ids: The n faces in the order of their IDs, int32 (n,), unique in the frame.
         quality: How reliably each face can be scored.
         probabilities: float32 (n, K), calibrated, rows sum to 1, in the model's label order.
-        restartable: True if detection from here on does not depend on earlier frames, so an
-            interrupted run may resume here; see `faces.follow`.
+        restartable: True if an interrupted run may resume here; see `faces.follow`.
         actions: Of the n faces; None unless they are wanted.
     """
 

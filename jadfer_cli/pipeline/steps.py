@@ -91,7 +91,10 @@ def crop(tracked: Iterable[TrackedFrame], crop_px: int) -> Iterator[TrackedFrame
             image = one.frame.image_rgb
             if image is None:  # then there are no faces either
                 image = np.zeros((1, 1, 3), np.uint8)
-            crops = Crops(align.crop(image, one.faces.landmarks_px, crop_px))
+            places = one.faces.landmarks_px
+            crops = Crops(align.crop(image, places, crop_px))
+            if crop_px != align.CROP_PX:
+                crops = dataclasses.replace(crops, for_quality=align.crop(image, places))
         frame = dataclasses.replace(one.frame, image_rgb=None)
         yield dataclasses.replace(one, frame=frame, crops=crops)
 
@@ -137,7 +140,8 @@ def score(
         faces = Faces.join([one.faces for one in batch])
         pose = [one.actions.values[:, _YAW_PITCH] for one in batch if one.actions is not None]
         mesh_pose = np.concatenate(pose) if pose else None
-        assessed = quality.assess(crops.rgb, faces, size_px, mesh_pose)
+        seen = crops.rgb if crops.for_quality is None else crops.for_quality
+        assessed = quality.assess(seen, faces, size_px, mesh_pose)
         ends = np.cumsum([0, *(len(one.faces) for one in batch)])
         yield [
             AnnotatedFrame(

@@ -42,8 +42,8 @@ DEVICES = [
 ]
 
 
-def as_on_a_gpu(device):
-    model = ModelOptions(device=device, engine="torch")  # in half precision on a GPU
+def as_on_a_gpu(device, name="default"):
+    model = ModelOptions(model=name, device=device, engine="torch")  # half precision on a GPU
     return Annotator(dataclasses.replace(PLAIN, model=model), in_torch=True)
 
 
@@ -174,3 +174,37 @@ def test_the_detector_interval_does_not_depend_on_the_device():
         for in_torch in (False, True)  # as on a CPU, as on a GPU
     ]
     assert intervals == [0.3, 0.3]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["opencv", *DEVICES])
+def test_quality_does_not_depend_on_the_size_that_a_network_wants(device):
+    """The fast model has crops of 64 px; limits of quality were measured on 112 px."""
+    found = []
+    frame = Frame(0, 0.0, 1 / 25, OK, face_picture())
+    for name, side in (("default", 112), ("fast", 64)):
+        if device == "opencv":
+            options = dataclasses.replace(PLAIN, model=ModelOptions(model=name, device="cpu"))
+            annotator = Annotator(options)
+        else:
+            annotator = as_on_a_gpu(device, name)
+        (one,) = cropped(annotator, [frame])
+        assert one.crops.rgb.shape == (6, side, side, 3)
+        full = one.crops.rgb if side == 112 else one.crops.for_quality
+        assert full.shape == (6, 112, 112, 3)
+        found.append(annotated(annotator)[0])
+    for one, other in zip(*found, strict=True):
+        for name in ("blur", "light", "mouth_contrast", "reason"):
+            of_one, of_other = (getattr(each.quality, name) for each in (one, other))
+            np.testing.assert_array_equal(of_one, of_other)
+        assert (one.probabilities != other.probabilities).any()
+
+
+def test_crops_for_quality_stay_with_their_faces():
+    rgb, full = (np.arange(n * 3, dtype=np.uint8).reshape(3, -1, 1, 3) for n in (3, 6))
+    there, none = Crops(rgb, None, full), Crops(rgb[:0], None, full[:0])
+    np.testing.assert_array_equal(there.take(np.array([2, 0])).for_quality, full[[2, 0]])
+    joined = Crops.join([none, there.take(np.array([1])), there])
+    np.testing.assert_array_equal(joined.for_quality, full[[1, 0, 1, 2]])
+    assert len(Crops.join([none, none]).for_quality) == 0
+    assert Crops.join([Crops(rgb)]).for_quality is None

@@ -73,12 +73,15 @@ class DeviceFrames:
             The crops of each frame.
         """
         counts = [len(marks) for marks in landmarks_px]
-        matrices = align.similarity(np.concatenate(landmarks_px), size_px)
+        places = np.concatenate(landmarks_px)
         frame = np.repeat(np.arange(len(counts)), counts)
-        on_device = warp(self.rgb, frame, matrices, size_px)
+        on_device = warp(self.rgb, frame, align.similarity(places, size_px), size_px)
         rgb = on_device.cpu().numpy()  # one transfer per batch
         ends = np.cumsum([0, *counts])
-        return [Crops(rgb[a:b], on_device[a:b]) for a, b in pairwise(ends)]
+        if size_px == align.CROP_PX:
+            return [Crops(rgb[a:b], on_device[a:b]) for a, b in pairwise(ends)]
+        full = warp(self.rgb, frame, align.similarity(places), align.CROP_PX).cpu().numpy()
+        return [Crops(rgb[a:b], on_device[a:b], full[a:b]) for a, b in pairwise(ends)]
 
 
 @lru_cache(maxsize=8)
