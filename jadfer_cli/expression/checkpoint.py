@@ -198,7 +198,8 @@ def find(model: str) -> ModelEntry:
 
 
 def _known(shipped: Mapping[str, ModelEntry]) -> str:
-    return f"Available models: {', '.join(shipped)}; or give the path of a .safetensors file."
+    names = (f"{e.name} ({e.alias})" if e.alias else e.name for e in shipped.values())
+    return f"Available models: {', '.join(names)}; or give the path of a .safetensors file."
 
 
 def load(model: str = "default") -> Checkpoint:

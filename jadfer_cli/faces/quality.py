@@ -71,7 +71,7 @@ def assess(
     """Measure the quality of faces of one video.
 
     Args:
-        crops: uint8 (n, s, s, 3), aligned RGB crops of the faces.
+        crops: uint8 (n, 112, 112, 3), aligned, RGB; the limits hold for this size.
         faces: The n faces, from one or more frames.
         frame_size: Width and height of the frames.
         mesh_pose_deg: (n, 2), yaw and pitch by a mesh of each face, where there is one; else NaN.

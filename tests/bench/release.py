@@ -110,6 +110,10 @@ def main() -> None:
         raise SystemExit(f"{a.model} has no scores {VOTE_SHARE}; finish it: jadfer train --out RUN")
     registry = a.weights / "registry.json"
     table = json.loads(registry.read_text("utf-8"))
+    taken = {"default", *table["models"], *(e.get("alias") for e in table["models"].values())}
+    alias = a.alias or table["models"].get(a.name, {}).get("alias", "")
+    if alias in taken - {table["models"].get(a.name, {}).get("alias")}:
+        raise SystemExit(f"{alias} is the name of a model already")
     name = a.name or retire(table, a.weights, a.retire)
     names = {
         sha256: old
@@ -131,7 +135,7 @@ def main() -> None:
     entry = {
         "file": path.name, "sha256": sha256, "preview": False, "summary": a.summary,
         "terms": a.terms, "card": f"{name}.md", "earlier_sha256": [],
-    } | ({"alias": a.alias} if a.alias else {})  # fmt: skip
+    } | ({"alias": alias} if alias else {})  # fmt: skip
     table["default"] = name if a.retire else table["default"]
     models = table["models"] | {name: entry}
     first = {each: models.pop(each) for each in (table["default"], name) if each in models}

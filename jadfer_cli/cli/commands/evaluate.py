@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 PANEL = TRAINING_PANEL
 HELP = """Measure a model on labelled faces: accuracy, recall, calibration.
 
-Measures the shipped model by default, without test-time averaging. A protocol decides which \
-images count; each figure is printed with its protocol, n and a 95 % interval (bootstrap).
+Measures the default model if none is given, without test-time averaging. A protocol decides \
+which images count; each figure is printed with its protocol, n and a 95 % interval (bootstrap).
 
 Clean figures leave out images that have a twin in the data set's training split: an equal \
 picture, or another copy of the same photograph. Twins are searched for once, and cached.
@@ -73,7 +73,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="[CHECKPOINT]",
-            help="A name from `jadfer models list`, or a .safetensors file.",
+            help="default, fast, another name from `jadfer models list`, or a .safetensors file.",
             show_default=False,
         ),
     ] = "default",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jadfer_cli.training.faceset import FaceSet
 
 PANEL = TRAINING_PANEL
-HELP = """Train a model, or fine-tune the shipped one on faces of your own.
+HELP = """Train a model, or fine-tune a shipped one on faces of your own.
 
 The run's folder holds options (config.toml), log (log.csv), state and, at the end, \
 model.safetensors with its temperature, for --model of the other commands. To resume a stopped \
