@@ -214,9 +214,13 @@ class Facetopo(Network):
         gates = torch.cat([gates.new_ones(1), gates])[:, None]  # the root has no link above it
         structure = self.embed_structure(at - 0.5)[:, order] * gates  # (B, N, d)
         texture = self.embed_texture(sampled(fine, at.to(fine)))[:, order] * gates
-        ends = torch.stack(
-            [self.structure(structure)[0][:, -1], self.texture(texture)[0][:, -1]], 1
-        )  # (B, 2, d)
+        # oneDNN has no LSTM in bfloat16 on processors without its instructions
+        with torch.autocast(fine.device.type, enabled=False):
+            last = [
+                branch(walked.float())[0][:, -1]
+                for branch, walked in ((self.structure, structure), (self.texture, texture))
+            ]
+        ends = torch.stack(last, 1)  # (B, 2, d)
         shares = self.attention(ends).softmax(1)  # (B, 2, 1)
         logits = self.classifier(self.dropout((shares * ends).sum(1)))
         side = positions.new_tensor(self.config.crop_px)
