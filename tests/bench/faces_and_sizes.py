@@ -1,6 +1,6 @@
 """What a frame and a face cost, by the number of faces and the size of the frame.
 
-    python tests/bench/faces_and_sizes.py [--frames 48] [--faces 1 2 6 20] [--heights 360 720]
+    PYTHONPATH=tests python tests/bench/faces_and_sizes.py [--frames 48] [--faces 1] [--heights 720]
 
 Each video has faces of insightface's picture t1.jpg in a grid, each moving a little on its own;
 a face has about a fifth of the frame's height. Figures are those of `jadfer bench`: core-ms of
@@ -9,26 +9,26 @@ the stages, one after the other, and frames per second of a complete run.
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
-from insightface.data import get_image
+from media import make_video
+from people import SIX
 
 from jadfer_cli.installation.bench import Configuration, measure
+from jadfer_cli.installation.samples import face_picture
 from jadfer_cli.options import AnnotateOptions, FaceOptions
 
-SIX = [(58, 262, 169, 396), (269, 147, 371, 266), (465, 265, 573, 416), (746, 339, 846, 481),
-       (905, 54, 1013, 204), (1131, 271, 1226, 399)]  # fmt: skip
 COLUMNS, ROWS = 5, 4
 
 
 def heads(side: int) -> list[np.ndarray]:
     """The six faces with a margin, side x side px."""
-    image = get_image("t1")
+    image = face_picture()
     found = []
-    for x1, y1, x2, y2 in SIX:
+    for x1, y1, x2, y2 in SIX.values():
         x, y, half = (x1 + x2) // 2, (y1 + y2) // 2, round(0.7 * (y2 - y1))
         x, y = np.clip(x, half, image.shape[1] - half), np.clip(y, half, image.shape[0] - half)
         head = image[y - half : y + half, x - half : x + half]
@@ -36,27 +36,23 @@ def heads(side: int) -> list[np.ndarray]:
     return found
 
 
-def make(path: Path, n_faces: int, height: int, n_frames: int) -> None:
-    """A video of `n_faces` faces, 16:9 and `height` px high."""
+def frames(n_faces: int, height: int, n_frames: int) -> Iterator[np.ndarray]:
+    """Pictures of `n_faces` faces, 16:9 and `height` px high."""
     width = height * 16 // 9 // 2 * 2
     side = height // ROWS - 8
     faces, rng = heads(side), np.random.default_rng(0)
     cells = [(k % COLUMNS, k // COLUMNS) for k in range(COLUMNS * ROWS)]
     if n_faces <= len(faces):  # apart from each other, in two rows of three
         cells = [(2 * (k % 3), 2 * (k // 3)) for k in range(n_faces)]
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=25, options={"crf": "20", "preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for t in range(n_frames):
-            frame = np.full((height, width, 3), 110, np.uint8)
-            for k, (column, row) in enumerate(cells[:n_faces]):
-                x = column * width // COLUMNS + round(4 + 3 * np.sin(t / 6 + k))
-                y = row * height // ROWS + round(4 + 3 * np.cos(t / 7 + 2 * k))
-                grain = rng.normal(0, 4, (side, side, 3))  # equal crops are scored once
-                face = np.clip(faces[k % len(faces)] + grain, 0, 255)
-                frame[y : y + side, x : x + side] = face.astype(np.uint8)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
-        out.mux(stream.encode())
+    for t in range(n_frames):
+        frame = np.full((height, width, 3), 110, np.uint8)
+        for k, (column, row) in enumerate(cells[:n_faces]):
+            x = column * width // COLUMNS + round(4 + 3 * np.sin(t / 6 + k))
+            y = row * height // ROWS + round(4 + 3 * np.cos(t / 7 + 2 * k))
+            grain = rng.normal(0, 4, (side, side, 3))  # equal crops are scored once
+            face = np.clip(faces[k % len(faces)] + grain, 0, 255)
+            frame[y : y + side, x : x + side] = face.astype(np.uint8)
+        yield frame
 
 
 def main() -> None:
@@ -72,7 +68,8 @@ def main() -> None:
         for height in a.heights:
             for n in a.faces:
                 clip = Path(folder) / "clip.mp4"
-                make(clip, n, height, a.frames)
+                made = frames(n, height, a.frames)
+                make_video(clip, made, gop=250, options={"crf": "20", "preset": "veryfast"})
                 options = AnnotateOptions(faces=FaceOptions(detector="centerface"))
                 side = measure(str(clip), [Configuration("jadfer", options)], a.repeats)["sides"][0]
                 ms = {k: v["core_ms"] for k, v in side["stages_ms_per_frame"].items()}
