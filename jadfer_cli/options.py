@@ -100,9 +100,9 @@ class FaceOptions:
     # time between detections in the whole frame; in between, faces are searched for where they
     # are expected. The same on every device: it moves boxes, which changes 1 to 3 % of labels
     redetect_s: float = 0.3
-    # what searches there: the small network, or the detector, one of FOLLOWERS;
+    # what finds them there: the small network, or the detector, one of FOLLOWERS;
     # or a network of your own, an .onnx file of `jadfer train-follower`
-    follower: str = "detector"
+    follower: str = "network"
     min_face_px: float = 16.0  # shorter side of the smallest box kept, source px
     max_faces: int | None = None  # keep the N tracks seen longest and largest; None keeps all
     tracker: str = "bytetrack"  # one of TRACKERS

@@ -191,10 +191,15 @@ def _videos(group: Sequence[Metadata]) -> Iterable[str]:
         yield alone or f"The frame rate varied in {varying} of them."
 
 
+# of FaceOptions.follower
+GLANCES = ", three of four times at half the resolution,"
+BY_NETWORK = "near their last position by a small network of the program's own"
+
+
 def _between(m: Metadata) -> str:
     """How faces were found between searches of the full frame."""
     if m.get("follower"):
-        return "near their last position by a small network of the program's own"
+        return BY_NETWORK
     if row_revision(m) < _PLACED_SINCE:
         return "near their last position"
     return "where they were expected, or placed between two frames in which they were found"
@@ -215,7 +220,8 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
     redetect_s = m.get("redetect_s")
     if redetect_s:
-        yield f"in full frames every {redetect_s:g} s and, in between, {_between(m)},"
+        glances = GLANCES if m.get("follower") else ""
+        yield f"in full frames every {redetect_s:g} s{glances} and, in between, {_between(m)},"
     else:
         yield "in every analysed frame,"
     yield f"and tracked over time with {tracker}."

@@ -10,7 +10,7 @@ from typing import Any
 from jadfer_cli._version import __version__
 from jadfer_cli.analysis import bibliography
 from jadfer_cli.analysis.event_rule import Rule
-from jadfer_cli.analysis.methods import TRACKER_NAMES, Methods
+from jadfer_cli.analysis.methods import BY_NETWORK, GLANCES, TRACKER_NAMES, Methods
 from jadfer_cli.analysis.methods_model import model_sentences
 from jadfer_cli.analysis.provenance import short_sha256
 from jadfer_cli.analysis.wording import ordinal
@@ -81,12 +81,13 @@ def _faces(faces: FaceOptions, cite: Cite) -> Iterable[str]:
         f"score of at least {faces.detection_threshold:g}"
     )
     if faces.redetect_s:
-        between = "near their last position by a small network of the program's own"
+        glances, between = GLANCES, BY_NETWORK
         if faces.follower == "detector":
+            glances = ","
             between = (
                 "where they are expected, or placed between two frames in which they are found"
             )
-        yield (f"(in full frames every {faces.redetect_s:g} s, in between {between}),")
+        yield f"(in full frames every {faces.redetect_s:g} s{glances} in between {between}),"
     else:
         yield "(in every analysed frame),"
     tracker = TRACKER_NAMES.get(faces.tracker, faces.tracker)

@@ -128,8 +128,8 @@ FollowerOption = Annotated[
     str,
     _option(
         FACES_PANEL,
-        "What finds known faces between these searches: detector, as often as they move; network, "
-        "a small one of jadfer's own that asks the detector where it is unsure; or an .onnx file "
+        "What finds known faces between these searches: network, a small one of jadfer's own that "
+        "asks the detector where it is unsure; detector, as often as they move; or an .onnx file "
         "of `train-follower`.",
     ),
 ]

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.metadata
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
 
     def session(graph: bytes) -> Any:
         return onnxruntime.InferenceSession(
-            graph, onnx_session_options(threads), providers=["CPUExecutionProvider"]
+            graph, onnx_session_options(1), providers=["CPUExecutionProvider"]
         )
 
     file = cache_folder() / "graphs" / f"{graph_key(checkpoint)}.graph"
@@ -68,7 +69,18 @@ def _in_onnx_runtime(checkpoint: Checkpoint, threads: int) -> Engine:
         logits: FloatArray = loaded.run(None, {"crops_rgb": np.ascontiguousarray(crops_rgb)})[0]
         return logits
 
-    return score
+    return score if threads == 1 else _in_shares(score, threads)
+
+
+def _in_shares(score: Engine, threads: int) -> Engine:
+    """Each thread scores a share of the batch: all wait once, not after every layer."""
+    pool = ThreadPoolExecutor(threads, "jadfer-share")
+
+    def score_shares(crops_rgb: ImageArray) -> FloatArray:
+        shares = np.array_split(crops_rgb, min(threads, len(crops_rgb)))
+        return np.concatenate(list(pool.map(score, shares)))
+
+    return score_shares
 
 
 def graph_key(checkpoint: Checkpoint) -> str:

@@ -10,8 +10,6 @@ that only one of the searches found, or that is not near its line, is looked for
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 
@@ -20,9 +18,9 @@ from jadfer_cli.faces.regions import (
     MATCH_IOU,
     REGION_MARGIN,
     Pending,
-    again,
     detect_again,
     follow_backwards,
+    for_each_picture,
     matched,
     two_of_one,
     unmatched,
@@ -47,21 +45,13 @@ def fill(stretch: list[Pending], end: Pending, detector: Detector) -> None:
         end: The frame after them, which was searched, too.
         detector: Looks near expected faces.
     """
-    shown = [one for one in stretch if one.frame.image_rgb is not None]
-    if not shown:
-        return
-    distinct = [shown[0], *(one for one in shown[1:] if not one.same)]
-    if not end.same:
-        distinct.append(end)
-    elif len(distinct) > 1:
-        distinct[-1].faces = again(end.faces)
-    if len(distinct) > 1:
-        _between(distinct, 0, len(distinct) - 1, detector)
-        new = unmatched(distinct[-1].faces, distinct[-2].faces)
-        follow_backwards(distinct[:-1], new, detector)
-    for before, one in itertools.pairwise(shown):
-        if one.same:
-            one.faces = again(before.faces)
+
+    def work(frames: list[Pending]) -> None:
+        _between(frames, 0, len(frames) - 1, detector)
+        new = unmatched(frames[-1].faces, frames[-2].faces)
+        follow_backwards(frames[:-1], new, detector)
+
+    for_each_picture(stretch, end, work)
 
 
 def _between(frames: list[Pending], first: int, last: int, detector: Detector) -> None:

@@ -20,13 +20,13 @@ import numpy as np
 
 from jadfer_cli.faces.between import fill
 from jadfer_cli.faces.detector import MAX_BATCH, Detector
-from jadfer_cli.faces.motion import MotionTracker
+from jadfer_cli.faces.drift import settle
+from jadfer_cli.faces.motion import Located, MotionTracker
 from jadfer_cli.faces.regions import (
     MATCH_IOU,
     Pending,
     again,
     detect_again,
-    follow_backwards,
     two_of_one,
     unmatched,
 )
@@ -145,22 +145,41 @@ def _follow_by_network(
             continue
         memory_full = len(pending) * frame.image_rgb.nbytes >= _MAX_PENDING_BYTES
         change = _change(previous, frame.image_rgb)
-        due = memory_full or schedule.search_due(frame.time_s) or change > _CUT
-        faces = None if due else _find_again(frame.image_rgb, last, detector, motion, change)
+        previous = frame.image_rgb
+        one = Pending(frame, last, full_frame=False, same=change == 0)
+        expected = _expected(frame.image_rgb, last, motion, change)
+        due = memory_full or schedule.search_due(frame.time_s)
+        faces = None if due else _as_expected(frame.image_rgb, expected, detector, motion)
         if faces is not None and schedule.glance_due(frame.time_s):
             faces = _confirmed(frame.image_rgb, faces, detector, motion)
-        full_frame = faces is None
-        previous = frame.image_rgb
         if faces is None:
-            faces = detector.detect(frame.image_rgb)
-            motion.start(frame.image_rgb, faces)
             schedule.searched(frame.time_s)
-            follow_backwards(pending, unmatched(faces, last), detector)
-            yield from (_detections(one) for one in pending)
-            pending.clear()
-        last = faces
-        pending.append(Pending(frame, faces, full_frame, restartable=full_frame))
-    _search_last_frame(pending, detector)
+            yield from _settled(pending, one, expected, detector)
+            motion.start(frame.image_rgb, one.faces)
+            pending = []
+        else:
+            one.faces, one.measured = faces, motion.measured
+        last = one.faces
+        pending.append(one)
+    after = []  # frames without an image at the end
+    while pending and pending[-1].frame.image_rgb is None:
+        after.append(pending.pop())
+    if pending and not pending[-1].full_frame:
+        end = pending.pop()
+        expected = Located(end.faces, np.ones(len(end.faces), np.bool_))
+        yield from _settled(pending, end, expected, detector)
+        pending = [end]
+    yield from (_detections(one) for one in (*pending, *reversed(after)))
+
+
+def _settled(
+    pending: list[Pending], end: Pending, expected: Located | None, detector: Detector
+) -> Iterator[Detections]:
+    """Search a full frame, correct the frames before it by it, and yield those."""
+    assert end.frame.image_rgb is not None
+    end.faces = detector.detect(end.frame.image_rgb)
+    end.full_frame = end.restartable = True
+    settle(pending, expected, end, detector)
     yield from (_detections(one) for one in pending)
 
 
@@ -192,18 +211,6 @@ class _Schedule:
     def searched(self, time_s: float) -> None:
         """The full frame was searched, for whatever reason."""
         self._last = self._interval(time_s)
-
-
-def _search_last_frame(pending: list[Pending], detector: Detector) -> None:
-    """Search the full last frame for faces that came in since the last full-frame detection."""
-    with_image = [one for one in pending if one.frame.image_rgb is not None]
-    if not with_image or with_image[-1].full_frame:
-        return
-    end = with_image.pop()
-    if end.frame.image_rgb is not None:
-        new = unmatched(detector.detect(end.frame.image_rgb), end.faces)
-        end.faces = Faces.join([end.faces, new])
-        follow_backwards(with_image, new, detector)
 
 
 def _detect_every_frame(
@@ -249,20 +256,28 @@ def _change(previous: ImageArray | None, image_rgb: ImageArray) -> float:
     return float(change)
 
 
-def _find_again(
-    image_rgb: ImageArray, known: Faces, detector: Detector, motion: MotionTracker, change: float
+def _expected(
+    image_rgb: ImageArray, known: Faces, motion: MotionTracker, change: float
+) -> Located | None:
+    """Where the network sees the faces of the frame before; None after what may be a cut."""
+    if change > _CUT:
+        return None
+    if change == 0 or not len(known):  # the same picture again
+        return Located(again(known), np.ones(len(known), np.bool_))
+    return motion.next(image_rgb)
+
+
+def _as_expected(
+    image_rgb: ImageArray, expected: Located | None, detector: Detector, motion: MotionTracker
 ) -> Faces | None:
-    """Follow all faces into the next frame, and detect again those that the network is unsure of.
+    """The expected faces; those that the network is unsure of are detected again.
 
     Returns:
         The faces; None if the full frame has to be searched.
     """
-    if not len(known):
-        return known
-    if change == 0:  # the same picture again
-        return again(known)
-    followed, sure = motion.next(image_rgb)
-    faces = _redetected(image_rgb, followed, ~sure, detector, motion)
+    if expected is None:
+        return None
+    faces = _redetected(image_rgb, expected.faces, ~expected.sure, detector, motion)
     return None if faces is None or two_of_one(faces) else faces
 
 

@@ -34,6 +34,18 @@ class FollowerNetwork(Protocol):
         """Find n faces again, near landmarks (n, 5, 2)."""
 
 
+class Located(NamedTuple):
+    """Where n faces are by the network.
+
+    Attributes:
+        faces: In the order in which they began.
+        sure: bool (n,), whether each is reliable.
+    """
+
+    faces: Faces
+    sure: BoolArray
+
+
 class _State(NamedTuple):
     """n faces.
 
@@ -68,29 +80,35 @@ class MotionTracker:
     Args:
         network: Finds faces near their last landmarks.
         min_face_px: Faces with a shorter side of the box below this are left to the detector.
+
+    Attributes:
+        measured: bool (n,), which faces of the last frame the detector placed.
     """
 
     def __init__(self, network: FollowerNetwork, min_face_px: float) -> None:
         self._network, self._min_face_px = network, min_face_px
         self._state: _State | None = None
+        self.measured: BoolArray = np.zeros(0, np.bool_)
 
     def start(self, image_rgb: ImageArray, faces: Faces) -> None:
         """Begin with faces that were detected in this frame; what was before is forgotten."""
-        self._state = self._measured(image_rgb, faces) if len(faces) else None
+        self._state = self._started(image_rgb, faces) if len(faces) else None
+        self.measured = np.ones(len(faces), np.bool_)
 
-    def next(self, image_rgb: ImageArray) -> tuple[Faces, BoolArray]:
+    def next(self, image_rgb: ImageArray) -> Located:
         """Follow all faces into the next frame.
 
         Args:
             image_rgb: uint8 (height, width, 3).
 
         Returns:
-            The faces, in the order in which they began; and whether each is reliable, bool (n,).
-            Others have to be detected, and then passed to `correct`.
+            The faces. Those that are not reliable have to be detected, and then passed to
+            `correct`.
         """
         state = self._state
         if state is None:
-            return Faces.none(), np.zeros(0, np.bool_)
+            return Located(Faces.none(), np.zeros(0, np.bool_))
+        self.measured = np.zeros(len(state.landmarks), np.bool_)
         begin = state.landmarks + state.velocity[:, None]
         landmarks, presence, error = self._located(image_rgb, begin, state.offset)
         spread = np.linalg.norm(landmarks - begin, axis=2).mean(axis=1)
@@ -115,7 +133,7 @@ class MotionTracker:
             landmarks.astype(np.float32),
             np.ones(len(boxes), np.bool_),
         )
-        return faces, sure
+        return Located(faces, sure)
 
     def correct(self, image_rgb: ImageArray, which: BoolArray, faces: Faces) -> None:
         """Take some faces from the detector instead.
@@ -126,12 +144,13 @@ class MotionTracker:
             faces: Their detections in this frame.
         """
         if self._state is not None:
-            detected = self._measured(image_rgb, faces)
+            self.measured = self.measured | which
+            detected = self._started(image_rgb, faces)
             step = (detected.landmarks - self._state.landmarks[which]).mean(axis=1)
             detected = detected._replace(velocity=self._state.velocity[which] + step)
             self._state = self._state.replaced(which, detected)
 
-    def _measured(self, image_rgb: ImageArray, faces: Faces) -> _State:
+    def _started(self, image_rgb: ImageArray, faces: Faces) -> _State:
         landmarks = faces.landmarks_px.astype(np.float64)
         maps = placement(landmarks)
         found = self._network(image_rgb, landmarks)

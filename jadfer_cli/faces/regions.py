@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from jadfer_cli.faces.detector import Detector
 from jadfer_cli.geometry import iou
-from jadfer_cli.records import Faces, FloatArray, Frame, ImageArray
+from jadfer_cli.records import BoolArray, Faces, FloatArray, Frame, ImageArray
 
 REGION_MARGIN = 1.45  # side of the region around a face, in units of its longer side
 MATCH_IOU = 0.3  # boxes of one face in neighbouring frames overlap at least this much
@@ -26,6 +27,7 @@ class Pending:
         full_frame: Whether they come from a search of the full frame.
         same: Whether its picture is that of the frame before.
         restartable: As of `follow.Detections`.
+        measured: bool (n,), which of its faces the detector placed; None for all of them.
     """
 
     frame: Frame
@@ -33,11 +35,39 @@ class Pending:
     full_frame: bool
     same: bool = False
     restartable: bool = False
+    measured: BoolArray | None = None
 
 
 def again(faces: Faces) -> Faces:
     """The same faces in a frame that shows the same picture."""
     return dataclasses.replace(faces, followed=np.ones(len(faces), np.bool_))
+
+
+def for_each_picture(
+    stretch: Sequence[Pending], end: Pending, work: Callable[[list[Pending]], None]
+) -> None:
+    """Find the faces of the pictures between two searches; frames that repeat one get the same.
+
+    Args:
+        stretch: The frame that was searched, and those after it; frames before the first search
+            have no image.
+        end: The frame after them, which was searched, too.
+        work: Finds the faces of frames that all show different pictures, but for the first and
+            the last frame; there are at least two.
+    """
+    shown = [one for one in stretch if one.frame.image_rgb is not None]
+    if not shown:
+        return
+    distinct = [shown[0], *(one for one in shown[1:] if not one.same)]
+    if not end.same:
+        distinct.append(end)
+    elif len(distinct) > 1:
+        distinct[-1].faces = again(end.faces)
+    if len(distinct) > 1:
+        work(distinct)
+    for before, one in itertools.pairwise(shown):
+        if one.same:
+            one.faces = again(before.faces)
 
 
 def detect_again(image_rgb: ImageArray, known: Faces, detector: Detector) -> Faces | None:

@@ -24,8 +24,8 @@ CHANGES: dict[int, tuple[str, str]] = {
         "0.6.0",
         "usable faces are larger, sharper, less turned and better lit, and a column says why "
         "others are not usable; on a GPU, too, whole frames are searched every 0.3 s; a frame "
-        "equal to the one before keeps its faces; a face that moves evenly between two frames in "
-        "which it was found is placed by time; probabilities are shares of raters unless `scores` "
+        "equal to the one before keeps its faces; between two searches a small network follows "
+        "faces; probabilities are shares of raters unless `scores` "
         "is majority",
     ),
 }

@@ -78,6 +78,8 @@ def fingerprint(
     if metadata.get("follower"):
         sha256 = metadata["follower"]["sha256"][:_SHA256_DIGITS]
         settings["follower"] = f"{settings['follower']}, SHA-256 {sha256}"
+    elif metadata.get("redetect_s") == 0:
+        settings.pop("follower", None)  # nothing is followed if every frame is searched
     return settings
 
 

@@ -19,6 +19,7 @@ from media import damage, make_video, packet_spans
 from tolerances import SAME_MACHINE
 
 from jadfer_cli.errors import VideoError
+from jadfer_cli.faces import follow
 from jadfer_cli.options import VideoOptions
 from jadfer_cli.pipeline import counts, hashing, resume, steps
 from jadfer_cli.results import parts
@@ -34,8 +35,10 @@ DETECTOR = ("--detector", "centerface")
 # rest after each, so that a process cannot end before the test stops it
 EAGER = """
 import time
+from jadfer_cli.faces import follow
 from jadfer_cli.results import parts
 
+follow._INTERVALS_PER_SEARCH = 1
 parts.PART_S = 0.0
 add = parts.Parts.add
 
@@ -45,6 +48,12 @@ def add_and_rest(self, rows, facts):
 
 parts.Parts.add = add_and_rest
 """
+
+
+@pytest.fixture(autouse=True)
+def searches(monkeypatch):
+    """Searches the whole frame every 0.3 s: clips are short, and runs resume at such frames."""
+    monkeypatch.setattr(follow, "_INTERVALS_PER_SEARCH", 1)
 
 
 @pytest.fixture
@@ -146,13 +155,14 @@ def test_twice_interrupted(annotator, clip, expected, eager, tmp_path, monkeypat
     monkeypatch.setattr(detector, "detect", lambda image: looks.append(1) or detect(image))
     metadata = annotator.annotate_to(clip, out, progress=shown.append)
     same(pd.read_parquet(out), whole)
-    assert metadata["taken_up"] == [15, 23]
+    assert metadata["taken_up"] == [15, 26]
     assert names(tmp_path) == ["c.json", "c.parquet"]
     # no frame before the last segment's end is searched; PyAV decodes from the key frame before
-    assert judged[0].index == (0 if decoder == "decord" else 18) and judged[-1].index == N - 1
+    assert judged[0].index == (0 if decoder == "decord" else 24) and judged[-1].index == N - 1
     assert len(looks) <= 8
     first = next(p for p in shown if p.stage == "annotating")
-    assert first.frames >= 23 and [p.frames for p in shown if p.stage == "resuming"] == [8, 15, 23]
+    resuming = [p.frames for p in shown if p.stage == "resuming"]
+    assert first.frames >= 26 and resuming[:2] == [8, 15] and resuming[-1] == 26
 
 
 def test_a_damaged_clip_of_varying_rate_with_repeats(annotator, pictures, expected, eager, tmp_path,
@@ -322,7 +332,7 @@ def test_terminated_then_killed_then_finished(annotator, eagerly, clip, expected
     assert names(tmp_path / "out") == ["c.json", "c.parquet"]
 
 
-def test_a_batch_killed_as_a_whole_goes_on(jadfer, eagerly, clip, expected, tmp_path):
+def test_a_batch_killed_as_a_whole_goes_on(eagerly, clip, expected, tmp_path):
     folder, out = tmp_path / "clips", tmp_path / "out"
     folder.mkdir()
     (folder / "a.mp4").write_bytes(clip.read_bytes())
@@ -332,7 +342,9 @@ def test_a_batch_killed_as_a_whole_goes_on(jadfer, eagerly, clip, expected, tmp_
     os.killpg(batch.pid, signal.SIGKILL)
     batch.communicate(timeout=60)
     assert not psutil.wait_procs(family, timeout=30)[1]
-    again = jadfer(*command[1:], "--skip-existing")
+    again = subprocess.run(
+        [*command, "--skip-existing"], env=eagerly, capture_output=True, text=True
+    )
     assert again.returncode == 0 and "resumes at 0:0" in again.stderr, again.stderr
     found = pd.read_parquet(out / "a.parquet")
     assert len(found.attrs["jadfer"]["taken_up"]) == 1
