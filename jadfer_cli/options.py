@@ -97,8 +97,9 @@ class FaceOptions:
     # longer side to which frames are scaled for detection, px; they are enlarged at most twofold
     detection_size: int = 640
     detection_threshold: float = 0.5  # a detection with a lower score does not count as a face
-    # time between detections in the whole frame; in between, faces are searched for where they
-    # are expected. The same on every device: it moves boxes, which changes 1 to 3 % of labels
+    # time between detections in the whole frame, of which the network asks for three in four at
+    # half the resolution; in between, faces are searched for where they are expected. The same on
+    # every device: it moves boxes, which changes 0 to 4 % of labels
     redetect_s: float = 0.3
     # what finds them there: the small network, or the detector, one of FOLLOWERS;
     # or a network of your own, an .onnx file of `jadfer train-follower`

@@ -22,7 +22,7 @@ PEER = """
 import json, sys, time
 import cv2
 from fer.fer import FER
-for mtcnn in (False, True):
+for mtcnn in json.loads(sys.argv[2]):
     detector = FER(mtcnn=mtcnn)
     video = cv2.VideoCapture(sys.argv[1])
     ok, frame = video.read()
@@ -46,17 +46,19 @@ def main() -> None:
     parser.add_argument("clip")
     parser.add_argument("--fer", required=True, help="Python with the package fer")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--without-mtcnn", action="store_true", help="its default detector only")
     a = parser.parse_args()
     from jadfer_cli import Annotator, IfExists
 
     annotator = Annotator()
+    modes = json.dumps([False] if a.without_mtcnn else [False, True])
     runs: dict[str, list[tuple[int, int, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out.parquet"
         annotator.annotate_to(a.clip, out)  # warm-up
         for _ in range(a.repeats):
             peer = subprocess.run(
-                [a.fer, "-c", PEER, a.clip], capture_output=True, text=True,
+                [a.fer, "-c", PEER, a.clip, modes], capture_output=True, text=True,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )  # fmt: skip
             lines = [line for line in peer.stdout.splitlines() if line.startswith("RESULT ")]
