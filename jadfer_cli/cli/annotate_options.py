@@ -119,9 +119,9 @@ RedetectOption = Annotated[
     float,
     _option(
         FACES_PANEL,
-        "Seconds between searches of the whole frame, most of them at half the resolution; in "
-        "between, known faces are searched for where they are expected. 0 searches every frame: "
-        "slower on a CPU, but finds faces that come and go.",
+        "Seconds between searches of the whole frame (with --follower network most of them at half "
+        "the resolution); in between, known faces are searched for where they are expected. 0 "
+        "searches every frame: slower on a CPU, but finds faces that come and go.",
     ),
 ]
 FollowerOption = Annotated[

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.faces.detector import Detector
-from jadfer_cli.faces.follower import inverted, moved, placement
+from jadfer_cli.faces.follower import INTEROCULAR_PX, inverted, moved, placement
 from jadfer_cli.faces.motion import Located
 from jadfer_cli.faces.regions import (
     MATCH_IOU,
@@ -26,6 +26,8 @@ from jadfer_cli.geometry import iou
 from jadfer_cli.records import Faces
 
 Array = npt.NDArray[np.float64]
+
+MAX_DRIFT = 0.5  # of the landmarks, in interocular distances; a head that turns away reaches 0.25
 
 
 def settle(
@@ -57,6 +59,9 @@ def _spread(frames: Sequence[Pending], expected: Located, end: Pending) -> None:
         return
     times = np.array([one.frame.time_s for one in (*frames, end)])
     marks, boxes = _difference(expected.faces, end.faces.take(np.maximum(partner, 0)))
+    far = np.linalg.norm(marks, axis=2).mean(axis=1) > MAX_DRIFT * INTEROCULAR_PX
+    partner[far] = -1  # it is another face
+    marks[partner < 0], boxes[partner < 0] = 0, 0
     since = np.full(len(partner), times[0])  # when the detector last placed each face
     for time_s, one in zip(times, frames, strict=False):
         if one.measured is not None:
@@ -74,8 +79,10 @@ def _partners(expected: Located, found: Faces) -> npt.NDArray[np.intp]:
     partner = np.full(len(expected.faces), -1, np.intp)
     if len(found) and len(partner):
         overlap = iou(expected.faces.boxes_px, found.boxes_px)
-        near = expected.sure & (overlap.max(axis=1) >= MATCH_IOU)
-        partner[near] = overlap.argmax(axis=1)[near]
+        best = overlap.argmax(axis=1)
+        mutual = overlap.argmax(axis=0)[best] == np.arange(len(best))
+        near = expected.sure & mutual & (overlap.max(axis=1) >= MATCH_IOU)
+        partner[near] = best[near]
     return partner
 
 

@@ -8,7 +8,8 @@ cuts and fast motion cost time but lose no faces. With the network, a change of 
 is a cut. A face that is new in a full-frame detection is also followed backwards, frame by frame,
 to where it came in. Frames are passed on only after that.
 
-A face that comes and goes between two full-frame detections is missed.
+A face that comes and goes between two full-frame detections is missed, and a small one between
+two at full resolution.
 """
 
 from __future__ import annotations
@@ -151,7 +152,10 @@ def _follow_by_network(
         due = memory_full or schedule.search_due(frame.time_s)
         faces = None if due else _as_expected(frame.image_rgb, expected, detector, motion)
         if faces is not None and schedule.glance_due(frame.time_s):
-            faces = _confirmed(frame.image_rgb, faces, detector, motion)
+            confirmed = _confirmed(frame.image_rgb, faces, detector, motion)
+            if confirmed is not None and confirmed is not faces:
+                one.same = False  # although the picture may be: its faces are better known
+            faces = confirmed
         if faces is None:
             schedule.searched(frame.time_s)
             yield from _settled(pending, one, expected, detector)
@@ -166,7 +170,8 @@ def _follow_by_network(
         after.append(pending.pop())
     if pending and not pending[-1].full_frame:
         end = pending.pop()
-        expected = Located(end.faces, np.ones(len(end.faces), np.bool_))
+        by_network = np.ones(len(end.faces), np.bool_) if end.measured is None else ~end.measured
+        expected = Located(end.faces, by_network)
         yield from _settled(pending, end, expected, detector)
         pending = [end]
     yield from (_detections(one) for one in (*pending, *reversed(after)))

@@ -29,7 +29,7 @@ class Networks:
         predictor: The expression network on its device.
         detector: The face detector on its device.
         follower: The network that follows faces; None if the detector does.
-        redetect_s: Longest time between detections in the whole frame; 0 for every frame.
+        redetect_s: Time between searches of the whole frame, complete or not; 0 for every frame.
         warnings: What the user should know about these networks.
         actions: The face landmarker; None unless actions are wanted.
     """

@@ -23,7 +23,7 @@ CHANGES: dict[int, tuple[str, str]] = {
     5: (
         "0.6.0",
         "usable faces are larger, sharper, less turned and better lit, and a column says why "
-        "others are not usable; on a GPU, too, whole frames are searched every 0.3 s; a frame "
+        "others are not usable; on a GPU, too, whole frames are searched at intervals; a frame "
         "equal to the one before keeps its faces; between two searches a small network follows "
         "faces; probabilities are shares of raters unless `scores` "
         "is majority",

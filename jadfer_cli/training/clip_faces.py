@@ -22,7 +22,7 @@ from jadfer_cli.video.encode import encode
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
-_REDETECT_S = 0.3  # as `annotate` by default
+_REDETECT_S = 0.3  # as `annotate --follower detector`
 _SHIFT_PX = 2  # of crops of 112 px
 _JPEG = 40
 

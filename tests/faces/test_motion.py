@@ -5,8 +5,10 @@ import pytest
 
 from jadfer_cli.errors import ModelError
 from jadfer_cli.faces import follower
+from jadfer_cli.faces.drift import settle
 from jadfer_cli.faces.follow import follow
-from jadfer_cli.faces.motion import MotionTracker
+from jadfer_cli.faces.motion import Located, MotionTracker
+from jadfer_cli.faces.regions import Pending
 from jadfer_cli.geometry import iou
 from jadfer_cli.records import OK, Faces, Frame
 
@@ -126,6 +128,24 @@ def test_a_face_that_the_network_is_unsure_of_when_it_is_searched_is_no_measure_
     assert scene.full == [0, 10]
     for one in found:
         assert np.abs(one.faces.landmarks_px[0] - scene.marks(0)[0]).max() < 0.05
+
+
+@pytest.mark.parametrize("at, moves", [(45, True), (100, False)])
+def test_the_drift_of_one_person_is_not_that_of_another_beside_them(at, moves):
+    """Two people, of whom one is found at `at`: the nearer one's drift, unless it is too far."""
+
+    def faces(*left):
+        boxes = np.array([[x, 0, x + 100, 100] for x in left], np.float32)
+        marks = np.stack([SHAPE * 2.5 + (x + 50, 50) for x in left]).astype(np.float32)
+        return Faces(boxes, np.full(len(left), 0.8, np.float32), marks)
+
+    image = np.zeros((200, 400, 3), np.uint8)
+    stretch = [Pending(Frame(i, i / 10, 0.1, OK, image), faces(0, 55), i == 0) for i in range(3)]
+    end = Pending(Frame(3, 0.3, 0.1, OK, image), faces(at), full_frame=True)
+    settle(stretch, Located(faces(0, 55), np.ones(2, np.bool_)), end, Scene(line(3, 0, 0, 0)[None]))
+    x = np.array([one.faces.boxes_px[:2, 0] for one in stretch])
+    assert (x[:, 0] == 0).all()  # the other person stays where they were
+    assert (x[2, 1] != 55) == moves
 
 
 def test_frames_that_repeat_the_last_picture_get_the_faces_of_its_search():
