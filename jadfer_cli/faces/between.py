@@ -19,8 +19,8 @@ from jadfer_cli.faces.regions import (
     REGION_MARGIN,
     Pending,
     detect_again,
+    find_between,
     follow_backwards,
-    for_each_picture,
     matched,
     two_of_one,
     unmatched,
@@ -45,13 +45,9 @@ def fill(stretch: list[Pending], end: Pending, detector: Detector) -> None:
         end: The frame after them, which was searched, too.
         detector: Looks near expected faces.
     """
-
-    def work(frames: list[Pending]) -> None:
-        _between(frames, 0, len(frames) - 1, detector)
-        new = unmatched(frames[-1].faces, frames[-2].faces)
-        follow_backwards(frames[:-1], new, detector)
-
-    for_each_picture(stretch, end, work)
+    find_between(
+        stretch, end, detector, lambda frames: _between(frames, 0, len(frames) - 1, detector)
+    )
 
 
 def _between(frames: list[Pending], first: int, last: int, detector: Detector) -> None:

@@ -15,13 +15,7 @@ import numpy.typing as npt
 from jadfer_cli.faces.detector import Detector
 from jadfer_cli.faces.follower import INTEROCULAR_PX, inverted, moved, placement
 from jadfer_cli.faces.motion import Located
-from jadfer_cli.faces.regions import (
-    MATCH_IOU,
-    Pending,
-    follow_backwards,
-    for_each_picture,
-    unmatched,
-)
+from jadfer_cli.faces.regions import MATCH_IOU, Pending, find_between
 from jadfer_cli.geometry import iou
 from jadfer_cli.records import Faces
 
@@ -44,13 +38,11 @@ def settle(
         detector: Follows new faces backwards.
     """
 
-    def work(frames: list[Pending]) -> None:
+    def place(frames: list[Pending]) -> None:
         if expected is not None:
             _spread(frames[:-1], expected, frames[-1])
-        new = unmatched(frames[-1].faces, frames[-2].faces)
-        follow_backwards(frames[:-1], new, detector)
 
-    for_each_picture(stretch, end, work)
+    find_between(stretch, end, detector, place)
 
 
 def _spread(frames: Sequence[Pending], expected: Located, end: Pending) -> None:

@@ -14,7 +14,7 @@ two at full resolution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -109,23 +109,34 @@ def _search_between(
                 yield from _searched(stretch, one, detector)
                 stretch = []
         stretch.append(one)
+    yield from _rest(stretch, lambda before, end: _searched(before, end, detector))
+
+
+def _searched(stretch: list[Pending], end: Pending, detector: Detector) -> Iterator[Detections]:
+    """Search a full frame, and then between it and the one before; yield the frames before it."""
+    _search(end, detector)
+    fill(stretch, end, detector)
+    yield from (_detections(one) for one in stretch)
+
+
+def _search(end: Pending, detector: Detector) -> None:
+    assert end.frame.image_rgb is not None
+    end.faces = detector.detect(end.frame.image_rgb)
+    end.full_frame = end.restartable = True
+
+
+def _rest(
+    stretch: list[Pending], searched: Callable[[list[Pending], Pending], Iterator[Detections]]
+) -> Iterator[Detections]:
+    """The frames since the last search at the end of the video, whose last picture is searched."""
     after = []  # frames without an image at the end
     while stretch and stretch[-1].frame.image_rgb is None:
         after.append(stretch.pop())
     if stretch and not stretch[-1].full_frame:
         end = stretch.pop()
-        yield from _searched(stretch, end, detector)
+        yield from searched(stretch, end)
         stretch = [end]
     yield from (_detections(one) for one in (*stretch, *reversed(after)))
-
-
-def _searched(stretch: list[Pending], end: Pending, detector: Detector) -> Iterator[Detections]:
-    """Search a full frame, and then between it and the one before; yield the frames before it."""
-    assert end.frame.image_rgb is not None
-    end.faces = detector.detect(end.frame.image_rgb)
-    end.full_frame = end.restartable = True
-    fill(stretch, end, detector)
-    yield from (_detections(one) for one in stretch)
 
 
 def _detections(one: Pending) -> Detections:
@@ -165,25 +176,19 @@ def _follow_by_network(
             one.faces, one.measured = faces, motion.measured
         last = one.faces
         pending.append(one)
-    after = []  # frames without an image at the end
-    while pending and pending[-1].frame.image_rgb is None:
-        after.append(pending.pop())
-    if pending and not pending[-1].full_frame:
-        end = pending.pop()
-        by_network = np.ones(len(end.faces), np.bool_) if end.measured is None else ~end.measured
-        expected = Located(end.faces, by_network)
-        yield from _settled(pending, end, expected, detector)
-        pending = [end]
-    yield from (_detections(one) for one in (*pending, *reversed(after)))
+
+    def last_search(before: list[Pending], end: Pending) -> Iterator[Detections]:
+        assert end.measured is not None  # the network followed its faces
+        return _settled(before, end, Located(end.faces, ~end.measured), detector)
+
+    yield from _rest(pending, last_search)
 
 
 def _settled(
     pending: list[Pending], end: Pending, expected: Located | None, detector: Detector
 ) -> Iterator[Detections]:
     """Search a full frame, correct the frames before it by it, and yield those."""
-    assert end.frame.image_rgb is not None
-    end.faces = detector.detect(end.frame.image_rgb)
-    end.full_frame = end.restartable = True
+    _search(end, detector)
     settle(pending, expected, end, detector)
     yield from (_detections(one) for one in pending)
 

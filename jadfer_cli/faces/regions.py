@@ -43,16 +43,22 @@ def again(faces: Faces) -> Faces:
     return dataclasses.replace(faces, followed=np.ones(len(faces), np.bool_))
 
 
-def for_each_picture(
-    stretch: Sequence[Pending], end: Pending, work: Callable[[list[Pending]], None]
+def find_between(
+    stretch: Sequence[Pending],
+    end: Pending,
+    detector: Detector,
+    place: Callable[[list[Pending]], None],
 ) -> None:
     """Find the faces of the pictures between two searches; frames that repeat one get the same.
+
+    Faces that came in are followed backwards.
 
     Args:
         stretch: The frame that was searched, and those after it; frames before the first search
             have no image.
         end: The frame after them, which was searched, too.
-        work: Finds the faces of frames that all show different pictures, but for the first and
+        detector: Follows faces backwards.
+        place: Finds the faces of frames that all show different pictures, but for the first and
             the last frame; there are at least two.
     """
     shown = [one for one in stretch if one.frame.image_rgb is not None]
@@ -64,7 +70,9 @@ def for_each_picture(
     elif len(distinct) > 1:
         distinct[-1].faces = again(end.faces)
     if len(distinct) > 1:
-        work(distinct)
+        place(distinct)
+        new = unmatched(distinct[-1].faces, distinct[-2].faces)
+        follow_backwards(distinct[:-1], new, detector)
     for before, one in itertools.pairwise(shown):
         if one.same:
             one.faces = again(before.faces)
