@@ -36,9 +36,8 @@ def _check(name: str, array: npt.NDArray[Any], shape: tuple[int | None, ...], ki
     )
     if not fits or array.dtype != kind:
         wanted = tuple("n" if s is None else s for s in shape)
-        raise ValueError(
-            f"{name} must be {np.dtype(kind).name}{wanted}, got {array.dtype.name}{array.shape}"
-        )
+        have = f"{array.dtype.name}{array.shape}"
+        raise ValueError(f"{name} must be {np.dtype(kind).name}{wanted}, got {have}")
 
 
 @dataclass(frozen=True)
@@ -301,8 +300,8 @@ class DetectorInfo:
         name: "centerface", the name of the pack, or the file name.
         kind: Name of the kind, as in `faces.detect.DETECTORS`.
         path, sha256: The file that was loaded, and its SHA-256.
-        terms: Licence of its weights, in words.
-        provider: e.g. "CPUExecutionProvider".
+        terms, provider: Licence of its weights, in words; e.g. "CPUExecutionProvider".
+        input_px: Width and height of the only input that it takes; None for any.
         hint: One line for the user, e.g. how to install another detector; may be None.
         title, citation: Name in running text, e.g. "SCRFD", and BibTeX; empty in old results.
     """
@@ -316,6 +315,7 @@ class DetectorInfo:
     hint: str | None = None
     title: str = ""
     citation: str = ""
+    input_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,8 @@ def _faces(m: Metadata, cite: Callable[[str], str]) -> Iterable[str]:
     yield f"Faces were detected by {name}, sha256 {short_sha256(detector['sha256'])},"
     redetect_s = m.get("redetect_s")
     if redetect_s:
-        glances = GLANCES if m.get("follower") else ""
+        any_size = not detector.get("input_px")  # else each search is a complete one
+        glances = GLANCES if m.get("follower") and any_size else ""
         yield f"in full frames every {redetect_s:g} s{glances} and, in between, {_between(m)},"
     else:
         yield "in every analysed frame,"

@@ -212,6 +212,7 @@ def _load(
         hint=hint,
         title=kind.title,
         citation=kind.citation,
+        input_px=network.fixed_size,
     )
     return Detector(
         info,

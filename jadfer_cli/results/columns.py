@@ -45,7 +45,10 @@ _FIXED: dict[str, tuple[str, str]] = {
         "",
     ),
     "interocular_px": ("Distance between the eyes, which measures the size of the face", "px"),
-    "blur": ("0 (sharp) to 1 (blurred), measured on the aligned face (Crete et al. 2007)", ""),
+    "blur": (
+        "0 (sharp) to 1 (blurred), measured on the face aligned to 112 px (Crete et al. 2007)",
+        "",
+    ),
     "light": (
         "Brightness of the lighter parts of the face, 0 (black) to 1 (white): the 95th percentile "
         "of its grey values",

@@ -29,6 +29,8 @@ FIGURES = {
     "training": {"dataset": "ferplus", "images": 27698},
     "temperature_fitted_on": "ferplus valid, majority",
 }  # fmt: skip
+SCRFD = {"name": "buffalo_sc", "kind": "scrfd", "sha256": "9" * 64}
+FOLLOWER = {"name": "jadfer-follower", "sha256": "8" * 64}
 
 
 def model(**facts):
@@ -130,7 +132,7 @@ def test_groups_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("metadata", "says", "cites"),
     [
-        ({"detector": {"name": "buffalo_sc", "kind": "scrfd", "sha256": "9" * 64}},
+        ({"detector": SCRFD},
          "SCRFD (Guo et al., 2021; buffalo_sc), sha256 999999999999", "Guo2021"),
         ({"model": model(metrics={"training": {"dataset": "rafdb"}})},
          "trained on RAF-DB (Li et al., 2017). It gives a score between 0 and 1", "Li2017"),
@@ -140,6 +142,10 @@ def test_groups_are_named(tmp_path):
         ({"model": model(metrics={})}, "Its accuracy is not recorded", None),
         ({"model": model(preview=True)}, "is a briefly trained preview", None),
         ({"redetect_s": 0}, "in every analysed frame", None),
+        ({"redetect_s": 0.3, "follower": FOLLOWER},
+         "every 0.3 s, three of four times at half the resolution, and, in between, near", None),
+        ({"redetect_s": 0.3, "follower": FOLLOWER, "detector": SCRFD | {"input_px": [640, 640]}},
+         "in full frames every 0.3 s and, in between, near their last position by a small", None),
         ({"labels": list(LABELS)}, "for each of 8 labels (neutral,", None),
     ],
 )  # fmt: skip
