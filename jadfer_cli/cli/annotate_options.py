@@ -129,8 +129,8 @@ FollowerOption = Annotated[
     _option(
         FACES_PANEL,
         "What finds known faces between these searches: network, a small one of jadfer's own that "
-        "asks the detector where it is unsure; detector, as often as they move; or an .onnx file "
-        "of `train-follower`.",
+        "asks the detector where it is unsure; detector, more often the less evenly a face moves; "
+        "or an .onnx file of `train-follower`.",
     ),
 ]
 MinFaceOption = Annotated[float, _option(FACES_PANEL, "Ignore faces smaller than this, px.")]

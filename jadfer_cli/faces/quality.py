@@ -38,7 +38,7 @@ MAX_YAW_DEG = 40.0  # right 87.8 % at 30-40 degrees, 84.3 at 40-50 (83 faces onl
 MAX_PITCH_DEG = 20.0  # right 89.6 % up to 10 degrees, 86.1 at 10-20; only 35 faces beyond, 71 %
 # Light (tests/bench/usable_light.py, columns.md has the curves): as low, and as high, as labels
 # change no more often than those of faces in better light.
-MIN_LIGHT = 0.16  # changed 19 % at 0.12-0.16 (65 faces), 11 % at 0.16-0.2 (64), 10 % beyond (166)
+MIN_LIGHT = 0.16  # changed 18 % at 0.12-0.16 (65 faces), 11 % at 0.16-0.2 (64), 10 % beyond (166)
 MAX_CLIPPED = 0.4  # changed 30 % at 0.4-0.6 (23 faces), 13 % at 0.2-0.4 (38), 16 % below (103)
 # Covered by a drawn or a real hand, 88 % are below; of 133 faces without one, none.
 MIN_MOUTH_CONTRAST = 0.32

@@ -51,7 +51,9 @@ def train_follower(
     ferplus: Annotated[
         Path | None, _data("FER+, a folder or a zip file; its training images are used.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Use every Nth picture.", min=1)] = 1,
+    every: Annotated[
+        int, typer.Option(help="Use every Nth picture, and every 3Nth frame of videos.", min=1)
+    ] = 1,
     cache: Cache = None,
     steps: Annotated[int, _training("Training steps, of 128 views each.")] = 6000,
     seed: Annotated[int, _training("Seeds weights and views.")] = 0,
