@@ -15,14 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from jadfer_cli.faces import align
-from jadfer_cli.faces.detector import Detector
-from jadfer_cli.faces.follow import follow
+from jadfer_cli.faces.detect import load_detector
+from jadfer_cli.faces.follow import Detections, follow
+from jadfer_cli.faces.follower import load_follower
+from jadfer_cli.faces.motion import MotionTracker
+from jadfer_cli.options import FaceOptions
 from jadfer_cli.records import Frame, ImageArray
 from jadfer_cli.video.encode import encode
 from jadfer_cli.video.reader import VideoReader
 from jadfer_cli.video.timeline import probe
 
-_REDETECT_S = 0.3  # as `annotate --follower detector`
 _SHIFT_PX = 2  # of crops of 112 px
 _JPEG = 40
 
@@ -45,7 +47,31 @@ class ClipFaces:
     crops: Mapping[str, ImageArray]
 
 
-def read(clip: Path, detector: Detector, crop_px: int) -> ClipFaces:
+class Finder:
+    """Finds and follows faces by the default options of `annotate`.
+
+    Args:
+        threads: CPU threads of the detector.
+
+    Raises:
+        ModelError: A network is missing or damaged.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._options = FaceOptions()
+        self._detector = load_detector(self._options, threads)
+        self._follower = load_follower(self._options.follower)
+
+    def faces(self, frames: Iterable[Frame]) -> Iterator[Detections]:
+        """The faces in all frames of one clip, in order."""
+        options = self._options
+        motion = None
+        if self._follower is not None:
+            motion = MotionTracker(self._follower, options.min_face_px)
+        return follow(frames, self._detector, options.redetect_s, motion=motion)
+
+
+def read(clip: Path, finder: Finder, crop_px: int) -> ClipFaces:
     """Decodes a clip and crops its faces.
 
     Raises:
@@ -55,7 +81,7 @@ def read(clip: Path, detector: Detector, crop_px: int) -> ClipFaces:
     frames: list[int] = []
     crops: dict[str, list[ImageArray]] = {"unchanged": [], "shifted": [], "JPEG 40": []}
     with VideoReader(info, np.arange(info.n_frames)) as reader:
-        for found in follow(reader, detector, _REDETECT_S):
+        for found in finder.faces(reader):
             image = found.frame.image_rgb
             if image is None or not len(found.faces):
                 continue
@@ -85,7 +111,7 @@ def perturbed(faces: ClipFaces) -> Iterator[tuple[str, ImageArray]]:
     yield "half size", np.stack([_half(crop) for crop in plain])
 
 
-def compressed(clip: Path, detector: Detector, crop_px: int, crf: int) -> ClipFaces:
+def compressed(clip: Path, finder: Finder, crop_px: int, crf: int) -> ClipFaces:
     """The same clip after H.264 at a constant rate factor, decoded and cropped anew.
 
     Raises:
@@ -101,7 +127,7 @@ def compressed(clip: Path, detector: Detector, crop_px: int, crf: int) -> ClipFa
                 fps=info.nominal_fps,
                 crf=crf,
             )
-        return read(path, detector, crop_px)
+        return read(path, finder, crop_px)
 
 
 def _pictures(frames: Iterable[Frame], height: int, width: int) -> Iterator[ImageArray]:

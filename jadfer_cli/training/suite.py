@@ -26,9 +26,7 @@ import numpy as np
 
 from jadfer_cli.errors import OptionError
 from jadfer_cli.expression.predict import Predictor
-from jadfer_cli.faces import detect
 from jadfer_cli.labels import LABELS
-from jadfer_cli.options import FaceOptions
 from jadfer_cli.runtime import Runtime
 from jadfer_cli.training import clip_faces
 from jadfer_cli.training import start as starts
@@ -207,7 +205,7 @@ def _add_clips(
     rows: dict[str, Row], suite: Suite, models: Sequence[str], runtime: Runtime, report: Reporter
 ) -> None:
     """Shares of frames with the label judged by eye, label changes, and label flips."""
-    detector = detect.load_detector(FaceOptions(), runtime.threads)
+    finder = clip_faces.Finder(runtime.threads)
     predictors = {model: Predictor(starts.labelled(model), runtime) for model in models}
     files = list(dict.fromkeys(clip.file for clip in suite.clips))
     flips = {model: dict[str, list[int]]() for model in models}
@@ -216,9 +214,9 @@ def _add_clips(
         for done, file in enumerate(files):
             for crop_px in {predictor.crop_px for predictor in predictors.values()}:
                 same = {m: p for m, p in predictors.items() if p.crop_px == crop_px}
-                faces = clip_faces.read(file, detector, crop_px)
+                faces = clip_faces.read(file, finder, crop_px)
                 again = (
-                    clip_faces.compressed(file, detector, crop_px, _CRF)
+                    clip_faces.compressed(file, finder, crop_px, _CRF)
                     if file in suite.compressed
                     else None
                 )

@@ -299,10 +299,12 @@ SECTIONS = {
 }  # fmt: skip
 
 
-def filled(text: str, new: Column, old: Column | None) -> str:
-    """The card with its marked sections written anew."""
+def filled(text: str, new: Column, old: Column | None, only: str | None = None) -> str:
+    """The card with its marked sections, or the one named, written anew."""
 
     def section(match: re.Match[str]) -> str:
+        if only not in (None, match[2]):
+            return match[0]
         try:
             return f"{match[1]}{SECTIONS[match[2]](new, old)}{match[3]}"
         except KeyError as missing:
@@ -317,12 +319,13 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--beside", help="an earlier model, which gets columns of its own")
     parser.add_argument("--card", type=Path, help="the card; by default that of the model")
+    parser.add_argument("--only", choices=tuple(SECTIONS), help="leave the other sections alone")
     a = parser.parse_args()
     new = Column(a.model, a.keep)
     old = None if a.beside is None else Column(a.beside, a.keep)
     new.peer = peer(a.keep)
     card = a.card or checkpoint.weights_dir() / new.loaded.entry.card
-    card.write_text(filled(card.read_text("utf-8"), new, old), "utf-8")
+    card.write_text(filled(card.read_text("utf-8"), new, old, a.only), "utf-8")
     print(f"{card}: {len(MARKED.findall(card.read_text('utf-8')))} sections")
 
 

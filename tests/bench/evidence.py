@@ -1,6 +1,7 @@
 """Measures all that the model card says of a model; each part is kept, so a stopped run goes on.
 
     python tests/bench/evidence.py MODEL [MODEL ...] --shared ../shared --keep FOLDER [--split test]
+        [--part clips]
 
 Parts: FER+ and press faces (as `jadfer evaluate`, and `evidence_figures`), conditions (size,
 light, compression and motion added to crops of both), clips (as `jadfer evaluate --suite`),
@@ -15,6 +16,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,9 @@ from jadfer_cli.training.faceset import FaceSet
 from jadfer_cli.training.probes import probe
 
 N_CONDITIONS, N_PROBED = 500, 600
+SETS = ("ferplus", "press_faces")
+EITHER_SPLIT = (*SETS, "as_found")
+PARTS = (*EITHER_SPLIT, "conditions", "clips", "probes")
 
 
 def key_of(loaded: Checkpoint) -> str:
@@ -83,6 +88,13 @@ class Evidence:
         path.write_text(json_text(_plain({"model": self.model, **found}), indent=1) + "\n")
         seconds = time.process_time() - began
         print(f"{self.model}, {name}: {seconds:.0f} s of CPU, {path}", flush=True)
+
+    def computed(self, name: str) -> dict[str, Any]:
+        """A part by its name."""
+        if name in SETS:
+            return self.set_part(name)
+        found: dict[str, Any] = getattr(self, f"{name}_part")()
+        return found
 
     def options(self, dataset: str) -> DataOptions:
         return DataOptions(dataset, self.shared / "data", detectors=("centerface",))
@@ -240,18 +252,15 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--split", choices=("valid", "test"), default="valid")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this one")
     a = parser.parse_args()
     a.keep.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for model in a.models:
         evidence = Evidence(model, a.shared.resolve(), a.keep, a.split)
-        for dataset in ("ferplus", "press_faces"):
-            evidence.part(dataset, lambda e=evidence, d=dataset: e.set_part(d))
-        evidence.part("as_found", evidence.as_found_part)
-        if a.split == "valid":
-            evidence.part("conditions", evidence.conditions_part)
-            evidence.part("clips", evidence.clips_part)
-            evidence.part("probes", evidence.probes_part)
+        for name in PARTS if a.split == "valid" else EITHER_SPLIT:
+            if name in (a.part or PARTS):
+                evidence.part(name, partial(evidence.computed, name))
 
 
 if __name__ == "__main__":
