@@ -48,17 +48,18 @@ class ClipFaces:
 
 
 class Finder:
-    """Finds and follows faces by the default options of `annotate`.
+    """Finds and follows faces as `annotate` does.
 
     Args:
         threads: CPU threads of the detector.
+        options: The detector and the follower; by default those of `annotate`.
 
     Raises:
         ModelError: A network is missing or damaged.
     """
 
-    def __init__(self, threads: int) -> None:
-        self._options = FaceOptions()
+    def __init__(self, threads: int, options: FaceOptions | None = None) -> None:
+        self._options = options or FaceOptions()
         self._detector = load_detector(self._options, threads)
         self._follower = load_follower(self._options.follower)
 

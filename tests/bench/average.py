@@ -45,16 +45,17 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     a = parser.parse_args()
+    if a.out.resolve() == a.run.resolve():
+        parser.error("--out is the folder of the run, whose model would be lost")
     runtime = settle(ModelOptions(engine="torch", device="cpu"))
     config = tomllib.loads((a.run / run_folder.CONFIG).read_text("utf-8"))
     report = ConsoleReporter(stderr_console(), quiet=False)
     data = joined_data.data_of(run_config.inputs_of(config), None, runtime, report)
     models = [starts.labelled(model) for model in a.models]
     network = mean_of([model.build() for model in models])
-    history = {
-        **starts.labelled(str(a.run / run_folder.MODEL)).metrics["training"],
-        "averaged": [lineage.origin(model) for model in models],
-    }
+    history = dict(starts.labelled(str(a.run / run_folder.MODEL)).metrics["training"])
+    history.pop("best_epoch", None)  # of that run, not of the mean
+    history["averaged"] = [lineage.origin(model) for model in models]
     a.out.mkdir(parents=True, exist_ok=True)
     valid = data.load("valid", first_only=True)
     start = starts.load(a.models[0], models[0].architecture)

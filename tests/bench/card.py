@@ -325,6 +325,8 @@ def main() -> None:
     old = None if a.beside is None else Column(a.beside, a.keep)
     new.peer = peer(a.keep)
     card = a.card or checkpoint.weights_dir() / new.loaded.entry.card
+    if a.only and a.only not in {name for _, name, _ in MARKED.findall(card.read_text("utf-8"))}:
+        parser.error(f"{card} has no section {a.only}")
     card.write_text(filled(card.read_text("utf-8"), new, old, a.only), "utf-8")
     print(f"{card}: {len(MARKED.findall(card.read_text('utf-8')))} sections")
 

@@ -252,14 +252,19 @@ def main() -> None:
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--keep", type=Path, required=True)
     parser.add_argument("--split", choices=("valid", "test"), default="valid")
-    parser.add_argument("--part", choices=PARTS, action="append", help="only this one")
+    parser.add_argument(
+        "--part", choices=PARTS, action="append", help="only this one; may be repeated"
+    )
     a = parser.parse_args()
+    names = PARTS if a.split == "valid" else EITHER_SPLIT
+    if odd := set(a.part or ()) - set(names):
+        parser.error(f"not measured on {a.split}: {', '.join(sorted(odd))}")
     a.keep.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     for model in a.models:
         evidence = Evidence(model, a.shared.resolve(), a.keep, a.split)
-        for name in PARTS if a.split == "valid" else EITHER_SPLIT:
-            if name in (a.part or PARTS):
+        for name in names:
+            if name in (a.part or names):
                 evidence.part(name, partial(evidence.computed, name))
 
 

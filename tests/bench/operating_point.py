@@ -1,8 +1,9 @@
-"""What finding more faces of the rare expressions costs: choosing by p / (share of faces) ** POWER.
+"""What finding more faces of the rare expressions costs: choosing by p / (share of votes) ** POWER.
 
     python tests/bench/operating_point.py MODEL [MODEL ...] --keep FOLDER --ferplus DIR --press DIR
 
-Takes the validation logits that `evidence.py` has kept in FOLDER. POWER 0 is the highest score, as
+Takes the validation logits that `evidence.py` has kept in FOLDER; p are the shares of raters, as in
+a result. POWER 0 is the highest score, as
 in the column `expression`; 1 would choose as if all expressions were equally frequent. The shares
 are those of the voters in FER+ validation; press faces are chosen by the same rule.
 """
@@ -15,6 +16,7 @@ from evidence import key_of
 
 from jadfer_cli.cli.console import stderr_console
 from jadfer_cli.cli.training_progress import ConsoleReporter
+from jadfer_cli.expression.scores import VOTE_SHARE
 from jadfer_cli.training import start as starts
 from jadfer_cli.training.data import AlignedData, DataOptions
 from jadfer_cli.training.evaluate import figures
@@ -45,7 +47,8 @@ def main() -> None:
             line = []
             for name, faces in sets.items():
                 logits = np.load(a.keep / f"{key_of(loaded)}-valid-{name}.npy")
-                logits = logits / loaded.temperature - power * np.log(shares)
+                p = loaded.scores[VOTE_SHARE].probabilities(logits)
+                logits = np.log(p) - power * np.log(shares)
                 found = figures(logits, faces, PROTOCOLS[name])
                 line += [found["accuracy"], found["mean_class_recall"]]
             print(f"{loaded.entry.name}, {power:g}: " + " ".join(f"{100 * x:.1f}" for x in line))

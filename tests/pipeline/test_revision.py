@@ -23,8 +23,9 @@ from jadfer_cli.results.revision import (
 
 DEMO = Path(__file__).parents[2] / "examples" / "demo.mp4"
 GOLDEN = Path(__file__).parent / "golden" / f"demo-rows-{RESULTS_REVISION}.csv"
-# fp32 on another machine; boxes and angles follow from pixels that decoders may round otherwise
-TOLERANCE = {"p_": 1e-3, "bbox": 0.5, "_deg": 0.5, "time_s": 1e-6, "duration_s": 1e-6}
+# fp32 on another machine: with AVX2 and AVX-512, boxes of followed faces differed by up to 0.49 px,
+# angles by 0.75 degrees and scores by 0.0004
+TOLERANCE = {"p_": 1e-3, "bbox": 1.0, "_deg": 1.5, "time_s": 1e-6, "duration_s": 1e-6}
 EXACT = ("frame", "frame_status", "n_faces", "track_id", "face_source", "expression")
 JUDGED = ("usable", "unusable_reason")  # may differ for faces at a threshold
 HINT = "raise RESULTS_REVISION, say why in CHANGES, run: python tests/pipeline/test_revision.py"

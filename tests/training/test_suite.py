@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jadfer_cli.errors import OptionError
+from jadfer_cli.options import FaceOptions
 from jadfer_cli.training import clip_faces, suite
 from jadfer_cli.training.clip_faces import ClipFaces
 
@@ -45,7 +46,7 @@ def test_label_changes_are_between_consecutive_frames_with_a_face():
 
 @pytest.mark.slow
 def test_a_clip_and_its_compressed_copy_have_the_same_faces(short_clip):
-    finder = clip_faces.Finder(1)
+    finder = clip_faces.Finder(1, FaceOptions(detector="centerface"))
     plain = clip_faces.read(short_clip, finder, 64)
     again = clip_faces.compressed(short_clip, finder, 64, 28)
     assert (plain.n_frames, len(plain.frames)) == (again.n_frames, len(plain.crops["unchanged"]))
