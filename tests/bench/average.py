@@ -2,11 +2,10 @@
 
     python tests/bench/average.py MODEL MODEL [...] --run RUN --out FOLDER
 
-Runs of several seeds that began from the same weights often lie in one basin of the loss, and
-their mean is as good as all of them together, for the price of one ("model soups", Wortsman et
-al. 2022, arXiv 2203.05482). MODEL is a file or a registered name. RUN is the folder of a training;
-its validation data fit the scores, and its history becomes that of the mean, which also tells
-what was averaged.
+Runs that began from the same weights often lie in one basin of the loss, and their mean is then
+better than each ("model soups", Wortsman et al. 2022, arXiv 2203.05482). MODEL is a file or a
+registered name. RUN is the folder of a training; its validation data fit the scores, and its
+history becomes that of the mean, which also tells what was averaged.
 """
 
 import argparse

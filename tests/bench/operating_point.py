@@ -3,9 +3,9 @@
     python tests/bench/operating_point.py MODEL [MODEL ...] --keep FOLDER --ferplus DIR --press DIR
 
 Takes the validation logits that `evidence.py` has kept in FOLDER; p are the shares of raters, as in
-a result. POWER 0 is the highest score, as
-in the column `expression`; 1 would choose as if all expressions were equally frequent. The shares
-are those of the voters in FER+ validation; press faces are chosen by the same rule.
+a result. POWER 0 takes the highest score, as in the column `expression`; 1 would choose as if all
+expressions were equally frequent. The shares of votes are those of FER+ validation; press faces are
+chosen by the same rule.
 """
 
 import argparse
